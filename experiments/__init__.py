@@ -1,0 +1,1 @@
+"""Experiments that come with hwnas; run one by its name: ``hwnas run quickstart``."""

@@ -1,0 +1,307 @@
+"""What answers for a network: the base of every backend, and the one call that asks it.
+
+A backend author implements `Backend.evaluate` and declares `Backend.metrics`; everything else has
+a default. The loop asks through `measure`, which adds the closed forms (``params``, ``flops``),
+the worst ratio over several devices, and turns whatever a backend does wrong into failed trials.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.errors import InvalidInput, UnknownName, shortened
+from hwnas.fronts import Front
+from hwnas.objectives import Objective
+from hwnas.spaces import Codes, SearchSpace
+
+Values = NDArray[np.float64]
+Status = Literal["ok", "failed", "infeasible"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a backend can measure.
+
+    Attributes
+    ----------
+    unit
+        ``"ms"``; empty for a plain number.
+    cost
+        ``"free"`` (computed), ``"cheap"`` (a measurement) or ``"dear"`` (a training).
+    fidelity_dependent
+        Whether the value changes with the fidelity, and so must be measured again at a higher one.
+    quantiles
+        Whether ``metric:p90`` can be asked for.
+    """
+
+    unit: str = ""
+    cost: Literal["free", "cheap", "dear"] = "cheap"
+    fidelity_dependent: bool = False
+    quantiles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a backend says of n networks.
+
+    Attributes
+    ----------
+    values : (n, m) float64
+        One column for each objective asked for, in raw units; NaN where there is none.
+    std : (n, m) float64, optional
+        Standard error of each value; ``None`` where the values are exact.
+    status : n of "ok", "failed", "infeasible", optional
+        ``"infeasible"``: stopped at a bound before the dear part. All ok by default.
+    seconds : (n,) float64, optional
+        What each evaluation took.
+    reasons : n strings, optional
+        Why a trial failed; empty for the others.
+    """
+
+    values: Values
+    std: Values | None = None
+    status: Sequence[Status] | None = None
+    seconds: Values | None = None
+    reasons: Sequence[str] | None = None
+
+
+class Backend(ABC):
+    """The base of every backend.
+
+    Parameters
+    ----------
+    space
+        Whose networks it answers for.
+
+    Notes
+    -----
+    Settings are named keyword arguments of ``__init__``. One that takes ``noise: bool`` can be run
+    with ``noise: true``; then `evaluate` draws from nothing but `seeds`.
+    """
+
+    metrics: Mapping[str, Metric] = {}
+    fidelities: tuple[int, ...] | None = None
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    @abstractmethod
+    def evaluate(
+        self,
+        codes: Codes,
+        objectives: Sequence[Objective],
+        *,
+        seeds: NDArray[np.uint64],
+        fidelity: int | None = None,
+    ) -> Evaluation:
+        """Measure networks.
+
+        Parameters
+        ----------
+        codes : (n, d) int8
+            Canonical codes of `space`.
+        objectives
+            The m things to measure, each of one metric on one device, not ``params`` or ``flops``;
+            one with a bound is a constraint, and a trial that breaks it may be stopped there.
+        seeds : (n,) uint64
+            One a trial.
+        fidelity
+            One of `fidelities`; ``None`` for the highest.
+        """
+
+    def front(
+        self, objectives: Sequence[Objective], constraints: Sequence[Objective] = ()
+    ) -> Front | None:
+        """The exact Pareto front of the networks that keep the constraints, where it is known."""
+        return None
+
+    def data_hash(self) -> str:
+        """SHA-256 of the data that answers rest on; empty where there is none."""
+        return ""
+
+
+def exact_metrics(space: SearchSpace) -> dict[str, Metric]:
+    """The metrics that every backend has because they follow from the network alone."""
+    del space
+    return {"params": Metric("", "free"), "flops": Metric("", "free")}
+
+
+def all_metrics(backend: Backend) -> dict[str, Metric]:
+    """A backend's own metrics and the exact ones, by name."""
+    return {**exact_metrics(backend.space), **backend.metrics}
+
+
+def metric_of(backend: Backend, objective: Objective) -> Metric:
+    """The metric behind an objective.
+
+    For several devices it is the first one's, without a unit.
+
+    Raises
+    ------
+    UnknownName
+        The backend has no such metric, or not on that device.
+    InvalidInput
+        A device is missing or superfluous, or the metric has no quantiles, or the worst ratio over
+        several devices is asked of a backend that does not know each device's optimum.
+    """
+    known = all_metrics(backend)
+    devices: dict[str, list[str]] = {}
+    for key in known:
+        name, _, device = key.partition("@")
+        devices.setdefault(name, []).append(device)
+    if objective.metric not in devices:
+        raise UnknownName("metric", objective.metric, devices)
+    offered = devices[objective.metric]
+    if not objective.devices and objective.key not in known:
+        raise InvalidInput(
+            f"{objective.metric} needs a device, as in {objective.metric}@{offered[0]}; "
+            f"known: {shortened(offered)}"
+        )
+    for device in objective.devices:
+        if offered == [""]:
+            raise InvalidInput(f"{objective.metric} takes no device, found {objective.key!r}")
+        if device not in offered:
+            raise UnknownName("device", device, (d for d in offered if d))
+    metric = known[objective.keys[0]]
+    if objective.level is not None and not metric.quantiles:
+        raise InvalidInput(f"{objective.key} has no quantiles, found {str(objective)!r}")
+    if len(objective.devices) > 1:
+        if _optimum(backend, objective.keys[0], objective.level) is None:
+            raise InvalidInput(
+                f"{objective.key}: this backend does not know the devices' optima, expected one "
+                "device"
+            )
+        return replace(metric, unit="")
+    return metric
+
+
+def measure(
+    backend: Backend,
+    codes: Codes,
+    objectives: Sequence[Objective],
+    *,
+    seeds: NDArray[np.uint64] | None = None,
+    fidelity: int | None = None,
+) -> Evaluation:
+    """Ask a backend for objectives and constraints of any kind; never raises for what it answers.
+
+    Parameters
+    ----------
+    codes : (n, d) int8
+        Canonical codes.
+    objectives
+        The m things wanted, each checked by `metric_of`.
+    seeds : (n,) uint64, optional
+        One a trial; zeros by default.
+    fidelity
+        One of the backend's fidelities.
+
+    Returns
+    -------
+    Evaluation
+        Complete: all but `std` is there. A trial whose backend raised, or whose values are not
+        finite, has status ``"failed"`` and its reason.
+    """
+    n = len(codes)
+    seeds = np.zeros(n, dtype=np.uint64) if seeds is None else seeds
+    exact = exact_metrics(backend.space)
+    asked: dict[tuple[str, float | None], Objective] = {}
+    for objective in objectives:
+        for device, key in zip(objective.devices or (None,), objective.keys, strict=True):
+            one = replace(objective, devices=(device,) if device else (), maximise=False)
+            bounded = len(objective.devices) <= 1 and one.bound is not None
+            if key not in exact and (bounded or (key, one.level) not in asked):
+                asked[key, one.level] = one if bounded else one.value
+    columns = {request: j for j, request in enumerate(asked)}
+    answer = _ask(backend, codes, list(asked.values()), seeds, fidelity)
+    assert answer.status is not None
+
+    values = np.full((n, len(objectives)), np.nan)
+    std = np.zeros_like(values)
+    for j, objective in enumerate(objectives):
+        if objective.key in exact:
+            values[:, j] = getattr(backend.space, objective.key)(codes)
+            continue
+        parts = [columns[key, objective.level] for key in objective.keys]
+        scale = np.ones(len(parts))
+        if len(parts) > 1:
+            optima = [_optimum(backend, key, objective.level) for key in objective.keys]
+            scale = 1 / np.array(optima, dtype=np.float64)
+        ratios = answer.values[:, parts] * scale
+        worst = ratios.argmax(axis=1)
+        values[:, j] = ratios[np.arange(n), worst]
+        if answer.std is not None:
+            std[:, j] = (answer.std[:, parts] * scale)[np.arange(n), worst]
+
+    status, reasons = list(answer.status), list(answer.reasons or [""] * n)
+    for i in np.flatnonzero(~np.isfinite(values).all(axis=1)):
+        if status[i] == "ok":
+            missing = [
+                str(o) for o, v in zip(objectives, values[i], strict=True) if not np.isfinite(v)
+            ]
+            status[i], reasons[i] = "failed", f"not finite: {', '.join(missing)}"
+    return Evaluation(values, None if answer.std is None else std, status, answer.seconds, reasons)
+
+
+def _ask(
+    backend: Backend,
+    codes: Codes,
+    requests: list[Objective],
+    seeds: NDArray[np.uint64],
+    fidelity: int | None,
+) -> Evaluation:
+    """The backend's answer, completed; where it raises, network by network."""
+    n, m = len(codes), len(requests)
+    start = time.perf_counter()
+    if not requests:
+        return Evaluation(np.empty((n, 0)), None, ["ok"] * n, np.zeros(n), [""] * n)
+    try:
+        answer = backend.evaluate(codes, requests, seeds=seeds, fidelity=fidelity)
+        values = np.asarray(answer.values, dtype=np.float64)
+        if values.shape != (n, m):
+            raise ValueError(f"expected values of shape {(n, m)}, found {values.shape}")
+        std = None if answer.std is None else np.asarray(answer.std, dtype=np.float64)
+        if std is not None and std.shape != (n, m):
+            raise ValueError(f"expected std of shape {(n, m)}, found {std.shape}")
+    except Exception as error:  # a backend runs a user's code, drivers and trainings
+        if n > 1:  # one bad network must not take the others with it
+            parts = [
+                _ask(backend, codes[i : i + 1], requests, seeds[i : i + 1], fidelity)
+                for i in range(n)
+            ]
+            return _joined(parts)
+        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+        spent = np.array([time.perf_counter() - start])
+        return Evaluation(np.full((1, m), np.nan), None, ["failed"], spent, [reason])
+    seconds = answer.seconds
+    if seconds is None:
+        seconds = np.full(n, (time.perf_counter() - start) / max(n, 1))
+    return Evaluation(values, std, answer.status or ["ok"] * n, seconds, answer.reasons or [""] * n)
+
+
+def _joined(parts: list[Evaluation]) -> Evaluation:
+    """Complete evaluations one below the other."""
+    std = None
+    if any(part.std is not None for part in parts):
+        std = np.concatenate([np.zeros_like(p.values) if p.std is None else p.std for p in parts])
+    return Evaluation(
+        np.concatenate([part.values for part in parts]),
+        std,
+        [status for part in parts for status in part.status or ()],
+        np.concatenate([part.seconds for part in parts if part.seconds is not None]),
+        [reason for part in parts for reason in part.reasons or ()],
+    )
+
+
+def _optimum(backend: Backend, key: str, level: float | None) -> float | None:
+    """Least value of a metric over the whole space, where the backend knows it."""
+    metric, _, device = key.partition("@")
+    front = backend.front((Objective(metric, (device,) if device else (), level),))
+    return None if front is None else float(front.values[0, 0])

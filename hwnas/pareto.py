@@ -1,0 +1,228 @@
+"""Dominance, Pareto fronts and what they are worth. Arrays in, arrays out, everything minimised.
+
+Thin over moocore, except for what it does not have. A point dominates another when it is nowhere
+worse and somewhere better.
+"""
+
+from __future__ import annotations
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Points = NDArray[np.float64]
+
+
+def non_dominated(points: ArrayLike, *, keep_equal: bool = False) -> NDArray[np.bool_]:
+    """Which points no other point dominates.
+
+    Parameters
+    ----------
+    points : (n, m)
+        Finite.
+    keep_equal
+        Keep every copy of a point, not the first alone.
+
+    Returns
+    -------
+    (n,) bool
+    """
+    array = _points(points)
+    if len(array) == 0:
+        return np.zeros(0, dtype=bool)
+    if array.shape[1] == 1:
+        best: NDArray[np.bool_] = array[:, 0] == array.min()
+        return best if keep_equal else np.arange(len(array)) == np.argmax(best)
+    return np.asarray(moocore.is_nondominated(array, keep_weakly=keep_equal), dtype=bool)
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
+    """Volume that the points dominate within the box that ends at the reference point.
+
+    Points that do not lie below the reference in every objective count nothing.
+
+    Parameters
+    ----------
+    points : (n, m)
+    reference : (m,)
+
+    References
+    ----------
+    Zitzler and Thiele 1998; computed by Fonseca, Paquete and López-Ibáñez 2006 (moocore).
+    """
+    array, ref = _points(points), np.asarray(reference, dtype=np.float64)
+    if len(array) == 0:
+        return 0.0
+    if array.shape[1] == 1:
+        return float(max(0.0, ref[0] - array.min()))
+    return float(moocore.hypervolume(array, ref=ref))
+
+
+def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.intp], Points]:
+    """Where the hypervolume of the first k points grows, as k grows.
+
+    Parameters
+    ----------
+    points : (n, m)
+        In the order in which they were found; a row that holds a NaN counts nothing.
+    reference : (m,)
+
+    Returns
+    -------
+    indices : (k,) intp
+        Points that raise the hypervolume, ascending.
+    values : (k,)
+        Hypervolume from that point on.
+    """
+    array, ref = _points(points), np.asarray(reference, dtype=np.float64)
+    front = np.empty((0, array.shape[1]))
+    indices, values = [], []
+    for i in np.flatnonzero((array < ref).all(axis=1)):
+        point = array[i]
+        if len(front) and (front <= point).all(axis=1).any():
+            continue
+        front = np.vstack([front[~(point <= front).all(axis=1)], point])
+        indices.append(i)
+        values.append(hypervolume(front, ref))
+    return np.array(indices, dtype=np.intp), np.array(values)
+
+
+def igd_plus(points: ArrayLike, front: ArrayLike) -> float:
+    """Modified inverted generational distance of points to a front (Ishibuchi et al. 2015)."""
+    return float(moocore.igd_plus(_points(points), ref=_points(front)))
+
+
+def epsilon(points: ArrayLike, front: ArrayLike) -> float:
+    """Additive epsilon: how much better in every objective the points would have to be to weakly
+    dominate the front (Zitzler et al. 2003)."""
+    return float(moocore.epsilon_additive(_points(points), ref=_points(front)))
+
+
+def best_subset(points: ArrayLike, reference: ArrayLike, k: int) -> NDArray[np.intp]:
+    """The `k` points of a two-objective front that have most hypervolume together.
+
+    Exact, in O(n (k + log n)): with the points sorted, the hypervolume of a best chain that ends
+    in point j is an upper envelope of lines at j, one for each predecessor, and lines and queries
+    come in order of slope.
+
+    Parameters
+    ----------
+    points : (n, 2)
+        Any points; dominated ones and those not below the reference are never chosen.
+    reference : (2,)
+    k
+        How many, at least 1.
+
+    Returns
+    -------
+    (min(k, members),) intp
+        Indices, in ascending order of the first objective.
+
+    Raises
+    ------
+    ValueError
+        The points have not two objectives, or `k` is less than 1.
+
+    References
+    ----------
+    Bringmann, Friedrich and Klitzke, "Two-dimensional subset selection for hypervolume and
+    epsilon-indicator", GECCO 2014.
+    """
+    order, choice, _ = _best_chains(points, reference, k)
+    k = min(k, len(order))
+    if k == 0:
+        return np.zeros(0, dtype=np.intp)
+    chain = [int(choice[k - 1][-1])]
+    for row in reversed(choice[1:k]):
+        chain.append(int(row[chain[-1]]))
+    return order[chain[::-1]]
+
+
+def best_hypervolumes(points: ArrayLike, reference: ArrayLike, k: int) -> Points:
+    """Most hypervolume that 1, 2, ..., `k` points of a two-objective front can have.
+
+    Parameters and errors are those of `best_subset`.
+
+    Returns
+    -------
+    (k,)
+    """
+    _, _, values = _best_chains(points, reference, k)
+    if len(values) == 0:
+        return np.zeros(k)
+    return np.concatenate([values[:k], np.full(max(0, k - len(values)), values[-1])])
+
+
+def _best_chains(
+    points: ArrayLike, reference: ArrayLike, k: int
+) -> tuple[NDArray[np.intp], list[NDArray[np.intp]], Points]:
+    """Best chains of 1 ... k points: sorted members, predecessor tables, hypervolumes.
+
+    The last entry of each table is the last point of the best chain of that length.
+    """
+    array, ref = _points(points), np.asarray(reference, dtype=np.float64)
+    if array.shape[1] != 2:
+        raise ValueError(f"expected points of two objectives, found {array.shape[1]}")
+    if k < 1:
+        raise ValueError(f"expected k of at least 1, found {k}")
+    members = np.flatnonzero(non_dominated(array) & (array < ref).all(axis=1))
+    order = members[np.argsort(array[members, 0])]
+    n = len(order)
+    if n == 0:
+        return order, [], np.zeros(0)
+    x = ref[0] - array[order, 0]  # width of each point's box, descending
+    y = ref[1] - array[order, 1]  # height, ascending
+    # best[j]: most hypervolume of a chain of this length that ends in j. A successor i > j adds
+    # x[i] * (y[i] - y[j]), so best'[i] = x[i] * y[i] + max over j < i of (best[j] - x[i] * y[j]).
+    best = x * y
+    tables = [np.array([np.argmax(best)], dtype=np.intp)]
+    values = [best.max()]
+    for _ in range(1, min(k, n)):
+        gains, came_from = _upper_envelope(best, y, x)
+        best = x * y + gains
+        last = int(np.argmax(best))
+        tables.append(np.append(came_from, last))
+        values.append(best[last])
+    return order, tables, np.array(values)
+
+
+def _upper_envelope(best: Points, y: Points, x: Points) -> tuple[Points, NDArray[np.intp]]:
+    """For each i, the most that ``best[j] - x[i] * y[j]`` is over j < i, and for which j.
+
+    `y` ascends and `x` descends, so lines come in order of slope and queries move one way: the
+    convex hull trick with a monotone queue. Where there is no j, minus infinity and 0.
+    """
+    lines: list[tuple[float, float, int]] = []  # intercept, y, j; the envelope, front to back
+    head = 0
+    gains, came_from = [-np.inf], [0]
+    previous = best.tolist()
+    heights, widths = y.tolist(), x.tolist()
+    for i in range(1, len(previous)):
+        b, h = previous[i - 1], heights[i - 1]
+        if b > -np.inf:
+            while len(lines) - head >= 2:
+                (b1, h1, _), (b2, h2, _) = lines[-2], lines[-1]
+                # The middle line is hidden where the new one overtakes it before it is reached.
+                if (b - b2) * (h2 - h1) < (b2 - b1) * (h - h2):
+                    break
+                lines.pop()
+            lines.append((b, h, i - 1))
+        w = widths[i]
+        while len(lines) - head >= 2:
+            if lines[head][0] - w * lines[head][1] > lines[head + 1][0] - w * lines[head + 1][1]:
+                break
+            head += 1
+        if head < len(lines):
+            gains.append(lines[head][0] - w * lines[head][1])
+            came_from.append(lines[head][2])
+        else:
+            gains.append(-np.inf)
+            came_from.append(0)
+    return np.array(gains), np.array(came_from, dtype=np.intp)
+
+
+def _points(points: ArrayLike) -> Points:
+    array = np.asarray(points, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"expected points of shape (n, m), found {array.shape}")
+    return np.ascontiguousarray(array)

@@ -1,0 +1,133 @@
+"""What a search is judged by: fixed points that no search has a part in.
+
+An optimizer never sees them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas import pareto
+from hwnas.backends import measure
+from hwnas.errors import InvalidInput
+from hwnas.experiments import Experiment, Problem
+from hwnas.objectives import Objective, losses_of
+
+Points = NDArray[np.float64]
+
+_SAMPLES = 8  # measured beside the smallest and the largest network
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Scale and reference point of a problem's hypervolume, as losses.
+
+    Attributes
+    ----------
+    source
+        ``"exact"``: from the exact front; ``"given"``: by the experiment; ``"measured"``: from the
+        smallest, the largest and a few fixed networks.
+    ideal, nadir : (m,)
+        The best and the worst of each objective over the front or the measured networks.
+    point : (m,)
+        The reference point.
+    front : (n, m), optional
+        The exact front, where it is known.
+    """
+
+    source: Literal["exact", "given", "measured"]
+    ideal: Points
+    nadir: Points
+    point: Points
+    front: Points | None = None
+
+    @property
+    def best(self) -> float | None:
+        """Hypervolume of the exact front, where it is known."""
+        return None if self.front is None else pareto.hypervolume(self.front, self.point)
+
+    def scaled(self, losses: Points) -> Points:
+        """Losses with the ideal at 0 and the nadir at 1."""
+        return (losses - self.ideal) / (self.nadir - self.ideal)
+
+    def to_json(self) -> str:
+        """A text from which `from_json` gives the same reference."""
+        arrays = ("ideal", "nadir", "point", "front")
+        plain = {key: None if (v := getattr(self, key)) is None else v.tolist() for key in arrays}
+        return json.dumps({"source": self.source, **plain})
+
+    @classmethod
+    def from_json(cls, text: str) -> Reference:
+        """The reference that `to_json` wrote."""
+        plain = json.loads(text)
+        arrays = {key: plain[key] and np.array(plain[key]) for key in plain if key != "source"}
+        return cls(plain["source"], **arrays)
+
+
+def reference_of(experiment: Experiment, problem: Problem) -> Reference:
+    """The reference of a problem.
+
+    From the exact front where the backend knows it, and a reference point the experiment gives is
+    kept; otherwise from a few networks, which are measured here.
+
+    Raises
+    ------
+    InvalidInput
+        No network keeps the constraints, or none could be measured.
+    """
+    front = problem.truth.front(problem.objectives, problem.constraints)
+    given = experiment.reference
+    if front is not None:
+        if len(front) == 0:
+            kept = ", ".join(map(str, problem.constraints))
+            raise InvalidInput(f"constraints: no network of {problem.space.name} keeps {kept}")
+        ideal, nadir = _extent(front.losses, problem)
+        point = nadir + 0.1 * (nadir - ideal)
+        if given is not None:
+            point = _given(given, problem.objectives)
+        return Reference("exact" if given is None else "given", ideal, nadir, point, front.losses)
+    losses = _measured(problem)
+    ideal, nadir = losses.min(axis=0), losses.max(axis=0)
+    nadir = np.where(nadir > ideal, nadir, ideal + 1)
+    if given is not None:
+        return Reference("given", ideal, nadir, _given(given, problem.objectives))
+    return Reference("measured", ideal, nadir, nadir + 0.1 * (nadir - ideal))
+
+
+def _given(values: list[float], objectives: tuple[Objective, ...]) -> Points:
+    return losses_of(objectives, np.array([values], dtype=np.float64)).ravel()
+
+
+def _extent(losses: Points, problem: Problem) -> tuple[Points, Points]:
+    """Ideal and nadir of a front; where they coincide, the space's worst in place of the nadir."""
+    ideal, nadir = losses.min(axis=0), losses.max(axis=0)
+    for j in np.flatnonzero(ideal == nadir):
+        worst = problem.truth.front((_reversed(problem.objectives[j]),))
+        nadir[j] = -worst.losses[0, 0] if worst is not None else ideal[j]
+        if nadir[j] <= ideal[j]:
+            nadir[j] = ideal[j] + 1  # the objective is the same for all networks
+    return ideal, nadir
+
+
+def _reversed(objective: Objective) -> Objective:
+    return Objective(
+        objective.metric, objective.devices, objective.level, maximise=not objective.maximise
+    )
+
+
+def _measured(problem: Problem) -> Points:
+    space = problem.space
+    corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
+    samples = space.sample(_SAMPLES, np.random.default_rng(0))
+    codes = np.concatenate([corners, samples])
+    answer = measure(problem.truth, codes, problem.objectives)
+    ok = np.array([status == "ok" for status in answer.status or ()])
+    if not ok.any():
+        reason = next((r for r in answer.reasons or () if r), "")
+        raise InvalidInput(f"none of {len(codes)} networks could be measured: {reason}")
+    return np.asarray(losses_of(problem.objectives, answer.values[ok]))

@@ -1,0 +1,214 @@
+"""Names to classes: optimizers and backends, ours and strangers', found when they are asked for.
+
+Two ways to register: an entry point of an installed package, in the group ``hwnas.optimizers`` or
+``hwnas.backends``, and the decorators here. A decorated class goes before an entry point of the
+same name. Settings are checked against the constructor before it is called.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import metadata
+from typing import Any, Literal, TypeVar
+
+from hwnas.backends import Backend
+from hwnas.errors import InvalidInput, MissingExtra, UnknownName
+from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
+from hwnas.spaces import SearchSpace
+from hwnas.spaces import space as space_of
+
+Kind = Literal["optimizer", "backend"]
+_T = TypeVar("_T")
+
+_decorated: dict[Kind, dict[str, type]] = {"optimizer": {}, "backend": {}}
+# What the framework passes itself, and a user may not set.
+_RESERVED = {"self", "space", "n_objectives", "seed", "n_constraints", "fidelities", "noise"}
+
+
+def register_optimizer(name: str) -> Callable[[type[_T]], type[_T]]:
+    """Class decorator that makes an optimizer known by a name."""
+    return _register("optimizer", name, Optimizer)
+
+
+def register_backend(name: str) -> Callable[[type[_T]], type[_T]]:
+    """Class decorator that makes a backend known by a name."""
+    return _register("backend", name, Backend)
+
+
+def _register(kind: Kind, name: str, base: type) -> Callable[[type[_T]], type[_T]]:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        raise InvalidInput(f"{kind} name: expected letters, digits, '.', '_', '-', found {name!r}")
+
+    def decorate(cls: type[_T]) -> type[_T]:
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise InvalidInput(f"{kind} {name!r}: expected a subclass of {base.__name__}")
+        _decorated[kind][name] = cls
+        return cls
+
+    return decorate
+
+
+def names(kind: Kind) -> list[str]:
+    """The registered names of a kind, sorted."""
+    return sorted({*_decorated[kind], *_entry_points(kind)})
+
+
+def lookup(kind: Kind, name: str) -> type[Any]:
+    """The class behind a name.
+
+    Raises
+    ------
+    UnknownName
+        Nothing is registered by that name.
+    MissingExtra
+        It needs a library that is not installed.
+    """
+    if name in _decorated[kind]:
+        return _decorated[kind][name]
+    found = _entry_points(kind)
+    if name not in found:
+        raise UnknownName(kind, name, names(kind))
+    try:
+        cls = found[name].load()
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if extra := _extra_of(missing):
+            raise MissingExtra(f"{kind} {name!r}", missing, extra) from error
+        raise InvalidInput(f"{kind} {name!r} needs {missing}, which is not installed") from error
+    base = Optimizer if kind == "optimizer" else Backend
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise InvalidInput(f"{kind} {name!r}: expected a subclass of {base.__name__}, found {cls}")
+    return cls
+
+
+def settings_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
+    """The settings of an optimizer or backend: the named parameters that a user may choose."""
+    parameters = inspect.signature(cls).parameters
+    return {name: p for name, p in parameters.items() if name not in _RESERVED}
+
+
+def checked_settings(kind: Kind, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as a constructor wants them, once they fit its names and annotations.
+
+    Parameters
+    ----------
+    settings
+        As a YAML gives them: a list serves where a tuple is wanted, nothing else is converted.
+
+    Raises
+    ------
+    UnknownName
+        There is no such setting.
+    InvalidInput
+        A setting's value is not of its annotated type, or a required one is missing.
+    """
+    import pydantic
+
+    cls = lookup(kind, name)
+    known = settings_of(cls)
+    annotations = typing.get_type_hints(cls.__init__)
+    checked: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in known:
+            raise UnknownName(f"setting of {kind} {name!r}:", key, known)
+        expected = pydantic.TypeAdapter(annotations.get(key, Any))
+        try:
+            checked[key] = expected.validate_json(json.dumps(value), strict=True)
+        except (pydantic.ValidationError, TypeError) as error:
+            what = error.errors()[0]["msg"] if isinstance(error, ValueError) else str(error)
+            raise InvalidInput(
+                f"setting {key!r} of {kind} {name!r}: {what}, found {value!r}"
+            ) from error
+    for key, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and key not in settings:
+            raise InvalidInput(f"{kind} {name!r} needs the setting {key!r}")
+    return checked
+
+
+def optimizer(
+    name: str,
+    space: SearchSpace | str,
+    n_objectives: int,
+    *,
+    seed: int,
+    n_constraints: int = 0,
+    fidelities: tuple[int, ...] | None = None,
+    **settings: Any,
+) -> Optimizer:
+    """An optimizer by its registered name.
+
+    Parameters
+    ----------
+    name
+        Registered name.
+    space
+        Where to search.
+    n_objectives
+        How many losses a network has.
+    seed
+        The only source of randomness.
+    n_constraints
+        How many signed slacks come with the losses.
+    fidelities
+        For a multi-fidelity optimizer, what may be asked for; one full measurement by default.
+    **settings
+        Its own settings, checked.
+
+    Raises
+    ------
+    UnknownName, InvalidInput, MissingExtra
+        See `checked_settings`.
+    """
+    settings = checked_settings("optimizer", name, settings)
+    cls = lookup("optimizer", name)
+    if isinstance(space, str):
+        space = space_of(space)
+    if issubclass(cls, MultiFidelityOptimizer):
+        settings["fidelities"] = fidelities or (1,)
+    made = cls(space, n_objectives, seed=seed, n_constraints=n_constraints, **settings)
+    assert isinstance(made, Optimizer)
+    return made
+
+
+def backend(name: str, space: SearchSpace, *, noise: bool = False, **settings: Any) -> Backend:
+    """A backend by its registered name.
+
+    Raises
+    ------
+    UnknownName, InvalidInput, MissingExtra
+        See `checked_settings`; also when noise is asked of a backend that has none.
+    """
+    settings = checked_settings("backend", name, settings)
+    cls = lookup("backend", name)
+    if noise:
+        if "noise" not in inspect.signature(cls).parameters:
+            raise InvalidInput(f"backend {name!r} has no noise to draw, expected noise: false")
+        settings["noise"] = True
+    made = cls(space, **settings)
+    assert isinstance(made, Backend)
+    return made
+
+
+@cache
+def _entry_points(kind: Kind) -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=f"hwnas.{kind}s")}
+
+
+def _extra_of(module: str) -> str | None:
+    """The extra of hwnas that brings a module, read from its own metadata."""
+    wanted = module.replace("_", "-").lower()
+    try:
+        requirements = metadata.requires("hwnas") or []
+    except metadata.PackageNotFoundError:
+        return None
+    for requirement in requirements:
+        package = re.match(r"[A-Za-z0-9._-]+", requirement)
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", requirement)
+        if package and extra and package[0].replace("_", "-").lower() == wanted:
+            return extra[1]
+    return None

@@ -1,0 +1,63 @@
+"""How every plot looks: colours, marks, sizes, names with units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hwnas.objectives import Objective
+
+# Okabe and Ito's palette, told apart by every kind of colour vision; yellow is left out because it
+# vanishes on paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
+GREY = "#777777"
+
+_UNITS = {
+    "latency": "ms",
+    "energy": "mWh",
+    "float16_memory": "MB",
+    "bfloat16_memory": "MB",
+    "peak_memory": "MB",
+}
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour, mark and dash of the optimizer at an index."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKS[index % len(MARKS)],
+        "linestyle": DASHES[index % len(DASHES)],
+    }
+
+
+def label(objective: Objective) -> str:
+    """An objective's name with its unit, for an axis."""
+    unit = "" if len(objective.devices) > 1 else _UNITS.get(objective.metric, "")
+    return f"{objective.value} ({unit})" if unit else str(objective.value)
+
+
+def figure(columns: int, title: str, *, width: float = 5.4, height: float = 4.2) -> Figure:
+    """A figure for a row of panels."""
+    made = Figure(figsize=(width * columns, height), dpi=150, layout="constrained")
+    made.suptitle(title, fontsize=11)
+    return made
+
+
+def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
+    """Labels and a light grid."""
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(True, which="major", color="#e3e3e3", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def names(items: Sequence[str]) -> list[str]:
+    """The distinct items, in order."""
+    return list(dict.fromkeys(items))

@@ -1,0 +1,252 @@
+"""The front door: from an experiment to a directory of results."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hwnas.errors import InvalidInput
+from hwnas.executors import run_all
+from hwnas.experiments import Experiment, load, problem_of
+from hwnas.references import Reference, reference_of
+from hwnas.registry import lookup
+from hwnas.results import Result
+from hwnas.search import Cell, search
+from hwnas.store import Store
+from hwnas.yamls import read_yaml
+
+Progress = Callable[[Cell, int], None]
+
+
+def run(
+    source: str | Path | Mapping[str, Any] | Experiment,
+    out: str | Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    progress: Progress = lambda cell, evaluations: None,
+) -> Result:
+    """Run an experiment and leave its results in a directory.
+
+    Parameters
+    ----------
+    source
+        A YAML file, the name of an experiment that hwnas ships, or the content itself.
+    out
+        The directory to make; ``runs/<name>`` by default.
+    overrides
+        Values by dotted path, ``{"budget.evaluations": 50}``.
+    workers
+        How many processes run cells side by side; it changes nothing else.
+    progress
+        Called with a cell and how many evaluations it has done.
+
+    Returns
+    -------
+    Result
+        With `summary`, `fronts` and `path`.
+
+    Raises
+    ------
+    ExperimentError
+        The experiment is wrong, see `hwnas.experiments.load`.
+    InvalidInput
+        The directory exists and is not empty.
+    RuntimeError
+        An optimizer raised; the other cells have run to their end.
+    """
+    _checked_workers(workers)
+    experiment = load(source, overrides)
+    path = Path("runs", experiment.name) if out is None else Path(out)
+    _refuse_existing(path, experiment)
+    reference = reference_of(experiment, problem_of(experiment))
+    made = _missing_parents(path)
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with _locked(path):
+            _refuse_existing(path, experiment)  # another run may have begun in between
+            _write(path / "experiment.yaml", experiment.to_yaml())
+            _write(path / "environment.json", json.dumps(environment(experiment), indent=2) + "\n")
+            return _finish(path, experiment, reference, workers, progress)
+    except InvalidInput:
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()  # only what is empty, and only what was made here
+        raise
+
+
+def resume(
+    path: str | Path,
+    *,
+    workers: int = 1,
+    progress: Progress = lambda cell, evaluations: None,
+) -> Result:
+    """Go on with a run that was stopped, to the trials of an uninterrupted one.
+
+    Parameters
+    ----------
+    path
+        The directory of the run.
+    workers, progress
+        As for `run`.
+
+    Raises
+    ------
+    InvalidInput
+        The directory holds no run, is in use by another process, or a file in it is damaged.
+    """
+    _checked_workers(workers)
+    path = Path(path)
+    if not (path / "experiment.yaml").is_file():
+        raise InvalidInput(f"{path}: no experiment.yaml here, expected the directory of a run")
+    experiment = load(path / "experiment.yaml")
+    with _locked(path):
+        databases = sorted(path.glob("*/seed-*/trials.db"))
+        reference = None
+        for file in databases:
+            with Store.open(file) as store:
+                reference = Reference.from_json(store.meta["reference"])
+        if reference is None:
+            reference = reference_of(experiment, problem_of(experiment))
+        return _finish(path, experiment, reference, workers, progress)
+
+
+def _finish(
+    path: Path, experiment: Experiment, reference: Reference, workers: int, progress: Progress
+) -> Result:
+    """Run what is left of every cell, then write and draw the results."""
+    from hwnas.reports.plots import draw
+
+    cells = [
+        Cell(experiment, entry, seed, path / entry.name / f"seed-{seed}", reference)
+        for entry in experiment.optimizers
+        for seed in experiment.seeds
+    ]
+    raised = run_all(
+        search, cells, workers=workers, progress=lambda i, done: progress(cells[i], done)
+    )
+    _note_errors(cells, raised)
+    result = Result(path)
+    result.write()
+    _note_divergence(path, result)
+    draw(result)
+    failures = [(cell, error) for cell, error in zip(cells, raised, strict=True) if error]
+    if failures:
+        cell, error = failures[0]
+        raise RuntimeError(f"{len(failures)} of {len(cells)} cells failed, first {cell}") from error
+    return result
+
+
+def _note_errors(cells: Sequence[Cell], raised: Sequence[BaseException | None]) -> None:
+    for cell, error in zip(cells, raised, strict=True):
+        if error is not None and cell.database.exists():
+            with Store.open(cell.database) as store:
+                store.note("error", f"{type(error).__name__}: {error}")
+            text = "".join(traceback.format_exception(error))
+            (cell.path / "error.txt").write_text(text, encoding="utf-8")
+
+
+def _note_divergence(path: Path, result: Result) -> None:
+    """Keep from which trial on a resumed cell is not what it would have been."""
+    diverged = {
+        f"{c.optimizer}/seed-{c.seed}": int(c.meta["diverged"])
+        for c in result.cells
+        if "diverged" in c.meta
+    }
+    if diverged:
+        file = path / "environment.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["not_identical_from_trial"] = diverged
+        _write(file, json.dumps(content, indent=2) + "\n")
+
+
+def environment(experiment: Experiment) -> dict[str, Any]:
+    """What a run depends on beside its experiment: versions, machine, hashes."""
+    versions = {}
+    for name in ("hwnas", "numpy", "moocore", "pymoo", "torch", "botorch", "optuna", "syne-tune"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    kinds = {entry.type for entry in experiment.optimizers}
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "seeds": list(experiment.seeds),
+        "optimizers": {kind: _source_hash(lookup("optimizer", kind)) for kind in sorted(kinds)},
+        "backend": _source_hash(lookup("backend", experiment.backend.type)),
+        "data": problem_of(experiment).truth.data_hash(),
+    }
+
+
+def _source_hash(cls: type) -> str:
+    """SHA-256 of the file that defines a class; empty where there is none."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def _checked_workers(workers: int) -> None:
+    if workers < 1:
+        raise InvalidInput(f"workers: expected at least 1, found {workers}")
+
+
+def _refuse_existing(path: Path, experiment: Experiment) -> None:
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InvalidInput(f"{path}: is a file, expected a directory to make")
+    if not (path / "experiment.yaml").is_file():
+        raise InvalidInput(f"{path}: is not empty and holds no run; choose another with --out")
+    there = read_yaml(path / "experiment.yaml")
+    if there == _plain(experiment):
+        raise InvalidInput(
+            f"{path}: already holds this experiment; go on with: hwnas resume {path}"
+        )
+    raise InvalidInput(f"{path}: holds another experiment; choose another directory with --out")
+
+
+def _plain(experiment: Experiment) -> dict[str, Any]:
+    return experiment.model_dump(exclude_none=True)
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """The path and those of its parents that do not exist, innermost first."""
+    return [p for p in (path, *path.parents) if not p.exists()]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the directory against a second run; the system lets go when the process dies."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidInput(f"{path}: another process is running here; wait for it") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+__all__ = ["Result", "resume", "run"]

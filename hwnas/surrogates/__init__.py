@@ -1,0 +1,27 @@
+"""The surrogate benchmark: what HW-GPT-Bench's published figures say of a network, at once."""
+
+from __future__ import annotations
+
+from hwnas.spaces import SearchSpace
+from hwnas.spaces import space as named_space
+from hwnas.surrogates.backend import Surrogate
+
+__all__ = ["Surrogate", "surrogate"]
+
+
+def surrogate(space: str | SearchSpace) -> Surrogate:
+    """The surrogate backend of a space.
+
+    Parameters
+    ----------
+    space
+        ``"gpt-s"``, ``"gpt-m"``, ``"gpt-l"``, or a space cut down from one of them.
+
+    Raises
+    ------
+    UnknownName
+        No space has that name.
+    InvalidInput
+        There are no published figures for the space.
+    """
+    return Surrogate(named_space(space) if isinstance(space, str) else space)

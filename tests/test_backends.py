@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hwnas.backends import Backend, Evaluation, Metric, all_metrics, measure, metric_of
+from hwnas.errors import InvalidInput, UnknownName
+from hwnas.objectives import Objective, parse_constraints, parse_objectives
+from hwnas.spaces import Codes, SearchSpace
+
+Answer = Callable[[Codes, Sequence[Objective]], Any]
+LEADING = [0, 1, 2]  # columns that tell the networks of a sample apart
+
+
+class Scripted(Backend):
+    """Answers what a test wants, and remembers how it was asked."""
+
+    metrics = {
+        "error": Metric("", "dear"),
+        "memory": Metric("MB"),
+        "latency@fast": Metric("ms", quantiles=True),
+        "latency@slow": Metric("ms", quantiles=True),
+    }
+    fidelities = (1, 10)
+
+    def __init__(self, space: SearchSpace, answer: Answer) -> None:
+        super().__init__(space)
+        self.answer = answer
+        self.calls: list[tuple[Codes, list[Objective], NDArray[np.uint64], int | None]] = []
+
+    def evaluate(
+        self,
+        codes: Codes,
+        objectives: Sequence[Objective],
+        *,
+        seeds: NDArray[np.uint64],
+        fidelity: int | None = None,
+    ) -> Evaluation:
+        self.calls.append((codes, list(objectives), seeds, fidelity))
+        answer: Evaluation = self.answer(codes, objectives)
+        return answer
+
+
+def ones(codes: Codes, objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    return np.ones((len(codes), len(objectives)))
+
+
+@pytest.fixture
+def codes(small_space: SearchSpace) -> Codes:
+    """Six networks that their leading columns tell apart."""
+    codes = small_space.sample(6, np.random.default_rng(3))
+    codes[:, LEADING] = list(itertools.product((0, 1), repeat=3))[1:7]
+    return small_space.canonical(codes)
+
+
+def test_answers_go_through(toy: Backend, codes: Codes) -> None:
+    objectives = parse_objectives(["error", "latency@slow:p90", "memory"])
+    found = measure(toy, codes, objectives)
+    asked = toy.evaluate(codes, objectives, seeds=np.zeros(6, dtype=np.uint64))
+    np.testing.assert_array_equal(found.values, asked.values)
+    assert found.std is None
+    assert list(found.status or ()) == ["ok"] * 6
+    assert list(found.reasons or ()) == [""] * 6
+
+
+def test_what_is_maximised_stays_in_raw_units(toy: Backend, codes: Codes) -> None:
+    plain, turned = (
+        measure(toy, codes, parse_objectives(texts)).values
+        for texts in (["memory", "params"], ["-memory", "-params"])
+    )
+    np.testing.assert_array_equal(plain, turned)
+    assert (plain > 0).all()
+
+
+def test_exact_metrics_never_reach_the_backend(small_space: SearchSpace, codes: Codes) -> None:
+    backend = Scripted(small_space, lambda *_: pytest.fail("asked for what follows from a code"))
+    found = measure(backend, codes, parse_objectives(["params", "-flops"]))
+    np.testing.assert_array_equal(found.values[:, 0], small_space.params(codes))
+    np.testing.assert_array_equal(found.values[:, 1], small_space.flops(codes))
+    assert (found.std, list(found.status or ())) == (None, ["ok"] * 6)
+    assert found.seconds is not None
+    assert found.seconds.shape == (6,)
+
+
+def test_columns_keep_their_order_among_exact_ones(toy: Backend, codes: Codes) -> None:
+    texts = ["params", "memory", "flops", "error"]
+    found = measure(toy, codes, parse_objectives(texts)).values
+    for j, text in enumerate(texts):
+        alone = measure(toy, codes, parse_objectives([text])).values
+        np.testing.assert_array_equal(found[:, [j]], alone)
+
+
+def test_what_the_backend_is_asked(small_space: SearchSpace, codes: Codes) -> None:
+    backend = Scripted(small_space, lambda c, o: Evaluation(ones(c, o)))
+    wanted = parse_objectives(
+        ["-memory", "latency@fast", "latency@fast:p90", "params", "latency@fast+slow"]
+    )
+    wanted += parse_constraints(["latency@fast <= 5", "flops <= 1e9", "error >= 0.5"])
+    seeds = np.arange(6, dtype=np.uint64)
+    measure(backend, codes, wanted, seeds=seeds, fidelity=10)
+    ((given, asked, given_seeds, fidelity),) = backend.calls
+    np.testing.assert_array_equal(given, codes)
+    np.testing.assert_array_equal(given_seeds, seeds)
+    assert fidelity == 10
+    # Once each, without signs; a bound goes with its metric, for a backend that can stop there.
+    assert sorted(map(str, asked)) == [
+        "error >= 0.5",
+        "latency@fast <= 5",
+        "latency@fast:p90",
+        "latency@slow",
+        "memory",
+    ]
+
+
+def test_seeds_are_zeros_by_default(small_space: SearchSpace, codes: Codes) -> None:
+    backend = Scripted(small_space, lambda c, o: Evaluation(ones(c, o)))
+    measure(backend, codes, parse_objectives(["error"]))
+    (_, _, seeds, fidelity), *_ = backend.calls
+    assert seeds.dtype == np.uint64
+    assert (seeds.tolist(), fidelity) == ([0] * 6, None)
+
+
+def test_constraints_are_values_like_others(toy: Backend, codes: Codes) -> None:
+    constrained = (*parse_objectives(["latency@fast"]), *parse_constraints(["latency@fast <= 2"]))
+    found = measure(toy, codes, constrained)
+    np.testing.assert_array_equal(found.values[:, 0], found.values[:, 1])
+    assert list(found.status or ()) == ["ok"] * 6
+
+
+# -- several devices -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statistic", ["", ":p90"])
+def test_worst_ratio_over_devices(toy: Backend, codes: Codes, statistic: str) -> None:
+    everything = np.concatenate(list(toy.space.enumerate()))
+    one = parse_objectives(["latency@fast" + statistic, "latency@slow" + statistic])
+    optima = measure(toy, everything, one).values.min(axis=0)
+    ratios = measure(toy, codes, one).values / optima
+    assert len(set(ratios.argmax(axis=1))) == 2  # each device is the worst for some network
+    found = measure(toy, codes, parse_objectives([f"latency@fast+slow{statistic}", "error"]))
+    np.testing.assert_allclose(found.values[:, 0], ratios.max(axis=1))
+    assert found.values[:, 0].min() >= 1
+
+
+def test_standard_error_is_the_worst_devices(toy: Backend, codes: Codes) -> None:
+    class Noisy(type(toy)):  # type: ignore[misc]
+        def evaluate(self, codes: Codes, objectives: Any, **how: Any) -> Evaluation:
+            values = super().evaluate(codes, objectives, **how).values
+            scale = [0.1 if o.key == "latency@fast" else 0.2 for o in objectives]
+            return Evaluation(values, std=values * scale)
+
+    found = measure(Noisy(toy.space), codes, parse_objectives(["latency@fast+slow", "params"]))
+    one = measure(toy, codes, parse_objectives(["latency@fast", "latency@slow"])).values
+    everything = np.concatenate(list(toy.space.enumerate()))
+    optima = measure(toy, everything, parse_objectives(["latency@fast", "latency@slow"])).values
+    worst = (one / optima.min(axis=0)).argmax(axis=1)
+    assert found.std is not None
+    np.testing.assert_allclose(
+        found.std[:, 0], found.values[:, 0] * np.where(worst == 0, 0.1, 0.2)
+    )
+    assert (found.std[:, 1] == 0).all()
+
+
+def test_a_ratio_is_lost_with_one_of_its_devices(toy: Backend, codes: Codes) -> None:
+    class Half(type(toy)):  # type: ignore[misc]
+        def evaluate(self, codes: Codes, objectives: Any, **how: Any) -> Evaluation:
+            values = super().evaluate(codes, objectives, **how).values
+            values[0, [o.key == "latency@slow" for o in objectives]] = np.nan
+            return Evaluation(values)
+
+    found = measure(Half(toy.space), codes, parse_objectives(["latency@fast+slow"]))
+    assert list(found.status or ()) == ["failed"] + ["ok"] * 5
+
+
+# -- what a backend does wrong -------------------------------------------------------------------
+
+PAIR = parse_objectives(["error", "memory"])
+
+
+def assert_complete(found: Evaluation, n: int, m: int = 2) -> None:
+    assert found.values.shape == (n, m)
+    assert found.status is not None
+    assert found.reasons is not None
+    assert found.seconds is not None
+    assert len(found.status) == len(found.reasons) == n
+    assert np.shape(found.seconds) == (n,)
+    for status, reason, values in zip(found.status, found.reasons, found.values, strict=True):
+        assert "\n" not in reason
+        if status == "ok":
+            assert reason == ""
+            assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_fails_its_trial(
+    small_space: SearchSpace, codes: Codes, value: float
+) -> None:
+    def answer(codes: Codes, objectives: Sequence[Objective]) -> Evaluation:
+        values = ones(codes, objectives)
+        values[2, 1] = value
+        values[4] = value
+        return Evaluation(values)
+
+    found = measure(Scripted(small_space, answer), codes, PAIR)
+    assert_complete(found, 6)
+    assert list(found.status or ()) == ["ok", "ok", "failed", "ok", "failed", "ok"]
+    assert list(found.reasons or ())[2] == "not finite: memory"
+    assert list(found.reasons or ())[4] == "not finite: error, memory"
+    assert found.values[2, 0] == 1  # what is known stays known
+
+
+def test_raising_for_one_network_fails_only_that_one(
+    small_space: SearchSpace, codes: Codes
+) -> None:
+    def answer(given: Codes, objectives: Sequence[Objective]) -> Evaluation:
+        if (given[:, LEADING] == codes[2, LEADING]).all(axis=1).any():
+            raise RuntimeError("out of\nmemory")
+        values = given[:, :2] + 1.0
+        return Evaluation(values, std=values / 10)
+
+    backend = Scripted(small_space, answer)
+    seeds = np.arange(6, dtype=np.uint64)
+    found = measure(backend, codes, PAIR, seeds=seeds)
+    assert_complete(found, 6)
+    assert list(found.status or ()) == ["ok", "ok", "failed", "ok", "ok", "ok"]
+    assert list(found.reasons or ())[2] == "RuntimeError: out of memory"
+    assert np.isnan(found.values[2]).all()
+    kept = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(found.values[kept], codes[kept, :2] + 1.0)
+    assert found.std is not None
+    np.testing.assert_array_equal(found.std[kept], found.values[kept] / 10)
+    for given, _, given_seeds, _ in backend.calls:  # a trial keeps its seed when asked alone
+        rows = [np.flatnonzero((codes == code).all(axis=1))[0] for code in given]
+        assert given_seeds.tolist() == rows
+
+
+def test_raising_for_all(small_space: SearchSpace, codes: Codes) -> None:
+    def answer(*_: object) -> Evaluation:
+        raise KeyError("driver")
+
+    found = measure(Scripted(small_space, answer), codes, PAIR)
+    assert_complete(found, 6)
+    assert list(found.status or ()) == ["failed"] * 6
+    assert set(found.reasons or ()) == {"KeyError: 'driver'"}
+    assert found.std is None
+
+
+def test_an_interrupt_is_not_a_failed_trial(small_space: SearchSpace, codes: Codes) -> None:
+    def answer(*_: object) -> Evaluation:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(Scripted(small_space, answer), codes, PAIR)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda c, o: None, id="nothing"),
+        pytest.param(lambda c, o: ones(c, o), id="an array"),
+        pytest.param(lambda c, o: Evaluation(ones(c, o)[:, :1]), id="values: a column too few"),
+        pytest.param(lambda c, o: Evaluation(ones(c, o)[1:]), id="values: a row too few"),
+        pytest.param(lambda c, o: Evaluation(ones(c, o)[:, 0]), id="values: one dimension"),
+        pytest.param(lambda c, o: Evaluation([["x", "y"]] * len(c)), id="values: text"),
+        pytest.param(lambda c, o: Evaluation(ones(c, o), np.ones(len(c))), id="std"),
+        pytest.param(
+            lambda c, o: Evaluation(ones(c, o), status=["ok"] * (len(c) + 1)), id="status"
+        ),
+        pytest.param(
+            lambda c, o: Evaluation(ones(c, o), status=["ok"] * (len(c) - 1)), id="status: short"
+        ),
+        pytest.param(lambda c, o: Evaluation(ones(c, o), status=["done"] * len(c)), id="a status"),
+        pytest.param(
+            lambda c, o: Evaluation(ones(c, o), seconds=np.ones(len(c) + 1)), id="seconds"
+        ),
+        pytest.param(lambda c, o: Evaluation(ones(c, o), reasons=["", *[""] * len(c)]), id="reasons"),
+    ],
+)
+def test_an_answer_of_another_shape_is_a_failure(
+    small_space: SearchSpace, codes: Codes, answer: Answer
+) -> None:
+    for n in (6, 2, 1):
+        found = measure(Scripted(small_space, answer), codes[:n], PAIR)
+        assert_complete(found, n)
+        assert list(found.status or ()) == ["failed"] * n
+        assert all(found.reasons or ())
+
+
+def test_an_answer_in_arrays_and_tuples(small_space: SearchSpace, codes: Codes) -> None:
+    def answer(codes: Codes, objectives: Sequence[Objective]) -> Evaluation:
+        n = len(codes)
+        return Evaluation(
+            ones(codes, objectives),
+            status=np.array(["ok"] * (n - 1) + ["failed"]),  # type: ignore[arg-type]
+            seconds=np.arange(n, dtype=float),
+            reasons=np.array([""] * (n - 1) + ["late"]),  # type: ignore[arg-type]
+        )
+
+    found = measure(Scripted(small_space, answer), codes, PAIR)
+    assert_complete(found, 6)
+    assert list(found.status or ()) == ["ok"] * 5 + ["failed"]
+    assert list(found.reasons or ()) == [""] * 5 + ["late"]
+    assert np.asarray(found.seconds).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_infeasible_trials_may_lack_values(small_space: SearchSpace, codes: Codes) -> None:
+    def answer(codes: Codes, objectives: Sequence[Objective]) -> Evaluation:
+        values = ones(codes, objectives)
+        values[1:, 0] = np.nan
+        return Evaluation(values, status=["ok", "infeasible", *["failed"] * (len(codes) - 2)])
+
+    found = measure(Scripted(small_space, answer), codes, PAIR)
+    assert list(found.status or ()) == ["ok", "infeasible"] + ["failed"] * 4
+    assert (found.values[:, 1] == 1).all()
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_no_networks(small_space: SearchSpace, raises: bool) -> None:
+    def answer(codes: Codes, objectives: Sequence[Objective]) -> Evaluation:
+        if raises and not len(codes):
+            raise ValueError("nothing to measure")
+        return Evaluation(ones(codes, objectives))
+
+    none = small_space.encode([])
+    assert_complete(measure(Scripted(small_space, answer), none, PAIR), 0)
+
+
+def test_evaluation_defaults(small_space: SearchSpace, codes: Codes) -> None:
+    bare = Evaluation(np.ones((2, 2)))
+    assert (bare.std, bare.status, bare.seconds, bare.reasons) == (None,) * 4
+    backend = Scripted(small_space, lambda c, o: Evaluation(ones(c, o)))
+    found = measure(backend, codes, PAIR)
+    assert_complete(found, 6)
+    assert (np.asarray(found.seconds) >= 0).all()
+
+
+# -- what may be asked ---------------------------------------------------------------------------
+
+
+def test_metrics(toy: Backend) -> None:
+    assert set(all_metrics(toy)) == {
+        *("error", "latency@fast", "latency@slow", "memory", "params", "flops")
+    }
+    assert metric_of(toy, Objective("latency", ("fast",), 0.9)).unit == "ms"
+    assert metric_of(toy, Objective.parse("-memory")).unit == "MB"
+    assert metric_of(toy, Objective.parse("error <= 3")).cost == "dear"
+    assert metric_of(toy, Objective.parse("params")).cost == "free"
+    assert metric_of(toy, Objective.parse("latency@fast+slow:p90")).unit == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("latancy@fast", UnknownName, "unknown metric 'latancy'; did you mean 'latency'"),
+        ("parms", UnknownName, "did you mean 'params'"),
+        ("zzz", UnknownName, "known: error, flops, latency, memory, params"),
+        ("latency", InvalidInput, "latency needs a device, as in latency@fast.*slow"),
+        ("latency@fasst", UnknownName, "unknown device 'fasst'; did you mean 'fast'"),
+        ("latency@fast+slw", UnknownName, "did you mean 'slow'"),
+        ("error@fast", InvalidInput, "error takes no device"),
+        ("params@fast", InvalidInput, "params takes no device"),
+        ("error:p90", InvalidInput, "error has no quantiles"),
+        ("params:p90 <= 3", InvalidInput, "params has no quantiles"),
+    ],
+)
+def test_what_cannot_be_asked(
+    toy: Backend, text: str, kind: type[InvalidInput], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        metric_of(toy, Objective.parse(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_ratios_need_optima(small_space: SearchSpace) -> None:
+    backend = Scripted(small_space, lambda c, o: Evaluation(ones(c, o)))
+    assert backend.front(PAIR) is None
+    metric_of(backend, Objective.parse("latency@fast"))
+    with pytest.raises(InvalidInput, match=r"latency@fast\+slow: .*optima, expected one device"):
+        metric_of(backend, Objective.parse("latency@fast+slow"))
+
+
+def test_a_backend_must_evaluate(small_space: SearchSpace) -> None:
+    class Unfinished(Backend):
+        pass
+
+    with pytest.raises(TypeError, match="evaluate"):
+        Unfinished(small_space)  # type: ignore[abstract]

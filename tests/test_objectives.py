@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hwnas.errors import InvalidInput
+from hwnas.objectives import (
+    Objective,
+    losses_of,
+    parse_constraints,
+    parse_objectives,
+    slacks_of,
+)
+
+metrics = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+devices = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,6}(:[0-9]{1,2})?", fullmatch=True)
+bounds = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def objectives(draw: st.DrawFn) -> Objective:
+    relation = draw(st.sampled_from([None, "<=", ">="]))
+    return Objective(
+        draw(metrics),
+        tuple(draw(st.lists(devices, max_size=3, unique=True))),
+        draw(st.one_of(st.none(), st.integers(1, 99).filter(lambda p: p != 50).map(_percent))),
+        relation is None and draw(st.booleans()),
+        relation,
+        None if relation is None else draw(bounds),
+    )
+
+
+def _percent(percent: int) -> float:
+    return percent / 100
+
+
+@given(objectives())
+@example(Objective("flops", relation="<=", bound=123_456_789_012_345.0))
+@example(Objective("perplexity", relation=">=", bound=0.1 + 0.2))
+def test_string_round_trip(objective: Objective) -> None:
+    text = str(objective)
+    assert Objective.parse(text) == objective
+    assert str(Objective.parse(text)) == text
+    assert Objective.parse(f"  {text} ") == objective
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("perplexity", Objective("perplexity")),
+        ("-flops", Objective("flops", maximise=True)),
+        ("- flops", Objective("flops", maximise=True)),
+        ("latency@h100", Objective("latency", ("h100",))),
+        ("latency@h100:p90", Objective("latency", ("h100",), 0.9)),
+        ("latency@h100:p05", Objective("latency", ("h100",), 0.05)),
+        ("latency@h100:median", Objective("latency", ("h100",))),
+        ("latency@h100:p50", Objective("latency", ("h100",))),
+        ("latency@cuda:1", Objective("latency", ("cuda:1",))),
+        ("latency@cuda:1:p90", Objective("latency", ("cuda:1",), 0.9)),
+        ("latency@h100+rtx3080", Objective("latency", ("h100", "rtx3080"))),
+        ("latency@cuda:0+cuda:1:p10", Objective("latency", ("cuda:0", "cuda:1"), 0.1)),
+        ("params <= 1e8", Objective("params", relation="<=", bound=1e8)),
+        ("params<=1e8", Objective("params", relation="<=", bound=1e8)),
+        ("x >= -.5", Objective("x", relation=">=", bound=-0.5)),
+        ("x >= +2.", Objective("x", relation=">=", bound=2.0)),
+        (
+            "latency@h100:p90 <= 20",
+            Objective("latency", ("h100",), 0.9, relation="<=", bound=20.0),
+        ),
+    ],
+)
+def test_known_texts(text: str, expected: Objective) -> None:
+    assert Objective.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("  latency@h100:p50  ", "latency@h100"),
+        ("- flops", "-flops"),
+        ("params<=1e8", "params <= 100000000"),
+        ("latency@h100:p90<=20.50", "latency@h100:p90 <= 20.5"),
+        ("x:p05", "x:p05"),
+    ],
+)
+def test_shortest_spelling(text: str, short: str) -> None:
+    assert str(Objective.parse(text)) == short
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected"),
+        ("-", "expected"),
+        ("+flops", "expected"),
+        ("--flops", "expected"),
+        ("two words", "expected"),
+        ("9lives", "expected"),
+        ("latency@", "expected"),
+        ("latency@h100+", "expected"),
+        ("latency@h100:p9", "expected"),
+        ("latency@h100:p100", "expected"),
+        ("latency@h100:q90", "expected"),
+        ("latency@-h100", "expected"),
+        ("latency < 3", "expected .* <= or >="),
+        ("latency = 3", "expected"),
+        ("latency <=", "expected"),
+        ("latency <= x", "expected"),
+        ("latency <= nan", "expected"),
+        ("3 <= latency", "expected"),
+        ("1 <= latency <= 3", "expected"),
+        ("latency@h100:p00", "expected a statistic from p01 to p99"),
+        ("latency@h100+h100", "expected distinct devices"),
+        ("latency <= 1e999", "expected a finite bound"),
+        ("-latency <= 3", "a constraint takes no '-'; use >="),
+    ],
+)
+def test_what_cannot_be_read(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
+        Objective.parse(text)
+    assert str(caught.value).startswith(f"objective {text!r}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_keys() -> None:
+    assert Objective.parse("perplexity").key == "perplexity"
+    assert Objective.parse("perplexity").keys == ("perplexity",)
+    assert Objective.parse("-latency@a:p90").key == "latency@a"
+    several = Objective.parse("latency@a+cuda:1:p90 <= 3")
+    assert several.key == "latency@a+cuda:1"
+    assert several.keys == ("latency@a", "latency@cuda:1")
+
+
+def test_value_drops_what_is_wanted() -> None:
+    assert Objective.parse("latency@a:p90 <= 3").value == Objective.parse("latency@a:p90")
+    assert Objective.parse("-flops").value == Objective.parse("flops")
+
+
+def test_loss_turns_what_is_maximised() -> None:
+    values = np.array([1.0, -2.0, 0.0])
+    np.testing.assert_array_equal(Objective.parse("x").loss(values), values)
+    maximised = Objective.parse("-x")
+    np.testing.assert_array_equal(maximised.loss(values), [-1, 2, 0])
+    np.testing.assert_array_equal(maximised.loss(maximised.loss(values)), values)
+
+
+def test_slack_is_at_most_0_where_the_bound_is_kept() -> None:
+    values = np.array([2.0, 3.0, 5.0])
+    np.testing.assert_array_equal(Objective.parse("x <= 3").slack(values), [-1, 0, 2])
+    np.testing.assert_array_equal(Objective.parse("x >= 3").slack(values), [1, 0, -2])
+    with pytest.raises(InvalidInput, match="x has no bound"):
+        Objective.parse("x").slack(values)
+
+
+def test_losses_and_slacks_by_column() -> None:
+    values = np.array([[1.0, 10.0], [2.0, 20.0]])
+    values.flags.writeable = False
+    losses = losses_of(parse_objectives(["x", "-y"]), values)
+    np.testing.assert_array_equal(losses, [[1, -10], [2, -20]])
+    slacks = slacks_of(parse_constraints(["x <= 1.5", "y >= 15"]), values)
+    np.testing.assert_array_equal(slacks, [[-0.5, 5], [0.5, -5]])
+    assert slacks_of((), values).shape == (2, 0)
+
+
+def test_objectives_in_order() -> None:
+    texts = ["perplexity", "latency@a:p90", "latency@a", "-flops"]
+    assert [str(o) for o in parse_objectives(texts)] == texts
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["x", "x"], ["x", "-x"], ["x@a", "y", "x@a:median"], ["x:p50", " x"]],
+)
+def test_objectives_are_distinct(texts: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="expected distinct objectives, found") as caught:
+        parse_objectives(texts)
+    assert "\n" not in str(caught.value)
+
+
+def test_objectives_have_no_bound() -> None:
+    with pytest.raises(InvalidInput, match="objective 'y <= 3' has a bound"):
+        parse_objectives(["x", "y <= 3"])
+
+
+def test_constraints_in_order() -> None:
+    first, second = parse_constraints(["x >= 1", "x <= 3"])  # two sides of one metric
+    assert (first.relation, first.bound) == (">=", 1)
+    assert (second.relation, second.bound) == ("<=", 3)
+    assert parse_constraints([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["x <= 3", "y"], "constraint 'y' has no bound; expected <= or >= and a number"),
+        (["x <= 3", "x:median <= 3.0"], "expected distinct constraints, found"),
+    ],
+)
+def test_what_is_no_constraint(texts: list[str], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        parse_constraints(texts)
