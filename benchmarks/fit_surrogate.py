@@ -6,11 +6,12 @@
                                        [--report benchmarks/surrogate.md]
 
 DIR holds gpt-s.npz, gpt-m.npz and gpt-l.npz. Within each embed_dim a metric is fitted by least
-squares on indicators of n_layer (with bias, for the perplexity and the memory; latency and energy do
-not react to it), of every layer's ratio and of its heads. Of a quantile metric the median is fitted so, and the eight gaps between neighbouring
-levels by *non-negative* least squares: a gap of which no entry is negative is negative for no
-network, and any additive gap that is negative for no network can be written in that form, so the
-constraint costs no more than it must.
+squares on indicators of n_layer, of every layer's ratio and of its heads. (Perplexity and memory
+react to bias, and have n_layer and bias together; latency and energy do not.) Of a quantile metric
+the median is fitted so, and the eight gaps between neighbouring levels by *non-negative* least
+squares: a gap of which no entry is negative is negative for no network, and any additive gap that
+is negative for no network can be written in that form, so the constraint costs no more than it
+must.
 
 A fifth of the networks is held out for the report; the tables that are shipped are fitted to all.
 """
@@ -41,7 +42,7 @@ PLAIN = {
     "float16_memory": "float16_memory_mb",
     "bfloat16_memory": "bfloat16_memory_mb",
 }
-SWEEPS = 400  # of the coordinate descent; the squared error is then within 2 % of its minimum
+SWEEPS = 400  # of the coordinate descent; the squared error is then at its minimum to 0.1 %
 NOTICE = (
     "Tables fitted to the surrogates of HW-GPT-Bench (https://github.com/automl/HW-GPT-Bench), "
     "copyright its authors, licensed under the Apache License, Version 2.0 "
@@ -54,10 +55,10 @@ CITATION = (
     "Datasets and Benchmarks, arXiv:2405.10299."
 )
 METHOD = (
-    "Within each embed_dim, least squares on indicators of n_layer (of n_layer and bias together for "
-    "perplexity and memory) and of every layer's mlp_ratio and n_head; medians directly, gaps between neighbouring "
-    "quantile levels by non-negative least squares. Errors are of a fit to four fifths of the "
-    "networks on the rest; the tables are fitted to all."
+    "Within each embed_dim, least squares on indicators of n_layer (of n_layer and bias together "
+    "for perplexity and memory) and of every layer's mlp_ratio and n_head; medians directly, gaps "
+    "between neighbouring quantile levels by non-negative least squares. Errors are of a fit to "
+    "four fifths of the networks on the rest; the tables are fitted to all."
 )
 
 
@@ -152,9 +153,7 @@ def fit(
             y = data[name][chosen].astype(np.float64)  # (n, devices, Q)
             gaps = np.diff(y, axis=2).reshape(len(y), -1)
             median_parts = parts(within, _least_squares(x, y[:, :, MEDIAN]), bias=False)
-            gap_parts = parts(
-                within, non_negative(x, gaps, roots(within, bias=False)), bias=False
-            )
+            gap_parts = parts(within, non_negative(x, gaps, roots(within, bias=False)), bias=False)
             for part, of_median in median_parts.items():
                 of_gaps = gap_parts[part].reshape(len(of_median), -1, *of_median.shape[1:])
                 both = np.concatenate([of_median[:, None], of_gaps], axis=1)
@@ -194,7 +193,7 @@ def errors(
 
 
 def _relative(found: Array, wanted: NDArray[Any]) -> Array:
-    return np.abs(found - wanted) / np.abs(wanted.astype(np.float64))
+    return np.asarray(np.abs(found / wanted.astype(np.float64) - 1))
 
 
 def _percentage(found: Array, wanted: NDArray[Any]) -> float:

@@ -26,6 +26,11 @@ from hwnas.search import Cell, search
 from hwnas.store import Store
 from hwnas.yamls import read_yaml
 
+
+class SearchFailed(RuntimeError):
+    """An optimizer or the framework raised in some searches; the others have run to their end."""
+
+
 Progress = Callable[[Cell, int], None]
 
 
@@ -63,8 +68,8 @@ def run(
         The experiment is wrong, see `hwnas.experiments.load`.
     InvalidInput
         The directory exists and is not empty.
-    RuntimeError
-        An optimizer raised; the other cells have run to their end.
+    SearchFailed
+        An optimizer raised; the other searches have run to their end.
     """
     _checked_workers(workers)
     experiment = load(source, overrides)
@@ -144,7 +149,10 @@ def _finish(
     failures = [(cell, error) for cell, error in zip(cells, raised, strict=True) if error]
     if failures:
         cell, error = failures[0]
-        raise RuntimeError(f"{len(failures)} of {len(cells)} cells failed, first {cell}") from error
+        raise SearchFailed(
+            f"{len(failures)} of {len(cells)} searches failed, first {cell} with "
+            f"{type(error).__name__}: {error}; see {cell.path / 'error.txt'}"
+        ) from error
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ settings.load_profile("hwnas")
 class Toy(Backend):
     """Answers from closed forms that the test can write down; knows every exact front."""
 
-    metrics = {
+    metrics: Mapping[str, Metric] = {
         "error": Metric("", "dear"),
         "latency@fast": Metric("ms", quantiles=True),
         "latency@slow": Metric("ms", quantiles=True),

@@ -41,9 +41,7 @@ def test_front_is_the_non_dominated(values: Points, maximised: list[bool]) -> No
     front = front_of(values, names[:m])
     signs = np.where(maximised[:m], -1, 1)
     losses = values * signs
-    best = {
-        tuple(a) for a in losses if not any((b <= a).all() and (b < a).any() for b in losses)
-    }
+    best = {tuple(a) for a in losses if not any((b <= a).all() and (b < a).any() for b in losses)}
     assert front.losses.tolist() == sorted(map(list, best))
     np.testing.assert_array_equal(front.values, front.losses * signs)
     np.testing.assert_array_equal(values[front.codes[:, 0]], front.values)  # the rows belong

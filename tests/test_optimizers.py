@@ -27,18 +27,14 @@ class Listening(Minimal):
         super().__init__(space, n_objectives, **rest)
         self.heard: list[tuple[Any, ...]] = []
 
-    def tell(
-        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
-    ) -> None:
+    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
         self.heard.append((codes, losses, std, constraints, len(self.told)))
 
 
 class Deferring(Listening):
     """Calls its parent's `tell`, which is wrapped too, and that one's parent's."""
 
-    def tell(
-        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
-    ) -> None:
+    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
         super().tell(codes, losses, std=std, constraints=constraints)
         Optimizer.tell(self, codes, losses, std=std, constraints=constraints)
 
@@ -190,7 +186,7 @@ def test_recommend_is_the_non_dominated_by_observed_means(
     small_space: SearchSpace, data: st.DataObject
 ) -> None:
     n = data.draw(st.integers(0, 12))
-    few = small_space.enumerate().__next__()[:5]
+    few = next(small_space.enumerate())[:5]
     codes = few[data.draw(st.lists(st.integers(0, len(few) - 1), min_size=n, max_size=n))]
     numbers = st.lists(st.integers(-2, 2), min_size=2, max_size=2)
     losses = np.array(data.draw(st.lists(numbers, min_size=n, max_size=n)), dtype=float)

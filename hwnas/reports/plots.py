@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.errors import UnknownName
+from hwnas.fronts import Front
+from hwnas.objectives import Objective, losses_of
 from hwnas.reports import style
 from hwnas.results import Result
 
@@ -33,62 +36,61 @@ def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
     x, y
         Which objectives.
     """
-    stepped = len(result.objectives) == 2
-    known = result.reference.front
-    if known is not None:
-        values = np.stack([o.loss(known[:, j]) for j, o in enumerate(result.objectives)], axis=1)
-        _front(axes, values[:, [x, y]], result, (x, y), stepped, "exact front", -1)
+    objectives = result.objectives
+    if (known := result.reference.front) is not None:
+        _exact(axes, losses_of(objectives, known), objectives, x, y)
     optimizers = style.names([cell.optimizer for cell in result.cells])
     for index, optimizer in enumerate(optimizers):
+        look = style.look(index)
         for i, cell in enumerate(c for c in result.cells if c.optimizer == optimizer):
-            text = optimizer if i == 0 else ""
-            _front(axes, cell.front.values[:, [x, y]], result, (x, y), stepped, text, index)
-    style.tidy(axes, x=style.label(result.objectives[x]), y=style.label(result.objectives[y]))
+            values = cell.front.values
+            if len(objectives) == 2:
+                _steps(axes, values, objectives, color=look["color"], linewidth=0.9, alpha=0.8)
+            axes.plot(
+                values[:, x],
+                values[:, y],
+                linestyle="none",
+                marker=look["marker"],
+                color=look["color"],
+                markersize=3.2,
+                markeredgewidth=0,
+                alpha=0.85,
+                label=optimizer if i == 0 else None,
+                zorder=3,
+            )
+    style.tidy(axes, x=style.label(objectives[x]), y=style.label(objectives[y]))
     for constraint in result.constraints:
         for objective, line in ((x, axes.axvline), (y, axes.axhline)):
-            if constraint.value == result.objectives[objective].value and constraint.bound:
+            if constraint.value == objectives[objective].value and constraint.bound is not None:
                 line(constraint.bound, color=style.GREY, linewidth=0.8, linestyle=":")
     axes.legend(frameon=False, fontsize=8)
 
 
-def _front(
+def _exact(
     axes: Axes,
     values: NDArray[np.float64],
-    result: Result,
-    pair: tuple[int, int],
-    stepped: bool,
-    text: str,
-    index: int,
+    objectives: tuple[Objective, ...],
+    x: int = 0,
+    y: int = 1,
 ) -> None:
+    """The exact front, raw values (n, m): grey and broad, to lie behind others."""
+    look: dict[str, Any] = {"color": style.GREY, "alpha": 0.55, "zorder": 1, "label": "exact front"}
+    if len(objectives) == 2:
+        _steps(axes, values, objectives, linewidth=2.2, **look)
+    else:
+        axes.plot(values[:, x], values[:, y], linestyle="none", marker=".", markersize=3, **look)
+
+
+def _steps(
+    axes: Axes, values: NDArray[np.float64], objectives: tuple[Objective, ...], **look: Any
+) -> None:
+    """A line along what values (n, 2) dominate.
+
+    What lies between two members is dominated up to the corner that is worse in both.
+    """
     values = values[np.argsort(values[:, 0], kind="stable")]
-    exact = index < 0
-    colour = style.GREY if exact else style.look(index)["color"]
-    if stepped:
-        # What lies between two members is dominated up to the corner that is worse in both.
-        axes.step(
-            values[:, 0],
-            values[:, 1],
-            where="pre" if result.objectives[pair[0]].maximise else "post",
-            color=colour,
-            linewidth=2.2 if exact else 0.9,
-            alpha=0.55 if exact else 0.8,
-            label=text if exact else None,
-            zorder=1 if exact else 2,
-        )
-        if exact:
-            return
-    axes.plot(
-        values[:, 0],
-        values[:, 1],
-        linestyle="none",
-        marker="." if exact else style.look(index)["marker"],
-        color=colour,
-        markersize=3.2,
-        markeredgewidth=0,
-        alpha=0.5 if exact else 0.85,
-        label=text,
-        zorder=1 if exact else 3,
-    )
+    where: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
+    axes.step(values[:, 0], values[:, 1], where=where, **look)
 
 
 def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
@@ -136,7 +138,7 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
             linewidth=1.7,
             label=optimizer,
         )
-        early = stack[:, covered & (grid >= min(10, last / 4))]
+        early = stack.mean(axis=0)[covered & (grid >= min(20, last / 4))]
         floor = min(floor, early.min()) if early.size else floor
     _bound(axes, result, last, shown)
     source = "union of all fronts" if result.reference.front is None else "exact front"
@@ -174,7 +176,7 @@ def _bound(
 
 
 def fronts_figure(result: Result) -> Figure:
-    """A panel of `fronts` for each pair of objectives."""
+    """The Pareto fronts that were found, with the exact front behind them."""
     pairs = list(itertools.combinations(range(len(result.objectives)), 2))
     made = style.figure(len(pairs), _title(result), width=6.4, height=4.8)
     for panel, (x, y) in zip(made.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
@@ -183,8 +185,8 @@ def fronts_figure(result: Result) -> Figure:
 
 
 def hypervolume_figure(result: Result) -> Figure:
-    """`hypervolume`, as it is and what is missing."""
-    made = style.figure(2, _title(result))
+    """Hypervolume over evaluations, as it is and what is missing to the best known."""
+    made = style.figure(2, f"{_title(result)}: mean and range")
     left, right = made.subplots(1, 2)
     hypervolume(left, result)
     hypervolume(right, result, missing=True)
@@ -193,14 +195,29 @@ def hypervolume_figure(result: Result) -> Figure:
 
 def _title(result: Result) -> str:
     seeds = len(result.experiment.seeds)
-    over = "1 seed" if seeds == 1 else f"{seeds} seeds, mean and lowest to highest"
-    return f"{result.experiment.name}: {result.space.name}, {over}"
+    return f"{result.experiment.name} on {result.space.name}, {seeds} seed{'s'[: seeds > 1]}"
 
 
 KINDS: dict[str, Callable[[Result], Figure]] = {
     "fronts": fronts_figure,
     "hypervolume": hypervolume_figure,
 }
+
+
+def described() -> list[list[str]]:
+    """The kinds of plots, and what each shows."""
+    return [[kind, (function.__doc__ or "").partition("\n")[0]] for kind, function in KINDS.items()]
+
+
+def draw_front(front: Front, title: str, file: Path) -> Path:
+    """Draw the exact front of a problem into a file, a panel for each pair of objectives."""
+    pairs = list(itertools.combinations(range(len(front.objectives)), 2))
+    made = style.figure(len(pairs), title, width=6.4, height=4.8)
+    for panel, (x, y) in zip(made.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
+        _exact(panel, front.values, front.objectives, x, y)
+        style.tidy(panel, x=style.label(front.objectives[x]), y=style.label(front.objectives[y]))
+    made.savefig(file)
+    return file
 
 
 def draw(

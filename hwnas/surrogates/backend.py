@@ -170,17 +170,12 @@ class Surrogate(Backend):
         InvalidInput
             A metric, a device or a statistic that there is not; with noise, a quantile.
         """
-        asked = [self._checked(o) for o in objectives]
+        asked = [self._observable(o) for o in objectives]
         if not self.noise:
             return Evaluation(self.predict(codes, asked))
         repeats = np.broadcast_to(np.asarray(1 if fidelity is None else fidelity), len(codes))
         values, std = np.empty((2, len(codes), len(asked)))
         for j, one in enumerate(asked):
-            if one.level is not None:
-                raise InvalidInput(
-                    f"{str(one.value)!r} asks for a quantile of what is drawn; with noise, "
-                    f"expected {one.key!r}"
-                )
             if not self.metrics[one.key].quantiles:
                 values[:, j], std[:, j] = self.predict(codes, [one])[:, 0], 0
                 continue
@@ -216,7 +211,8 @@ class Surrogate(Backend):
         Raises
         ------
         InvalidInput
-            A metric, a device or a statistic that there is not; a constraint without a bound.
+            A metric, a device or a statistic that there is not; with noise, a quantile; a
+            constraint without a bound.
         """
         wanted, kept = (tuple(map(_parsed, names)) for names in (objectives, constraints))
         for constraint in kept:
@@ -237,9 +233,12 @@ class Surrogate(Backend):
 
         def losses(objective: Objective, negative: bool) -> AdditiveTable:
             key = (objective.value, negative)
-            table = self._table(self._checked(objective))
+            table = self._table(self._observable(objective))
             return signed.setdefault(key, -1 * table if negative else table)
 
+        for objective in objectives:
+            if objective.bound is not None:
+                raise InvalidInput(f"objective {str(objective)!r} has a bound; it is a constraint")
         tables = [losses(o, o.maximise) for o in objectives]
         limits = []
         for constraint in constraints:
@@ -269,6 +268,18 @@ class Surrogate(Backend):
         objective = self._checked(name)
         if objective.key not in self.metrics or not self.metrics[objective.key].quantiles:
             raise InvalidInput(f"{objective.key} has no quantiles; latency and energy have")
+        if objective.level is not None:
+            raise InvalidInput(f"expected {objective.key!r} and its levels, found {str(name)!r}")
+        return objective
+
+    def _observable(self, name: str | Objective) -> Objective:
+        """An objective that `evaluate` can answer."""
+        objective = self._checked(name)
+        if self.noise and objective.level is not None:
+            raise InvalidInput(
+                f"{str(objective.value)!r} is a quantile of what is drawn: with noise, expected "
+                f"{objective.key!r}"
+            )
         return objective
 
     def _table(self, objective: Objective) -> AdditiveTable:
@@ -326,7 +337,7 @@ def _spread(quantiles: Array) -> Array:
     mean = (weight * (low + high) / 2).sum(axis=1) + atoms.sum(axis=1)
     square = (weight * (low * low + low * high + high * high) / 3).sum(axis=1)
     square += (atoms * knots[:, [0, -1]]).sum(axis=1)
-    return np.sqrt(np.maximum(square - mean * mean, 0))
+    return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)))
 
 
 def _middle_uniforms(seeds: NDArray[np.uint64], name: str, repeats: NDArray[np.int_]) -> Array:

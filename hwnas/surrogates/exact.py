@@ -24,7 +24,7 @@ from hwnas.surrogates.tables import AdditiveTable
 
 Array = NDArray[np.float64]
 
-MOST_LABELS = 2_000_000
+MOST_LABELS = 5_000_000
 _LEADING = 3  # columns of a code before those of its first layer
 _SLACK = 1e-9  # of the numbers at hand: far above rounding, far below what matters
 
@@ -43,8 +43,8 @@ class _Ends:
 
     root: tuple[int, int, int]
     values: Array  # (k, n)
-    parents: list[NDArray[np.intp]]  # of each layer: its labels' predecessors
-    options: list[NDArray[np.intp]]  # and what they chose there, ratio * H + head
+    parents: list[NDArray[np.int32]]  # of each layer: its labels' predecessors
+    options: list[NDArray[np.int16]]  # and what they chose there, ratio * H + head
 
 
 class _TooMany(Exception):
@@ -134,17 +134,15 @@ def _paths(
     layers = np.stack([t.layers[e, biases[0]] for t in tables])  # (k, L, R, H)
     layers = layers.reshape(*layers.shape[:2], -1)  # (k, L, R * H)
     base = np.stack([t.base[e][:, biases] for t in tables])  # (k, D, biases)
-    least, greatest = (
-        _to_come(layers, base, depths, np.min),
-        _to_come(layers, base, depths, np.max),
-    )
+    least = _to_come(layers, base, depths, np.min)
+    greatest = _to_come(layers, base, depths, np.max)
     slack = _SLACK * (
         np.abs(least) + np.abs(greatest) + np.where(np.isinf(bounds), 0, np.abs(bounds))
     )
     limited = np.flatnonzero(np.isfinite(bounds))
     labels = np.zeros((len(tables), 1))
-    parents: list[NDArray[np.intp]] = []
-    options: list[NDArray[np.intp]] = []
+    parents: list[NDArray[np.int32]] = []
+    options: list[NDArray[np.int16]] = []
     for i in range(depths[-1]):
         useful = _non_dominated(layers[:, i])
         n = labels.shape[1]
@@ -162,8 +160,8 @@ def _paths(
                 np.maximum(grown[j], safe, out=grown[j])
         kept = kept[_non_dominated(grown[:, kept])]
         labels = grown[:, kept]
-        parents.append(kept % n)
-        options.append(useful[kept // n])
+        parents.append((kept % n).astype(np.int32))
+        options.append(useful[kept // n].astype(np.int16))
         if i + 1 in depths:
             d = depths.index(i + 1)
             for k, b in enumerate(biases):

@@ -1,17 +1,18 @@
 """The published figures as additive tables: what is on disk, and how it becomes tables.
 
 One npz a scale, written by ``benchmarks/fit_surrogate.py``. A metric is three float32 arrays, with
-E, D, B, L, R, H as in `hwnas.surrogates.tables` and Q = 9 levels:
+E, D, B, L, R, H as in `hwnas.surrogates.tables`, for one table:
 
-=================  ====================  ====================================================
-``METRIC_base``    ([devices, Q,] E, D [, B])  what is added once
-``METRIC_ratio``   ([devices, Q,] E, L, R)     what the ratio of each active layer adds
-``METRIC_head``    ([devices, Q,] E, L, H)     what its heads add
-=================  ====================  ====================================================
+================  ================  ========================================
+``METRIC_base``   (E, D) or with B  what is added once
+``METRIC_ratio``  (E, L, R)         what the ratio of each active layer adds
+``METRIC_head``   (E, L, H)         what its heads add
+================  ================  ========================================
 
-Latency and energy have devices and quantiles and do not react to bias; perplexity and memory do. Of the Q tables
-the first is the median and the others are the *gaps* from each level to the next, in order. No
-entry of a gap is negative, so quantiles cannot cross, not even by rounding.
+Perplexity and memory react to bias. Latency and energy do not; they have devices and quantiles,
+two axes before the others: of the nine tables of a device the first is the median and the others
+are the *gaps* from each level to the next, in order. No entry of a gap is negative, so quantiles
+cannot cross, not even by rounding.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _cut(arrays: dict[str, NDArray[Any]], whole: SearchSpace, part: SearchSpace)
     """The rows of the tables that belong to the part's choices."""
 
     def index(choice: str) -> NDArray[np.intp]:
-        return np.searchsorted(getattr(whole, choice), getattr(part, choice))
+        return np.asarray(np.searchsorted(getattr(whole, choice), getattr(part, choice)))
 
     axes = {
         "base": [index("embed_dim"), index("n_layer")],
