@@ -1,0 +1,42 @@
+# make quickstart   set up and run a first search
+# make test         set up and run the whole suite
+# make check        lint and types
+# make surrogate    refit the surrogate's tables from ../shared/hwgptbench
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKERS ?= 2
+
+.PHONY: quickstart test check surrogate clean
+
+quickstart: .venv/.run
+	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+surrogate: .venv/.run
+	$(BIN)/python benchmarks/fit_surrogate.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "hwnas needs Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
+
+.venv/.run: .venv/bin/pip setup.cfg constraints.txt
+	$(INSTALL) --editable '.[pymoo]'
+	@touch $@
+
+.venv/.dev: .venv/bin/pip setup.cfg constraints.txt
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
