@@ -54,7 +54,8 @@ class Architecture:
         """
         form = "expected SPACE-LAYERS-WIDTH-<one ratio a layer>-<one head count a layer>-True|False"
         # The name ends where the numbers begin, so a space's name has no all-digit part.
-        match = re.fullmatch(r"(?P<space>.+?)-(?P<numbers>\d+(?:-\d+)+)-(?P<bias>True|False)", text)
+        pattern = r"(?P<space>.+?)-(?P<numbers>\d{1,9}(?:-\d{1,9})+)-(?P<bias>True|False)"
+        match = re.fullmatch(pattern, text)
         if match is None:
             raise InvalidInput(f"architecture {text!r}: {form}")
         n_layer, embed_dim, *per_layer = map(int, match["numbers"].split("-"))

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,16 +260,12 @@ def _ask(
     """The backend's answer, completed; where it raises, network by network."""
     n, m = len(codes), len(requests)
     start = time.perf_counter()
-    if not requests:
-        return Evaluation(np.empty((n, 0)), None, ["ok"] * n, np.zeros(n), [""] * n)
+    if n == 0 or m == 0:
+        return Evaluation(np.empty((n, m)), None, ["ok"] * n, np.zeros(n), [""] * n)
     try:
         answer = backend.evaluate(codes, requests, seeds=seeds, fidelity=fidelity)
-        values = np.asarray(answer.values, dtype=np.float64)
-        if values.shape != (n, m):
-            raise ValueError(f"expected values of shape {(n, m)}, found {values.shape}")
-        std = None if answer.std is None else np.asarray(answer.std, dtype=np.float64)
-        if std is not None and std.shape != (n, m):
-            raise ValueError(f"expected std of shape {(n, m)}, found {std.shape}")
+        took = (time.perf_counter() - start) / n
+        return _completed(answer, (n, m), took)
     except Exception as error:  # a backend runs a user's code, drivers and trainings
         if n > 1:  # one bad network must not take the others with it
             parts = [
@@ -280,10 +276,31 @@ def _ask(
         reason = f"{type(error).__name__}: {error}".replace("\n", " ")
         spent = np.array([time.perf_counter() - start])
         return Evaluation(np.full((1, m), np.nan), None, ["failed"], spent, [reason])
-    seconds = answer.seconds
-    if seconds is None:
-        seconds = np.full(n, (time.perf_counter() - start) / max(n, 1))
-    return Evaluation(values, std, answer.status or ["ok"] * n, seconds, answer.reasons or [""] * n)
+
+
+def _completed(answer: Evaluation, shape: tuple[int, int], seconds: float) -> Evaluation:
+    """A backend's answer with its defaults filled in, once its shapes are right."""
+    n = shape[0]
+
+    def array(name: str, value: object, expected: tuple[int, ...]) -> Values:
+        out = np.asarray(value, dtype=np.float64)
+        if out.shape != expected:
+            raise ValueError(f"expected {name} of shape {expected}, found {out.shape}")
+        return out
+
+    status: list[Status] = ["ok"] * n if answer.status is None else list(answer.status)
+    if len(status) != n or not set(status) <= set(get_args(Status)):
+        raise ValueError(f"expected status of {n} of {get_args(Status)}, found {status}")
+    reasons = [""] * n if answer.reasons is None else list(map(str, answer.reasons))
+    if len(reasons) != n:
+        raise ValueError(f"expected {n} reasons, found {len(reasons)}")
+    return Evaluation(
+        array("values", answer.values, shape),
+        None if answer.std is None else array("std", answer.std, shape),
+        status,
+        np.full(n, seconds) if answer.seconds is None else array("seconds", answer.seconds, (n,)),
+        reasons,
+    )
 
 
 def _joined(parts: list[Evaluation]) -> Evaluation:

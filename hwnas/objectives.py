@@ -101,7 +101,9 @@ class Objective:
         if self.level is not None:
             text += f":p{round(self.level * 100):02d}"
         if self.relation is not None:
-            text += f" {self.relation} {self.bound:.12g}"
+            short = f"{self.bound:.12g}"
+            bound = short if float(short) == self.bound else repr(self.bound)
+            text += f" {self.relation} {bound}"
         return text
 
     @property

@@ -264,7 +264,7 @@ class Unseen:
             else:
                 parts.append(self.take(self.space.sample(n - have, self.rng)))
             have += len(parts[-1])
-        return np.concatenate(parts)
+        return np.concatenate([self.space.encode([]), *parts])
 
     def _listed(self, n: int) -> Codes:
         if self._rest is None:
@@ -318,6 +318,9 @@ def _checked(
     constraints: ArrayLike | None,
 ) -> tuple[Codes, Array, Array, Array]:
     given = np.array(codes, dtype=np.int8, order="C")
+    if given.ndim != 2 or given.shape[1] != len(optimizer.space.columns):
+        expected = f"(k, {len(optimizer.space.columns)})"
+        raise InvalidInput(f"tell: expected codes of shape {expected}, found {given.shape}")
     k, m, c = len(given), optimizer.n_objectives, optimizer.n_constraints
 
     def array(name: str, value: ArrayLike, width: int) -> Array:

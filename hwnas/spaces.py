@@ -17,6 +17,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ VOCABULARY = 50_254
 
 _EMBED_DIM, _N_LAYER, _BIAS = 0, 1, 2  # the leading columns
 _LEADING = 3
+_BIASES = ([False], [True], [False, True], [True, False])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ class SearchSpace:
         self.n_layer = _choices("n_layer", n_layer)
         self.mlp_ratio = _choices("mlp_ratio", mlp_ratio)
         self.n_head = _choices("n_head", n_head)
-        if [type(b) for b in bias] != [bool] * len(bias) or len(set(bias)) != len(bias) or not bias:
+        if list(bias if isinstance(bias, list | tuple) else ()) not in _BIASES or any(
+            type(choice) is not bool for choice in bias
+        ):
             raise InvalidInput(f"bias: expected [false], [true] or [false, true], found {bias!r}")
         self.bias = tuple(sorted(bias))
         self.head_size = _positive("head_size", head_size)
@@ -139,7 +143,8 @@ class SearchSpace:
         self._active[:, _LEADING:] = layer_of_column < self._depths[:, None]
 
     def __repr__(self) -> str:
-        return f"<SearchSpace {self.name}: {len(self.columns)} columns, {self.size:.3g} networks>"
+        size = f"{Decimal(self.size):.2e}"
+        return f"<SearchSpace {self.name}: {len(self.columns)} columns, {size} networks>"
 
     @property
     def size(self) -> int:
@@ -184,7 +189,7 @@ class SearchSpace:
         -------
         (n, d) int8, C-contiguous, a copy
         """
-        given = np.nan_to_num(self._matrix(codes), copy=False)
+        given = np.nan_to_num(self._matrix(codes))
         out = np.clip(given, 0, self.cardinalities - 1).astype(np.int8)
         out *= self._active[out[:, _N_LAYER].astype(np.intp)]
         return np.ascontiguousarray(out)
@@ -315,11 +320,10 @@ class SearchSpace:
             A choice that this space does not offer.
         """
         archs = list(archs)
-        n = len(archs)
-        codes = np.zeros((n, len(self.columns)), dtype=np.int8)
-        depths = np.fromiter((a.n_layer for a in archs), dtype=np.int64, count=n)
-        widths = np.fromiter((a.embed_dim for a in archs), dtype=np.int64, count=n)
-        biases = np.fromiter((a.bias for a in archs), dtype=np.int64, count=n)
+        codes = np.zeros((len(archs), len(self.columns)), dtype=np.int8)
+        depths = _integers("n_layer", (a.n_layer for a in archs))
+        widths = _integers("embed_dim", (a.embed_dim for a in archs))
+        biases = _integers("bias", (a.bias for a in archs))
         codes[:, _EMBED_DIM] = _indices("embed_dim", self.embed_dim, widths)
         codes[:, _N_LAYER] = _indices("n_layer", self.n_layer, depths)
         codes[:, _BIAS] = _indices("bias", [int(b) for b in self.bias], biases)
@@ -331,7 +335,7 @@ class SearchSpace:
                     raise InvalidInput(
                         f"{name}: expected one value a layer, {arch.n_layer}, found {len(row)}"
                     )
-            flat = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
+            flat = _integers(name, itertools.chain.from_iterable(rows))
             layers = np.zeros(active.shape, dtype=np.int8)
             layers[active] = _indices(name, getattr(self, name), flat)
             codes[:, _LEADING + offset :: 2] = layers
@@ -393,6 +397,13 @@ class SearchSpace:
                 f"found {array.shape}"
             )
         return array
+
+
+def _integers(name: str, values: Iterable[int]) -> NDArray[np.int64]:
+    try:
+        return np.fromiter(values, dtype=np.int64)
+    except OverflowError:
+        raise InvalidInput(f"{name}: expected numbers below 2**63") from None
 
 
 def _indices(name: str, choices: Sequence[int], values: NDArray[np.int64]) -> NDArray[np.intp]:

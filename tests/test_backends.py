@@ -117,6 +117,16 @@ def test_what_the_backend_is_asked(small_space: SearchSpace, codes: Codes) -> No
     ]
 
 
+@pytest.mark.parametrize("texts", [["error", "error <= 3"], ["error <= 3", "error"]])
+def test_a_bound_is_passed_on_in_any_order(
+    small_space: SearchSpace, codes: Codes, texts: list[str]
+) -> None:
+    backend = Scripted(small_space, lambda c, o: Evaluation(ones(c, o)))
+    measure(backend, codes, [Objective.parse(text) for text in texts])
+    ((_, asked, _, _),) = backend.calls
+    assert list(map(str, asked)) == ["error <= 3"]
+
+
 def test_seeds_are_zeros_by_default(small_space: SearchSpace, codes: Codes) -> None:
     backend = Scripted(small_space, lambda c, o: Evaluation(ones(c, o)))
     measure(backend, codes, parse_objectives(["error"]))

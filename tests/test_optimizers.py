@@ -347,6 +347,16 @@ def test_unseen_is_deterministic(small_space: SearchSpace) -> None:
     assert taken(5) != taken(6)
 
 
+def test_the_last_unseen_come_in_no_order(small_space: SearchSpace) -> None:
+    everything = np.concatenate(list(small_space.enumerate()))
+    unseen = Unseen(small_space, np.random.default_rng(0))
+    unseen.take(everything[::2])
+    unseen.sample(10)  # more than half is seen from here on
+    rank = {bytes(code): i for i, code in enumerate(everything)}
+    ranks = [rank[bytes(code)] for code in unseen.sample(100)]
+    assert abs(np.corrcoef(ranks, np.arange(100))[0, 1]) < 0.4
+
+
 def test_unseen_knows_its_own(small_space: SearchSpace) -> None:
     unseen = Unseen(small_space, np.random.default_rng(0))
     (code,) = unseen.sample(1)
