@@ -169,17 +169,18 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
             raise InvalidInput(f"{objective.metric} takes no device, found {objective.key!r}")
         if device not in offered:
             raise UnknownName("device", device, (d for d in offered if d))
-    metric = known[objective.keys[0]]
-    if objective.level is not None and not metric.quantiles:
+    metrics = [known[key] for key in objective.keys]
+    if objective.level is not None and not all(metric.quantiles for metric in metrics):
         raise InvalidInput(f"{objective.key} has no quantiles, found {str(objective)!r}")
-    if len(objective.devices) > 1:
-        if _optimum(backend, objective.keys[0], objective.level) is None:
-            raise InvalidInput(
-                f"{objective.key}: this backend does not know the devices' optima, expected one "
-                "device"
-            )
-        return replace(metric, unit="")
-    return metric
+    if len(metrics) == 1:
+        return metrics[0]
+    if objective.maximise:
+        raise InvalidInput(f"{objective}: the worst ratio to the optima can only be minimised")
+    if any(_optimum(backend, key, objective.level) is None for key in objective.keys):
+        raise InvalidInput(
+            f"{objective.key}: this backend does not know the devices' optima, expected one device"
+        )
+    return replace(metrics[0], unit="")
 
 
 def measure(

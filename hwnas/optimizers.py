@@ -160,6 +160,7 @@ class Optimizer(ABC):
         codes, first, which = np.unique(told.codes, axis=0, return_index=True, return_inverse=True)
         if len(codes) == 0:
             return codes
+        which = which.ravel()
         counts = np.bincount(which)[:, None]
         losses = _sums(told.losses, which, len(codes)) / counts
         slacks = _sums(told.constraints, which, len(codes)) / counts
@@ -317,35 +318,40 @@ def _checked(
     std: ArrayLike | None,
     constraints: ArrayLike | None,
 ) -> tuple[Codes, Array, Array, Array]:
-    given = np.array(codes, dtype=np.int8, order="C")
-    if given.ndim != 2 or given.shape[1] != len(optimizer.space.columns):
-        expected = f"(k, {len(optimizer.space.columns)})"
-        raise InvalidInput(f"tell: expected codes of shape {expected}, found {given.shape}")
-    k, m, c = len(given), optimizer.n_objectives, optimizer.n_constraints
+    space, m, c = optimizer.space, optimizer.n_objectives, optimizer.n_constraints
+    given = np.asarray(codes)
+    k, width = len(given), len(space.columns)
+    if given.shape != (k, width):
+        raise InvalidInput(f"tell: expected codes of shape (k, {width}), found {given.shape}")
+    if not (valid := space.is_valid(given)).all():
+        bad = given[np.argmin(valid)].tolist()
+        raise InvalidInput(f"tell: expected canonical codes of {space.name}, found {bad}")
 
     def array(name: str, value: ArrayLike, width: int) -> Array:
         out = np.array(value, dtype=np.float64, order="C")
         if out.shape != (k, width):
             raise InvalidInput(f"tell: expected {name} of shape {(k, width)}, found {out.shape}")
+        if not np.isfinite(out).all():
+            raise InvalidInput(f"tell: expected finite {name}; use fail() for what has none")
         return out
 
-    checked = array("losses", losses, m)
-    if not np.isfinite(checked).all():
-        raise InvalidInput("tell: expected finite losses; use fail() for what has none")
     if constraints is None and c:
         raise InvalidInput(f"tell: expected constraints of shape {(k, c)}, found none")
-    return (
-        given,
-        checked,
+    checked = (
+        given.astype(np.int8, order="C"),
+        array("losses", losses, m),
         np.zeros((k, m)) if std is None else array("std", std, m),
         np.zeros((k, c)) if constraints is None else array("constraints", constraints, c),
     )
+    for part in checked:
+        part.flags.writeable = False  # a subclass gets what is kept, not a copy
+    return checked
 
 
 def _sums(rows: Array, which: NDArray[np.intp], n: int) -> Array:
     """Sum of the rows of each of `n` classes, (n, m)."""
     out = np.zeros((n, rows.shape[1]))
-    np.add.at(out, which.ravel(), rows)
+    np.add.at(out, which, rows)
     return out
 
 

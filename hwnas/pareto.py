@@ -192,32 +192,40 @@ def _upper_envelope(best: Points, y: Points, x: Points) -> tuple[Points, NDArray
     `y` ascends and `x` descends, so lines come in order of slope and queries move one way: the
     convex hull trick with a monotone queue. Where there is no j, minus infinity and 0.
     """
-    lines: list[tuple[float, float, int]] = []  # intercept, y, j; the envelope, front to back
+    # The envelope, front to back, as parallel lists: this loop is all that takes time.
+    intercepts: list[float] = []
+    slopes: list[float] = []
+    sources: list[int] = []
     head = 0
     gains, came_from = [-np.inf], [0]
-    previous = best.tolist()
-    heights, widths = y.tolist(), x.tolist()
+    previous, heights, widths = best.tolist(), y.tolist(), x.tolist()
     for i in range(1, len(previous)):
-        b, h = previous[i - 1], heights[i - 1]
+        b, h, w = previous[i - 1], heights[i - 1], widths[i]
         if b > -np.inf:
-            while len(lines) - head >= 2:
-                (b1, h1, _), (b2, h2, _) = lines[-2], lines[-1]
-                # The middle line is hidden where the new one overtakes it before it is reached.
-                if (b - b2) * (h2 - h1) < (b2 - b1) * (h - h2):
+            while len(sources) - head >= 2:
+                b2, h2 = intercepts[-1], slopes[-1]
+                # The last line is hidden where the new one overtakes it before it is reached.
+                if (b - b2) * (h2 - slopes[-2]) < (b2 - intercepts[-2]) * (h - h2):
                     break
-                lines.pop()
-            lines.append((b, h, i - 1))
-        w = widths[i]
-        while len(lines) - head >= 2:
-            if lines[head][0] - w * lines[head][1] > lines[head + 1][0] - w * lines[head + 1][1]:
-                break
-            head += 1
-        if head < len(lines):
-            gains.append(lines[head][0] - w * lines[head][1])
-            came_from.append(lines[head][2])
-        else:
+                intercepts.pop()
+                slopes.pop()
+                sources.pop()
+            intercepts.append(b)
+            slopes.append(h)
+            sources.append(i - 1)
+        if head == len(sources):
             gains.append(-np.inf)
             came_from.append(0)
+            continue
+        gain = intercepts[head] - w * slopes[head]
+        while head + 1 < len(sources):
+            following = intercepts[head + 1] - w * slopes[head + 1]
+            if gain > following:
+                break
+            gain = following
+            head += 1
+        gains.append(gain)
+        came_from.append(sources[head])
     return np.array(gains), np.array(came_from, dtype=np.intp)
 
 

@@ -29,6 +29,8 @@ from hwnas.yamls import parse_yaml
 
 Points = NDArray[np.float64]
 
+_BOUND_AT_MOST = 200  # members of a best subset
+
 SUMMARY = (
     "optimizer",
     "seed",
@@ -182,8 +184,24 @@ class Result:
         """The front of each optimizer and seed."""
         return {(cell.optimizer, cell.seed): cell.front for cell in self.cells}
 
-    def trajectory(self, cell: CellResult) -> Trajectory:
-        """How the hypervolume of a cell grew."""
+    @cached_property
+    def bound(self) -> Points:
+        """Most normalised hypervolume that 1, 2, ... evaluations can have, (k,).
+
+        Empty where no exact front of two objectives is known; cut where it is 1 to the eye.
+        """
+        front = self.reference.front
+        if front is None or front.shape[1] != 2 or self.best_hypervolume == 0:
+            return np.zeros(0)
+        k = min(len(front), _BOUND_AT_MOST)
+        return pareto.best_hypervolumes(front, self.reference.point, k) / self.best_hypervolume
+
+    @cached_property
+    def trajectories(self) -> list[Trajectory]:
+        """How the hypervolume of each cell grew."""
+        return [self._trajectory(cell) for cell in self.cells]
+
+    def _trajectory(self, cell: CellResult) -> Trajectory:
         at, hypervolume = pareto.hypervolume_steps(cell.losses, self.reference.point)
         n = len(cell.trials)
         if n and (len(at) == 0 or at[-1] != n - 1):
@@ -225,14 +243,13 @@ class Result:
     def write(self) -> None:
         """Write ``summary.csv``, and ``front.csv`` and ``hypervolume.csv`` of every cell."""
         write_csv(self.path / "summary.csv", SUMMARY, (row.values() for row in self.summary))
-        for cell in self.cells:
+        for cell, steps in zip(self.cells, self.trajectories, strict=True):
             archs = self.space.decode(cell.front.codes)
             write_csv(
                 cell.path / "front.csv",
                 ("trial", "arch", *map(str, self.objectives)),
                 zip(cell.front_trials.tolist(), archs, *cell.front.values.T.tolist(), strict=True),
             )
-            steps = self.trajectory(cell)
             names = ("evaluations", "cost", "seconds", "hypervolume", "normalised")
             columns = [getattr(steps, name).tolist() for name in names]
             write_csv(cell.path / "hypervolume.csv", names, zip(*columns, strict=True))

@@ -115,7 +115,8 @@ class Fresh(DuplicateElimination):
         """The individuals of `pop` that are new, each network once."""
         if len(pop) == 0:
             return pop
-        taken = {x.tobytes() for other in others if len(other) for x in _codes(other)}
+        # The population before the last of `others` was proposed, and so is known to be seen.
+        taken = {code.tobytes() for code in _codes(others[-1])} if others else set()
         keep = []
         for i, code in enumerate(_codes(pop)):
             if (key := code.tobytes()) not in taken and code not in self.unseen:
@@ -151,4 +152,6 @@ class Fill(Sampling):
 
 
 def _codes(pop: Any) -> Codes:
+    if len(pop) == 0:
+        return np.empty((0, 0), dtype=np.int8)
     return np.ascontiguousarray(pop.get("X"), dtype=np.int8)

@@ -42,11 +42,11 @@ class NSGA2(Generational):
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
 
     def _made(self) -> Algorithm:
-        repair = Canonical(self.space)
         return PymooNSGA2(
             pop_size=self.pop_size,
             sampling=Fill(self._unseen),
-            crossover=UniformCrossover(repair=repair),
-            mutation=PolynomialMutation(eta=3.0, vtype=float, repair=repair),
+            crossover=UniformCrossover(),
+            mutation=PolynomialMutation(eta=3.0, vtype=float),
+            repair=Canonical(self.space),
             eliminate_duplicates=Fresh(self._unseen),
         )

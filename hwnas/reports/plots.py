@@ -12,14 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hwnas import pareto
 from hwnas.errors import UnknownName
 from hwnas.fronts import Front
 from hwnas.objectives import Objective, losses_of
 from hwnas.reports import style
 from hwnas.results import Result
-
-_BOUND_AT_MOST = 1000  # members of the best subset; beyond, the bound is 1 to the eye
 
 
 def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
@@ -115,9 +112,8 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
     optimizers = style.names([cell.optimizer for cell in result.cells])
     for index, optimizer in enumerate(optimizers):
         curves = []
-        for cell in result.cells:
+        for cell, steps in zip(result.cells, result.trajectories, strict=True):
             if cell.optimizer == optimizer and len(cell.trials):
-                steps = result.trajectory(cell)
                 at = np.searchsorted(steps.evaluations, grid, side="right") - 1
                 curve = np.where(at < 0, 0.0, steps.normalised[np.maximum(at, 0)])
                 curves.append(np.where(grid > steps.evaluations[-1], np.nan, curve))
@@ -140,39 +136,26 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
         )
         early = stack.mean(axis=0)[covered & (grid >= min(20, last / 4))]
         floor = min(floor, early.min()) if early.size else floor
-    _bound(axes, result, last, shown)
+    if len(bound := result.bound[:last]):
+        axes.plot(
+            np.arange(1, len(bound) + 1),
+            shown(bound),
+            color="black",
+            linewidth=1.0,
+            linestyle=(0, (2, 2)),
+            label="bound: best k of the exact front",
+        )
     source = "union of all fronts" if result.reference.front is None else "exact front"
     what = "missing hypervolume (1 - normalised)" if missing else "normalised hypervolume"
     style.tidy(axes, x="evaluations", y=f"{what}\nrelative to the {source}")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     if missing:
         axes.set_yscale("log")
-        axes.grid(True, which="minor", axis="y", color="#f0f0f0", linewidth=0.5)
+        axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.set_ylim(max(0.0, floor - 0.02), 1.004)
     axes.legend(frameon=False, fontsize=8, loc="lower left" if missing else "lower right")
-
-
-def _bound(
-    axes: Axes,
-    result: Result,
-    last: int,
-    shown: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> None:
-    """The most that any optimizer could have after k evaluations, where it is known."""
-    front = result.reference.front
-    if front is None or front.shape[1] != 2 or not result.best_hypervolume:
-        return
-    k = min(last, _BOUND_AT_MOST, len(front))
-    best = pareto.best_hypervolumes(front, result.reference.point, k) / result.best_hypervolume
-    axes.plot(
-        np.arange(1, k + 1),
-        shown(best),
-        color="black",
-        linewidth=1.0,
-        linestyle=(0, (2, 2)),
-        label="bound: best k of the exact front",
-    )
 
 
 def fronts_figure(result: Result) -> Figure:

@@ -7,6 +7,7 @@ and 0.99 and cut off there. Latency and energy of one network are drawn independ
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.spaces import Codes, SearchSpace
 from hwnas.surrogates.exact import Limit, exact_front
-from hwnas.surrogates.published import LEVELS, MEDIAN, published
+from hwnas.surrogates.published import DATA, LEVELS, MEDIAN, published, scale_of
 from hwnas.surrogates.tables import AdditiveTable, predict
 
 Array = NDArray[np.float64]
@@ -226,6 +227,10 @@ class Surrogate(Backend):
             self._fronts[wanted, kept] = self._front(wanted, kept)
         return self._fronts[wanted, kept]
 
+    def data_hash(self) -> str:
+        """SHA-256 of the file of tables of the space's scale, as 64 hexadecimal digits."""
+        return hashlib.sha256((DATA / f"{scale_of(self.space)}.npz").read_bytes()).hexdigest()
+
     def _front(
         self, objectives: tuple[Objective, ...], constraints: tuple[Objective, ...]
     ) -> Front | None:
@@ -310,7 +315,8 @@ class Surrogate(Backend):
                 k = int(np.searchsorted(LEVELS, level)) - 1
                 weight = (level - LEVELS[k]) / (LEVELS[k + 1] - LEVELS[k])
                 below, above = (self._quantile(key, p) for p in LEVELS[k : k + 2])
-                self._tables[key, level] = (1 - weight) * below + weight * above
+                gap = above + -1 * below  # of which no entry is negative: rounding keeps the order
+                self._tables[key, level] = below + weight * gap
         return self._tables[key, level]
 
 

@@ -178,14 +178,13 @@ def _paths(
 def _to_come(layers: Array, base: Array, depths: list[int], extreme: Callable[..., Array]) -> Array:
     """Least or most that can still be added to labels after i layers, (L + 1, k)."""
     out = np.empty((depths[-1] + 1, len(layers)))
-    rest = np.zeros(len(layers))
     ends = extreme(base, axis=2)  # (k, D)
     for i in reversed(range(depths[-1] + 1)):
         reachable = []
         if i < depths[-1]:
             reachable.append(out[i + 1] + extreme(layers[:, i], axis=1))
         if i in depths:
-            reachable.append(ends[:, depths.index(i)] + rest)
+            reachable.append(ends[:, depths.index(i)])
         out[i] = extreme(np.stack(reachable), axis=0)
     return out
 

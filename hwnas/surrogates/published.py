@@ -93,12 +93,23 @@ def published(wanted: SearchSpace) -> Published:
     Raises
     ------
     InvalidInput
-        There are none: the space is not one of `SCALES`, nor cut down from one.
+        There are none, see `scale_of`.
+    """
+    scale = scale_of(wanted)
+    return _cut(_load(scale), space(scale), wanted)
+
+
+def scale_of(wanted: SearchSpace) -> str:
+    """Which of `SCALES` a space is, or is cut down from.
+
+    Raises
+    ------
+    InvalidInput
+        None of them.
     """
     for scale in SCALES:
-        whole = space(scale)
-        if _is_within(wanted, whole):
-            return _cut(_load(scale), whole, wanted)
+        if _is_within(wanted, space(scale)):
+            return scale
     raise InvalidInput(
         f"space {wanted.name!r}: there are no published figures for it, only for "
         f"{', '.join(SCALES)} and spaces cut down from one of them; choose one of these, or "

@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwnas import pareto
+from hwnas.backends import measure
+from hwnas.errors import InvalidInput, UnknownName
+from hwnas.objectives import Objective, losses_of, parse_constraints, parse_objectives, slacks_of
+from hwnas.spaces import SearchSpace
+from hwnas.surrogates import Surrogate, surrogate
+
+# Cut down until they can be listed.
+SMALL = {
+    "s": SearchSpace("s", embed_dim=[192, 768], n_layer=[10, 11], mlp_ratio=[2, 4], n_head=[8]),
+    "m": SearchSpace(
+        "m", embed_dim=[256, 512, 1024], n_layer=[22, 23, 24], mlp_ratio=[3], n_head=[12]
+    ),
+    "s-heads": SearchSpace(
+        "s-heads", embed_dim=[384], n_layer=[10], mlp_ratio=[3], n_head=[4, 8, 12], bias=[False]
+    ),
+    "s-shallow": SearchSpace(
+        "s-shallow", embed_dim=[192, 384, 768], n_layer=[10, 12], mlp_ratio=[2, 3], n_head=[4]
+    ),
+}
+PROBLEMS: list[tuple[str, list[str], list[str]]] = [
+    ("s", ["perplexity", "latency@rtx3080"], []),
+    ("s", ["perplexity", "latency@h100:p90"], []),
+    ("s", ["perplexity", "latency@h100:p85"], []),
+    ("s", ["latency@h100", "-params"], []),
+    ("s", ["-perplexity", "-flops"], []),
+    ("s", ["perplexity", "latency@a100", "energy@cpu_xeon_gold"], []),
+    ("s", ["perplexity", "latency@rtx3080"], ["bfloat16_memory <= 400"]),
+    ("s", ["perplexity", "latency@rtx3080"], ["perplexity <= 28", "params >= 5e7"]),
+    ("s", ["perplexity", "latency@rtx3080"], ["perplexity >= 28"]),
+    ("s", ["latency@v100"], []),
+    ("s", ["-latency@v100"], ["perplexity >= 26"]),
+    ("m", ["perplexity", "energy@a40"], []),
+    ("s-heads", ["perplexity", "latency@cpu_amd_7502"], []),
+    ("s-shallow", ["perplexity", "flops"], ["latency@P100:p10 <= 100"]),
+]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Surrogate:
+    return surrogate("gpt-s")
+
+
+@pytest.fixture(scope="module")
+def noisy(bench: Surrogate) -> Surrogate:
+    return Surrogate(bench.space, noise=True)
+
+
+def sample(bench: Surrogate, n: int, seed: int = 0) -> np.ndarray:
+    return bench.space.sample(n, np.random.default_rng(seed))
+
+
+def seeds_of(n: int) -> np.ndarray:
+    return np.random.default_rng(99).integers(0, 2**64, n, dtype=np.uint64)
+
+
+# -- fronts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "objectives", "constraints"), PROBLEMS)
+def test_front_is_that_of_all_networks(
+    name: str, objectives: list[str], constraints: list[str]
+) -> None:
+    small = surrogate(SMALL[name])
+    front = small.front(objectives, constraints)
+    assert front is not None
+    codes = np.concatenate(list(small.space.enumerate()))
+    kept = parse_constraints(constraints)
+    codes = codes[(slacks_of(kept, small.predict(codes, kept)) <= 0).all(axis=1)]
+    losses = losses_of(parse_objectives(objectives), small.predict(codes, objectives))
+    best = np.unique(losses[pareto.non_dominated(losses)], axis=0)
+    assert len(best) > 0
+    assert np.array_equal(front.losses, best)  # both ascend in the first objective
+    assert np.array_equal(front.values, small.predict(front.codes, objectives))
+    assert small.space.is_valid(front.codes).all()
+
+
+@pytest.mark.parametrize("scale", ["gpt-s", "gpt-m", "gpt-l"])
+def test_nothing_sampled_dominates_a_front(scale: str) -> None:
+    whole = surrogate(scale)
+    front = whole.front(["perplexity", "latency@rtx3080"])
+    assert front is not None
+    start = np.concatenate([whole.space.neighbours(code) for code in front.codes[::200]])
+    codes = np.concatenate([sample(whole, 20_000), start])
+    values = whole.predict(codes, ["perplexity", "latency@rtx3080"])
+    # The front is sorted: the best second value among members no worse in the first.
+    last = np.searchsorted(front.values[:, 0], values[:, 0], side="right") - 1
+    assert (last >= 0).all()
+    assert (values[:, 1] >= front.values[last, 1]).all()
+
+
+def test_a_single_objective_gives_its_optimum(bench: Surrogate) -> None:
+    least, most = bench.front(["perplexity"]), bench.front(["-perplexity"])
+    assert least is not None
+    assert most is not None
+    table = bench._table(Objective("perplexity"))
+    assert least.values.tolist() == [[table.minimum()]]
+    assert most.values.tolist() == [[table.maximum()]]
+
+
+def test_fronts_are_kept_and_cannot_be_changed(bench: Surrogate) -> None:
+    front = bench.front(["perplexity", "params"])
+    assert front is not None
+    assert bench.front((Objective("perplexity"), Objective("params"))) is front
+    with pytest.raises(ValueError, match="read-only"):
+        front.values[0] = 0
+
+
+def test_no_network_keeps_the_constraint(bench: Surrogate) -> None:
+    front = bench.front(["perplexity", "params"], ["params <= 1"])
+    assert front is not None
+    assert front.values.shape == (0, 2)
+
+
+def test_no_front_of_the_worst_ratio(bench: Surrogate) -> None:
+    assert bench.front(["perplexity", "latency@h100+rtx3080"]) is None
+    assert bench.front(["perplexity"], ["latency@h100+rtx3080 <= 2"]) is None
+    # It is measured all the same, from the single devices' optima.
+    codes = sample(bench, 10)
+    (worst,) = parse_objectives(["latency@h100+rtx3080"])
+    ratios = bench.predict(codes, ["latency@h100", "latency@rtx3080"])
+    for j, key in enumerate(worst.keys):
+        optimum = bench.front([key])
+        assert optimum is not None
+        ratios[:, j] /= optimum.values[0, 0]
+    np.testing.assert_allclose(measure(bench, codes, [worst]).values[:, 0], ratios.max(axis=1))
+
+
+# -- quantiles and draws -----------------------------------------------------------------------
+
+
+def test_quantiles_rise_and_meet_predict(bench: Surrogate) -> None:
+    codes = sample(bench, 500)
+    for name, metric in bench.metrics.items():
+        if metric.quantiles:
+            nine = bench.quantiles(codes, name)
+            assert nine.shape == (500, 9)
+            assert (np.diff(nine, axis=1) >= 0).all()
+            assert np.array_equal(nine[:, 4], bench.predict(codes, [name])[:, 0])
+            assert np.array_equal(nine[:, 8], bench.predict(codes, [f"{name}:p90"])[:, 0])
+
+
+def test_other_levels_lie_on_the_line_between(bench: Surrogate) -> None:
+    codes = sample(bench, 100)
+    nine = bench.quantiles(codes, "energy@a100")
+    found = bench.quantiles(codes, "energy@a100", [0.1, 0.175, 0.5, 0.85])
+    np.testing.assert_allclose(found[:, 1], 0.25 * nine[:, 0] + 0.75 * nine[:, 1])
+    np.testing.assert_allclose(found[:, 3], 0.5 * nine[:, 7] + 0.5 * nine[:, 8])
+    assert np.array_equal(found[:, [0, 2]], nine[:, [0, 4]])
+    assert np.array_equal(found[:, 3], bench.predict(codes, ["energy@a100:p85"])[:, 0])
+
+
+def test_draws_follow_the_quantiles(bench: Surrogate) -> None:
+    codes = sample(bench, 3)
+    nine = bench.quantiles(codes, "latency@h100")
+    draws = bench.draw(codes, "latency@h100", np.random.default_rng(0), repeats=200_000)
+    below = (draws[:, :, None] <= nine[:, None, :]).mean(axis=1)
+    np.testing.assert_allclose(below, np.tile(np.arange(1, 10) / 10, (3, 1)), atol=0.005)
+    # The tails go on as the outer pieces do, and end at the levels 0.01 and 0.99.
+    np.testing.assert_allclose(draws.min(axis=1), nine[:, 0] - 0.9 * (nine[:, 1] - nine[:, 0]))
+    np.testing.assert_allclose(draws.max(axis=1), nine[:, 8] + 0.9 * (nine[:, 8] - nine[:, 7]))
+
+
+def test_draws_come_from_the_generator(bench: Surrogate) -> None:
+    codes = sample(bench, 20)
+    first, second, other = (
+        bench.draw(codes, "energy@h100", np.random.default_rng(s), repeats=3) for s in (1, 1, 2)
+    )
+    assert first.shape == (20, 3)
+    assert np.array_equal(first, second)
+    assert not np.isin(first, other).any()
+
+
+# -- evaluate ----------------------------------------------------------------------------------
+
+
+def test_without_noise_values_are_medians(bench: Surrogate) -> None:
+    codes = sample(bench, 50)
+    names = ("perplexity", "latency@rtx3080", "energy@a40:p90", "float16_memory")
+    found = bench.evaluate(codes, parse_objectives(names), seeds=seeds_of(50))
+    assert np.array_equal(found.values, bench.predict(codes, names))
+    assert found.std is None
+    assert bench.fidelities is None
+    assert not bench.metrics["latency@rtx3080"].fidelity_dependent
+
+
+def test_noise_is_on_latency_and_energy_alone(bench: Surrogate, noisy: Surrogate) -> None:
+    codes = sample(bench, 50)
+    names = ("perplexity", "latency@rtx3080", "energy@a40", "bfloat16_memory")
+    found = noisy.evaluate(codes, parse_objectives(names), seeds=seeds_of(50))
+    exact = bench.predict(codes, names)
+    assert found.std is not None
+    assert np.array_equal(found.values[:, [0, 3]], exact[:, [0, 3]])
+    assert (found.std[:, [0, 3]] == 0).all()
+    assert (found.values[:, [1, 2]] != exact[:, [1, 2]]).all()
+    assert (found.std[:, [1, 2]] > 0).all()
+    assert noisy.fidelities == (1, 3, 9, 27, 81)
+    dependent = {k.partition("@")[0] for k, m in noisy.metrics.items() if m.fidelity_dependent}
+    assert dependent == {"latency", "energy"}
+
+
+def test_a_trial_s_draw_depends_on_its_seed_and_metric_alone(noisy: Surrogate) -> None:
+    codes, seeds = sample(noisy, 40), seeds_of(40)
+    both = parse_objectives(["latency@h100", "perplexity", "energy@h100"])
+    whole = noisy.evaluate(codes, both, seeds=seeds, fidelity=3).values
+    for rows in (slice(0, 1), slice(7, 30), slice(None, None, -1)):
+        part = noisy.evaluate(codes[rows], both, seeds=seeds[rows], fidelity=3).values
+        assert np.array_equal(part, whole[rows])
+    alone = noisy.evaluate(codes, both[2:], seeds=seeds, fidelity=3).values
+    assert np.array_equal(alone[:, 0], whole[:, 2])
+    again = Surrogate(noisy.space, noise=True).evaluate(codes, both, seeds=seeds, fidelity=3)
+    assert np.array_equal(again.values, whole)
+
+
+def test_metrics_and_seeds_have_luck_of_their_own(noisy: Surrogate) -> None:
+    codes = np.repeat(sample(noisy, 1), 2000, axis=0)
+    names = ["latency@h100", "energy@h100", "latency@a100"]
+    found = noisy.evaluate(codes, parse_objectives(names), seeds=seeds_of(2000)).values
+    ranks = found.argsort(axis=0).argsort(axis=0)
+    correlation = np.corrcoef(ranks.T)[np.triu_indices(3, k=1)]
+    assert np.abs(correlation).max() < 0.1
+    assert len(np.unique(found[:, 0])) > 1900
+
+
+def test_a_higher_fidelity_goes_on_with_the_same_draws(noisy: Surrogate) -> None:
+    codes, seeds = sample(noisy, 30), seeds_of(30)
+    wanted = parse_objectives(["latency@rtx2080"])
+    at = {
+        r: noisy.evaluate(codes, wanted, seeds=seeds, fidelity=r).values[:, 0] for r in range(1, 4)
+    }
+    # Two draws: their mean, so the second follows from the first; three: the middle one.
+    second = 2 * at[2] - at[1]
+    between = np.sort(np.stack([at[1], second, at[3]]), axis=0)
+    np.testing.assert_allclose(
+        np.minimum(np.abs(at[3] - at[1]), np.abs(at[3] - second))
+        * (at[3] != between[1]), 0, atol=1e-9
+    )  # fmt: skip
+    assert len({tuple(v) for v in at.values()}) == 3
+
+
+def test_fidelities_may_differ_between_trials(noisy: Surrogate) -> None:
+    codes, seeds = sample(noisy, 6), seeds_of(6)
+    wanted = parse_objectives(["latency@rtx2080", "energy@a100"])
+    fidelity = np.array([1, 2, 3, 9, 27, 81])
+    found = noisy.evaluate(codes, wanted, seeds=seeds, fidelity=fidelity)
+    for i, r in enumerate(fidelity.tolist()):
+        one = noisy.evaluate(codes[i : i + 1], wanted, seeds=seeds[i : i + 1], fidelity=r)
+        assert found.std is not None
+        assert one.std is not None
+        assert np.array_equal(one.values[0], found.values[i])
+        assert np.array_equal(one.std[0], found.std[i])
+
+
+@pytest.mark.parametrize(("repeats", "within"), [(1, 0.03), (9, 0.35), (81, 0.35)])
+def test_std_is_the_spread_of_what_is_observed(
+    noisy: Surrogate, repeats: int, within: float
+) -> None:
+    codes = np.repeat(sample(noisy, 1), 4000, axis=0)
+    wanted = parse_objectives(["latency@a6000"])
+    found = noisy.evaluate(codes, wanted, seeds=seeds_of(4000), fidelity=repeats)
+    assert found.std is not None
+    # For one draw in closed form, for medians the formula of a normal sample.
+    assert found.values.std() == pytest.approx(found.std[0, 0], rel=within)
+    median = noisy.predict(codes[:1], wanted)[0, 0]
+    assert np.median(found.values) == pytest.approx(median, rel=0.01)
+
+
+def test_the_median_of_many_draws_is_the_median(noisy: Surrogate) -> None:
+    codes = sample(noisy, 5)
+    wanted = parse_objectives(["energy@v100"])
+    found = noisy.evaluate(codes, wanted, seeds=seeds_of(5), fidelity=100_001)
+    np.testing.assert_allclose(found.values, noisy.predict(codes, wanted), rtol=0.01)
+
+
+# -- errors ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("perplexty", UnknownName, "did you mean 'perplexity'"),
+        ("latency@rtx308", UnknownName, "did you mean 'rtx3080'"),
+        ("latency", InvalidInput, "needs a device"),
+        ("perplexity@h100", InvalidInput, "takes no device"),
+        ("perplexity:p90", InvalidInput, "has no quantiles"),
+        ("latency@h100:p95", InvalidInput, r"level 0.95 of latency@h100: expected 0.1 to 0.9"),
+        ("latency@h100+a100", InvalidInput, "expected one device"),
+    ],
+)
+def test_predict_refuses_what_it_does_not_have(
+    bench: Surrogate, name: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        bench.predict(sample(bench, 1), [name])
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "message"),
+    [
+        ("perplexity", None, "no quantiles"),
+        ("params", None, "no quantiles"),
+        ("latency@h100:p90", None, "expected 'latency@h100' and its levels"),
+        ("latency@h100", [0.05], "level 0.05"),
+        ("latency@h100", [float("nan")], "level nan"),
+    ],
+)
+def test_quantiles_refuses_what_it_does_not_have(
+    bench: Surrogate, name: str, levels: list[float] | None, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        bench.quantiles(sample(bench, 1), name, levels)
+
+
+def test_a_quantile_of_noise_is_refused_early(noisy: Surrogate) -> None:
+    (p90,) = parse_objectives(["latency@h100:p90"])
+    with pytest.raises(InvalidInput, match="with noise, expected 'latency@h100'"):
+        noisy.evaluate(sample(noisy, 1), [p90], seeds=seeds_of(1))
+    with pytest.raises(InvalidInput, match="with noise, expected 'latency@h100'"):
+        noisy.front(["perplexity", p90])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"objectives": ["params <= 3"]}, "has a bound"),
+        ({"objectives": ["params"], "constraints": ["flops"]}, "has no bound"),
+        ({"objectives": ["params"], "constraints": ["latency <= 3"]}, "needs a device"),
+    ],
+)
+def test_front_refuses_what_is_no_problem(
+    bench: Surrogate, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        bench.front(**arguments)
+
+
+def test_data_hash_tells_scales_apart() -> None:
+    hashes = {surrogate(s).data_hash() for s in ("gpt-s", "gpt-m", "gpt-l")}
+    assert {len(h) for h in hashes} == {64}
+    assert len(hashes) == 3
+    assert surrogate(SMALL["s"]).data_hash() == surrogate("gpt-s").data_hash()

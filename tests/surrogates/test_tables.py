@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwnas.spaces import GPT_SPACES, Codes, SearchSpace, space
+from hwnas.surrogates.tables import AdditiveTable, predict
+
+CUSTOM = (
+    SearchSpace("one", embed_dim=[8], n_layer=[1], mlp_ratio=[3], n_head=[2], bias=[True]),
+    SearchSpace(
+        "odd", embed_dim=[6, 7, 50], n_layer=[1, 4], mlp_ratio=[1, 9], n_head=[1, 2, 5], head_size=2
+    ),
+    SearchSpace(
+        "plain",
+        embed_dim=[64, 96],
+        n_layer=[2, 3, 7],
+        mlp_ratio=[2],
+        n_head=[1, 12],
+        bias=[False],
+        context=77,
+        vocab_size=13,
+    ),
+)
+ODD = CUSTOM[1]
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_table(within: SearchSpace, rng: np.random.Generator) -> AdditiveTable:
+    e, d, b, ratios, heads = within.cardinalities[:5].tolist()
+    return AdditiveTable(
+        np.array(within.n_layer),
+        rng.normal(size=(e, d, b)),
+        rng.normal(size=(e, b, within.n_layer[-1], ratios, heads)),
+    )
+
+
+def everything(within: SearchSpace) -> Codes:
+    return np.concatenate(list(within.enumerate()))
+
+
+def by_hand(table: AdditiveTable, code: list[int]) -> float:
+    """The sum that the module's docstring writes down."""
+    e, d, b = code[:3]
+    total = 0.0
+    for i in range(int(table.depths[d])):
+        total += float(table.layers[e, b, i, code[3 + 2 * i], code[4 + 2 * i]])
+    return total + float(table.base[e, d, b])
+
+
+@given(seeds)
+def test_a_prediction_is_the_sum_over_active_layers_and_the_base(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table, codes = random_table(ODD, rng), ODD.sample(20, rng)
+    assert table.predict(codes).tolist() == [by_hand(table, row) for row in codes.tolist()]
+
+
+def test_one_network_by_known_numbers() -> None:
+    depths = np.array([1, 2])
+    base = np.array([[[100.0], [200.0]]])  # (E, D, B): one width, two depths, one bias
+    layers = np.array([[1.0, 2.0], [10.0, 20.0]]).reshape(1, 1, 2, 2, 1)
+    table = AdditiveTable(depths, base, layers)
+    codes = np.array([[0, 0, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 1, 0]], dtype=np.int8)
+    assert table.predict(codes).tolist() == [102, 221]
+    assert (table.minimum(), table.maximum()) == (101, 222)
+
+
+@given(seeds)
+def test_tables_add_and_scale_as_their_predictions_do(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b, codes = random_table(ODD, rng), random_table(ODD, rng), ODD.sample(50, rng)
+    sums = (a + b).predict(codes)
+    np.testing.assert_allclose(sums, a.predict(codes) + b.predict(codes), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        (0.3 * a + b * -2).predict(codes),
+        0.3 * a.predict(codes) - 2 * b.predict(codes),
+        rtol=0,
+        atol=1e-12,
+    )
+    # A sign and a power of two round nothing.
+    np.testing.assert_array_equal((-4 * a).predict(codes), -4 * a.predict(codes))
+
+
+@given(seeds)
+def test_entries_in_order_give_sums_in_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    low, gap, codes = random_table(ODD, rng), random_table(ODD, rng), ODD.sample(50, rng)
+    # Gaps so small that most of them are lost or rounded up.
+    gap = AdditiveTable(gap.depths, abs(gap.base) * 1e-16, abs(gap.layers) * 1e-16)
+    assert ((low + gap).predict(codes) >= low.predict(codes)).all()
+
+
+@given(seeds)
+def test_the_extremes_are_those_of_all_networks(seed: int) -> None:
+    table = random_table(CUSTOM[2], np.random.default_rng(seed))
+    values = table.predict(everything(CUSTOM[2]))
+    assert (table.minimum(), table.maximum()) == (values.min(), values.max())
+
+
+@pytest.mark.parametrize("name", GPT_SPACES)
+def test_closed_forms_are_tables_exactly(name: str) -> None:
+    closed_forms_are_tables(space(name))
+
+
+@pytest.mark.parametrize("within", CUSTOM, ids=lambda s: s.name)
+def test_closed_forms_of_custom_spaces_are_tables_exactly(within: SearchSpace) -> None:
+    closed_forms_are_tables(within)
+
+
+def closed_forms_are_tables(within: SearchSpace) -> None:
+    codes = within.sample(500, np.random.default_rng(0))
+    for function in (within.params, within.flops):
+        table = AdditiveTable.of(within, function)
+        np.testing.assert_array_equal(table.predict(codes), function(codes))
+
+
+def test_a_row_depends_on_no_other() -> None:
+    rng = np.random.default_rng(0)
+    within = space("gpt-s")
+    tables = [random_table(within, rng) for _ in range(2)]
+    codes = within.sample(20_000, rng)  # more than are looked up together
+    together = predict(tables, codes)
+    assert together.shape == (20_000, 2)
+    order = rng.permutation(len(codes))
+    np.testing.assert_array_equal(predict(tables, codes[order]), together[order])
+    for k in (0, 1, 8191, 8192, 8193, 19_999):
+        np.testing.assert_array_equal(predict(tables, codes[k : k + 1])[0], together[k])
+    np.testing.assert_array_equal(tables[1].predict(codes), together[:, 1])
+
+
+def test_nothing_asked_or_no_networks() -> None:
+    table = random_table(ODD, np.random.default_rng(0))
+    codes = ODD.sample(3, np.random.default_rng(0))
+    assert predict([], codes).shape == (3, 0)
+    assert predict([table, table], codes[:0]).shape == (0, 2)
