@@ -113,7 +113,7 @@ class Backend(ABC):
         seeds : (n,) uint64
             One a trial.
         fidelity
-            One of `fidelities`; ``None`` for the highest.
+            One of `fidelities`; ``None`` for a plain evaluation.
         """
 
     def front(

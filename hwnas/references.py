@@ -36,20 +36,16 @@ class Reference:
         The best and the worst of each objective over the front or the measured networks.
     point : (m,)
         The reference point.
-    front : (n, m), optional
-        The exact front, where it is known.
+    best
+        Hypervolume of the exact front, where that is known. The front itself is not kept: it can
+        have a million members, and the backend has it.
     """
 
     source: Literal["exact", "given", "measured"]
     ideal: Points
     nadir: Points
     point: Points
-    front: Points | None = None
-
-    @property
-    def best(self) -> float | None:
-        """Hypervolume of the exact front, where it is known."""
-        return None if self.front is None else pareto.hypervolume(self.front, self.point)
+    best: float | None = None
 
     def scaled(self, losses: Points) -> Points:
         """Losses with the ideal at 0 and the nadir at 1."""
@@ -57,16 +53,15 @@ class Reference:
 
     def to_json(self) -> str:
         """A text from which `from_json` gives the same reference."""
-        arrays = ("ideal", "nadir", "point", "front")
-        plain = {key: None if (v := getattr(self, key)) is None else v.tolist() for key in arrays}
-        return json.dumps({"source": self.source, **plain})
+        arrays = {key: getattr(self, key).tolist() for key in ("ideal", "nadir", "point")}
+        return json.dumps({"source": self.source, **arrays, "best": self.best})
 
     @classmethod
     def from_json(cls, text: str) -> Reference:
         """The reference that `to_json` wrote."""
         plain = json.loads(text)
-        arrays = {key: plain[key] and np.array(plain[key]) for key in plain if key != "source"}
-        return cls(plain["source"], **arrays)
+        arrays = {key: np.array(plain[key]) for key in ("ideal", "nadir", "point")}
+        return cls(source=plain["source"], best=plain["best"], **arrays)
 
 
 def reference_of(experiment: Experiment, problem: Problem) -> Reference:
@@ -90,7 +85,8 @@ def reference_of(experiment: Experiment, problem: Problem) -> Reference:
         point = nadir + 0.1 * (nadir - ideal)
         if given is not None:
             point = _given(given, problem.objectives)
-        return Reference("exact" if given is None else "given", ideal, nadir, point, front.losses)
+        best = pareto.hypervolume(front.losses, point)
+        return Reference("exact" if given is None else "given", ideal, nadir, point, best)
     losses = _measured(problem)
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     nadir = np.where(nadir > ideal, nadir, ideal + 1)

@@ -89,7 +89,12 @@ def lookup(kind: Kind, name: str) -> type[Any]:
 def settings_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
     """The settings of an optimizer or backend: the named parameters that a user may choose."""
     parameters = inspect.signature(cls).parameters
-    return {name: p for name, p in parameters.items() if name not in _RESERVED}
+    gathered = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        name: p
+        for name, p in parameters.items()
+        if name not in _RESERVED and p.kind not in gathered
+    }
 
 
 def checked_settings(kind: Kind, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

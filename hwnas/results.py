@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
-from hwnas.experiments import Experiment, load_form
+from hwnas.experiments import Experiment, load_form, problem_of
 from hwnas.fronts import Front
 from hwnas.objectives import (
     losses_of,
@@ -167,16 +167,26 @@ class Result:
         return CellResult(optimizer, seed, path, trials, losses, front, keep, meta)
 
     @cached_property
+    def exact(self) -> Front | None:
+        """The exact front, from the backend that knows it."""
+        if self.reference.best is None:
+            return None
+        problem = problem_of(self.experiment)
+        return problem.truth.front(problem.objectives, problem.constraints)
+
+    @cached_property
     def best_known(self) -> Points:
         """The exact front, or the union of all fronts found; losses (n, m)."""
-        if self.reference.front is not None:
-            return self.reference.front
+        if self.exact is not None:
+            return self.exact.losses
         union = np.concatenate([cell.front.losses for cell in self.cells])
         return union[pareto.non_dominated(union)]
 
     @cached_property
     def best_hypervolume(self) -> float:
         """Hypervolume of `best_known`."""
+        if self.reference.best is not None:
+            return self.reference.best
         return pareto.hypervolume(self.best_known, self.reference.point)
 
     @property
@@ -190,11 +200,11 @@ class Result:
 
         Empty where no exact front of two objectives is known; cut where it is 1 to the eye.
         """
-        front = self.reference.front
-        if front is None or front.shape[1] != 2 or self.best_hypervolume == 0:
+        if self.exact is None or len(self.objectives) != 2 or self.best_hypervolume == 0:
             return np.zeros(0)
-        k = min(len(front), _BOUND_AT_MOST)
-        return pareto.best_hypervolumes(front, self.reference.point, k) / self.best_hypervolume
+        k = min(len(self.exact), _BOUND_AT_MOST)
+        best = pareto.best_hypervolumes(self.exact.losses, self.reference.point, k)
+        return best / self.best_hypervolume
 
     @cached_property
     def trajectories(self) -> list[Trajectory]:

@@ -7,6 +7,7 @@ tells came before that ask.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -117,17 +118,20 @@ class Store:
         meta
             Texts that go with the trials: the resolved experiment, the reference.
         """
-        db = _connected(path)
+        # Made under another name, so that no store is ever seen without its tables.
+        draft = path.with_name(path.name + ".part")
+        draft.unlink(missing_ok=True)
         columns = [f"{_quoted(name)} {kind}" for name, kind in _FIXED]
         columns += [f"{_quoted(name)} REAL" for name in measured]
         columns += [f"{_quoted('std ' + name)} REAL" for name in measured]
-        with db:
+        with contextlib.closing(sqlite3.connect(draft)) as db, db:
             db.execute(f"CREATE TABLE trials ({', '.join(columns)})")
             db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
             db.executemany(
                 "INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), *meta.items()]
             )
-        return cls(db, path)
+        draft.replace(path)
+        return cls(_connected(path), path)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -141,13 +145,16 @@ class Store:
         if not path.is_file():
             raise InvalidInput(f"{path}: no such file")
         try:
+            with path.open("rb") as file:
+                if file.read(16) != b"SQLite format 3\0":
+                    raise InvalidInput(f"{path}: cannot be read as a trials.db: no SQLite file")
             db = _connected(path)
             version = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
             if version is None or version[0] != str(VERSION):
                 found = version[0] if version else "none"
                 raise InvalidInput(f"{path}: expected store version {VERSION}, found {found}")
             return cls(db, path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise InvalidInput(f"{path}: cannot be read as a trials.db: {error}") from error
 
     def __enter__(self) -> Store:

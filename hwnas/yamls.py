@@ -87,7 +87,8 @@ def parse_yaml(text: str | bytes) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}: " if mark else ""
-        raise InvalidInput(f"{where}{error.problem or error.context}") from None
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise InvalidInput(where + what) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidInput(f"is not a YAML text: {what}") from None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwnas.errors import UnknownName
 from hwnas.fronts import Front
-from hwnas.objectives import Objective, losses_of
+from hwnas.objectives import Objective
 from hwnas.reports import style
 from hwnas.results import Result
 
@@ -34,8 +34,8 @@ def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
         Which objectives.
     """
     objectives = result.objectives
-    if (known := result.reference.front) is not None:
-        _exact(axes, losses_of(objectives, known), objectives, x, y)
+    if result.exact is not None:
+        _exact(axes, result.exact.values, objectives, x, y)
     optimizers = style.names([cell.optimizer for cell in result.cells])
     for index, optimizer in enumerate(optimizers):
         look = style.look(index)
@@ -145,7 +145,7 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
             linestyle=(0, (2, 2)),
             label="bound: best k of the exact front",
         )
-    source = "union of all fronts" if result.reference.front is None else "exact front"
+    source = "union of all fronts" if result.exact is None else "exact front"
     what = "missing hypervolume (1 - normalised)" if missing else "normalised hypervolume"
     style.tidy(axes, x="evaluations", y=f"{what}\nrelative to the {source}")
     axes.set_xscale("log")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import Objective, losses_of, parse_constraints, parse_objectives, slacks_of
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates import Surrogate, surrogate
+from hwnas.surrogates.published import DATA, LEVELS, SCALES
 
 # Cut down until they can be listed.
 SMALL = {
@@ -346,3 +349,70 @@ def test_data_hash_tells_scales_apart() -> None:
     assert {len(h) for h in hashes} == {64}
     assert len(hashes) == 3
     assert surrogate(SMALL["s"]).data_hash() == surrogate("gpt-s").data_hash()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_data_hash_is_that_of_the_file(scale: str) -> None:
+    expected = hashlib.sha256((DATA / f"{scale}.npz").read_bytes()).hexdigest()
+    assert surrogate(scale).data_hash() == expected
+
+
+# -- in every detail ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_no_two_levels_ever_cross(scale: str) -> None:
+    whole = surrogate(scale)
+    codes = sample(whole, 300)
+    levels = [k / 100 for k in range(10, 91)]  # every one that an objective can name
+    drawn = [name for name, metric in whole.metrics.items() if metric.quantiles]
+    assert len(drawn) == 26
+    for name in drawn:
+        assert (np.diff(whole.quantiles(codes, name, levels), axis=1) >= 0).all(), name
+
+
+def extended(nine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Levels and values at which a distribution's pieces end, of one network."""
+    ends = [nine[0] - 0.9 * (nine[1] - nine[0]), nine[8] + 0.9 * (nine[8] - nine[7])]
+    return np.array([0.01, *LEVELS, 0.99]), np.array([ends[0], *nine, ends[1]])
+
+
+@pytest.mark.parametrize("fidelity", [1, 2, 3, 9, 27, 81])
+def test_a_value_is_the_median_of_the_first_draws(noisy: Surrogate, fidelity: int) -> None:
+    codes, seeds, name = sample(noisy, 20), seeds_of(20), "latency@cpu_xeon_gold"
+    wanted = parse_objectives([name])
+    found = noisy.evaluate(codes, wanted, seeds=seeds, fidelity=fidelity).values[:, 0]
+    # The stream is pinned: a trial's luck must outlive a release.
+    stream = zlib.crc32(name.encode())
+    for value, seed, nine in zip(found, seeds.tolist(), noisy.quantiles(codes, name), strict=True):
+        uniforms = np.random.default_rng([seed, stream]).random(81)
+        draws = np.interp(uniforms, *extended(nine))
+        assert value == pytest.approx(np.median(draws[:fidelity]), rel=1e-12)
+
+
+def test_std_of_one_draw_is_that_of_its_distribution(noisy: Surrogate) -> None:
+    codes = sample(noisy, 20)
+    for name in ("latency@P100", "energy@cpu_amd_7513"):
+        found = noisy.evaluate(codes, parse_objectives([name]), seeds=seeds_of(20)).std
+        assert found is not None
+        middles = (np.arange(200_000) + 0.5) / 200_000
+        for std, nine in zip(found[:, 0], noisy.quantiles(codes, name), strict=True):
+            # np.interp stays at its ends, as draws do.
+            assert std == pytest.approx(np.interp(middles, *extended(nine)).std(), rel=1e-4)
+
+
+def test_with_noise_a_front_is_by_medians(bench: Surrogate, noisy: Surrogate) -> None:
+    names, constraints = ["perplexity", "latency@rtx3080"], ["energy@rtx3080 <= 400"]
+    quiet, loud = bench.front(names, constraints), noisy.front(names, constraints)
+    assert quiet is not None
+    assert loud is not None
+    assert len(loud) > 0
+    assert np.array_equal(quiet.codes, loud.codes)
+    assert np.array_equal(quiet.values, loud.values)
+
+
+def test_codes_of_a_front_cannot_be_changed(bench: Surrogate) -> None:
+    front = bench.front(["perplexity", "flops"])
+    assert front is not None
+    with pytest.raises(ValueError, match="read-only"):
+        front.codes[0] = 0

@@ -164,6 +164,15 @@ def test_too_many_labels_give_up(
     assert exact_front(opposed, most=10**6) is not None
 
 
+@given(problems(), st.integers(1, 3))
+def test_the_same_twice(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int
+) -> None:
+    _, tables, _ = problem
+    first, second = exact_front(tables[:m]), exact_front(tables[:m])
+    np.testing.assert_array_equal(first, second)
+
+
 # -- the surrogate ---------------------------------------------------------------------------------
 
 

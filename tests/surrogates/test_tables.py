@@ -136,3 +136,15 @@ def test_nothing_asked_or_no_networks() -> None:
     codes = ODD.sample(3, np.random.default_rng(0))
     assert predict([], codes).shape == (3, 0)
     assert predict([table, table], codes[:0]).shape == (0, 2)
+
+
+def test_predict_leaves_its_input_alone() -> None:
+    table = random_table(ODD, np.random.default_rng(0))
+    codes = ODD.sample(10, np.random.default_rng(0))
+    before = codes.copy(), table.base.copy(), table.layers.copy()
+    for array in (codes, table.base, table.layers):
+        array.flags.writeable = False
+    first = table.predict(codes)
+    np.testing.assert_array_equal(table.predict(codes), first)
+    for array, same in zip((codes, table.base, table.layers), before, strict=True):
+        np.testing.assert_array_equal(array, same)

@@ -1,0 +1,112 @@
+"""The house keeps its shape: imports run one way, light commands stay light, names exist."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hwnas
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A module imports only from floors below its own.
+FLOORS = [
+    {"errors"},
+    {"architectures", "yamls"},
+    {"spaces", "pareto"},
+    {"objectives"},
+    {"fronts"},
+    {"optimizers", "backends"},
+    {"surrogates"},
+    {"registry", "store", "executors"},
+    {"experiments"},
+    {"references"},
+    {"search"},
+    {"results"},
+    {"reports"},
+    {"runs", "catalogue"},
+    {"cli"},
+]
+FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
+PLUGINS_MAY_USE = {"errors", "optimizers", "pareto", "spaces"}
+
+
+def imported(file: Path) -> set[str]:
+    """Modules of hwnas that a file imports, wherever in the file it does."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "hwnas":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hwnas."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("hwnas.")}
+    return found
+
+
+def module_files() -> list[Path]:
+    files = sorted((ROOT / "hwnas").rglob("*.py"))
+    return [file for file in files if file != ROOT / "hwnas" / "__init__.py"]
+
+
+@pytest.mark.parametrize("file", module_files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_run_one_way(file: Path) -> None:
+    name = file.relative_to(ROOT / "hwnas").parts[0].removesuffix(".py")
+    assert name in FLOOR, f"give {name} a floor"
+    for other in imported(file) - {name}:
+        assert FLOOR[other] < FLOOR[name], f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "plugins").glob("*.py")), ids=lambda f: f.name)
+def test_plugins_use_the_public_contract_only(file: Path) -> None:
+    assert imported(file) <= PLUGINS_MAY_USE
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has loaded after some code."""
+    script = f"{code}\nimport sys\nprint('|'.join({{m.partition('.')[0] for m in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.strip().splitlines()[-1].split("|"))
+
+
+HEAVY = {"torch", "matplotlib", "pandas", "scipy", "sklearn", "pymoo"}
+
+
+def test_importing_hwnas_loads_nothing() -> None:
+    assert not loaded_by("import hwnas") & {*HEAVY, "numpy", "pydantic", "moocore", "yaml"}
+
+
+def test_spaces_need_numpy_alone() -> None:
+    loaded = loaded_by("import hwnas; hwnas.space('gpt-s'); hwnas.Architecture")
+    assert "numpy" in loaded
+    assert not loaded & {*HEAVY, "pydantic", "moocore", "yaml", "typer"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['hwnas', '--help']\nfrom hwnas.cli import main\n"
+    loaded = loaded_by(code + "try: main()\nexcept SystemExit: pass")
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+
+
+def test_public_names() -> None:
+    assert set(hwnas.__all__) == set(hwnas._HOME_OF)
+    assert dir(hwnas) == sorted(hwnas.__all__)
+    for name in hwnas.__all__:
+        public = getattr(hwnas, name)
+        assert public.__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = hwnas.nothing
+
+
+def test_every_package_is_listed() -> None:
+    listed = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    for folder in {file.parent for file in (ROOT / "hwnas").rglob("*.py")}:
+        name = ".".join(folder.relative_to(ROOT).parts)
+        assert f"\n    {name}\n" in listed
