@@ -220,7 +220,7 @@ def provenance(data: Mapping[str, NDArray[Any]], source: Path) -> dict[str, Any]
 def fit_scale(scale: str, source: Path, out: Path) -> dict[str, float]:
     """Write the tables of one scale; return the held-out errors."""
     within = space(scale)
-    with np.load(source, allow_pickle=False) as file:
+    with np.load(source) as file:
         data = dict(file)
     if not np.allclose(data["quantile_levels"], LEVELS):
         raise SystemExit(f"{source}: expected quantile levels {LEVELS}")
@@ -230,9 +230,7 @@ def fit_scale(scale: str, source: Path, out: Path) -> dict[str, float]:
     found = errors(Published(within, fit(within, data, rest), about), data, held_out)
     about["held_out_error_percent"] = {k: round(v, 4) for k, v in found.items()}
     arrays = fit(within, data, np.arange(len(order)))
-    np.savez_compressed(
-        out / f"{scale}.npz", allow_pickle=False, provenance=np.array(json.dumps(about)), **arrays
-    )
+    np.savez_compressed(out / f"{scale}.npz", provenance=np.array(json.dumps(about)), **arrays)
     return found
 
 

@@ -194,7 +194,10 @@ def main() -> None:
     from hwnas.runs import SearchFailed
 
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == 130:  # how typer reports an interrupt
+            raise KeyboardInterrupt
+        sys.exit(code)
     except (HwnasError, _UsageError, SearchFailed) as error:
         text = error.format_message() if isinstance(error, _UsageError) else str(error)
         if text:

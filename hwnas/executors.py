@@ -55,6 +55,12 @@ def run_all(
         ]
     context = multiprocessing.get_context("spawn")  # fork would share locks with BLAS and torch
     messages = context.Queue()
+
+    def pass_on() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                progress(*messages.get_nowait())
+
     with ProcessPoolExecutor(
         min(workers, len(tasks)), context, initializer=_listen, initargs=(messages,)
     ) as pool:
@@ -63,15 +69,14 @@ def run_all(
             pending = set(futures)
             while pending:
                 pending = wait(pending, timeout=0.1).not_done
-                with contextlib.suppress(queue.Empty):
-                    while True:
-                        progress(*messages.get_nowait())
+                pass_on()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in (pool._processes or {}).values():
                 process.terminate()  # what they had told is committed
             raise
-        return [f.exception() or f.result() for f in futures]
+    pass_on()  # a worker's last words are in the queue once it has ended
+    return [f.exception() or f.result() for f in futures]
 
 
 @contextlib.contextmanager

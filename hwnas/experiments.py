@@ -8,6 +8,7 @@ path, what was found and what would be right.
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ def load(
     if isinstance(source, Experiment):
         content, file = source.model_dump(exclude_none=True), ""
     elif isinstance(source, Mapping):
-        content, file = dict(source), ""
+        content, file = copy.deepcopy(dict(source)), ""
     else:
         path = shipped(str(source)) or Path(source)
         content, file = read_yaml(path), str(path)
@@ -262,6 +263,7 @@ def problem_of(experiment: Experiment) -> Problem:
         where = space(experiment.space)
     with _at("backend"):
         name, settings = experiment.backend.type, experiment.backend.settings
+        registry.checked_settings("backend", name, settings)
         truth = backend = registry.backend(name, where, **settings)
         if experiment.noise:
             backend = registry.backend(name, where, noise=True, **settings)
@@ -297,6 +299,7 @@ def optimizer_of(
     InvalidInput, MissingExtra
         See `hwnas.registry.optimizer`; a `ValueError` of its constructor is one too.
     """
+    registry.checked_settings("optimizer", entry.type, entry.settings)
     try:
         return registry.optimizer(
             entry.type,

@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -141,12 +141,14 @@ def _finish(
     raised = run_all(
         search, cells, workers=workers, progress=lambda i, done: progress(cells[i], done)
     )
-    _note_errors(cells, raised)
-    result = Result(path)
-    result.write()
-    _note_divergence(path, result)
-    draw(result)
     failures = [(cell, error) for cell, error in zip(cells, raised, strict=True) if error]
+    for cell, error in failures:
+        _note_error(cell, error)
+    if any(cell.database.exists() for cell in cells):
+        result = Result(path)
+        result.write()
+        _note_divergence(path, result)
+        draw(result)
     if failures:
         cell, error = failures[0]
         raise SearchFailed(
@@ -156,13 +158,13 @@ def _finish(
     return result
 
 
-def _note_errors(cells: Sequence[Cell], raised: Sequence[BaseException | None]) -> None:
-    for cell, error in zip(cells, raised, strict=True):
-        if error is not None and cell.database.exists():
-            with Store.open(cell.database) as store:
-                store.note("error", f"{type(error).__name__}: {error}")
-            text = "".join(traceback.format_exception(error))
-            (cell.path / "error.txt").write_text(text, encoding="utf-8")
+def _note_error(cell: Cell, error: BaseException) -> None:
+    cell.path.mkdir(parents=True, exist_ok=True)
+    text = "".join(traceback.format_exception(error))
+    (cell.path / "error.txt").write_text(text, encoding="utf-8")
+    if cell.database.exists():
+        with Store.open(cell.database) as store:
+            store.note("error", f"{type(error).__name__}: {error}")
 
 
 def _note_divergence(path: Path, result: Result) -> None:

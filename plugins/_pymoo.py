@@ -13,11 +13,9 @@ from pymoo.core.evaluator import Evaluator
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
-from pymoo.core.sampling import Sampling
 from pymoo.core.termination import NoTermination
 from pymoo.problems.static import StaticProblem
 
-from hwnas.errors import SpaceExhausted
 from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
@@ -59,6 +57,9 @@ class Generational(Optimizer):
 
     def ask(self, n: int) -> Codes:
         """The next networks of the generation; none while it waits for results."""
+        # Somebody else's results may have come before their turn.
+        waiting = [row.tobytes() in self._outstanding for row in self._queue]
+        self._queue = self._queue[waiting]
         if len(self._queue) == 0:
             if self._outstanding:
                 return self._queue
@@ -76,8 +77,9 @@ class Generational(Optimizer):
         constraints: Array | None = None,
     ) -> None:
         """Keep the results until the generation is complete."""
-        slacks = np.empty((len(codes), 0)) if constraints is None else constraints
-        self._results.append((self._unseen_also(codes), losses, slacks))
+        if len(codes):
+            slacks = np.empty((len(codes), 0)) if constraints is None else constraints
+            self._results.append((self._unseen_also(codes), losses, slacks))
 
     def fail(self, codes: Codes, reason: str) -> None:
         """Go on without these networks."""
@@ -90,6 +92,9 @@ class Generational(Optimizer):
         return codes
 
     def _generation(self) -> Codes:
+        known = sum(len(codes) for codes, _, _ in self._results)
+        if not self._algorithm.is_initialized and known < self.batch:
+            return self._unseen.sample(self.batch - known)  # also in place of what failed
         if self._results:
             codes, losses, slacks = map(np.concatenate, zip(*self._results, strict=True))
             self._results = []
@@ -100,7 +105,9 @@ class Generational(Optimizer):
         if proposed is not None and len(proposed):
             codes = np.ascontiguousarray(proposed.get("X"), dtype=np.int8)
             return self._unseen.take(codes)
-        # Crossing and mutation find nothing new any more: what is left comes at random.
+        # Crossing and mutation find nothing new any more: what is left comes at random. pymoo would
+        # end here.
+        self._algorithm.termination.force_termination = False
         return self._unseen.sample(self.batch)
 
 
@@ -134,21 +141,6 @@ class Canonical(Repair):
 
     def _do(self, problem: Problem, X: NDArray[Any], **kwargs: Any) -> NDArray[np.int64]:
         return self.space.canonical(np.rint(X.astype(float))).astype(int)
-
-
-class Fill(Sampling):
-    """Networks never proposed before, uniformly."""
-
-    def __init__(self, unseen: Unseen) -> None:
-        super().__init__()
-        self.unseen = unseen
-
-    def _do(self, problem: Problem, n_samples: int, **kwargs: Any) -> NDArray[np.int64]:
-        fresh = Unseen(self.unseen.space, self.unseen.rng)
-        codes = fresh.sample(n_samples)
-        if (keep := [code not in self.unseen for code in codes]) and not any(keep):
-            raise SpaceExhausted("nothing is left to start from")
-        return codes[keep].astype(int)
 
 
 def _codes(pop: Any) -> Codes:

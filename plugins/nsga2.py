@@ -10,7 +10,7 @@ from pymoo.operators.mutation.pm import PolynomialMutation
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
-from ._pymoo import Canonical, Fill, Fresh, Generational
+from ._pymoo import Canonical, Fresh, Generational
 
 
 class NSGA2(Generational):
@@ -44,7 +44,6 @@ class NSGA2(Generational):
     def _made(self) -> Algorithm:
         return PymooNSGA2(
             pop_size=self.pop_size,
-            sampling=Fill(self._unseen),
             crossover=UniformCrossover(),
             mutation=PolynomialMutation(eta=3.0, vtype=float),
             repair=Canonical(self.space),

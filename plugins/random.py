@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwnas.optimizers import Optimizer, Unseen
+from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
 
@@ -23,5 +23,16 @@ class Random(Optimizer):
         self._unseen = Unseen(space, self.rng)
 
     def ask(self, n: int) -> Codes:
-        """The next `n` networks never proposed before."""
+        """The next `n` networks never proposed or told before."""
         return self._unseen.sample(n)
+
+    def tell(
+        self,
+        codes: Codes,
+        losses: Array,
+        *,
+        std: Array | None = None,
+        constraints: Array | None = None,
+    ) -> None:
+        """Whoever proposed these networks, they are not proposed again."""
+        self._unseen.take(codes)

@@ -11,35 +11,32 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.optimizers import Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
+from .random import Random
 
-class Uniform(Optimizer):
+
+class Uniform(Random):
     """The homogeneous networks of the space, then random search.
 
-    Choices outside the layers that only switch something (two values, like ``bias``) stay on until
-    all other combinations have been proposed. Among the rest the order is farthest first, from a
-    start that the seed chooses (Gonzalez 1985), so that few evaluations already span the space.
+    ``bias`` stays on until all other combinations have been proposed. Among the rest the order is
+    farthest first, from a start that the seed chooses (Gonzalez 1985), so that few evaluations
+    already span the space.
     """
-
-    batch = 1000
 
     def __init__(
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
     ) -> None:
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
-        self._unseen = Unseen(space, self.rng)
-        self._queue = self._unseen.take(homogeneous(space, self.rng))
+        self._queue = homogeneous(space, self.rng)
 
     def ask(self, n: int) -> Codes:
-        """The next `n` networks: homogeneous ones first."""
+        """The next networks: homogeneous ones, and once these are through, `n` random ones."""
+        self._queue = self._queue[[code not in self._unseen for code in self._queue]]
+        if len(self._queue) == 0:
+            return super().ask(n)
         codes, self._queue = self._queue[:n], self._queue[n:]
-        if len(codes) == n:
-            return codes
-        if len(codes):
-            return np.concatenate([codes, self._unseen.sample(n - len(codes))])
-        return self._unseen.sample(n)
+        return self._unseen.take(codes)
 
 
 def homogeneous(space: SearchSpace, rng: np.random.Generator) -> Codes:
@@ -51,10 +48,9 @@ def homogeneous(space: SearchSpace, rng: np.random.Generator) -> Codes:
     """
     layers = np.array([group.columns for group in space.groups], dtype=np.intp)
     alone = [j for j in range(len(space.columns)) if j not in set(layers.ravel().tolist())]
-    parents = {group.parent for group in space.groups}
-    switches = [j for j in alone if space.cardinalities[j] == 2 and j not in parents]
+    bias = space.columns.index("bias")
     per_layer = layers[0].tolist() if len(layers) else []
-    chosen = [j for j in alone if j not in switches] + per_layer
+    chosen = [j for j in alone if j != bias] + per_layer
     grid = np.array(list(itertools.product(*(range(space.cardinalities[j]) for j in chosen))))
     order = farthest_first(grid / np.maximum(space.cardinalities[chosen] - 1, 1), rng)
 
@@ -63,9 +59,9 @@ def homogeneous(space: SearchSpace, rng: np.random.Generator) -> Codes:
     for offset, column in enumerate(per_layer):
         codes[:, layers[:, offset]] = codes[:, [column]]
     parts = []
-    for setting in itertools.product((1, 0), repeat=len(switches)):
+    for choice in reversed(range(space.cardinalities[bias])):
         part = codes.copy()
-        part[:, switches] = setting
+        part[:, bias] = choice
         parts.append(space.canonical(part))
     return np.concatenate(parts)
 

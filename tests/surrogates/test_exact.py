@@ -164,6 +164,20 @@ def test_too_many_labels_give_up(
     assert exact_front(opposed, most=10**6) is not None
 
 
+def test_of_ties_the_lowest_stays_and_of_equals_one() -> None:
+    def table(*entries: int) -> AdditiveTable:  # one layer, one option for each entry
+        options = np.array(entries, dtype=float).reshape(1, 1, 1, 1, -1)
+        return AdditiveTable(np.array([1]), np.zeros((1, 1, 1)), options)
+
+    tables = [table(1, 1, 2, 2, 2), table(5, 3, 3, 1, 1)]
+    codes = exact_front(tables)
+    assert codes is not None
+    assert sorted(predict(tables, codes).tolist()) == [[1, 3], [2, 1]]
+    codes = exact_front(tables[::-1])
+    assert codes is not None
+    assert sorted(predict(tables, codes).tolist()) == [[1, 3], [2, 1]]
+
+
 @given(problems(), st.integers(1, 3))
 def test_the_same_twice(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int

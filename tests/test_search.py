@@ -1,0 +1,267 @@
+"""The loop: budgets, failures, replay, and that a trial's luck is its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hwnas.backends import Backend, Evaluation
+from hwnas.errors import SpaceExhausted
+from hwnas.experiments import Budget, Problem
+from hwnas.objectives import Objective, parse_constraints, parse_objectives
+from hwnas.optimizers import Optimizer
+from hwnas.search import loop, trial_seeds
+from hwnas.spaces import Codes, SearchSpace
+from hwnas.store import Store, Trials
+
+PAIR = ("error", "latency@fast")
+
+
+class Scribe(Optimizer):
+    """Random search that writes down what happens to it."""
+
+    batch = 4
+
+    def __init__(self, space: SearchSpace, *, seed: int = 0, n_constraints: int = 0) -> None:
+        super().__init__(space, 2, seed=seed, n_constraints=n_constraints)
+        self.asked: list[int] = []
+        self.failed: list[tuple[bytes, str]] = []
+        self.slacks: list[Any] = []
+
+    def ask(self, n: int) -> Codes:
+        self.asked.append(n)
+        return self.space.sample(n, self.rng)
+
+    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+        self.slacks.append(constraints)
+
+    def fail(self, codes: Codes, reason: str) -> None:
+        assert codes.shape == (1, len(self.space.columns))
+        self.failed.append((codes.tobytes(), reason))
+
+
+def problem_of(
+    backend: Backend, objectives: Sequence[str] = PAIR, constraints: Sequence[str] = ()
+) -> Problem:
+    return Problem(
+        backend.space,
+        backend,
+        backend,
+        parse_objectives(list(objectives)),
+        parse_constraints(list(constraints)),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "trials.db", PAIR, {})
+
+
+def run(problem: Problem, optimizer: Optimizer, store: Store, n: int = 10, **how: Any) -> Trials:
+    loop(
+        problem,
+        optimizer,
+        how.pop("budget", Budget(evaluations=n)),
+        store,
+        seed=how.pop("seed", 0),
+        batch=how.pop("batch", optimizer.batch),
+        **how,
+    )
+    return store.trials()
+
+
+def test_a_budget_of_evaluations_is_kept_exactly(toy: Backend, store: Store) -> None:
+    optimizer, reports = Scribe(toy.space), []
+    trials = run(problem_of(toy), optimizer, store, report=reports.append)
+    assert len(trials) == 10
+    assert optimizer.asked == [4, 4, 2]
+    assert reports == [4, 8, 10]
+    assert trials.ask.tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    assert (trials.tells_before <= trials.ask).all()
+    assert (np.diff(trials.elapsed) >= 0).all()
+    np.testing.assert_array_equal(optimizer.told.codes, trials.codes)
+    np.testing.assert_array_equal(optimizer.told.losses, trials.values)
+
+
+def test_a_budget_of_seconds_ends(toy: Backend, store: Store) -> None:
+    trials = run(problem_of(toy), Scribe(toy.space), store, budget=Budget(seconds=0.05))
+    assert len(trials) >= 4
+    assert (trials.elapsed[:-4] < 0.05).all()  # nothing is asked for once the time is over
+
+
+def test_losses_are_signed_and_values_are_not(toy: Backend, tmp_path: Path) -> None:
+    objectives, constraints = ["-error", "latency@fast"], ["memory >= 3", "latency@fast <= 2.5"]
+    names = [*objectives, *constraints]
+    optimizer = Scribe(toy.space, n_constraints=2)
+    with Store.create(tmp_path / "t.db", names, {}) as store:
+        trials = run(problem_of(toy, objectives, constraints), optimizer, store)
+    assert (trials.values > 0).all()
+    np.testing.assert_array_equal(optimizer.told.losses[:, 0], -trials.values[:, 0])
+    np.testing.assert_array_equal(optimizer.told.losses[:, 1], trials.values[:, 1])
+    slacks = np.concatenate(optimizer.slacks)
+    np.testing.assert_array_equal(slacks[:, 0], 3 - trials.values[:, 2])
+    np.testing.assert_array_equal(slacks[:, 1], trials.values[:, 3] - 2.5)
+
+
+def test_failures_are_trials(toy: Backend, store: Store) -> None:
+    class Fragile(type(toy)):  # type: ignore[misc]
+        def evaluate(self, codes: Codes, objectives: Any, **how: Any) -> Evaluation:
+            if (codes[:, 0] == 1).any() and (codes[:, 2] == 1).any():
+                raise RuntimeError("out of\nmemory")
+            answer = super().evaluate(codes, objectives, **how)
+            answer.values[codes[:, 1] == 0, 0] = np.nan
+            return answer
+
+    optimizer = Scribe(toy.space)
+    trials = run(problem_of(Fragile(toy.space)), optimizer, store, n=40)
+    raised = (trials.codes[:, 0] == 1) & (trials.codes[:, 2] == 1)
+    missing = ~raised & (trials.codes[:, 1] == 0)
+    assert raised.any()
+    assert missing.any()
+    assert (~trials.ok == (raised | missing)).all()
+    reasons = np.array(trials.reason)
+    assert set(reasons[raised]) == {"RuntimeError: out of memory"}
+    assert set(reasons[missing]) == {"not finite: error"}
+    assert len(optimizer.failed) == (~trials.ok).sum()
+    assert len(optimizer.told) == trials.ok.sum()
+
+
+def test_an_exhausted_space_ends_the_search(toy: Backend, store: Store) -> None:
+    class Short(Scribe):
+        def ask(self, n: int) -> Codes:
+            if len(self.told) >= 8:
+                raise SpaceExhausted("no more")
+            return super().ask(n)
+
+    assert len(run(problem_of(toy), Short(toy.space), store, n=100)) == 8
+    assert store.meta["exhausted"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (np.zeros((0, 9), dtype=np.int8), "expected 1 to 4 codes, found 0"),
+        (np.zeros((5, 9), dtype=np.int8), "expected 1 to 4 codes, found 5"),
+        (np.full((1, 9), 7), "expected canonical codes of tiny"),
+        (np.zeros((1, 9)), "expected integer codes"),
+        (np.zeros(9, dtype=np.int8), "expected integer codes"),
+    ],
+)
+def test_wrong_proposals_are_named(
+    toy: Backend, store: Store, answer: NDArray[Any], message: str
+) -> None:
+    class Wrong(Scribe):
+        def ask(self, n: int) -> Codes:
+            return answer
+
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)) as caught:
+        run(problem_of(toy), Wrong(toy.space), store)
+    assert str(caught.value).startswith("Wrong.ask")
+
+
+# -- resume --------------------------------------------------------------------------------------
+
+SAME = [f.name for f in fields(Trials) if f.name not in ("seconds", "elapsed")]
+
+
+def assert_same(left: Trials, right: Trials) -> None:
+    for name in SAME:
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 12, 19, 20])
+def test_resuming_is_the_same_loop(toy: Backend, tmp_path: Path, stop: int) -> None:
+    with Store.create(tmp_path / "whole.db", PAIR, {}) as whole:
+        expected = run(problem_of(toy), Scribe(toy.space), whole, n=20)
+
+    class Killed(Exception):
+        pass
+
+    class Mortal(type(toy)):  # type: ignore[misc]
+        calls = 0
+
+        def evaluate(self, codes: Codes, objectives: Any, **how: Any) -> Evaluation:
+            self.calls += 1
+            if self.calls > stop // 4:
+                raise KeyboardInterrupt
+            return super().evaluate(codes, objectives, **how)
+
+    with Store.create(tmp_path / "trials.db", PAIR, {}) as store:
+        if stop < 20:
+            with pytest.raises(KeyboardInterrupt):
+                run(problem_of(Mortal(toy.space)), Scribe(toy.space), store, n=20)
+            assert len(store.trials()) == stop // 4 * 4
+        optimizer = Scribe(toy.space)
+        assert_same(run(problem_of(toy), optimizer, store, n=20), expected)
+        np.testing.assert_array_equal(optimizer.told.codes, expected.codes)
+        assert "diverged" not in store.meta
+
+
+def test_a_different_proposal_is_told_what_is_stored(toy: Backend, store: Store) -> None:
+    before = run(problem_of(toy), Scribe(toy.space, seed=0), store, n=8)
+    other = Scribe(toy.space, seed=1)
+    after = run(problem_of(toy), other, store, n=16)
+    assert_same(after[:8], before)
+    np.testing.assert_array_equal(other.told.codes, after.codes)
+    assert store.meta["diverged"] == "0"
+
+
+def test_seconds_go_on_from_where_they_were(toy: Backend, store: Store) -> None:
+    run(problem_of(toy), Scribe(toy.space), store, budget=Budget(seconds=0.05))
+    before = store.trials()
+    run(problem_of(toy), Scribe(toy.space), store, budget=Budget(seconds=0.1))
+    after = store.trials()
+    assert len(after) > len(before)
+    assert after.elapsed[len(before)] >= before.elapsed[-1]
+
+
+# -- seeds of trials -----------------------------------------------------------------------------
+
+
+def test_a_trials_luck_is_its_own(small_space: SearchSpace) -> None:
+    codes = small_space.sample(6, np.random.default_rng(0))
+    repeats = np.arange(6)
+    seeds = trial_seeds(3, codes, repeats)
+    assert seeds.dtype == np.uint64
+    assert len(set(seeds.tolist())) == 6
+    one_by_one = [trial_seeds(3, codes[i : i + 1], repeats[i : i + 1])[0] for i in range(6)]
+    np.testing.assert_array_equal(seeds, one_by_one)
+    assert (seeds != trial_seeds(4, codes, repeats)).all()
+    assert (seeds != trial_seeds(3, codes, repeats + 1)).all()
+
+
+def test_repeats_are_counted(toy: Backend, store: Store) -> None:
+    class Stubborn(Scribe):
+        def ask(self, n: int) -> Codes:
+            return np.zeros((n, 9), dtype=np.int8)
+
+    class Seeds(type(toy)):  # type: ignore[misc]
+        def evaluate(
+            self,
+            codes: Codes,
+            objectives: Any,
+            *,
+            seeds: NDArray[np.uint64],
+            fidelity: int | None = None,
+        ) -> Evaluation:
+            return Evaluation(np.stack([seeds, seeds], axis=1).astype(float))
+
+    trials = run(problem_of(Seeds(toy.space)), Stubborn(toy.space), store, n=10)
+    assert trials.repeat.tolist() == list(range(10))
+    assert len(np.unique(trials.values[:, 0])) == 10
+
+
+def test_objective_of_a_problem_is_measured_once(toy: Backend) -> None:
+    problem = problem_of(toy, PAIR, ["latency@fast <= 2"])
+    assert problem.measured == (
+        Objective("error"),
+        Objective("latency", ("fast",)),
+        Objective("latency", ("fast",), relation="<=", bound=2.0),
+    )
