@@ -22,7 +22,7 @@ check: .venv/.dev
 	$(BIN)/mypy
 
 surrogate: .venv/.run
-	$(BIN)/python benchmarks/fit_surrogate.py
+	$(BIN)/python benchmarks/fit_surrogate.py --data ../shared/hwgptbench
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -101,10 +101,8 @@ class CellResult:
     @property
     def status(self) -> str:
         """How the search stands, in a word or a short sentence."""
-        if "error" in self.meta:
-            return f"error: {self.meta['error']}"
-        if "finished" not in self.meta:
-            return "unfinished"
+        if "finished" not in self.meta:  # an error of an earlier attempt may have been mended
+            return f"error: {self.meta['error']}" if "error" in self.meta else "unfinished"
         status = "exhausted" if "exhausted" in self.meta else "done"
         failed = int((~self.trials.ok).sum())
         return f"{status}, {failed} failed" if failed else status
