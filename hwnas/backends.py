@@ -122,6 +122,13 @@ class Backend(ABC):
         """The exact Pareto front of the networks that keep the constraints, where it is known."""
         return None
 
+    def evaluations(self, fidelity: int, done: int) -> int:
+        """What a trial at a fidelity counts for in a budget, when `done` of it was paid before.
+
+        By default a network counts once, however well it is measured.
+        """
+        return int(done == 0)
+
     def data_hash(self) -> str:
         """SHA-256 of the data that answers rest on; empty where there is none."""
         return ""

@@ -12,6 +12,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -181,6 +182,18 @@ class Problem:
     def measured(self) -> tuple[Objective, ...]:
         """Objectives, then constraints: the columns of what is stored for a trial."""
         return self.objectives + self.constraints
+
+    @property
+    def noisy(self) -> bool:
+        """Whether draws are observed."""
+        return self.backend is not self.truth
+
+    @cached_property
+    def fidelity_dependent(self) -> list[int]:
+        """Which of `measured` change with the fidelity."""
+        return [
+            j for j, o in enumerate(self.measured) if metric_of(self.backend, o).fidelity_dependent
+        ]
 
 
 def load(

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hwnas.backends import measure
 from hwnas.errors import SpaceExhausted
+from hwnas.evaluations import History
 from hwnas.executors import one_thread
 from hwnas.experiments import Budget, Experiment, OptimizerEntry, Problem, optimizer_of, problem_of
 from hwnas.objectives import losses_of, slacks_of
-from hwnas.optimizers import Optimizer
+from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.references import Reference
 from hwnas.spaces import Codes, SearchSpace
 from hwnas.store import Store, Trials
+
+# Evaluations after which, under noise, an optimizer says what it recommends.
+_CHECKPOINTS = np.unique(np.ceil(1.1 ** np.arange(250)))
+_MOST_REFUSALS = 1000
 
 
 @dataclass(frozen=True)
@@ -118,56 +119,37 @@ def loop(
     past = store.trials()
     bounds = np.searchsorted(past.ask, np.arange(past.ask[-1] + 2 if len(past) else 1))
     began = time.perf_counter() - (past.elapsed[-1] if len(past) else 0.0)
-    times_seen: Counter[bytes] = Counter()
-    spent = trial = 0
+    history = History(problem, seed)
+    spent = 0
     for ask in itertools.count():
         replaying = ask < len(bounds) - 1
-        left = batch if budget.evaluations is None else min(batch, budget.evaluations - spent)
+        left = np.inf if budget.evaluations is None else budget.evaluations - spent
         seconds = past.elapsed[bounds[ask]] if replaying else time.perf_counter() - began
         if left <= 0 or (not replaying and seconds >= (budget.seconds or np.inf)):
             break
         try:
-            codes = _checked(optimizer.ask(left), left, problem.space, optimizer)
+            proposal = _proposal(optimizer, int(min(batch, left)), left, history)
         except SpaceExhausted:
             store.note("exhausted", "true")
             break
+        if proposal is None:
+            break
         if replaying:
             trials = past[bounds[ask] : bounds[ask + 1]]
-            if not np.array_equal(codes, trials.codes) and "diverged" not in store.meta:
-                store.note("diverged", str(trial))
+            if not np.array_equal(proposal[0], trials.codes) and "diverged" not in store.meta:
+                store.note("diverged", str(len(history)))
         else:
-            trials = _evaluated(problem, codes, ask, seed, times_seen, began)
+            trials = history.evaluated(*proposal, ask, began)
             store.add(trials)
-        times_seen.update(row.tobytes() for row in trials.codes)
-        _tell(optimizer, problem, trials)
-        spent += int(trials.evaluations.sum())
-        trial += len(trials)
+        for piece in _pieces(trials, spent) if problem.noisy else [trials]:
+            history.add(piece)
+            _tell(optimizer, problem, piece)
+            spent += int(piece.evaluations.sum())
+            if problem.noisy and _is_checkpoint(spent, int(piece.evaluations[-1])):
+                store.recommend(len(history), optimizer.recommend())
         report(spent)
-
-
-def trial_seeds(seed: int, codes: Codes, repeats: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A seed for each trial from the run's seed, the network and how often it came before.
-
-    So the luck of a trial depends neither on batches nor on workers, and every optimizer meets
-    the same.
-
-    Parameters
-    ----------
-    codes : (n, d) int8
-    repeats : (n,)
-
-    Returns
-    -------
-    (n,) uint64
-    """
-    prefix = hashlib.blake2b(str(seed).encode(), digest_size=8)
-    seeds = np.empty(len(codes), dtype=np.uint64)
-    for i, (row, repeat) in enumerate(zip(codes, repeats.tolist(), strict=True)):
-        digest = prefix.copy()
-        digest.update(b"%d:" % repeat)
-        digest.update(row.tobytes())
-        seeds[i] = int.from_bytes(digest.digest(), "little")
-    return seeds
+    if problem.noisy and len(history):
+        store.recommend(len(history), optimizer.recommend())
 
 
 def _store_of(cell: Cell, problem: Problem) -> Store:
@@ -186,6 +168,29 @@ def _store_of(cell: Cell, problem: Problem) -> Store:
     )
 
 
+def _proposal(
+    optimizer: Optimizer, n: int, left: float, history: History
+) -> tuple[Codes, int | None] | None:
+    """What the optimizer asks for and at which fidelity; ``None`` once nothing fits the budget.
+
+    What does not fit has failed for the optimizer, which may go on with something cheaper.
+    """
+    for _ in range(_MOST_REFUSALS):
+        asked = optimizer.ask(n)
+        fidelity = None
+        if isinstance(optimizer, MultiFidelityOptimizer):
+            asked, fidelity = asked
+            if fidelity not in optimizer.fidelities:
+                name = type(optimizer).__name__
+                expected = ", ".join(map(str, optimizer.fidelities))
+                raise ValueError(f"{name}.ask: expected a fidelity of {expected}, found {fidelity}")
+        codes = _checked(asked, n, optimizer.space, optimizer)
+        if history.evaluations(codes, fidelity).sum() <= left:
+            return codes, fidelity
+        optimizer.fail(codes, "does not fit the budget")
+    return None
+
+
 def _checked(codes: Codes, n: int, space: SearchSpace, optimizer: Optimizer) -> Codes:
     name = type(optimizer).__name__
     codes = np.ascontiguousarray(codes)
@@ -199,42 +204,23 @@ def _checked(codes: Codes, n: int, space: SearchSpace, optimizer: Optimizer) -> 
     return codes.astype(np.int8)
 
 
-def _evaluated(
-    problem: Problem,
-    codes: Codes,
-    ask: int,
-    seed: int,
-    times_seen: Counter[bytes],
-    began: float,
-) -> Trials:
-    n = len(codes)
-    keys = [row.tobytes() for row in codes]
-    within: Counter[bytes] = Counter()
-    repeat = np.empty(n, dtype=np.int64)
-    for i, key in enumerate(keys):
-        repeat[i] = times_seen[key] + within[key]
-        within[key] += 1
-    answer = measure(
-        problem.backend, codes, problem.measured, seeds=trial_seeds(seed, codes, repeat)
-    )
-    assert answer.status is not None
-    assert answer.reasons is not None
-    assert answer.seconds is not None
-    return Trials(
-        codes=codes,
-        values=answer.values,
-        std=np.zeros_like(answer.values) if answer.std is None else answer.std,
-        repeat=repeat,
-        fidelity=np.full(n, -1),
-        evaluations=np.ones(n, dtype=np.int64),
-        seconds=answer.seconds,
-        ask=np.full(n, ask),
-        tells_before=np.full(n, ask),
-        tell=np.full(n, ask),
-        elapsed=np.full(n, time.perf_counter() - began),
-        status=answer.status,
-        reason=answer.reasons,
-    )
+def _pieces(trials: Trials, spent: int) -> Iterator[Trials]:
+    """Trials cut after each checkpoint, so that a large batch is not recommended from at once."""
+    total = spent + np.cumsum(trials.evaluations)
+    crossed = np.searchsorted(_CHECKPOINTS, total, side="right")
+    before = np.searchsorted(_CHECKPOINTS, spent, side="right")
+    ends = np.flatnonzero(np.diff(crossed, prepend=before)) + 1
+    start = 0
+    for end in [*ends.tolist(), len(trials)]:
+        if end > start:
+            yield trials[start:end]
+        start = end
+
+
+def _is_checkpoint(spent: int, last: int) -> bool:
+    """Whether the last trial, of so many evaluations, reached or passed a checkpoint."""
+    reached = np.searchsorted(_CHECKPOINTS, [spent - last, spent], side="right")
+    return bool(reached[0] < reached[1])
 
 
 def _tell(optimizer: Optimizer, problem: Problem, trials: Trials) -> None:

@@ -127,6 +127,9 @@ class Store:
         with contextlib.closing(sqlite3.connect(draft)) as db, db:
             db.execute(f"CREATE TABLE trials ({', '.join(columns)})")
             db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            db.execute(
+                "CREATE TABLE recommendations (trials INTEGER PRIMARY KEY, codes BLOB NOT NULL)"
+            )
             db.executemany(
                 "INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), *meta.items()]
             )
@@ -198,6 +201,17 @@ class Store:
         ]
         with self._db:
             self._db.executemany(self._insert, zip(*lists, strict=True))
+
+    def recommend(self, trials: int, codes: Codes) -> None:
+        """Keep what the optimizer recommends after so many trials, codes (k, d)."""
+        with self._db:
+            row = (trials, codes.tobytes())
+            self._db.execute("INSERT OR REPLACE INTO recommendations VALUES (?, ?)", row)
+
+    def recommendations(self, width: int) -> list[tuple[int, Codes]]:
+        """After how many trials the optimizer recommended which networks, codes (k, `width`)."""
+        rows = self._db.execute("SELECT trials, codes FROM recommendations ORDER BY trials")
+        return [(n, np.frombuffer(blob, dtype=np.int8).reshape(-1, width)) for n, blob in rows]
 
     def trials(self) -> Trials:
         """All trials.

@@ -24,7 +24,7 @@ FLOORS = [
     {"surrogates"},
     {"registry", "store", "executors"},
     {"experiments"},
-    {"references"},
+    {"references", "evaluations"},
     {"search"},
     {"results"},
     {"reports"},

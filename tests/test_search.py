@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import SpaceExhausted
+from hwnas.evaluations import trial_seeds
 from hwnas.experiments import Budget, Problem
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.optimizers import Optimizer
-from hwnas.search import loop, trial_seeds
+from hwnas.search import loop
 from hwnas.spaces import Codes, SearchSpace
 from hwnas.store import Store, Trials
 
