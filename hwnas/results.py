@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas import pareto
+from hwnas.backends import measure
 from hwnas.errors import InvalidInput
-from hwnas.experiments import Experiment, load_form, problem_of
+from hwnas.experiments import Experiment, Problem, load_form, problem_of
 from hwnas.fronts import Front
 from hwnas.objectives import (
     losses_of,
@@ -23,7 +24,7 @@ from hwnas.objectives import (
     slacks_of,
 )
 from hwnas.references import Reference
-from hwnas.spaces import SearchSpace, space
+from hwnas.spaces import Codes, SearchSpace, space
 from hwnas.store import Store, Trials
 from hwnas.yamls import parse_yaml
 
@@ -55,9 +56,12 @@ class Trajectory:
         When each step was reached: evaluations used, seconds spent in evaluations, seconds since
         the search began. The last row is the end of the search.
     hypervolume : (k,)
-        In the product of the objectives' units.
+        In the product of the objectives' units. Under noise it is the true one: of what the
+        optimizer recommends at that point, valued by medians, which can also fall.
     normalised : (k,)
-        Relative to the best known hypervolume.
+        `hypervolume` relative to the best known one.
+    observed : (k,), optional
+        Under noise, the hypervolume of the noisy values as they were seen.
     """
 
     evaluations: NDArray[np.int64]
@@ -65,6 +69,23 @@ class Trajectory:
     seconds: Points
     hypervolume: Points
     normalised: Points
+    observed: Points | None = None
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns of ``hypervolume.csv``."""
+        start: dict[str, NDArray[Any]] = {
+            "evaluations": self.evaluations,
+            "cost": self.cost,
+            "seconds": self.seconds,
+        }
+        if self.observed is None:
+            return {**start, "hypervolume": self.hypervolume, "normalised": self.normalised}
+        return {
+            **start,
+            "observed": self.observed,
+            "true": self.hypervolume,
+            "normalised": self.normalised,
+        }
 
 
 @dataclass(frozen=True)
@@ -82,9 +103,13 @@ class CellResult:
     losses : (n, m)
         Of the trials, NaN where a trial failed or breaks a constraint.
     front
-        The feasible non-dominated networks.
+        The feasible non-dominated networks. Under noise those of what the optimizer recommends in
+        the end, valued by medians.
     front_trials : (k,)
         The first trial of each member of the front.
+    recommended
+        Under noise, after how many trials which networks were recommended, with their true losses
+        (r, m), NaN where a constraint is broken.
     meta
         The texts stored beside the trials.
     """
@@ -96,6 +121,7 @@ class CellResult:
     losses: Points
     front: Front
     front_trials: NDArray[np.intp]
+    recommended: list[tuple[int, Points]]
     meta: dict[str, str]
 
     @property
@@ -137,9 +163,9 @@ class Result:
         if not databases:
             raise InvalidInput(f"{self.path}: no trials here, expected the directory of a run")
         read = [_read(file) for file in databases]
-        content = parse_yaml(read[0][1]["experiment"])
-        self.experiment: Experiment = load_form(content, str(databases[0]))
-        self.reference = Reference.from_json(read[0][1]["reference"])
+        meta = read[0][-1]
+        self.experiment: Experiment = load_form(parse_yaml(meta["experiment"]), str(databases[0]))
+        self.reference = Reference.from_json(meta["reference"])
         self.space: SearchSpace = space(self.experiment.space)
         self.objectives = parse_objectives(self.experiment.objectives)
         self.constraints = parse_constraints(self.experiment.constraints)
@@ -152,25 +178,61 @@ class Result:
         last = (len(order), 0)
         self.cells = sorted(cells, key=lambda c: order.get((c.optimizer, c.seed), last))
 
-    def _cell(self, path: Path, trials: Trials, meta: dict[str, str]) -> CellResult:
+    def _cell(
+        self,
+        path: Path,
+        trials: Trials,
+        recommendations: list[tuple[int, Codes]],
+        meta: dict[str, str],
+    ) -> CellResult:
+        losses = self._losses(trials.values)
+        losses[~trials.ok] = np.nan
+        codes, values, kept = trials.codes, trials.values, losses
+        recommended: list[tuple[int, Points]] = []
+        if self.experiment.noise:
+            codes = recommendations[-1][1] if recommendations else trials.codes[:0]
+            recommended = self._valued(recommendations)
+            values = measure(self.problem.truth, codes, self.problem.measured).values
+            kept = self._losses(values)
         m = len(self.objectives)
-        losses = losses_of(self.objectives, trials.values[:, :m])
-        feasible = (slacks_of(self.constraints, trials.values[:, m:]) <= 0).all(axis=1)
-        losses[~(trials.ok & feasible)] = np.nan
-        usable = np.flatnonzero(np.isfinite(losses).all(axis=1))
-        front = Front.of(trials.codes[usable], trials.values[usable, :m], self.objectives)
-        keep = usable[pareto.non_dominated(losses[usable])]
-        keep = keep[np.lexsort(losses[keep].T[::-1])]
+        usable = np.flatnonzero(np.isfinite(kept).all(axis=1))
+        front = Front.of(codes[usable], values[usable, :m], self.objectives)
+        first = {row.tobytes(): i for i, row in reversed(list(enumerate(trials.codes)))}
+        at = np.array([first[row.tobytes()] for row in front.codes], dtype=np.intp)
         optimizer, seed = meta["optimizer"], int(meta["seed"])
-        return CellResult(optimizer, seed, path, trials, losses, front, keep, meta)
+        return CellResult(optimizer, seed, path, trials, losses, front, at, recommended, meta)
+
+    def _losses(self, values: Points) -> Points:
+        """Losses (n, m) of measured values (n, q), NaN where a constraint is broken."""
+        m = len(self.objectives)
+        losses = losses_of(self.objectives, values[:, :m])
+        feasible = (slacks_of(self.constraints, values[:, m:]) <= 0).all(axis=1)
+        losses[~feasible] = np.nan
+        return losses
+
+    def _valued(self, recommendations: list[tuple[int, Codes]]) -> list[tuple[int, Points]]:
+        """Recommendations with their true losses; every network is valued once."""
+        if not recommendations:
+            return []
+        codes = np.concatenate([codes for _, codes in recommendations])
+        unique, which = np.unique(codes, axis=0, return_inverse=True)
+        answer = measure(self.problem.truth, unique, self.problem.measured)
+        losses = self._losses(answer.values)[which.ravel()]
+        ends = np.cumsum([len(codes) for _, codes in recommendations])
+        parts = np.split(losses, ends[:-1])
+        return [(n, part) for (n, _), part in zip(recommendations, parts, strict=True)]
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What the experiment names, built."""
+        return problem_of(self.experiment)
 
     @cached_property
     def exact(self) -> Front | None:
         """The exact front, from the backend that knows it."""
         if self.reference.best is None:
             return None
-        problem = problem_of(self.experiment)
-        return problem.truth.front(problem.objectives, problem.constraints)
+        return self.problem.truth.front(self.objectives, self.constraints)
 
     @cached_property
     def best_known(self) -> Points:
@@ -210,9 +272,15 @@ class Result:
         return [self._trajectory(cell) for cell in self.cells]
 
     def _trajectory(self, cell: CellResult) -> Trajectory:
-        at, hypervolume = pareto.hypervolume_steps(cell.losses, self.reference.point)
         n = len(cell.trials)
-        if n and (len(at) == 0 or at[-1] != n - 1):
+        at, hypervolume = pareto.hypervolume_steps(cell.losses, self.reference.point)
+        observed = None
+        if self.experiment.noise:
+            ends = np.array([trials for trials, _ in cell.recommended], dtype=np.intp) - 1
+            seen = np.searchsorted(at, ends, side="right")
+            at, observed = ends, np.concatenate([[0.0], hypervolume])[seen]
+            hypervolume = np.array([self._true(losses) for _, losses in cell.recommended])
+        elif n and (len(at) == 0 or at[-1] != n - 1):
             at = np.append(at, n - 1)
             hypervolume = np.append(hypervolume, hypervolume[-1] if len(hypervolume) else 0.0)
         best = self.best_hypervolume
@@ -222,7 +290,12 @@ class Result:
             cell.trials.elapsed[at],
             hypervolume,
             hypervolume / best if best > 0 else np.zeros_like(hypervolume),
+            observed,
         )
+
+    def _true(self, losses: Points) -> float:
+        finite = losses[np.isfinite(losses).all(axis=1)]
+        return pareto.hypervolume(finite, self.reference.point)
 
     @cached_property
     def summary(self) -> list[dict[str, Any]]:
@@ -258,9 +331,9 @@ class Result:
                 ("trial", "arch", *map(str, self.objectives)),
                 zip(cell.front_trials.tolist(), archs, *cell.front.values.T.tolist(), strict=True),
             )
-            names = ("evaluations", "cost", "seconds", "hypervolume", "normalised")
-            columns = [getattr(steps, name).tolist() for name in names]
-            write_csv(cell.path / "hypervolume.csv", names, zip(*columns, strict=True))
+            columns = steps.columns()
+            rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+            write_csv(cell.path / "hypervolume.csv", tuple(columns), rows)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -273,6 +346,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) 
     draft.replace(path)
 
 
-def _read(file: Path) -> tuple[Trials, dict[str, str]]:
+def _read(file: Path) -> tuple[Trials, list[tuple[int, Codes]], dict[str, str]]:
     with Store.open(file) as store:
-        return store.trials(), store.meta
+        trials = store.trials()
+        return trials, store.recommendations(trials.codes.shape[1]), store.meta

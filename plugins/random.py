@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from hwnas.errors import InvalidInput
 from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
 
 class Random(Optimizer):
     """Random search.
+
+    Parameters
+    ----------
+    repeats
+        How often each network is evaluated in a row, to average noise out.
 
     References
     ----------
@@ -17,14 +25,28 @@ class Random(Optimizer):
     batch = 1000
 
     def __init__(
-        self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
+        self,
+        space: SearchSpace,
+        n_objectives: int,
+        *,
+        seed: int,
+        n_constraints: int = 0,
+        repeats: int = 1,
     ) -> None:
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
+        if repeats < 1:
+            raise InvalidInput(f"repeats: expected at least 1, found {repeats}")
+        self.repeats = repeats
         self._unseen = Unseen(space, self.rng)
+        self._again = space.encode([])  # repeats still to ask for
 
     def ask(self, n: int) -> Codes:
-        """The next `n` networks never proposed or told before."""
-        return self._unseen.sample(n)
+        """The next `n` networks never proposed or told before, each `repeats` times."""
+        if missing := len(range(len(self._again), n, self.repeats)):
+            fresh = self._unseen.sample(missing)
+            self._again = np.concatenate([self._again, np.repeat(fresh, self.repeats, axis=0)])
+        codes, self._again = self._again[:n], self._again[n:]
+        return codes
 
     def tell(
         self,
