@@ -58,15 +58,13 @@ def test_it_beats_random(bench: Surrogate) -> None:
 
 
 def test_it_finds_the_whole_front_of_a_small_space() -> None:
-    space = SearchSpace(
-        "gpt-s", embed_dim=[192, 384], n_layer=[10], mlp_ratio=[2, 4], n_head=[4], bias=[False]
-    )
+    space = SearchSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
     bench = Surrogate(space)
     exact = bench.front(OBJECTIVES)
     assert exact is not None
-    assert (space.size, len(exact)) == (2048, 87)
+    assert (space.size, len(exact)) == (6144, 40)
     search = made(space, pop_size=40)
-    searched(search, bench, 1200, 40)
+    searched(search, bench, 1500, 40)
     found = bench.predict(search.recommend(), OBJECTIVES)
     np.testing.assert_allclose(np.unique(found, axis=0), np.unique(exact.values, axis=0))
 
@@ -128,7 +126,7 @@ def test_a_first_generation_is_made_up_for(bench: Surrogate) -> None:
     search.tell(codes[:1], bench.predict(codes[:1], OBJECTIVES))
     codes = search.ask(20)
     assert len(codes) == 19
-    assert (abs(codes[:, [0]] - [0, 1, 2]) == 0).any(axis=0).all()  # of all widths
+    assert set(codes[:, 0]) == {0, 1, 2}  # of all widths, not the survivor's alone
 
 
 def test_a_warm_start_is_where_it_starts(bench: Surrogate) -> None:
