@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from botorch.exceptions import BotorchWarning, InputDataWarning
+from botorch.exceptions.warnings import BotorchWarning
 from botorch.fit import fit_gpytorch_mll
-from botorch.models import ModelListGP, SingleTaskGP
-from botorch.models.transforms import Standardize
+from botorch.models.gp_regression import SingleTaskGP
+from botorch.models.model_list_gp_regression import ModelListGP
+from botorch.models.transforms.outcome import Standardize
 from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import MaternKernel, RBFKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
@@ -136,8 +137,7 @@ def _made(features: Features, x: Tensor, y: Tensor, std: Tensor) -> SingleTaskGP
         )
         likelihood.noise = 1e-4
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InputDataWarning)
-        warnings.simplefilter("ignore", BotorchWarning)
+        warnings.simplefilter("ignore", BotorchWarning)  # features are scaled on purpose
         return SingleTaskGP(
             x,
             y,

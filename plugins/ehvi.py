@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
-from botorch.models import ModelListGP
+from botorch.models.model_list_gp_regression import ModelListGP
 from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 
@@ -49,9 +51,9 @@ class EHVI(Optimizer):
         seed: int,
         n_constraints: int = 0,
         initial: int = 16,
-        candidates: int = 200,
-        rounds: int = 4,
-        samples: int = 64,
+        candidates: int = 128,
+        rounds: int = 3,
+        samples: int = 32,
     ) -> None:
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         for name, value in (
@@ -99,7 +101,7 @@ class EHVI(Optimizer):
         self._settle(codes)
 
     def recommend(self, n: int | None = None) -> Codes:
-        """Under noise, the non-dominated of what was told by the model's means; else as observed."""
+        """The non-dominated of what was told, under noise by the model's means."""
         if len(self.told) < 2 or not self.told.std.any():
             return super().recommend(n)
         codes, _, _ = self._data()
@@ -121,12 +123,15 @@ class EHVI(Optimizer):
     def _improving(self, n: int) -> Codes:
         """Up to `n` networks, each of most expected improvement beyond those before it."""
         model = self._fitted()
-        codes, outcomes, _ = self._data()
+        codes, outcomes, std = self._data()
         m = self.n_objectives
         feasible = np.flatnonzero((outcomes[:, m:] <= 0).all(axis=1))
         good = feasible if len(feasible) else np.arange(len(codes))
         front = good[pareto.non_dominated(outcomes[good, :m])]
-        x = self._features(codes)
+        # What is surely dominated has no bearing on the improvement, and would cost most time.
+        low, high = (outcomes[good, :m] + sign * std[good, :m] for sign in (-2, 2))
+        beaten = (high[:, None] <= low[None]).all(axis=2) & (high[:, None] < low[None]).any(axis=2)
+        x = self._features(codes[good[~beaten.any(axis=0)]])
         chosen: list[Codes] = []
         while len(chosen) < n:
             waiting = [*self._pending.values(), *chosen]
@@ -139,11 +144,7 @@ class EHVI(Optimizer):
                     torch.Size([self.samples]), seed=int(self.rng.integers(2**31))
                 ),
                 objective=_Losses(outcomes=list(range(m))),
-                constraints=[
-                    lambda y, j=m + j: y[..., j] for j in range(self.n_constraints)
-                ]
-                or None,
-                prune_baseline=True,
+                constraints=[_outcome(m + j) for j in range(self.n_constraints)] or None,
             )
             code = self._best(acquisition, codes[front])
             if code is None:
@@ -206,7 +207,11 @@ class EHVI(Optimizer):
         return means
 
 
-class _Losses(IdentityMCMultiOutputObjective):  # type: ignore[misc]
+def _outcome(j: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda y: y[..., j]
+
+
+class _Losses(IdentityMCMultiOutputObjective):
     """Losses as BoTorch wants them: maximised."""
 
     def forward(self, samples: torch.Tensor, X: torch.Tensor | None = None) -> torch.Tensor:

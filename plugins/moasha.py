@@ -7,15 +7,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from syne_tune.backend.trial_status import Trial
 from syne_tune.optimizer.scheduler import SchedulerDecision
 from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA as Scheduler
-from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import (
-    NonDominatedPriority,
-)
+from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import MOPriority
+from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import nondominated_sort
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput, SpaceExhausted
@@ -72,7 +70,7 @@ class MOASHA(MultiFidelityOptimizer):
         self._outstanding: set[bytes] = set()
         # syne-tune draws from numpy's global generator, whatever seed it is given.
         self._global_state = np.random.RandomState(seed).get_state()
-        self._metrics = [f"loss-{j}" for j in range(n_objectives)]
+        self._metrics = [*(f"loss-{j}" for j in range(n_objectives)), "violation"]
         with self._seeded():
             self._scheduler = Scheduler(
                 {},
@@ -133,10 +131,8 @@ class MOASHA(MultiFidelityOptimizer):
             self._outstanding.discard(key)
             run = self._runs[key]
             run.losses, run.violation, run.told = loss, violation, run.rung
-            result: dict[str, Any] = dict(zip(self._metrics, loss.tolist(), strict=True))
+            result = dict(zip(self._metrics, [*loss.tolist(), violation], strict=True))
             result["fidelity"] = self.fidelities[run.rung]
-            if violation > 0:  # worse than whatever is feasible, and by how much it breaks
-                result.update(dict.fromkeys(self._metrics, _WORST * (1 + violation)))
             with self._seeded():
                 decision = self._scheduler.on_trial_result(run.trial, result)
             if decision == SchedulerDecision.CONTINUE and run.rung + 1 < len(self.fidelities):
@@ -173,29 +169,33 @@ class MOASHA(MultiFidelityOptimizer):
     @contextlib.contextmanager
     def _seeded(self) -> Iterator[None]:
         """Within, numpy's global generator is this optimizer's own; afterwards as it was."""
-        before = np.random.get_state()
-        np.random.set_state(self._global_state)
+        before = np.random.get_state()  # noqa: NPY002
+        np.random.set_state(self._global_state)  # noqa: NPY002
         try:
             yield
         finally:
-            self._global_state = np.random.get_state()
-            np.random.set_state(before)
+            self._global_state = np.random.get_state()  # noqa: NPY002
+            np.random.set_state(before)  # noqa: NPY002
 
 
-_WORST = 1e300 / 1e3
-
-
-class Ranks(NonDominatedPriority):  # type: ignore[misc]
+class Ranks(MOPriority):
     """syne-tune's non-dominated sorting, as the ranks that its scheduler takes it for.
 
     `NonDominatedPriority` (0.16) returns the order, the index of the best first, where a priority
-    for each item is wanted; and its spread within a front depends on the objectives' units.
+    for each item is wanted; and its spread within a front depends on the objectives' units. What
+    breaks a constraint ranks behind what keeps them, by how much it does.
     """
 
     def priority_unsafe(self, objectives: Array) -> Array:
-        """Rank (n,) of each of the objectives (n, m), 0 the best."""
-        low, high = objectives.min(axis=0), objectives.max(axis=0)
-        scaled = (objectives - low) / np.where(high > low, high - low, 1.0)
+        """Rank (n,) of each of the losses and violations (n, m + 1), 0 the best."""
+        losses, violation = objectives[:, :-1], objectives[:, -1]
+        feasible = np.flatnonzero(violation <= 0)
+        order = list(np.argsort(violation, kind="stable"))
+        if len(feasible):
+            kept = losses[feasible]
+            low, high = kept.min(axis=0), kept.max(axis=0)
+            scaled = (kept - low) / np.where(high > low, high - low, 1.0)
+            order[: len(feasible)] = feasible[nondominated_sort(scaled, dim=0)]
         ranks = np.empty(len(objectives))
-        ranks[super().priority_unsafe(scaled)] = np.arange(len(objectives))
+        ranks[order] = np.arange(len(objectives))
         return ranks

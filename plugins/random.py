@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
@@ -43,8 +43,12 @@ class Random(Optimizer):
     def ask(self, n: int) -> Codes:
         """The next `n` networks never proposed or told before, each `repeats` times."""
         if missing := len(range(len(self._again), n, self.repeats)):
-            fresh = self._unseen.sample(missing)
-            self._again = np.concatenate([self._again, np.repeat(fresh, self.repeats, axis=0)])
+            try:
+                fresh = np.repeat(self._unseen.sample(missing), self.repeats, axis=0)
+                self._again = np.concatenate([self._again, fresh])
+            except SpaceExhausted:
+                if len(self._again) == 0:
+                    raise
         codes, self._again = self._again[:n], self._again[n:]
         return codes
 
