@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
+from botorch.acquisition.multi_objective.utils import get_default_partitioning_alpha
 from botorch.models.model_list_gp_regression import ModelListGP
 from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
@@ -144,6 +145,7 @@ class EHVI(Optimizer):
                     torch.Size([self.samples]), seed=int(self.rng.integers(2**31))
                 ),
                 objective=_Losses(outcomes=list(range(m))),
+                alpha=get_default_partitioning_alpha(m),  # beyond four objectives, not all cells
                 constraints=[_outcome(m + j) for j in range(self.n_constraints)] or None,
             )
             code = self._best(acquisition, codes[front])
