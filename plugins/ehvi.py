@@ -12,6 +12,7 @@ from botorch.acquisition.multi_objective.utils import get_default_partitioning_a
 from botorch.models.model_list_gp_regression import ModelListGP
 from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
+from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
@@ -54,7 +55,7 @@ class EHVI(Optimizer):
         initial: int = 16,
         candidates: int = 128,
         rounds: int = 3,
-        samples: int = 32,
+        samples: int = 16,
     ) -> None:
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         for name, value in (
@@ -124,15 +125,13 @@ class EHVI(Optimizer):
     def _improving(self, n: int) -> Codes:
         """Up to `n` networks, each of most expected improvement beyond those before it."""
         model = self._fitted()
-        codes, outcomes, std = self._data()
+        codes, outcomes, _ = self._data()
         m = self.n_objectives
         feasible = np.flatnonzero((outcomes[:, m:] <= 0).all(axis=1))
         good = feasible if len(feasible) else np.arange(len(codes))
         front = good[pareto.non_dominated(outcomes[good, :m])]
-        # What is surely dominated has no bearing on the improvement, and would cost most time.
-        low, high = (outcomes[good, :m] + sign * std[good, :m] for sign in (-2, 2))
-        beaten = (high[:, None] <= low[None]).all(axis=2) & (high[:, None] < low[None]).any(axis=2)
-        x = self._features(codes[good[~beaten.any(axis=0)]])
+        baseline = codes[good[self._contenders(codes[good])]]
+        x = self._features(baseline)
         chosen: list[Codes] = []
         while len(chosen) < n:
             waiting = [*self._pending.values(), *chosen]
@@ -202,10 +201,24 @@ class EHVI(Optimizer):
                 self._refit_at = int(1.1 * len(codes)) + 1
         return self._model
 
+    def _contenders(self, codes: Codes) -> NDArray[np.bool_]:
+        """Which networks may be on the front, two standard deviations of the model allowed for.
+
+        The others have no bearing on the improvement, and would cost most of the time.
+        """
+        model, m = self._fitted(), self.n_objectives
+        with torch.no_grad():
+            posterior = model.posterior(self._features(codes))
+            mean, std = posterior.mean.numpy()[:, :m], posterior.variance.sqrt().numpy()[:, :m]
+        low, high = mean - 2 * std, mean + 2 * std
+        beaten: NDArray[np.bool_] = (high[:, None] <= low[None]).all(axis=2).any(axis=0)
+        return ~beaten
+
     def _means(self, codes: Codes) -> Array:
         """Posterior means (n, o) of outcomes."""
+        model = self._fitted()
         with torch.no_grad():
-            means: Array = self._fitted().posterior(self._features(codes)).mean.numpy()
+            means: Array = model.posterior(self._features(codes)).mean.numpy()
         return means
 
 
