@@ -118,7 +118,8 @@ def main() -> None:
         --plain-seeds {chosen.plain_seeds} --space {chosen.space}
 
 {platform.machine()}, {os.cpu_count()} cores, one thread. {chosen.space},
-{" and ".join(OBJECTIVES)}, without noise: normalised hypervolume, mean over seeds, and seconds for one search.
+{" and ".join(OBJECTIVES)},
+without noise: normalised hypervolume, mean over seeds, and seconds for one search.
 
 | search | seeds | {heads} | seconds |
 |---|{lines}

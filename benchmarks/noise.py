@@ -65,8 +65,8 @@ def main() -> None:
             )
         reached: Counter[int] = Counter()
         for cell in (cell for cell in result.cells if cell.optimizer == "moasha"):
-            last = {row.tobytes(): f for row, f in zip(cell.trials.codes, cell.trials.fidelity)}
-            reached.update(int(f) for f in last.values())
+            codes = map(bytes, cell.trials.codes)
+            reached.update(dict(zip(codes, cell.trials.fidelity.tolist(), strict=True)).values())
         top = {f: n / chosen.seeds for f, n in sorted(reached.items())}
         rungs.append(f"| {device} | " + " | ".join(f"{top.get(f, 0):.1f}" for f in RUNGS) + " |")
     page = f"""# Repeats against breadth under noise

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwnas.errors import HwnasError, InvalidInput
+from hwnas.errors import HwnasError, HwnasWarning, InvalidInput
 
 if TYPE_CHECKING:
     from hwnas.results import Result
@@ -193,6 +195,7 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     from hwnas.runs import SearchFailed
 
+    warnings.showwarning = _one_line(warnings.showwarning)
     try:
         code = app(standalone_mode=False) or 0
         if code == 130:  # how typer reports an interrupt
@@ -209,6 +212,18 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has enough; nobody is left to complain to
         sys.exit(0)
+
+
+def _one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Show our own warnings as we show errors."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **how: Any) -> None:
+        if issubclass(category, HwnasWarning):
+            typer.echo(f"hwnas: {message}", err=True)
+        else:
+            otherwise(message, category, *rest, **how)
+
+    return show
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -8,7 +8,8 @@
     ├── MissingExtra        an optional library is not installed (also an ImportError)
     └── SpaceExhausted      every architecture of a space has been proposed
 
-Anything else that escapes is a fault of hwnas.
+Anything else that escapes is a fault of hwnas. `HwnasWarning` says what works otherwise than it may
+seem.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from collections.abc import Iterable
 
 class HwnasError(Exception):
     """Something the user can mend. Its text is one line: what was given, what was expected."""
+
+
+class HwnasWarning(UserWarning):
+    """Something works otherwise than the user may think."""
 
 
 class InvalidInput(HwnasError, ValueError):

@@ -11,14 +11,16 @@ import platform
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import InvalidInput
+from hwnas.errors import HwnasWarning, InvalidInput
 from hwnas.executors import run_all
-from hwnas.experiments import Experiment, load, problem_of
+from hwnas.experiments import Experiment, Problem, load, problem_of
+from hwnas.optimizers import MultiFidelityOptimizer
 from hwnas.references import Reference, reference_of
 from hwnas.registry import lookup
 from hwnas.results import Result
@@ -75,7 +77,9 @@ def run(
     experiment = load(source, overrides)
     path = Path("runs", experiment.name) if out is None else Path(out)
     _refuse_existing(path, experiment)
-    reference = reference_of(experiment, problem_of(experiment))
+    problem = problem_of(experiment)
+    reference = reference_of(experiment, problem)
+    _warn_of_one_fidelity(experiment, problem)
     made = _missing_parents(path)
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -208,16 +212,28 @@ def _source_hash(cls: type) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
+def _warn_of_one_fidelity(experiment: Experiment, problem: Problem) -> None:
+    for entry in experiment.optimizers:
+        several = len(problem.backend.fidelities or ()) > 1
+        if issubclass(lookup("optimizer", entry.type), MultiFidelityOptimizer) and not several:
+            warnings.warn(
+                f"{entry.name}: there is one fidelity here, so it is random search; on the "
+                "surrogate, repeats under noise: true are fidelities",
+                HwnasWarning,
+                stacklevel=3,
+            )
+
+
 def _checked_workers(workers: int) -> None:
     if workers < 1:
         raise InvalidInput(f"workers: expected at least 1, found {workers}")
 
 
 def _refuse_existing(path: Path, experiment: Experiment) -> None:
-    if path.is_dir() and not any(path.iterdir()):
-        return
     if not path.exists():
         return
+    if path.is_dir() and all(file.suffix == ".part" for file in path.iterdir()):
+        return  # empty, or killed before it began
     if not path.is_dir():
         raise InvalidInput(f"{path}: is a file, expected a directory to make")
     if not (path / "experiment.yaml").is_file():

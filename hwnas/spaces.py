@@ -215,7 +215,10 @@ class SearchSpace:
         -------
         (n, d) int8; a network may come twice
         """
-        codes = rng.integers(0, self.cardinalities, size=(n, len(self.columns)), dtype=np.int8)
+        # In 64 bits a choice takes the same part of the stream however many are drawn at once; in
+        # 8 bits what is left of a word would be lost between calls.
+        drawn = rng.integers(0, self.cardinalities, size=(n, len(self.columns)))
+        codes = drawn.astype(np.int8)
         codes *= self._active[codes[:, _N_LAYER].astype(np.intp)]
         return codes
 

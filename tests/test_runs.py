@@ -16,7 +16,7 @@ import pytest
 
 import hwnas
 from hwnas import pareto
-from hwnas.errors import InvalidInput
+from hwnas.errors import HwnasWarning, InvalidInput
 from hwnas.experiments import load
 from hwnas.results import SUMMARY, Result
 from hwnas.runs import SearchFailed, resume, run
@@ -343,3 +343,99 @@ def test_relative_to_the_union_where_no_front_is_known(tmp_path: Path) -> None:
     assert result.best_hypervolume == pareto.hypervolume(union, result.reference.point)
     assert max(row["normalised"] for row in result.summary) < 1
     assert len(result.bound) == 0
+
+
+# -- noise ---------------------------------------------------------------------------------------
+
+NOISY: dict[str, Any] = {
+    **SMALL,
+    "optimizers": ["random", {"type": "random", "name": "random-3", "repeats": 3}, "nsga2"],
+    "budget": {"evaluations": 90},
+    "noise": True,
+}
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return run(NOISY, out=tmp_path_factory.mktemp("noisy") / "x")
+
+
+def test_observed_and_true_trajectories(noisy: Result) -> None:
+    truth = hwnas.surrogate("gpt-s")
+    best = noisy.best_hypervolume
+    for cell, row in zip(noisy.cells, noisy.summary, strict=True):
+        rows = table(cell.path / "hypervolume.csv")
+        names = ["evaluations", "cost", "seconds", "observed", "true", "normalised"]
+        assert list(rows[0]) == names
+        assert [float(r["true"]) / best for r in rows] == [float(r["normalised"]) for r in rows]
+        observed = pareto.hypervolume(cell.trials.values, noisy.reference.point)
+        assert float(rows[-1]["observed"]) == observed
+        with Store.open(cell.path / "trials.db") as store:
+            recommendations = store.recommendations(27)
+        assert [int(r["evaluations"]) for r in rows] == [n for n, _ in recommendations]
+        for r, (_, codes) in zip(rows, recommendations, strict=True):
+            values = truth.predict(codes, SMALL["objectives"])
+            true = pareto.hypervolume(values, noisy.reference.point)
+            assert float(r["true"]) == pytest.approx(true)
+        assert row["normalised"] == float(rows[-1]["normalised"])
+
+
+def test_fronts_under_noise_are_recommended_and_true(noisy: Result) -> None:
+    truth = hwnas.surrogate("gpt-s")
+    for cell in noisy.cells:
+        with Store.open(cell.path / "trials.db") as store:
+            final = {row.tobytes() for row in store.recommendations(27)[-1][1]}
+        assert {row.tobytes() for row in cell.front.codes} <= final
+        np.testing.assert_array_equal(
+            cell.front.values, truth.predict(cell.front.codes, SMALL["objectives"])
+        )
+        np.testing.assert_array_equal(cell.trials.codes[cell.front_trials], cell.front.codes)
+
+
+def test_every_optimizer_meets_the_same_luck(noisy: Result) -> None:
+    values: dict[tuple[int, bytes, int], Any] = {}
+    met = 0
+    for cell in noisy.cells:
+        for code, repeat, value in zip(
+            cell.trials.codes, cell.trials.repeat, cell.trials.values, strict=True
+        ):
+            key = (cell.seed, code.tobytes(), int(repeat))
+            met += key in values
+            np.testing.assert_array_equal(values.setdefault(key, value), value)
+    assert met > 100  # nsga2 begins where random does
+
+
+def test_repeats(noisy: Result) -> None:
+    cell = next(cell for cell in noisy.cells if cell.optimizer == "random-3")
+    assert cell.trials.repeat.tolist() == [0, 1, 2] * 30
+    assert (cell.trials.std[:, 1] > 0).all()
+    assert (cell.trials.std[:, 0] == 0).all()
+
+
+def test_the_same_luck_with_workers_and_batches(noisy: Result, tmp_path: Path) -> None:
+    run(NOISY, out=tmp_path / "x", workers=2)
+    assert_same_trials(noisy.path, tmp_path / "x")
+    batched = {**NOISY, "optimizers": [{"type": "random", "batch": 7}]}
+    again = run(batched, out=tmp_path / "y").cells[0]
+    np.testing.assert_array_equal(again.trials.values, noisy.cells[0].trials.values)
+
+
+def test_moasha_measures_its_best_in_full(tmp_path: Path) -> None:
+    pytest.importorskip("syne_tune")
+    content = {**NOISY, "optimizers": ["moasha"], "budget": {"evaluations": 400}, "seeds": 1}
+    (cell,) = run(content, out=tmp_path / "x").cells
+    reached = dict(zip(map(bytes, cell.trials.codes), cell.trials.fidelity.tolist(), strict=True))
+    assert {1, 81} <= set(reached.values()) <= {1, 3, 9, 27, 81}
+    assert cell.trials.evaluations.sum() == 400
+    for code, fidelity in reached.items():
+        paid = [bytes(row) == code for row in cell.trials.codes]
+        assert cell.trials.evaluations[paid].sum() == fidelity
+
+
+def test_one_fidelity_is_said_once(tmp_path: Path) -> None:
+    pytest.importorskip("syne_tune")
+    content = {**SMALL, "optimizers": ["moasha"]}
+    with pytest.warns(HwnasWarning, match="moasha: there is one fidelity here") as said:
+        result = run(content, out=tmp_path / "x")
+    assert len([w for w in said if w.category is HwnasWarning]) == 1
+    assert {row["evaluations"] for row in result.summary} == {120}

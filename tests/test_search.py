@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hwnas import pareto
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import SpaceExhausted
 from hwnas.evaluations import trial_seeds
 from hwnas.experiments import Budget, Problem
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
-from hwnas.optimizers import Optimizer
+from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.search import loop
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, SearchSpace, space
 from hwnas.store import Store, Trials
+from hwnas.surrogates import Surrogate
 
 PAIR = ("error", "latency@fast")
 
@@ -266,3 +268,152 @@ def test_objective_of_a_problem_is_measured_once(toy: Backend) -> None:
         Objective("latency", ("fast",)),
         Objective("latency", ("fast",), relation="<=", bound=2.0),
     )
+
+
+# -- fidelity ------------------------------------------------------------------------------------
+
+
+class Rungs(MultiFidelityOptimizer):
+    """Climbs with whatever is best in the first objective, and writes down what it is told."""
+
+    batch = 2
+
+    def __init__(self, space: SearchSpace, **how: Any) -> None:
+        super().__init__(space, 2, seed=0, **how)
+        self.next: list[tuple[Codes, int]] = []
+        self.refused: list[str] = []
+        self.fidelity = 0
+
+    def ask(self, n: int) -> tuple[Codes, int]:  # type: ignore[override]
+        codes, self.fidelity = (
+            self.next.pop() if self.next else (self.space.sample(n, self.rng), self.fidelities[0])
+        )
+        return codes, self.fidelity
+
+    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+        higher = [f for f in self.fidelities if f > self.fidelity]
+        if higher:
+            self.next.append((codes[:1], higher[0]))
+
+    def fail(self, codes: Codes, reason: str) -> None:
+        self.refused.append(reason)
+
+
+@pytest.fixture(scope="module")
+def noisy() -> Problem:
+    where = space("gpt-s")
+    return Problem(
+        where,
+        Surrogate(where, noise=True),
+        Surrogate(where),
+        parse_objectives(["perplexity", "latency@h100"]),
+        (),
+    )
+
+
+def climbed(noisy: Problem, path: Path, n: int = 60) -> tuple[Trials, Rungs, Store]:
+    optimizer = Rungs(noisy.space, fidelities=(1, 3, 9, 27, 81))
+    store = Store.create(path, ["perplexity", "latency@h100"], {})
+    return run(noisy, optimizer, store, n=n), optimizer, store
+
+
+def test_a_higher_rung_costs_what_it_adds(noisy: Problem, tmp_path: Path) -> None:
+    trials, optimizer, _ = climbed(noisy, tmp_path / "t.db")
+    assert trials.fidelity.tolist()[:5] == [1, 1, 3, 9, 27]
+    assert trials.evaluations.tolist()[:5] == [1, 1, 2, 6, 18]
+    assert trials.evaluations.sum() <= 60
+    # 54 more draws for 81 do not fit into what is left; the search goes on with what does.
+    assert 81 not in trials.fidelity
+    assert set(optimizer.refused) == {"does not fit the budget"}
+    assert trials.evaluations.sum() == 60
+
+
+def test_only_what_depends_on_the_fidelity_is_measured_again(
+    noisy: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    evaluate = Surrogate.evaluate
+
+    def watched(self: Any, codes: Codes, objectives: Any, **how: Any) -> Evaluation:
+        asked.append([o.key for o in objectives])
+        return evaluate(self, codes, objectives, **how)
+
+    monkeypatch.setattr(Surrogate, "evaluate", watched)
+    trials, _, _ = climbed(noisy, tmp_path / "t.db", n=28)
+    assert asked[:3] == [["perplexity", "latency@h100"], ["latency@h100"], ["latency@h100"]]
+    first, *_, last = np.flatnonzero((trials.codes == trials.codes[2]).all(axis=1))
+    assert trials.values[first, 0] == trials.values[last, 0]
+    assert trials.values[first, 1] != trials.values[last, 1]
+    assert trials.repeat[last] == trials.repeat[first] == 0
+    assert trials.std[last, 1] < trials.std[first, 1]
+
+
+def test_the_draws_of_a_lower_rung_go_on(noisy: Problem, tmp_path: Path) -> None:
+    trials, _, _ = climbed(noisy, tmp_path / "t.db")
+    i = trials.fidelity.tolist().index(9)
+    seeds = trial_seeds(0, trials.codes[i : i + 1], trials.repeat[i : i + 1])
+    whole = noisy.backend.evaluate(
+        trials.codes[i : i + 1], noisy.objectives, seeds=seeds, fidelity=9
+    )
+    np.testing.assert_array_equal(trials.values[i], whole.values[0])
+
+
+def test_a_wrong_fidelity_is_named(noisy: Problem, tmp_path: Path) -> None:
+    class Odd(Rungs):
+        def ask(self, n: int) -> tuple[Codes, int]:  # type: ignore[override]
+            return self.space.sample(n, self.rng), 2
+
+    store = Store.create(tmp_path / "t.db", ["perplexity", "latency@h100"], {})
+    with pytest.raises(ValueError, match="expected a fidelity of 1, 3, found 2"):
+        run(noisy, Odd(noisy.space, fidelities=(1, 3)), store)
+
+
+@pytest.mark.parametrize("stop", [3, 7])
+def test_resuming_with_fidelities(
+    noisy: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    expected, _, whole = climbed(noisy, tmp_path / "whole.db")
+    add, adds = Store.add, 0
+
+    def dying(self: Store, trials: Trials) -> None:
+        nonlocal adds
+        adds += 1
+        if adds > stop:
+            raise KeyboardInterrupt
+        add(self, trials)
+
+    monkeypatch.setattr(Store, "add", dying)
+    store = Store.create(tmp_path / "t.db", ["perplexity", "latency@h100"], {})
+    with pytest.raises(KeyboardInterrupt):
+        run(noisy, Rungs(noisy.space, fidelities=(1, 3, 9, 27, 81)), store, n=60)
+    monkeypatch.undo()
+    found = run(noisy, Rungs(noisy.space, fidelities=(1, 3, 9, 27, 81)), store, n=60)
+    assert_same(found, expected)
+    for (n, codes), (m, others) in zip(
+        store.recommendations(27), whole.recommendations(27), strict=True
+    ):
+        assert n == m
+        np.testing.assert_array_equal(codes, others)
+
+
+def test_recommendations_come_at_checkpoints_whatever_the_batch(
+    noisy: Problem, tmp_path: Path
+) -> None:
+    at = []
+    for batch in (1, 7, 1000):
+        with Store.create(tmp_path / f"{batch}.db", ["perplexity", "latency@h100"], {}) as store:
+            run(noisy, Scribe(noisy.space), store, n=50, batch=batch)
+            found = store.recommendations(27)
+            at.append([n for n, _ in found])
+            trials = store.trials()
+        n, codes = found[3]
+        best = trials.codes[:n][pareto.non_dominated(trials.values[:n])]
+        assert {row.tobytes() for row in codes} == {row.tobytes() for row in best}
+    assert at[0] == at[1] == at[2]
+    assert at[0][0] == 1
+    assert at[0][-1] == 50
+
+
+def test_without_noise_nothing_is_recommended(toy: Backend, store: Store) -> None:
+    run(problem_of(toy), Scribe(toy.space), store)
+    assert store.recommendations(9) == []
