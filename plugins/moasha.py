@@ -49,6 +49,9 @@ class MOASHA(MultiFidelityOptimizer):
     halving", arXiv:2106.12639, 2021.
     """
 
+    # Several at once, so that the first ones do not climb to the top for want of company.
+    batch = 9
+
     def __init__(
         self,
         space: SearchSpace,
