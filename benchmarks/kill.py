@@ -81,7 +81,7 @@ def tried(optimizer: str, times: int, folder: Path, rng: random.Random) -> tuple
     while kills < times:
         process = started(*arguments)
         try:
-            process.wait(timeout=rng.uniform(0.1, whole))
+            process.wait(timeout=rng.uniform(0.1, 0.7 * whole))
             if process.returncode == 0:
                 break
             return kills, 0, process.stderr.read().decode()  # type: ignore[union-attr]
