@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,9 @@ from hwnas.backends import Backend, Evaluation, Metric
 from hwnas.fronts import Front
 from hwnas.objectives import Objective, slacks_of
 from hwnas.spaces import Codes, SearchSpace
+
+# Before torch is loaded: with more threads than free cores its loops wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("hwnas", deadline=None, max_examples=50, print_blob=True)
 settings.load_profile("hwnas")

@@ -135,13 +135,18 @@ def examples(name: str, n: int) -> int:
     return 2 if name == "ehvi" else n
 
 
+def spaces_for(name: str) -> st.SearchStrategy[SearchSpace]:
+    """Spaces that are quickly exhausted, and for such an optimizer more quickly still."""
+    return SPACES.filter(lambda space: name != "ehvi" or space.size <= 12)
+
+
 @every
 def test_any_order_of_asks_and_tells(name: str) -> None:
     spaces = SPACES.filter(lambda space: name != "ehvi" or space.size <= 12)
 
     numbers = st.integers(2, 5), st.integers(0, 2), st.sampled_from([1, 3, 999])
 
-    @given(st.tuples(spaces, STEPS, *numbers, st.data()))
+    @given(st.tuples(spaces_for(name), STEPS, *numbers, st.data()))
     @settings(max_examples=examples(name, 50))
     def check(drawn: tuple[Any, ...]) -> None:
         any_order(name, *drawn)
@@ -188,7 +193,7 @@ def any_order(
 
 @every
 def test_a_space_is_exhausted_exactly(name: str) -> None:
-    @given(SPACES, st.integers(0, 99), st.integers(1, 70))
+    @given(spaces_for(name), st.integers(0, 99), st.integers(1, 70))
     @settings(max_examples=examples(name, 10))
     def check(space: SearchSpace, seed: int, n: int) -> None:
         search = Search(made(name, space, seed=seed))
@@ -266,8 +271,8 @@ def test_the_seed_is_the_only_chance(name: str, small_space: SearchSpace) -> Non
 @every
 def test_two_at_once_do_not_meet(name: str, small_space: SearchSpace) -> None:
     searches = [Search(made(name, small_space, seed=3)) for _ in range(2)]
-    for _ in range(8):
-        first, second = (search.ask(4) for search in searches)
+    for _ in range(5):
+        first, second = (search.ask(3) for search in searches)
         np.testing.assert_array_equal(first, second)
         for search, codes in zip(searches, (first, second), strict=True):
             search.tell(codes)
@@ -283,6 +288,9 @@ def test_the_non_dominated_are_recommended(
     name: str, small_space: SearchSpace, m: int, c: int
 ) -> None:
     search = Search(made(name, small_space, m, seed=m, c=c), levels=30)
+    if name == "ehvi":  # which would fit a model for every proposal
+        everything = np.concatenate(list(small_space.enumerate()))
+        search.tell(np.random.default_rng(m).permutation(everything)[:40])
     while len(search.optimizer.told) < 40:
         search.tell(search.ask(10))
     told = search.optimizer.told
