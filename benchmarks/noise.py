@@ -94,9 +94,9 @@ One draw of latency is off by a standard deviation of about
 cpu_xeon_gold, and perplexity has no noise at all; the networks of gpt-s differ by a factor of four
 in latency. So a single draw already says nearly all that is worth knowing about a network, and a
 budget spent on repeats is missing for other networks: plain random search sees most networks and
-wins, random search with nine repeats sees a ninth of them. moasha is about level with that: its top rung
-takes 81 of the draws for each network that gets there, and the first ones get there because nothing
-is known yet to stop them. What repeats do buy is honesty: the gap between observed
+wins, random search with nine repeats sees a ninth of them. moasha is about level with that: its top
+rung takes 81 of the draws for each network that gets there, and the first ones get there because
+nothing is known yet to stop them. What repeats do buy is honesty: the gap between observed
 and true is widest where every network was drawn once, because the luckiest draws make the front.
 Multi-fidelity pays where the noise is as large as the differences, or where, as in training, a low
 fidelity costs a small part of a high one and says much of it.

@@ -142,8 +142,6 @@ def spaces_for(name: str) -> st.SearchStrategy[SearchSpace]:
 
 @every
 def test_any_order_of_asks_and_tells(name: str) -> None:
-    spaces = SPACES.filter(lambda space: name != "ehvi" or space.size <= 12)
-
     numbers = st.integers(2, 5), st.integers(0, 2), st.sampled_from([1, 3, 999])
 
     @given(st.tuples(spaces_for(name), STEPS, *numbers, st.data()))
