@@ -27,7 +27,7 @@ from hwnas.store import Store, Trials
 
 HWNAS = str(Path(sys.executable).with_name("hwnas"))
 # Enough evaluations that a search takes a few seconds beyond its start-up.
-EVALUATIONS = {"random": 60_000, "uniform": 200_000, "nsga2": 30_000, "ehvi": 60, "moasha": 4_000}
+EVALUATIONS = {"random": 60_000, "uniform": 200_000, "nsga2": 30_000, "ehvi": 60, "moasha": 1_500}
 YAML = """\
 name: kill
 space: gpt-s

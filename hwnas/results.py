@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,8 @@ class Result:
         recommendations: list[tuple[int, Codes]],
         meta: dict[str, str],
     ) -> CellResult:
+        if len(trials) == 0:  # killed before its first
+            trials = replace(trials, codes=self.space.encode([]))
         losses = self._losses(trials.values)
         losses[~trials.ok] = np.nan
         codes, values, kept = trials.codes, trials.values, losses

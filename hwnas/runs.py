@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import HwnasWarning, InvalidInput
+from hwnas.errors import HwnasError, HwnasWarning, InvalidInput
 from hwnas.executors import run_all
 from hwnas.experiments import Experiment, Problem, load, problem_of
 from hwnas.optimizers import MultiFidelityOptimizer
@@ -154,7 +154,9 @@ def _finish(
         _note_divergence(path, result)
         draw(result)
     if failures:
-        cell, error = failures[0]
+        cell, error = next((f for f in failures if not isinstance(f[1], HwnasError)), failures[0])
+        if isinstance(error, HwnasError):
+            raise error
         raise SearchFailed(
             f"{len(failures)} of {len(cells)} searches failed, first {cell} with "
             f"{type(error).__name__}: {error}; see {cell.path / 'error.txt'}"
@@ -166,9 +168,10 @@ def _note_error(cell: Cell, error: BaseException) -> None:
     cell.path.mkdir(parents=True, exist_ok=True)
     text = "".join(traceback.format_exception(error))
     (cell.path / "error.txt").write_text(text, encoding="utf-8")
-    if cell.database.exists():
-        with Store.open(cell.database) as store:
-            store.note("error", f"{type(error).__name__}: {error}")
+    if isinstance(error, HwnasError) or not cell.database.exists():
+        return
+    with contextlib.suppress(HwnasError), Store.open(cell.database) as store:
+        store.note("error", f"{type(error).__name__}: {error}")
 
 
 def _note_divergence(path: Path, result: Result) -> None:

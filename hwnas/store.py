@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from hwnas.errors import InvalidInput
 from hwnas.spaces import Codes
 
 VERSION = 1
+PATIENCE_S = 5.0  # how long to wait for another program that holds a store
 
 _FIXED = (
     ("trial", "INTEGER PRIMARY KEY"),
@@ -175,9 +176,18 @@ class Store:
         """The texts that go with the trials."""
         return dict(self._db.execute("SELECT key, value FROM meta"))
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, with an error that says what is in its way."""
+        try:
+            with self._db:
+                yield
+        except sqlite3.OperationalError as error:
+            raise InvalidInput(f"{self.path}: cannot be written: {error}") from error
+
     def note(self, key: str, value: str) -> None:
         """Keep one more text."""
-        with self._db:
+        with self._writing():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def add(self, trials: Trials) -> None:
@@ -199,12 +209,12 @@ class Store:
             *trials.values.T.tolist(),
             *trials.std.T.tolist(),
         ]
-        with self._db:
+        with self._writing():
             self._db.executemany(self._insert, zip(*lists, strict=True))
 
     def recommend(self, trials: int, codes: Codes) -> None:
         """Keep what the optimizer recommends after so many trials, codes (k, d)."""
-        with self._db:
+        with self._writing():
             row = (trials, codes.tobytes())
             self._db.execute("INSERT OR REPLACE INTO recommendations VALUES (?, ?)", row)
 
@@ -248,7 +258,7 @@ class Store:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path)
+    db = sqlite3.connect(path, timeout=PATIENCE_S)
     # A write-ahead log survives a killed process at a third of the cost. Network file systems
     # cannot share its memory and answer with the mode they keep: a rollback journal, which is safe
     # too, once it is synchronised fully.

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import sqlite3
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,31 @@ def test_two_processes_do_not_share_a_directory(tmp_path: Path) -> None:
     finally:
         os.close(holder)
     resume(tmp_path / "x")
+
+
+def test_a_locked_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwnas.store.PATIENCE_S", 0.05)
+    one = {**SMALL, "optimizers": ["random"], "seeds": 1}
+    run(one, out=tmp_path / "whole")
+
+    def killed(self: Store, trials: Trials) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(one, out=tmp_path / "x")
+    (row,) = Result(tmp_path / "x").summary
+    assert (row["evaluations"], row["status"]) == (0, "unfinished")
+    file = tmp_path / "x" / "random" / "seed-0" / "trials.db"
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(InvalidInput, match=r"trials\.db: cannot be written: database is locked"):
+        resume(tmp_path / "x")
+    holder.execute("ROLLBACK")
+    holder.close()
+    resume(tmp_path / "x")
+    assert_same_trials(tmp_path / "whole", tmp_path / "x")
 
 
 def test_a_damaged_store_is_named(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
         for objective, line in ((x, axes.axvline), (y, axes.axhline)):
             if constraint.value == objectives[objective].value and constraint.bound is not None:
                 line(constraint.bound, color=style.GREY, linewidth=0.8, linestyle=":")
-    axes.legend(frameon=False, fontsize=8)
+    style.legend(axes)
 
 
 def _exact(
@@ -155,7 +155,7 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.set_ylim(max(0.0, floor - 0.02), 1.004)
-    axes.legend(frameon=False, fontsize=8, loc="lower left" if missing else "lower right")
+    style.legend(axes, loc="lower left" if missing else "lower right")
 
 
 def fronts_figure(result: Result) -> Figure:

@@ -58,6 +58,12 @@ def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def legend(axes: Axes, **where: Any) -> None:
+    """A legend, where anything has a name."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=8, **where)
+
+
 def names(items: Sequence[str]) -> list[str]:
     """The distinct items, in order."""
     return list(dict.fromkeys(items))
