@@ -181,4 +181,4 @@ def test_constant_losses(small_space: SearchSpace) -> None:
     for _ in range(10):
         codes = search.ask(10)
         search.tell(codes, np.ones((len(codes), 2)))
-    assert len(search.recommend()) == 100
+    assert len(search.recommend()) == len(search.told) > 90
