@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
 
+_CHUNK = 128
+
 
 def non_dominated(points: ArrayLike, *, keep_equal: bool = False) -> NDArray[np.bool_]:
     """Which points no other point dominates.
@@ -77,13 +79,17 @@ def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[
     array, ref = _points(points), np.asarray(reference, dtype=np.float64)
     front = np.empty((0, array.shape[1]))
     indices, values = [], []
-    for i in np.flatnonzero((array < ref).all(axis=1)):
-        point = array[i]
-        if len(front) and (front <= point).all(axis=1).any():
-            continue
-        front = np.vstack([front[~(point <= front).all(axis=1)], point])
-        indices.append(i)
-        values.append(hypervolume(front, ref))
+    inside = np.flatnonzero((array < ref).all(axis=1))
+    for chunk in np.split(inside, range(_CHUNK, len(inside), _CHUNK)):
+        # Most points are dominated by what came long before: those go all at once.
+        beaten = np.all(front <= array[chunk][:, None], axis=2).any(axis=1)
+        for i in chunk[~beaten]:
+            point = array[i]
+            if (front <= point).all(axis=1).any():
+                continue
+            front = np.vstack([front[~(point <= front).all(axis=1)], point])
+            indices.append(i)
+            values.append(hypervolume(front, ref))
     return np.array(indices, dtype=np.intp), np.array(values)
 
 
