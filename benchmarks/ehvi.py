@@ -112,13 +112,13 @@ def main() -> None:
             rows.append(f"| {name} | {len(values)} | {cells} | {seconds:.0f} |")
     heads = " | ".join(f"at {mark}" for mark in marks)
     lines = "---:|" * (len(marks) + 2)
+    names = " and ".join(OBJECTIVES)
     page = f"""# ehvi beside a plain BoTorch loop
 
     python benchmarks/ehvi.py --evaluations {chosen.evaluations} --seeds {chosen.seeds} \\
         --plain-seeds {chosen.plain_seeds} --space {chosen.space}
 
-{platform.machine()}, {os.cpu_count()} cores, one thread. {chosen.space},
-{" and ".join(OBJECTIVES)},
+{platform.machine()}, {os.cpu_count()} cores, one thread. {chosen.space}, {names},
 without noise: normalised hypervolume, mean over seeds, and seconds for one search.
 
 | search | seeds | {heads} | seconds |
