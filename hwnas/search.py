@@ -69,17 +69,20 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
         Called after every tell with the number of evaluations so far.
     """
     problem = problem_of(cell.experiment)
-    optimizer = optimizer_of(cell.experiment, cell.entry, problem, seed=cell.seed)
-    with one_thread(), _store_of(cell, problem) as store:
-        loop(
-            problem,
-            optimizer,
-            cell.experiment.budget,
-            store,
-            seed=cell.seed,
-            batch=cell.entry.batch or optimizer.batch,
-            report=report,
-        )
+    with _store_of(cell, problem) as store:
+        if "finished" in store.meta:  # a replay can take as long as the search did
+            return
+        optimizer = optimizer_of(cell.experiment, cell.entry, problem, seed=cell.seed)
+        with one_thread():  # of the libraries that the optimizer has loaded by now
+            loop(
+                problem,
+                optimizer,
+                cell.experiment.budget,
+                store,
+                seed=cell.seed,
+                batch=cell.entry.batch or optimizer.batch,
+                report=report,
+            )
         store.note("finished", "true")
 
 

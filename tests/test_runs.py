@@ -192,10 +192,10 @@ def test_a_stopped_run_is_gone_on_with(
     result = resume(tmp_path / "x")
     assert_same_trials(done.path, tmp_path / "x")
     assert {row["status"] for row in result.summary} == {"done"}
-    stamp = {f: f.stat().st_mtime_ns for f in result.path.rglob("trials.db")}
-    resume(tmp_path / "x")  # nothing is left to do
+    with monkeypatch.context() as patch:  # nothing is left to do
+        patch.setattr("hwnas.search.loop", None)
+        resume(tmp_path / "x")
     assert_same_trials(done.path, tmp_path / "x")
-    assert list(stamp) == list(result.path.rglob("trials.db"))
 
 
 def test_what_differs_is_told_and_marked(tmp_path: Path) -> None:
