@@ -90,7 +90,7 @@ def _steps(
     axes.step(values[:, 0], values[:, 1], where=where, **look)
 
 
-def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
+def hypervolume(axes: Axes, result: Result, *, missing: bool = False, legend: bool = True) -> None:
     """Normalised hypervolume over evaluations: mean over seeds, lowest to highest as a band.
 
     Parameters
@@ -101,6 +101,8 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
         The run.
     missing
         Draw what is missing to 1, on a logarithmic scale.
+    legend
+        Name the lines within the axes.
     """
 
     def shown(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,7 +157,8 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.set_ylim(max(0.0, floor - 0.02), 1.004)
-    style.legend(axes, loc="lower left" if missing else "lower right")
+    if legend:
+        style.legend(axes, loc="lower left" if missing else "lower right")
 
 
 def fronts_figure(result: Result) -> Figure:
@@ -171,8 +174,9 @@ def hypervolume_figure(result: Result) -> Figure:
     """Hypervolume over evaluations, as it is and what is missing to the best known."""
     made = style.figure(2, f"{_title(result)}: mean and range")
     left, right = made.subplots(1, 2)
-    hypervolume(left, result)
-    hypervolume(right, result, missing=True)
+    hypervolume(left, result, legend=False)
+    hypervolume(right, result, missing=True, legend=False)
+    style.legend(made, *left.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return made
 
 

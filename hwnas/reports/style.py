@@ -58,10 +58,21 @@ def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend(axes: Axes, **where: Any) -> None:
-    """A legend, where anything has a name."""
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, fontsize=8, **where)
+def legend(place: Axes | Figure, *entries: Any, **where: Any) -> None:
+    """A legend in axes or beside them in a figure, where anything has a name.
+
+    Parameters
+    ----------
+    place
+        Where to put it.
+    entries
+        Handles and labels; those of the axes by default.
+    where
+        ``loc``, ``ncols``.
+    """
+    handles, labels = entries or place.get_legend_handles_labels()  # type: ignore[union-attr]
+    if labels:
+        place.legend(handles, labels, frameon=False, fontsize=8, **where)
 
 
 def names(items: Sequence[str]) -> list[str]:
