@@ -134,15 +134,13 @@ class Backend(ABC):
         return ""
 
 
-def exact_metrics(space: SearchSpace) -> dict[str, Metric]:
-    """The metrics that every backend has because they follow from the network alone."""
-    del space
-    return {"params": Metric("", "free"), "flops": Metric("", "free")}
+# What every backend has, because it follows from the network alone.
+EXACT_METRICS: Mapping[str, Metric] = {"params": Metric("", "free"), "flops": Metric("", "free")}
 
 
 def all_metrics(backend: Backend) -> dict[str, Metric]:
     """A backend's own metrics and the exact ones, by name."""
-    return {**exact_metrics(backend.space), **backend.metrics}
+    return {**EXACT_METRICS, **backend.metrics}
 
 
 def metric_of(backend: Backend, objective: Objective) -> Metric:
@@ -219,13 +217,12 @@ def measure(
     """
     n = len(codes)
     seeds = np.zeros(n, dtype=np.uint64) if seeds is None else seeds
-    exact = exact_metrics(backend.space)
     asked: dict[tuple[str, float | None], Objective] = {}
     for objective in objectives:
         for device, key in zip(objective.devices or (None,), objective.keys, strict=True):
             one = replace(objective, devices=(device,) if device else (), maximise=False)
             bounded = len(objective.devices) <= 1 and one.bound is not None
-            if key not in exact and (bounded or (key, one.level) not in asked):
+            if key not in EXACT_METRICS and (bounded or (key, one.level) not in asked):
                 asked[key, one.level] = one if bounded else one.value
     columns = {request: j for j, request in enumerate(asked)}
     answer = _ask(backend, codes, list(asked.values()), seeds, fidelity)
@@ -234,7 +231,7 @@ def measure(
     values = np.full((n, len(objectives)), np.nan)
     std = np.zeros_like(values)
     for j, objective in enumerate(objectives):
-        if objective.key in exact:
+        if objective.key in EXACT_METRICS:
             values[:, j] = getattr(backend.space, objective.key)(codes)
             continue
         parts = [columns[key, objective.level] for key in objective.keys]

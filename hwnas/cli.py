@@ -78,6 +78,8 @@ def run(
     from hwnas.experiments import load
     from hwnas.runs import run as run_experiment
 
+    if quiet:
+        warnings.simplefilter("ignore", HwnasWarning)
     overrides = dict(map(_assignment, set_ or ()))
     experiments = [load(file, overrides) for file in files]  # all are checked before one runs
     names = [experiment.name for experiment in experiments]
