@@ -57,6 +57,14 @@ class Kind(StrEnum):
     backend = "backend"
 
 
+class X(StrEnum):
+    """What `plot` draws a trajectory over."""
+
+    evaluations = "evaluations"
+    cost = "cost"
+    seconds = "seconds"
+
+
 class Suffix(StrEnum):
     """What a plot is saved as."""
 
@@ -236,6 +244,10 @@ def plot(
     directory: Annotated[Path | None, typer.Argument(help="The directory of a run.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Which plots [all].")] = None,
     format_: Annotated[Suffix, typer.Option("--format", help="File type.")] = Suffix.png,
+    x: Annotated[
+        X | None, typer.Option(help="What hypervolume is drawn over [evaluations].")
+    ] = None,
+    allow_plugins: AllowPlugins = False,
     list_kinds: Annotated[bool, typer.Option("--list", help="List the kinds.")] = False,
 ) -> None:
     """Draw the plots of a run again, also while it is running."""
@@ -247,7 +259,8 @@ def plot(
         return
     if directory is None:
         raise InvalidInput("plot: expected the directory of a run, or --list")
-    for file in plots.draw(Result(directory), kind, suffix=format_.value):
+    result = Result(directory, allow_plugins=allow_plugins)
+    for file in plots.draw(result, kind, x=x and x.value, suffix=format_.value):
         typer.echo(str(file))
 
 

@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from hwnas import registry
-from hwnas.backends import Backend, metric_of
+from hwnas.backends import EXACT_METRICS, Backend, metric_of
 from hwnas.errors import HwnasError, InvalidInput, UnknownName
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.optimizers import Optimizer
@@ -67,9 +67,21 @@ class OptimizerEntry(_Component):
 
 
 class Budget(_Strict):
-    """When a search ends: whichever comes first."""
+    """When a search ends: whichever comes first.
+
+    Attributes
+    ----------
+    evaluations
+        How many there may be.
+    cost
+        Seconds that all evaluations together may take. A resumed search ends where it would have
+        ended, because what each trial took is stored with it.
+    seconds
+        Time since the search began, for proposals as well.
+    """
 
     evaluations: int | None = Field(default=None, ge=1)
+    cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
@@ -239,9 +251,7 @@ def load(
         _override(content, dotted, value)
     experiment = load_form(content, file)
     listed = [str((folder / name).absolute()) for name in experiment.plugins]
-    if listed and not allow_plugins:
-        message = "runs code of others; read it, and allow it with --allow-plugins"
-        raise ExperimentError(file, "plugins", message)
+    refuse_plugins(listed, allow_plugins, file)
     given = [str(Path(name).absolute()) for name in plugins]
     files = list(dict.fromkeys([*listed, *given]))
     experiment = experiment.model_copy(update={"plugins": files})
@@ -283,8 +293,21 @@ def load_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     if len(set(experiment.seeds)) != len(experiment.seeds):
         raise ExperimentError(file, "seeds", f"expected distinct seeds, found {experiment.seeds}")
     if experiment.budget == Budget():
-        raise ExperimentError(file, "budget", "expected 'evaluations' or 'seconds' or both")
+        raise ExperimentError(file, "budget", "expected 'evaluations', 'cost' or 'seconds'")
     return experiment
+
+
+def refuse_plugins(listed: Sequence[str], allow_plugins: bool, file: str) -> None:
+    """Refuse to run the files of plugins that an experiment lists, unless they may.
+
+    Raises
+    ------
+    ExperimentError
+        Naming the option that allows them.
+    """
+    if listed and not allow_plugins:
+        message = "runs code of others; read it, and allow it with --allow-plugins"
+        raise ExperimentError(file, "plugins", message)
 
 
 def load_plugins(experiment: Experiment) -> dict[str, str]:
@@ -327,6 +350,13 @@ def problem_of(experiment: Experiment) -> Problem:
                         f"{str(objective)!r} is a statistic, which one noisy draw cannot show; "
                         "expected the metric itself, or noise: false"
                     )
+    by_cost_alone = experiment.budget == Budget(cost=experiment.budget.cost)
+    if by_cost_alone and all(o.key in EXACT_METRICS for o in objectives + constraints):
+        with _at("budget.cost"):
+            raise InvalidInput(
+                "what is asked for takes no time to evaluate, so no search would end; expected "
+                "'evaluations' or 'seconds' as well"
+            )
     given = experiment.reference
     if given is not None and len(given) != len(objectives):
         with _at("reference"):

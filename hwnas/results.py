@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas import pareto
+from hwnas import pareto, registry
 from hwnas.backends import measure
 from hwnas.errors import InvalidInput
-from hwnas.experiments import Experiment, Problem, load_form, problem_of
+from hwnas.experiments import (
+    Experiment,
+    Problem,
+    load_form,
+    load_plugins,
+    problem_of,
+    refuse_plugins,
+)
 from hwnas.fronts import Front, standing
 from hwnas.objectives import (
     losses_of,
@@ -141,6 +148,9 @@ class Result:
     ----------
     path
         The directory of a run.
+    allow_plugins
+        Whether the files of plugins that the run had may run, if its backend is in one of them;
+        nothing else of a plugin is needed to read a run.
 
     Attributes
     ----------
@@ -154,10 +164,11 @@ class Result:
     Raises
     ------
     InvalidInput
-        The directory holds no run, or a file in it is damaged.
+        The directory holds no run, or a file in it is damaged; or the run's backend is in a
+        plugin's file, which may not run.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, allow_plugins: bool = False) -> None:
         self.path = Path(path)
         databases = sorted(self.path.glob("*/seed-*/trials.db"))
         if not databases:
@@ -165,6 +176,10 @@ class Result:
         read = [_read(file) for file in databases]
         meta = read[0][-1]
         self.experiment: Experiment = load_form(parse_yaml(meta["experiment"]), str(databases[0]))
+        if self.experiment.backend.type not in registry.names("backend"):
+            file = str(self.path / "experiment.yaml")
+            refuse_plugins(self.experiment.plugins, allow_plugins, file)
+            load_plugins(self.experiment)
         self.reference = Reference.from_json(meta["reference"])
         self.space: SearchSpace = space(self.experiment.space)
         self.objectives = parse_objectives(self.experiment.objectives)

@@ -168,7 +168,7 @@ def _finish(
     for cell, error in failures:
         _note_error(cell, error)
     if any(cell.database.exists() for cell in cells):
-        result = Result(path)
+        result = Result(path, allow_plugins=True)  # they have run by now
         result.write()
         _note_divergence(path, result)
         draw(result)

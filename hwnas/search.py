@@ -144,14 +144,14 @@ def loop(
     bounds = np.searchsorted(past.ask, np.arange(past.ask[-1] + 2 if len(past) else 1))
     began = time.perf_counter() - (past.elapsed[-1] if len(past) else 0.0)
     history = History(problem, seed)
-    spent = 0
+    spent, cost = 0, 0.0
     if known is not None and len(known.codes):
         _tell_values(optimizer, problem, known.codes, known.values, known.std)
     for ask in itertools.count():
         replaying = ask < len(bounds) - 1
         left = np.inf if budget.evaluations is None else budget.evaluations - spent
-        seconds = past.elapsed[bounds[ask]] if replaying else time.perf_counter() - began
-        if left <= 0 or (not replaying and seconds >= (budget.seconds or np.inf)):
+        late = not replaying and time.perf_counter() - began >= (budget.seconds or np.inf)
+        if left <= 0 or late or cost >= (budget.cost or np.inf):
             break
         try:
             proposal = _proposal(optimizer, int(min(batch, left)), left, history)
@@ -171,6 +171,7 @@ def loop(
             history.add(piece)
             _tell(optimizer, problem, piece)
             spent += int(piece.evaluations.sum())
+            cost += float(piece.seconds.sum())
             if problem.noisy and _is_checkpoint(spent, int(piece.evaluations[-1])):
                 store.recommend(len(history), optimizer.recommend())
         report(spent)

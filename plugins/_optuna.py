@@ -28,6 +28,8 @@ class Trials(Optimizer):
 
     Parameters
     ----------
+    n_objectives
+        2 to 5.
     initial
         Networks to begin with: homogeneous ones, farthest first.
     """
@@ -44,6 +46,8 @@ class Trials(Optimizer):
         initial: int,
     ) -> None:
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
+        if not 2 <= n_objectives <= 5:
+            raise InvalidInput(f"n_objectives: expected 2 to 5, found {n_objectives}")
         if initial < 1:
             raise InvalidInput(f"initial: expected at least 1, found {initial}")
         self.initial = initial

@@ -302,6 +302,10 @@ def test_plots(hw: Any, small: str, tmp_path: Path) -> None:
     assert (tmp_path / "runs/small/plots/fronts.svg").is_file()
     refused(hw("plot", "runs/small", "--kind", "front"), "did you mean 'fronts'")
     assert "hypervolume" in hw("plot", "--list").out
+    said = hw("plot", "runs/small", "--kind", "hypervolume", "--x", "cost")
+    assert said.out == "runs/small/plots/hypervolume-cost.png\n"
+    refused(hw("plot", "runs/small", "--kind", "fronts", "--x", "cost"), "only hypervolume can be")
+    refused(hw("plot", "runs/small", "--x", "costs"), "'costs' is not one of 'evaluations', 'cost'")
 
 
 def test_schema(hw: Any) -> None:
@@ -359,6 +363,14 @@ import hwnas
 class TypedIn(hwnas.Optimizer):
     def ask(self, n):
         return self.space.sample(n, self.rng)
+
+
+@hwnas.register_backend("typed-in")
+class Answer(hwnas.Backend):
+    metrics = {"depth": hwnas.Metric()}
+
+    def evaluate(self, codes, objectives, *, seeds, fidelity=None):
+        return hwnas.Evaluation(codes[:, 1:2] + 1.0)
 """
 
 
@@ -375,3 +387,27 @@ def test_plugins_given_and_listed(hw: Any) -> None:
     assert hw("run", "listed.yaml", "--allow-plugins", "--quiet").code == 0
     assert hw("resume", "runs/listed", "--quiet").code == 2
     assert hw("resume", "runs/listed", "--allow-plugins", "--quiet").code == 0
+
+
+def test_plots_of_a_run_whose_backend_is_a_plugin(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = {**SMALL, "objectives": ["depth", "-params"], "backend": "typed-in"}
+    Path("mine.py").write_text(PLUGIN)
+    Path("mine.yaml").write_text(yaml.safe_dump(form))
+    assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet").code == 0
+    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+    message = r"small/experiment\.yaml: plugins: .* allow it with --allow-plugins"
+    refused(hw("plot", "runs/small"), message)
+    said = hw("plot", "runs/small", "--allow-plugins", "--kind", "fronts")
+    assert (said.code, said.out) == (0, "runs/small/plots/fronts.png\n")
+    assert "typed-in" in hwnas.registry._decorated["backend"]
+
+
+def test_plots_of_a_run_whose_optimizer_was_a_plugin(
+    hw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("mine.py").write_text(PLUGIN)
+    Path("mine.yaml").write_text(yaml.safe_dump({**SMALL, "optimizers": ["typed-in"]}))
+    assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet").code == 0
+    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+    Path("mine.py").unlink()
+    assert hw("plot", "runs/small", "--kind", "fronts").code == 0

@@ -46,7 +46,9 @@ def test_defaults_are_filled_in() -> None:
         {"constraints": ["params <= 1e8", "bfloat16_memory<=600"]},
         {"objectives": ["perplexity", "-flops", "energy@h100:p90"]},
         {"optimizers": ["random", {"type": "nsga2", "name": "n-8", "pop_size": 8, "batch": 4}]},
-        {"budget": {"evaluations": 5, "seconds": 1.5}},
+        {"budget": {"evaluations": 5, "cost": 60, "seconds": 1.5}},
+        {"budget": {"cost": 0.5}},
+        {"objectives": ["params", "flops"], "budget": {"cost": 1.0, "seconds": 1.0}},
     ],
 )
 def test_the_resolved_yaml_is_the_same_experiment(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -102,7 +104,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "budget.evaluation: unknown key 'evaluation'; did you mean 'evaluations'?",
     ),
     *((without(key), f"{key}: is required") for key in GOOD),
-    ({**GOOD, "budget": {}}, "budget: expected 'evaluations' or 'seconds' or both"),
+    ({**GOOD, "budget": {}}, "budget: expected 'evaluations', 'cost' or 'seconds'"),
     ({**GOOD, "budget": 5}, "budget: "),
     ({**GOOD, "budget": {"evaluations": 0}}, "budget.evaluations: .*greater than or equal to 1"),
     ({**GOOD, "budget": {"evaluations": 1.5}}, "budget.evaluations: .*integer, found 1.5"),
@@ -110,6 +112,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "budget": {"evaluations": "10"}}, "budget.evaluations: .*integer, found '10'"),
     ({**GOOD, "budget": {"seconds": float("inf")}}, "budget.seconds: .*finite"),
     ({**GOOD, "budget": {"seconds": -1}}, "budget.seconds: .*greater than 0"),
+    ({**GOOD, "budget": {"cost": 0}}, "budget.cost: .*greater than 0, found 0"),
+    ({**GOOD, "budget": {"cost": float("inf")}}, "budget.cost: .*finite"),
+    ({**GOOD, "budget": {"cost": True}}, "budget.cost: .*number, found True"),
+    (
+        {**GOOD, "objectives": ["params", "-flops"], "budget": {"cost": 1}},
+        "budget.cost: .*no time to evaluate, .*expected 'evaluations' or 'seconds' as well",
+    ),
     ({**GOOD, "name": "../x"}, "name: .*found '../x'"),
     ({**GOOD, "name": ".."}, "name: .*found '..'"),
     ({**GOOD, "name": ""}, "name: "),
@@ -216,6 +225,7 @@ def test_schema_agrees_with_the_loader() -> None:
         GOOD,
         quick,
         {**GOOD, "seeds": [1, 2], "backend": {"type": "surrogate"}},
+        {**GOOD, "budget": {"cost": 0.5}},
         {**GOOD, "optimizers": ["random", {"type": "nsga2", "pop_size": 8}]},
     ):
         assert check.is_valid(good), list(check.iter_errors(good))
@@ -226,5 +236,6 @@ def test_schema_agrees_with_the_loader() -> None:
         {**GOOD, "optimizers": [{"pop_size": 8}]},
         {**GOOD, "seeds": "three"},
         {**GOOD, "budget": {"evaluations": 0}},
+        {**GOOD, "budget": {"cost": 0}},
     ):
         assert not check.is_valid(bad), bad

@@ -99,6 +99,53 @@ def test_a_budget_of_seconds_ends(toy: Backend, store: Store) -> None:
     assert (trials.elapsed[:-4] < 0.05).all()  # nothing is asked for once the time is over
 
 
+def priced(toy: Backend, *, fails: bool = False, dies_after: int = 10**6) -> Problem:
+    """Networks take 0.1 s, or 0.3 s with the wider embedding; also if they fail."""
+
+    class Priced(type(toy)):  # type: ignore[misc]
+        calls = 0
+
+        def evaluate(self, codes: Codes, objectives: Any, **how: Any) -> Evaluation:
+            self.calls += 1
+            if self.calls > dies_after:
+                raise KeyboardInterrupt
+            answer = super().evaluate(codes, objectives, **how)
+            seconds = np.where(codes[:, 0] == 1, 0.3, 0.1)
+            return Evaluation(
+                answer.values, status=["failed" if fails else "ok"] * len(codes), seconds=seconds
+            )
+
+    return problem_of(Priced(toy.space))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_budget_of_cost_counts_what_evaluations_took(
+    toy: Backend, store: Store, fails: bool
+) -> None:
+    budget = Budget(cost=5.0)
+    trials = run(priced(toy, fails=fails), Scribe(toy.space), store, budget=budget, batch=1)
+    total = np.cumsum(trials.seconds)
+    assert total[-2] < 5.0 <= total[-1]
+    assert set(trials.seconds) == {0.1, 0.3}
+    assert trials.ok.all() != fails
+
+
+def test_what_a_trial_cost_is_kept_with_it(toy: Backend, tmp_path: Path) -> None:
+    budget = Budget(cost=5.0)
+    with Store.create(tmp_path / "whole.db", PAIR, {}) as whole:
+        expected = run(priced(toy), Scribe(toy.space), whole, budget=budget)
+        asks = int(expected.ask[-1]) + 1
+        assert_same(run(priced(toy), Scribe(toy.space), whole, budget=budget), expected)
+    for stop in (0, 1, asks // 2, asks - 1):
+        with Store.create(tmp_path / f"{stop}.db", PAIR, {}) as store:
+            with pytest.raises(KeyboardInterrupt):
+                run(priced(toy, dies_after=stop), Scribe(toy.space), store, budget=budget)
+            assert len(store.trials()) == 4 * stop
+            found = run(priced(toy), Scribe(toy.space), store, budget=budget)
+            assert_same(found, expected)
+            np.testing.assert_array_equal(found.seconds, expected.seconds)
+
+
 def test_losses_are_signed_and_values_are_not(toy: Backend, tmp_path: Path) -> None:
     objectives, constraints = ["-error", "latency@fast"], ["memory >= 3", "latency@fast <= 2.5"]
     names = [*objectives, *constraints]

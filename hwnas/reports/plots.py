@@ -12,11 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hwnas.errors import UnknownName
+from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.reports import style
-from hwnas.results import Result
+from hwnas.results import Result, Trajectory
+
+# What a trajectory can be drawn over, columns of hypervolume.csv, and what the axis then says.
+PROGRESS = {
+    "evaluations": "evaluations",
+    "cost": "cost (s of evaluation)",
+    "seconds": "time (s)",
+}
 
 _FEW = 40  # members of a front that can still be told apart
 
@@ -88,8 +95,17 @@ def _steps(
     axes.step(values[:, 0], values[:, 1], where=where, **look)
 
 
-def hypervolume(axes: Axes, result: Result, *, missing: bool = False, legend: bool = True) -> None:
-    """Normalised hypervolume over evaluations: mean over seeds, lowest to highest as a band.
+def hypervolume(
+    axes: Axes,
+    result: Result,
+    *,
+    x: str = "evaluations",
+    missing: bool = False,
+    legend: bool = True,
+) -> None:
+    """Normalised hypervolume as it grew: mean over seeds, lowest to highest as a band.
+
+    A mark is where the last seed of an optimizer ended.
 
     Parameters
     ----------
@@ -97,46 +113,54 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False, legend: bo
         Where to draw.
     result
         The run.
+    x
+        What it grew over, one of `PROGRESS`.
     missing
         Draw what is missing to 1, on a logarithmic scale.
     legend
         Name the lines within the axes.
+
+    Raises
+    ------
+    UnknownName
+        `x` is none of them.
+    InvalidInput
+        Nothing of `x` was used: metrics that follow from the network alone cost nothing.
     """
+    if x not in PROGRESS:
+        raise UnknownName("x axis", x, PROGRESS)
+    if x == "cost" and not any(steps.cost.any() for steps in result.trajectories):
+        raise InvalidInput("x axis 'cost': no evaluation of this run took any time")
 
     def shown(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.maximum(1 - normalised, 1e-6) if missing else normalised
 
-    last = max(int(cell.trials.evaluations.sum()) for cell in result.cells)
-    grid = np.unique(np.geomspace(1, max(last, 2), 300).round())
-    floor = 1.0
-    optimizers = style.names([cell.optimizer for cell in result.cells])
-    for index, optimizer in enumerate(optimizers):
-        curves = []
-        for cell, steps in zip(result.cells, result.trajectories, strict=True):
-            if cell.optimizer == optimizer and len(cell.trials):
-                at = np.searchsorted(steps.evaluations, grid, side="right") - 1
-                curve = np.where(at < 0, 0.0, steps.normalised[np.maximum(at, 0)])
-                curves.append(np.where(grid > steps.evaluations[-1], np.nan, curve))
-        if not curves:
+    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
+        at, curves = _curves(result, optimizer, x)
+        if len(at) == 0:
             continue
-        stack = np.array(curves)
-        covered = ~np.isnan(stack).any(axis=0)  # where every seed has a value
-        drawn, x = shown(stack[:, covered]), grid[covered]
-        look = style.look(index)
+        drawn, look = shown(curves), style.look(index)
         axes.fill_between(
-            x, drawn.min(axis=0), drawn.max(axis=0), color=look["color"], alpha=0.18, linewidth=0
-        )
-        axes.plot(
-            x,
-            drawn.mean(axis=0),
+            at,
+            drawn.min(axis=0),
+            drawn.max(axis=0),
+            step="post",
             color=look["color"],
-            linestyle=look["linestyle"],
+            alpha=0.18,
+            linewidth=0,
+        )
+        axes.step(
+            at,
+            drawn.mean(axis=0),
+            where="post",
+            **look,
             linewidth=1.7,
+            markersize=4,
+            markevery=[-1],
             label=optimizer,
         )
-        early = stack.mean(axis=0)[covered & (grid >= min(20, last / 4))]
-        floor = min(floor, early.min()) if early.size else floor
-    if len(bound := result.bound[:last]):
+    last = max(int(cell.trials.evaluations.sum()) for cell in result.cells)
+    if x == "evaluations" and len(bound := result.bound[:last]):
         axes.plot(
             np.arange(1, len(bound) + 1),
             shown(bound),
@@ -147,16 +171,46 @@ def hypervolume(axes: Axes, result: Result, *, missing: bool = False, legend: bo
         )
     source = result.standard
     what = "missing hypervolume (1 - normalised)" if missing else "normalised hypervolume"
-    style.tidy(axes, x="evaluations", y=f"{what}\nrelative to the {source}")
+    style.tidy(axes, x=PROGRESS[x], y=f"{what}\nrelative to the {source}")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_formatter("{x:,.0f}" if x == "evaluations" else "{x:g}")
     if missing:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
     else:
+        floor = min(_least(steps, min(20, last / 4)) for steps in result.trajectories)
         axes.set_ylim(max(0.0, floor - 0.02), 1.004)
     if legend:
         style.legend(axes, loc="lower left" if missing else "lower right")
+
+
+def _curves(
+    result: Result, optimizer: str, x: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where any seed of an optimizer takes a step (k,), and what each seed then has (seeds, k).
+
+    Between two of these places no seed changes. Before its first step a seed has nothing, after
+    its end it keeps what it has; where one has not ended yet, all are cut.
+    """
+    own = [
+        (steps.columns()[x].astype(np.float64), steps.normalised, "finished" in cell.meta)
+        for cell, steps in zip(result.cells, result.trajectories, strict=True)
+        if cell.optimizer == optimizer and len(steps.normalised)
+    ]
+    end = min((reached[-1] for reached, _, finished in own if not finished), default=np.inf)
+    at = np.unique(np.concatenate([np.empty(0), *(reached for reached, _, _ in own)]))
+    at = at[(at > 0) & (at <= end)]
+    curves = [
+        np.concatenate([[0.0], normalised])[np.searchsorted(reached, at, side="right")]
+        for reached, normalised, _ in own
+    ]
+    return at, np.array(curves)
+
+
+def _least(steps: Trajectory, early: float) -> float:
+    """The least normalised hypervolume from so many evaluations on."""
+    first = max(0, int(np.searchsorted(steps.evaluations, early, side="right")) - 1)
+    return float(np.min(steps.normalised[first:], initial=1.0))
 
 
 def fronts_figure(result: Result) -> Figure:
@@ -168,12 +222,12 @@ def fronts_figure(result: Result) -> Figure:
     return made
 
 
-def hypervolume_figure(result: Result) -> Figure:
-    """Hypervolume over evaluations, as it is and what is missing to the best known."""
+def hypervolume_figure(result: Result, x: str = "evaluations") -> Figure:
+    """Hypervolume over evaluations, cost or time, and what is missing to the best known."""
     made = style.figure(2, f"{_title(result)}: mean and range")
     left, right = made.subplots(1, 2)
-    hypervolume(left, result, legend=False)
-    hypervolume(right, result, missing=True, legend=False)
+    hypervolume(left, result, x=x, legend=False)
+    hypervolume(right, result, x=x, missing=True, legend=False)
     style.legend(made, *left.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return made
 
@@ -183,10 +237,11 @@ def _title(result: Result) -> str:
     return f"{result.experiment.name} on {result.space.name}, {seeds} seed{'s'[: seeds > 1]}"
 
 
-KINDS: dict[str, Callable[[Result], Figure]] = {
+KINDS: dict[str, Callable[..., Figure]] = {
     "fronts": fronts_figure,
     "hypervolume": hypervolume_figure,
 }
+_OVER = ("hypervolume",)  # those that take an x, one of `PROGRESS`
 
 
 def described() -> list[list[str]]:
@@ -206,7 +261,12 @@ def draw_front(front: Front, title: str, file: Path) -> Path:
 
 
 def draw(
-    result: Result, kinds: list[str] | None = None, *, suffix: str = "png", out: Path | None = None
+    result: Result,
+    kinds: list[str] | None = None,
+    *,
+    x: str | None = None,
+    suffix: str = "png",
+    out: Path | None = None,
 ) -> list[Path]:
     """Draw plots of a run into files.
 
@@ -216,6 +276,9 @@ def draw(
         The run.
     kinds
         Which of `KINDS`; all by default.
+    x
+        What trajectories are drawn over, one of `PROGRESS`; evaluations by default, and any other
+        is part of the file's name. Kinds that draw none are as always, unless named in `kinds`.
     suffix
         ``"png"``, ``"pdf"`` or ``"svg"``.
     out
@@ -229,14 +292,25 @@ def draw(
     Raises
     ------
     UnknownName
-        There is no such kind.
+        There is no such kind, or no such `x`.
+    InvalidInput
+        A kind that is asked for draws no trajectory, and so has no `x`.
     """
     for kind in kinds or ():
         if kind not in KINDS:
             raise UnknownName("kind of plot", kind, KINDS)
+        if x is not None and kind not in _OVER:
+            raise InvalidInput(f"{kind}: is not drawn over {x}; only {', '.join(_OVER)} can be")
+    made = {}
+    for kind in kinds or KINDS:
+        if kind in _OVER and x not in (None, "evaluations"):
+            made[f"{kind}-{x}"] = KINDS[kind](result, x=x)
+        else:
+            made[kind] = KINDS[kind](result)
     folder = result.path / "plots" if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{kind}.{suffix}" for kind in kinds or KINDS]
-    for file in files:
-        KINDS[file.stem](result).savefig(file)
+    files = []
+    for name, drawn in made.items():
+        files.append(folder / f"{name}.{suffix}")
+        drawn.savefig(files[-1])
     return files

@@ -146,6 +146,14 @@ def test_numbers_below_one(name: str, setting: str) -> None:
         made(name, small(), **{setting: "many"})
 
 
+@both
+@pytest.mark.parametrize("n_objectives", [1, 6])
+def test_two_to_five_objectives(name: str, n_objectives: int, small_space: SearchSpace) -> None:
+    message = f"n_objectives: expected 2 to 5, found {n_objectives}"
+    with pytest.raises(InvalidInput, match=message):
+        optimizer(name, small_space, n_objectives, seed=0)
+
+
 def test_settings_arrive_where_optuna_reads_them() -> None:
     sampler = made("gp", small(), candidates=33, samples=44)._study.sampler
     fresh = optuna.samplers.GPSampler()
