@@ -89,6 +89,8 @@ class Method:
 def methods() -> Iterator[Method]:
     """All of them."""
     scales = ("gpt-s", "gpt-m", "gpt-l")
+    yield Method("additive", True, 200, spaces=scales)
+    yield Method("additive", True, 200, spaces=scales, model="trees")
     for name in ("uniform", "random", "morea", "local_search"):
         yield Method(name, True, 1000, spaces=scales)
     for name in ("nsga2", "nsga3", "moead", "smsemoa"):

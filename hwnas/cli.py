@@ -242,7 +242,7 @@ def front(
 @app.command()
 def plot(
     directory: Annotated[Path | None, typer.Argument(help="The directory of a run.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Which plots [all].")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Which plots [see --list].")] = None,
     format_: Annotated[Suffix, typer.Option("--format", help="File type.")] = Suffix.png,
     x: Annotated[
         X | None, typer.Option(help="What hypervolume is drawn over [evaluations].")
@@ -255,7 +255,7 @@ def plot(
     from hwnas.results import Result
 
     if list_kinds:
-        print_table(["kind", "shows"], plots.described())
+        print_table(["kind", "drawn", "shows"], plots.described())
         return
     if directory is None:
         raise InvalidInput("plot: expected the directory of a run, or --list")
@@ -375,4 +375,7 @@ def _summary(result: Result) -> None:
     from hwnas.reports.tables import overview
 
     print_table(*overview(result))
+    for cell in result.cells:
+        for line in cell.meta.get("notes", "").splitlines():
+            typer.echo(f"{cell.optimizer} seed {cell.seed}: {line}")
     typer.echo(f"{result.path}: summary.csv, plots/, and fronts and trajectories of every search")

@@ -51,6 +51,23 @@ class Told:
         """Remember k more results."""
         self._parts.append((codes, losses, std, constraints))
 
+    def averaged(self) -> tuple[Codes, Array, Array, Array]:
+        """Every network once, in the order in which they were first told.
+
+        Returns
+        -------
+        codes (k, d), losses (k, m), std (k, m), constraints (k, c)
+            Means of what was told of each, and their standard errors.
+        """
+        codes, first, which = np.unique(self.codes, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        which, k = np.argsort(order)[which.ravel()], len(codes)
+        counts = np.bincount(which, minlength=k)[:, None]
+        losses, variance, slacks = (
+            _sums(rows, which, k) / counts for rows in (self.losses, self.std**2, self.constraints)
+        )
+        return np.ascontiguousarray(codes[order]), losses, np.sqrt(variance / counts), slacks
+
     codes = property(lambda self: self._joined()[0])
     losses = property(lambda self: self._joined()[1])
     std = property(lambda self: self._joined()[2])
@@ -159,19 +176,15 @@ class Optimizer(ABC):
         -------
         (k, d) int8, distinct
         """
-        told = self.told
-        codes, first, which = np.unique(told.codes, axis=0, return_index=True, return_inverse=True)
-        if len(codes) == 0:
-            return codes
-        which = which.ravel()
-        counts = np.bincount(which)[:, None]
-        losses = _sums(told.losses, which, len(codes)) / counts
-        slacks = _sums(told.constraints, which, len(codes)) / counts
+        codes, losses, _, slacks = self.told.averaged()
         keep = np.flatnonzero((slacks <= 0).all(axis=1))
         keep = keep if len(keep) else np.arange(len(codes))
         keep = keep[pareto.non_dominated(losses[keep], keep_equal=True)]
-        keep = keep[np.argsort(first[keep])]
         return np.ascontiguousarray(codes[keep][:n])
+
+    def notes(self) -> list[str]:
+        """What a user should know of the search, a line each. By default nothing."""
+        return []
 
     @property
     def told(self) -> Told:

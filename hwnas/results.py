@@ -113,7 +113,7 @@ class CellResult:
         The feasible non-dominated networks. Under noise those of what the optimizer recommends in
         the end, valued by medians.
     front_trials : (k,)
-        The first trial of each member of the front.
+        The first trial of each member of the front, -1 of one that was recommended unmeasured.
     recommended
         Under noise, after how many trials which networks were recommended, with their true losses
         (r, m), NaN where a constraint is broken.
@@ -215,7 +215,7 @@ class Result:
         usable = np.flatnonzero(np.isfinite(kept).all(axis=1))
         front = Front.of(codes[usable], values[usable, :m], self.objectives, epsilon=None)
         first = {row.tobytes(): i for i, row in reversed(list(enumerate(trials.codes)))}
-        at = np.array([first[row.tobytes()] for row in front.codes], dtype=np.intp)
+        at = np.array([first.get(row.tobytes(), -1) for row in front.codes], dtype=np.intp)
         optimizer, seed = meta["optimizer"], int(meta["seed"])
         return CellResult(optimizer, seed, path, trials, losses, front, at, recommended, meta)
 
@@ -355,10 +355,11 @@ class Result:
         write_csv(self.path / "summary.csv", SUMMARY, (row.values() for row in self.summary))
         for cell, steps in zip(self.cells, self.trajectories, strict=True):
             archs = self.space.decode(cell.front.codes)
+            trials = [str(at) if at >= 0 else "" for at in cell.front_trials.tolist()]
             write_csv(
                 cell.path / "front.csv",
                 ("trial", "arch", *map(str, self.objectives)),
-                zip(cell.front_trials.tolist(), archs, *cell.front.values.T.tolist(), strict=True),
+                zip(trials, archs, *cell.front.values.T.tolist(), strict=True),
             )
             columns = steps.columns()
             rows = zip(*(column.tolist() for column in columns.values()), strict=True)

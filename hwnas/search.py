@@ -101,6 +101,8 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
                 known=known,
                 report=report,
             )
+            if notes := optimizer.notes():
+                store.note("notes", "\n".join(notes))
         store.note("finished", "true")
 
 

@@ -232,15 +232,9 @@ class Bayesian(Optimizer):
 
     def _known(self) -> Known:
         """Every network told once, with the mean of its results."""
-        told = self.told
-        codes, which = np.unique(told.codes, axis=0, return_inverse=True)
-        counts = np.bincount(which.ravel())[:, None]
-        outcomes = np.concatenate([told.losses, told.constraints], axis=1)
-        variance = np.concatenate([told.std**2, np.zeros_like(told.constraints)], axis=1)
-        sums = np.zeros((2, len(codes), outcomes.shape[1]))
-        np.add.at(sums[0], which.ravel(), outcomes)
-        np.add.at(sums[1], which.ravel(), variance)
-        means, std = sums[0] / counts, np.sqrt(sums[1]) / counts
+        codes, losses, std, slacks = self.told.averaged()
+        means = np.concatenate([losses, slacks], axis=1)
+        std = np.concatenate([std, np.zeros_like(slacks)], axis=1)
         spread = means.std(axis=0)
         spread[spread == 0] = 1.0
         return Known(codes, means / spread, std / spread, self.n_objectives)

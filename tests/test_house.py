@@ -18,10 +18,10 @@ FLOORS = [
     {"errors"},
     {"architectures", "yamls"},
     {"spaces", "pareto", "reading"},
-    {"objectives"},
+    {"objectives", "additive"},
     {"fronts"},
     {"optimizers", "backends"},
-    {"surrogates"},
+    {"surrogates", "profiling"},
     {"registry", "store", "executors"},
     {"experiments", "conformance"},
     {"references", "evaluations", "warm_starts", "testing"},
@@ -32,7 +32,7 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
-PLUGINS_MAY_USE = {"errors", "optimizers", "pareto", "spaces"}
+PLUGINS_MAY_USE = {"additive", "errors", "optimizers", "pareto", "spaces"}
 
 
 def imported(file: Path) -> set[str]:

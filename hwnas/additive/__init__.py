@@ -1,0 +1,1 @@
+"""A Bayesian model of objectives that are nearly sums over layers."""
