@@ -223,8 +223,230 @@ def run(only: str, seeds: int, workers: int) -> None:
             file.flush()
 
 
+# -- the page ----------------------------------------------------------------------------------
+
+Table = dict[tuple[str, str, int], dict[str, list[float]]]
+"""Normalised hypervolumes after a number of evaluations: by space, objective and evaluations, then
+by method, those of its seeds."""
+
+
+def tabled(rows: list[dict[str, str]]) -> Table:
+    """The rows of noise-free searches, sorted."""
+    table: Table = defaultdict(lambda: defaultdict(list))
+    for row in sorted(rows, key=lambda row: int(row["seed"])):
+        for mark in MARKS:
+            if row[str(mark)]:
+                place = row["space"], row["objective"], mark
+                table[place][row["method"]].append(float(row[str(mark)]))
+    return table
+
+
+def merged(table: Table) -> Table:
+    """With the population of each method that is best on average after so many evaluations.
+
+    Only populations that were tried on all problems take part.
+    """
+    out: Table = defaultdict(dict)
+    sizes: dict[tuple[str, str, int], dict[str, list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for (space, _, mark), by_method in table.items():
+        for method, values in by_method.items():
+            sizes[space, method.partition(" pop_size")[0], mark][method].append(mean(values))
+    for (space, objective, mark), by_method in table.items():
+        for method, values in by_method.items():
+            name = method.partition(" pop_size")[0]
+            tried = sizes[space, name, mark]
+            most = max(map(len, tried.values()))
+            best = max((m for m in tried if len(tried[m]) == most), key=lambda m: mean(tried[m]))
+            if method == best:
+                out[space, objective, mark][name] = values
+    return out
+
+
+def mean(values: Sequence[float]) -> float:
+    """Their mean."""
+    return float(np.mean(values))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values that hold for all of several tests together (Holm 1979)."""
+    order = np.argsort(p)
+    scaled = np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1))
+    out = np.empty(len(p))
+    out[order] = np.minimum(scaled, 1.0)
+    return out.tolist()
+
+
+def compared(table: Table, pairs: list[tuple[str, str, int]]) -> list[list[str]]:
+    """A row for each pair of methods and number of evaluations: who is ahead, and how surely."""
+    rows, ps = [], []
+    for first, second, mark in pairs:
+        a, b = [], []
+        for (_, _, at), by_method in table.items():
+            if at == mark and first in by_method and second in by_method:
+                both = min(len(by_method[first]), len(by_method[second]))
+                a.append(mean(by_method[first][:both]))
+                b.append(mean(by_method[second][:both]))
+        if not a:
+            continue
+        lead = np.array(a) - b
+        ps.append(wilcoxon(lead).pvalue if len(lead) > 1 and lead.any() else 1.0)
+        worst = f"{lead.min():+.4f}"
+        rows.append([first, second, f"{mark:,}", str(len(lead)), f"{lead.mean():+.4f}", worst])
+    return [[*row, f"{p:.2g}"] for row, p in zip(rows, holm(ps), strict=True)] if rows else []
+
+
+def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    out = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    return "\n".join(out + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def qualities(table: Table, space: str, marks: Sequence[int]) -> str:
+    """Mean over the problems of a space, a row a method; what is missing to 1 as a power of ten."""
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (name, _, mark), by_method in table.items():
+        if name == space and mark in marks:
+            for method, values in by_method.items():
+                found[method][mark].append(mean(values))
+    rows = []
+    for method, at in found.items():
+        if not any(mark in at for mark in marks):
+            continue
+        cells = [f"{mean(at[mark]):.4f}" if mark in at else "" for mark in marks]
+        last = max(mark for mark in marks if mark in at)
+        problems = str(max(map(len, at.values())))
+        rows.append([method, problems, *cells, f"{np.log10(1 - mean(at[last])):.2f}"])
+    rows.sort(key=lambda row: row[2 + list(marks).index(100)] or "0", reverse=True)
+    header = [space, "problems", *(f"{mark:,}" for mark in marks), "log10 of what is missing"]
+    return lines(header, rows)
+
+
+def times(rows: list[dict[str, str]]) -> str:
+    """Processor seconds of one search."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    spaces = ("gpt-s", "gpt-m", "gpt-l")
+    for row in rows:
+        found[row["method"], row["space"]].append(float(row["seconds"]))
+    evaluations = {str(method): method.evaluations for method in methods()}
+    out = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        seconds = [
+            f"{mean(found[method, space]):.2f}" if (method, space) in found else ""
+            for space in spaces
+        ]
+        each = [
+            f"{1000 * mean(found[method, space]) / evaluations[method]:.2f}"
+            if (method, space) in found
+            else ""
+            for space in spaces
+        ]
+        out.append([method, f"{evaluations[method]:,}", *seconds, *each])
+    header = ["search", "evaluations", *(f"{s}, s" for s in spaces)]
+    return lines([*header, *(f"{s}, ms each" for s in spaces)], sorted(out))
+
+
+def draw(table: Table, file: Path) -> None:
+    """What is missing of the hypervolume over evaluations, mean over problems."""
+    made = style.figure(2, "Missing hypervolume, mean over problems and seeds", width=6.2)
+    panels = made.subplots(1, 2)
+    names = style.names([m for by in table.values() for m in by if not m.startswith("library")])
+    names = [name for name in names if " on " not in name and name != "moasha"]
+    for axes, space in zip(panels, ("gpt-s", "gpt-l"), strict=True):
+        for index, name in enumerate(names):
+            curve = [
+                (
+                    mark,
+                    1
+                    - mean(
+                        [
+                            mean(by[name])
+                            for (s, _, m), by in table.items()
+                            if (s, m) == (space, mark) and name in by
+                        ]
+                    ),
+                )
+                for mark in MARKS
+                if any((s, m) == (space, mark) and name in by for (s, _, m), by in table.items())
+            ]
+            look = style.look(index)
+            axes.plot(*zip(*curve, strict=True), label=name, markersize=3.5, linewidth=1.3, **look)
+        style.tidy(axes, title=space, x="evaluations", y="1 - normalised hypervolume")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+    style.legend(made, *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    made.savefig(file)
+
+
 def report() -> None:
-    raise NotImplementedError
+    """Write the page and the plot."""
+    rows = read()
+    table = tabled([row for row in rows if not row["noisy"]])
+    best = merged(table)
+    ours_of = style.names([m for by in best.values() for m in by if not m.startswith("library")])
+    wrapped = [
+        (name, f"library {name}", mark) for name in LOOPS for mark in (100, 200, 1000, 10_000)
+    ]
+    others = [name for name in ours_of if name != "additive" and " on " not in name]
+    ahead = [("additive", name, mark) for mark in (50, 100, 200) for name in others]
+    header = ["ours", "against", "evaluations", "problems", "mean lead", "least lead", "p (Holm)"]
+    noisy: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row["noisy"]:
+            noisy[row["method"], row["space"]].append(float(row["noisy"]))
+    noisy_rows = [[*key, str(len(v)), f"{mean(v):.4f}"] for key, v in sorted(noisy.items())]
+    marks = (20, 50, 100, 200, 1000, 10_000)
+    draw(best, HERE / "peers.png")
+    page = f"""# Our optimizers beside each other and beside the libraries' own loops
+
+    python benchmarks/peers.py run
+    python benchmarks/peers.py report
+
+Perplexity against a latency or an energy on {", ".join(DEVICES)}, without noise, up to five seeds
+(``peers.csv`` has every search). `library NAME` is the library's own loop (``libraries.py``): pymoo
+for the four evolutionary ones, Optuna for motpe and gp, a plain BoTorch qLogNEHVI for ehvi. Figures
+are normalised hypervolumes: means over problems of means over seeds. Of evolutionary methods the
+population is the best of {", ".join(map(str, POPULATIONS))} for the space and the number of
+evaluations, among those that were tried on all its problems.
+
+![missing hypervolume](peers.png)
+
+{qualities(best, "gpt-s", marks)}
+
+{qualities(best, "gpt-m", marks)}
+
+{qualities(best, "gpt-l", marks)}
+
+`additive on trees` searched the not quite additive flavour of the surrogate, relative to its best
+known front. What was tried on one problem of a space only is not comparable with the rest.
+
+## Wrapped methods and their library's loop
+
+On the problems and seeds that both have. p: Wilcoxon's signed-rank test over problems, corrected
+together by Holm; with one problem a space there are too few for it to say anything.
+
+{lines(header, compared(best, wrapped))}
+
+`moasha` under noise, {DRAWS:,} draws: true normalised hypervolume of what is recommended.
+
+{lines(["search", "space", "searches", "normalised"], noisy_rows)}
+
+## `additive` against every other
+
+{lines(header, compared(best, ahead))}
+
+## Time
+
+Processor seconds of one thread for a search, evaluations included, and milliseconds for each of its
+evaluations; two searches ran beside each other on two cores.
+
+{times(rows)}
+"""
+    (HERE / "peers.md").write_text(page, encoding="utf-8")
 
 
 def main() -> None:
