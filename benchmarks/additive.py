@@ -1,0 +1,319 @@
+"""What each part of `additive` is worth, on what does not add up, and how its time grows.
+
+    python benchmarks/additive.py [--seeds 2] [--workers 1]
+
+Writes ``benchmarks/additive.md``. Ablations are variants of the optimizer, made here; results
+against every other optimizer are in ``peers.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hwnas_plugins._candidates import around
+from hwnas_plugins.additive import Additive
+from numpy.typing import NDArray
+
+import hwnas
+from hwnas import pareto
+from hwnas.additive import effects, models
+from hwnas.executors import one_thread
+from hwnas.fronts import reference_point
+from hwnas.spaces import Codes
+from hwnas.surrogates.exact import exact_front
+from hwnas.surrogates.tables import AdditiveTable
+
+Losses = NDArray[np.float64]
+Function = Callable[[Codes], Losses]
+
+SCALES = ("gpt-s", "gpt-l")
+PROBLEMS = [
+    (space, objective)
+    for space in SCALES
+    for objective in ("latency@rtx2080", "latency@cpu_xeon_gold", "energy@h100")
+]
+MARKS = (32, 64, 100)
+DEVICES = ("h100", "rtx3080", "cpu_xeon_gold")  # of which the worst counts
+
+
+class RandomStart(Additive):
+    """As many networks at random to begin with."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        n = len(self._planned)
+        self._planned = self._unseen.sample(n)
+
+
+class OnlyAround(Additive):
+    """Candidates by mutation and crossing alone, none from fronts of tables."""
+
+    def _candidates(self, models: Any, front: Codes) -> Codes:
+        return around(front, 500, self._unseen, self.rng)
+
+
+class Exact(Additive):
+    """The exact front of the mean's tables by dynamic programming, besides what draws support."""
+
+    def _candidates(self, models: Any, front: Codes) -> Codes:
+        tables = [self._table(model) for model in models]
+        codes = exact_front(tables, ())
+        codes = codes[[code not in self._unseen for code in codes]]
+        if len(codes) > 400:
+            codes = codes[np.sort(self.rng.choice(len(codes), 400, replace=False))]
+        return np.unique(np.concatenate([super()._candidates(models, front), codes]), axis=0)
+
+    def _table(self, model: Any) -> AdditiveTable:
+        e, d, b, r, h = self.space.cardinalities[:5].tolist()
+        base, layers = (part[0] for part in self._effects.tables(model.weights[None]))
+        depths = np.array(self.space.n_layer)
+        return AdditiveTable(
+            depths, base.reshape(e, d, b), layers.reshape(e, d, b, depths[-1], r, h)
+        )
+
+
+class Unshared(Additive):
+    """Every width's and layer's effects on their own: nothing is shared, so nothing is shrunk."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._effects = Unshrunk(self.space)
+
+
+class Unshrunk(effects.Effects):
+    """Blocks of single layers of single widths, and of roots, alone."""
+
+    def _blocks(self, parent: int) -> tuple[effects.Block, ...]:
+        return tuple(
+            block
+            for block in super()._blocks(parent)
+            if not block.kind or (block.pattern == "each" and block.columns)
+        )
+
+
+class Kernels(Additive):
+    """Effects of layers alone, no Gaussian process of what is left."""
+
+    def _current(self) -> Any:
+        before, models._REST = models._REST, 1e-12
+        try:
+            return super()._current()
+        finally:
+            models._REST = before
+
+
+def of(name: str) -> Callable[..., hwnas.Optimizer]:
+    """A registered optimizer."""
+
+    def made(space: hwnas.SearchSpace, m: int, *, seed: int) -> hwnas.Optimizer:
+        return hwnas.optimizer(name, space, m, seed=seed)
+
+    return made
+
+
+def mean_only(space: hwnas.SearchSpace, m: int, *, seed: int) -> Additive:
+    """The posterior's mean in place of draws."""
+    return Additive(space, m, seed=seed, tables=0, draws=0)
+
+
+VARIANTS: dict[str, Callable[..., hwnas.Optimizer]] = {
+    "additive": Additive,
+    "with the exact front of the mean's tables": Exact,
+    "the posterior's mean in place of draws": mean_only,
+    "candidates by mutation alone": OnlyAround,
+    "a random start": RandomStart,
+    "nothing shared between layers and widths": Unshared,
+    "no Gaussian process of the rest": Kernels,
+    "a Gaussian process of counts, no tables (`ehvi`)": of("ehvi"),
+    "the homogeneous start alone (`uniform`)": of("uniform"),
+}
+
+
+def search(
+    made: Callable[..., hwnas.Optimizer], function: Function, space: Any, n: int, seed: int
+) -> tuple[Losses, float]:
+    """Losses (n, 2) of a search, and its processor seconds."""
+    begin = time.process_time()
+    optimizer = made(space, 2, seed=seed)
+    seen: list[Losses] = []
+    left = n
+    while left > 0:
+        codes = optimizer.ask(min(optimizer.batch, left))
+        losses = function(codes)
+        optimizer.tell(codes, losses)
+        seen.append(losses)
+        left -= len(codes)
+    return np.concatenate(seen), time.process_time() - begin
+
+
+def function_of(space: str, objective: str) -> Function:
+    """Perplexity and another objective of the surrogate."""
+    bench = bench_of(space)
+    return lambda codes: bench.predict(codes, ["perplexity", objective])
+
+
+@cache
+def bench_of(space: str) -> Any:
+    """The backend of a space."""
+    return hwnas.surrogate(space)
+
+
+def not_additive(space: str) -> dict[str, Function]:
+    """Objectives that are no sums: the worst of devices, a product, a floor under a latency."""
+    bench = bench_of(space)
+    names = [f"latency@{device}" for device in DEVICES]
+    some = bench.predict(bench.space.sample(2000, np.random.default_rng(0)), names)
+    floor = np.quantile(some[:, 0], 0.4)
+
+    def with_perplexity(of: Callable[[Codes], Any]) -> Function:
+        def function(codes: Codes) -> Losses:
+            return np.stack([bench.predict(codes, ["perplexity"])[:, 0], of(codes)], axis=1)
+
+        return function
+
+    def predicted(codes: Codes, *metrics: str) -> Losses:
+        return np.asarray(bench.predict(codes, list(metrics)))
+
+    return {
+        "worst ratio of three devices": with_perplexity(
+            lambda codes: (predicted(codes, *names) / some.min(axis=0)).max(axis=1)
+        ),
+        "latency times energy": with_perplexity(
+            lambda codes: predicted(codes, "latency@rtx3080", "energy@rtx3080").prod(axis=1)
+        ),
+        "latency of at least a floor": with_perplexity(
+            lambda codes: np.maximum(floor, predicted(codes, names[0])[:, 0])
+        ),
+    }
+
+
+def ablated(task: tuple[str, str, str, int]) -> list[float]:
+    """Normalised hypervolumes at the marks, and seconds."""
+    name, space, objective, seed = task
+    bench = bench_of(space)
+    front = bench.front(["perplexity", objective]).losses
+    reference = reference_point(front)
+    best = pareto.hypervolume(front, reference)
+    with one_thread():
+        function = function_of(space, objective)
+        losses, seconds = search(VARIANTS[name], function, bench.space, MARKS[-1], seed)
+    return [*(pareto.hypervolume(losses[:k], reference) / best for k in MARKS), seconds]
+
+
+def beside(task: tuple[str, str, int]) -> dict[str, list[float]]:
+    """additive and ehvi on what does not add up: of the union's hypervolume, at 50 and 100."""
+    space, name, seed = task
+    function = not_additive(space)[name]
+    bench = bench_of(space)
+    with one_thread():
+        found = {
+            "additive": search(of("additive"), function, bench.space, 100, seed)[0],
+            "ehvi": search(of("ehvi"), function, bench.space, 100, seed)[0],
+            "nsga2 at 20,000": search(of("nsga2"), function, bench.space, 20_000, seed)[0],
+        }
+    union = np.concatenate(list(found.values()))
+    front = union[pareto.non_dominated(union)]
+    reference = reference_point(front)
+    best = pareto.hypervolume(front, reference)
+    return {
+        key: [pareto.hypervolume(losses[:k], reference) / best for k in (50, 100)]
+        for key, losses in found.items()
+        if "nsga2" not in key
+    }
+
+
+def growth() -> list[list[str]]:
+    """Seconds of a search by evaluations, and by layers of the space."""
+    rows = []
+    with one_thread():
+        for space in ("gpt-s", "gpt-m", "gpt-l"):
+            function = function_of(space, "latency@rtx2080")
+            seconds = [
+                search(of("additive"), function, bench_of(space).space, n, 0)[1]
+                for n in (100, 200, 500, 1000)
+            ]
+            layers = str(bench_of(space).space.n_layer[-1])
+            rows.append([space, layers, *(f"{value:.1f}" for value in seconds)])
+    return rows
+
+
+def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    out = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    return "\n".join(out + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1)
+    chosen = parser.parse_args()
+    spawn = multiprocessing.get_context("spawn")
+    seeds = range(chosen.seeds)
+    with ProcessPoolExecutor(chosen.workers, spawn) as pool:
+        places = [
+            (name, *problem, seed) for name in VARIANTS for problem in PROBLEMS for seed in seeds
+        ]
+        found = np.array(list(pool.map(ablated, places)))
+        found = found.reshape(len(VARIANTS), -1, len(MARKS) + 1)
+        hard_ones = [(space, name) for space in SCALES for name in not_additive(space)]
+        others = [(*at, seed) for at in hard_ones for seed in seeds]
+        besides = list(pool.map(beside, others))
+    ablations = [
+        [name, *(f"{value:.4f}" for value in mean[:-1]), f"{mean[-1]:.1f}"]
+        for name, mean in zip(VARIANTS, found.mean(axis=1), strict=True)
+    ]
+    hard = []
+    for at in hard_ones:
+        same = [b for place, b in zip(others, besides, strict=True) if place[:2] == at]
+        cells = [
+            f"{np.mean([b[key][mark] for b in same]):.4f}"
+            for mark in (0, 1)
+            for key in ("additive", "ehvi")
+        ]
+        hard.append([*at, *cells])
+    problems = ", ".join(f"{objective} on {space}" for space, objective in PROBLEMS)
+    page = f"""# What makes `additive` fast
+
+    python benchmarks/additive.py --seeds {chosen.seeds}
+
+{platform.machine()}, {os.cpu_count()} cores, one thread a search. The method is in
+[docs/additive.md](../docs/additive.md), results against every other optimizer in
+[peers.md](peers.md).
+
+## Ablations
+
+Normalised hypervolume on the exactly additive surrogate, mean over {chosen.seeds} seeds of
+perplexity against {problems}; processor seconds of {MARKS[-1]} evaluations.
+
+{lines(["variant", *(f"at {mark}" for mark in MARKS), "seconds"], ablations)}
+
+## What does not add up
+
+Perplexity against an objective that is no sum over layers. Hypervolume relative to that of all that
+`additive`, `ehvi` and 20,000 evaluations of `nsga2` found together; mean over {chosen.seeds} seeds.
+
+{lines(["space", "objective", "additive, 50", "ehvi, 50", "additive, 100", "ehvi, 100"], hard)}
+
+## Time
+
+Processor seconds of a search of so many evaluations.
+
+{lines(["space", "layers", "100", "200", "500", "1,000"], growth())}
+"""
+    Path(__file__).with_suffix(".md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
