@@ -35,7 +35,7 @@ clean:
 		{ rm -rf .venv; echo "no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
 
 .venv/.run: .venv/bin/pip setup.cfg constraints.txt
-	$(INSTALL) --editable '.[pymoo,bo,syne-tune]'
+	$(INSTALL) --editable '.[pymoo,syne-tune]'
 	@touch $@
 
 .venv/.fit: .venv/bin/pip setup.cfg constraints.txt

@@ -68,6 +68,8 @@ class Exact(Additive):
     def _candidates(self, models: Any, front: Codes) -> Codes:
         tables = [self._table(model) for model in models]
         codes = exact_front(tables, ())
+        if codes is None:  # it has more labels than are worth the time
+            return super()._candidates(models, front)
         codes = codes[[code not in self._unseen for code in codes]]
         if len(codes) > 400:
             codes = codes[np.sort(self.rng.choice(len(codes), 400, replace=False))]

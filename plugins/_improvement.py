@@ -24,13 +24,17 @@ class Improvement(ABC):
         Reference point.
     """
 
-    @abstractmethod
-    def of(self, points: Array) -> Array:
-        """Hypervolume (s, k) that points (s, k, m) add, each by itself."""
+    def seen(self, points: Array) -> Array:
+        """Points (s, k, m) in the form in which `of` and `add` take them, (s, k, ...)."""
+        return points
 
     @abstractmethod
-    def add(self, points: Array) -> None:
-        """Put a point (s, m) into every front."""
+    def of(self, seen: Array) -> Array:
+        """Hypervolume (s, k) that points (s, k, ...) add, each by itself."""
+
+    @abstractmethod
+    def add(self, seen: Array) -> None:
+        """Put a point (s, ...) into every front."""
 
 
 class Staircases(Improvement):
@@ -40,15 +44,14 @@ class Staircases(Improvement):
         self.reference = reference
         self.fronts = [self._sorted(front) for front in fronts]
 
-    def of(self, points: Array) -> Array:
-        return np.stack(
-            [self._added(front, drawn) for front, drawn in zip(self.fronts, points, strict=True)]
-        )
+    def of(self, seen: Array) -> Array:
+        pairs = zip(self.fronts, seen, strict=True)
+        return np.stack([self._added(front, drawn) for front, drawn in pairs])
 
-    def add(self, points: Array) -> None:
+    def add(self, seen: Array) -> None:
         self.fronts = [
             self._sorted(np.concatenate([front, point[None]]))
-            for front, point in zip(self.fronts, points, strict=True)
+            for front, point in zip(self.fronts, seen, strict=True)
         ]
 
     def _sorted(self, front: Array) -> Array:
@@ -74,7 +77,7 @@ class Staircases(Improvement):
 
 
 class Rays(Improvement):
-    """On average over directions, for any number of objectives.
+    """On average over directions, for any number of objectives; with one there is one direction.
 
     The hypervolume is in proportion to the mean, over directions from the reference point into the
     positive orthant of a sphere, of how far what is dominated reaches, to the power m.
@@ -89,40 +92,40 @@ class Rays(Improvement):
         self, fronts: Sequence[Array], reference: Array, ideal: Array, rng: np.random.Generator
     ) -> None:
         self.reference = reference
-        self.span = np.where(reference > ideal, reference - ideal, 1.0)
+        self.span = reference - ideal
         m = len(reference)
         drawn = np.abs(rng.standard_normal((_RAYS, m)))
         self.rays = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-        self.reached = np.stack(
-            [self._reach(front[None]).max(axis=1, initial=0.0)[0] for front in fronts]
-        )
+        reaches = [self.seen(front[None])[0] for front in fronts]
+        self.reached = np.stack([reach.max(axis=0, initial=0.0) for reach in reaches])
 
-    def of(self, points: Array) -> Array:
-        parts = [self._reach(drawn[None])[0] for drawn in points]  # each (k, rays)
-        pairs = zip(parts, self.reached, strict=True)
-        return np.stack([np.maximum(part - there, 0).mean(axis=1) for part, there in pairs])
-
-    def add(self, points: Array) -> None:
-        self.reached = np.maximum(self.reached, self._reach(points[:, None])[:, 0])
-
-    def _reach(self, points: Array) -> Array:
+    def seen(self, points: Array) -> Array:
         """How far points (s, k, m) reach along each ray, to the power m, (s, k, rays)."""
         inside = np.maximum((self.reference - points) / self.span, 0)
-        reach = (inside[:, :, None] / self.rays).min(axis=3) ** points.shape[2]
-        return np.asarray(reach)
+        reach = inside[..., :1] / self.rays[:, 0]
+        for j in range(1, points.shape[-1]):
+            np.minimum(reach, inside[..., j : j + 1] / self.rays[:, j], out=reach)
+        return np.asarray(reach ** points.shape[-1])
+
+    def of(self, seen: Array) -> Array:
+        pairs = zip(seen, self.reached, strict=True)
+        return np.stack([np.maximum(reach - there, 0).mean(axis=1) for reach, there in pairs])
+
+    def add(self, seen: Array) -> None:
+        self.reached = np.maximum(self.reached, seen)
 
 
 def improvement(
     fronts: Sequence[Array], reference: Array, ideal: Array, rng: np.random.Generator
 ) -> Improvement:
-    """Exact for two objectives, on average over directions for more.
+    """Exact for two objectives, and for one; on average over directions for more.
 
     Parameters
     ----------
     fronts, reference
         See `Improvement`.
     ideal : (m,)
-        Gives objectives their units, for more than two of them.
+        Better than the reference; gives objectives their units, where there are not two of them.
     rng
         Draws the directions.
     """

@@ -13,22 +13,20 @@ from hwnas.spaces import Codes
 def directions(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
     """Weights (k, m + c) of objectives and slacks, of sum 1.
 
-    Of two objectives evenly spread angles, of more what is drawn from their simplex; every
-    objective on its own nearly comes too. Where there are slacks, half of the weights leave them
-    out.
+    Of two objectives evenly spread angles, of more what is drawn from their simplex. Where there
+    are slacks, half of the weights leave them out. Every objective comes nearly on its own, so that
+    the others break ties, and every slack on its own.
     """
     if m == 2:
-        angle = np.pi / 2 * np.clip(0.5 - 0.5 * np.cos(np.linspace(0, np.pi, n)), 1e-4, 1 - 1e-4)
+        angle = np.pi / 2 * (0.5 - 0.5 * np.cos(np.linspace(0, np.pi, n + 2)[1:-1]))
         weights = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
-        corners = np.eye(m) + 1e-3
-        weights = np.concatenate([corners, rng.dirichlet(np.ones(m), size=n)])
-    if c:
-        slack = rng.dirichlet(np.ones(c), size=len(weights)) * rng.uniform(
-            0, 2, size=(len(weights), 1)
-        )
-        slack[::2] = 0
-        weights = np.concatenate([weights, slack], axis=1)
+        weights = rng.dirichlet(np.ones(m), size=n)
+    share = rng.uniform(0, 2, size=(n, 1)) * (np.arange(n)[:, None] % 2)
+    slack = rng.dirichlet(np.ones(c), size=n) * share if c else np.empty((n, 0))
+    corners = np.eye(m + c)
+    corners[:m, :m] += 1e-4
+    weights = np.concatenate([np.concatenate([weights, slack], axis=1), corners])
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 

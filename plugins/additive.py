@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.additive.effects import Effects
@@ -13,7 +12,7 @@ from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
 from ._candidates import around
-from ._improvement import improvement
+from ._improvement import Improvement, improvement
 from ._supported import directions, supported
 
 _DIRECTIONS = 48  # in which fronts of tables are looked for
@@ -22,6 +21,7 @@ _BEYOND = 100  # and those around the front, for what does not add up
 _SETTLED = 64  # networks from which on the scale of an objective stays
 _REFIT = 1.1  # variances are fitted again when so much more is known
 _PLAN = 25  # of so many networks that are known, one more is proposed at once
+_FEW = 10  # that break the constraints least, while nothing is feasible
 _CONTENDERS = 100  # networks that may be on the front, under noise
 
 
@@ -74,6 +74,7 @@ class Additive(Optimizer):
         self._unseen = Unseen(space, self.rng)
         self._planned = self._unseen.take(start(space))
         self._pending: dict[bytes, Codes] = {}
+        self._failed: set[bytes] = set()
         self._models: list[AdditiveModel] = []
         self._fitted_at = 0  # how many networks the models know, and their variances
         self._refit_at = 0
@@ -100,7 +101,8 @@ class Additive(Optimizer):
         self._settle(codes)
 
     def fail(self, codes: Codes, reason: str) -> None:
-        """Networks that fail are not asked for again."""
+        """Networks that fail are neither asked for again nor recommended."""
+        self._failed.update(code.tobytes() for code in codes)
         self._settle(codes)
 
     def recommend(self, n: int | None = None) -> Codes:
@@ -112,7 +114,9 @@ class Additive(Optimizer):
         codes = known
         if self.unseen:
             front = self._supported(models, [model.weights[None] for model in models])
-            codes = np.unique(np.concatenate([known, front]), axis=0)
+            out = self._failed | {code.tobytes() for code in known}
+            front = np.unique(front, axis=0)
+            codes = np.concatenate([known, front[[code.tobytes() not in out for code in front]]])
         design = Design(self._effects, codes)
         means = np.stack([model.mean(design) for model in models], axis=1)
         keep = np.flatnonzero((means[:, self.n_objectives :] <= 0).all(axis=1))
@@ -125,8 +129,8 @@ class Additive(Optimizer):
         if len(self.told.averaged()[0]) < 2:
             return []
         shares = [model.explained for model in self._current()[: self.n_objectives]]
-        listed = ", ".join(f"{100 * share:.4g} %" for share in shares)
-        return [f"of the objectives' variance, so much adds up over layers: {listed}"]
+        listed = ", ".join(f"{max(100 * share, 0):.4g} %" for share in shares)
+        return [f"of the objectives' variance within widths, effects of layers predict {listed}"]
 
     def _settle(self, codes: Codes) -> None:
         self._unseen.take(codes)
@@ -173,49 +177,72 @@ class Additive(Optimizer):
 
     def _promising(self, n: int) -> Codes:
         """Up to `n` networks that add most to the front, each given those before it."""
-        m = self.n_objectives
         codes, losses, std, slacks = self.told.averaged()
         models = self._current()
-        feasible = np.flatnonzero((slacks <= 0).all(axis=1))
-        good = feasible if len(feasible) else np.arange(len(codes))
-        front = good[pareto.non_dominated(losses[good])]
-        candidates = self._candidates(models, codes[front])
+        broken = _violation(slacks, slacks)
+        least = np.flatnonzero(broken[:, 0] == 0)
+        good = least if len(least) else np.argsort(broken[:, 0])[:_FEW]
+        candidates = self._candidates(models, codes[good[pareto.non_dominated(losses[good])]])
         if len(candidates) == 0:
             return self._unlikely(n)
-        noisy = bool(std.any())
-        held = self._contenders(models, codes[good]) if noisy else codes[:0]
+        held = self._contenders(models, codes[good]) if std.any() else codes[:0]
         waiting = np.array(list(self._pending.values()), dtype=np.int8).reshape(-1, codes.shape[1])
         design = Design(self._effects, np.concatenate([held, waiting, candidates]))
         drawn = self._drawn(models, design)  # (s, held + waiting + candidates, m + c)
-        values = drawn[..., :m]
-        kept: NDArray[np.bool_] = np.all(drawn[..., m:] <= 0, axis=2)
-        span = np.ptp(losses[front], axis=0)
-        reference = losses[front].max(axis=0) + 0.1 * span
-        values = np.where(
-            kept[..., None], values, reference
-        )  # what breaks a constraint adds nothing
-        before = [losses[front]] if len(feasible) and not noisy else [losses[:0]]
-        h, w = len(held), len(held) + len(waiting)
-        gains = improvement(
-            [np.concatenate([*before, draw[:h]]) for draw in values],
-            reference,
-            losses[front].min(axis=0),
-            self.rng,
-        )
-        for j in range(h, w):
-            gains.add(values[:, j])
+        there = losses[good]
+        if len(least):
+            span, certain = _span(there, losses), len(held) == 0
+        else:  # there is nothing else to improve as long as nothing is feasible
+            drawn = _violation(drawn[..., self.n_objectives :], slacks)
+            there, span, certain = broken, _span(broken, broken), True
+        seen, gains = self._improvement(drawn, len(held), there, span, certain)
+        for j in range(len(held), len(held) + len(waiting)):
+            gains.add(seen[:, j])
+        seen = seen[:, len(held) + len(waiting) :]
         chosen: list[int] = []
         while len(chosen) < min(n, len(candidates)):
-            gain = gains.of(values[:, w:]).mean(axis=0)
+            gain = gains.of(seen).mean(axis=0)
             gain[chosen] = -1.0
             best = int(gain.argmax())
             if gain[best] <= 0:
                 break
             chosen.append(best)
-            gains.add(values[:, w + best])
-        if not chosen:
-            return self._unlikely(n)
-        return self._unseen.take(candidates[chosen])
+            gains.add(seen[:, best])
+        return self._unseen.take(candidates[chosen]) if chosen else self._unlikely(n)
+
+    def _improvement(
+        self, drawn: Array, held: int, there: Array, span: Array, certain: bool
+    ) -> tuple[Array, Improvement]:
+        """What drawn outcomes add to the front, and the outcomes as that takes them.
+
+        Parameters
+        ----------
+        drawn : (s, k, q + c)
+            Of networks, the first `held` of which may be on the front already.
+        held
+        there : (n, q)
+            What was told of networks that are feasible.
+        span : (q,)
+            Units.
+        certain
+            Whether that is beyond doubt, and no draws of it are needed.
+        """
+        q = there.shape[1]
+        there = there[pareto.non_dominated(there)]
+        # What the models promise beyond the known front counts too.
+        means = drawn[:, held:].mean(axis=0)
+        promised = means[np.all(means[:, q:] <= 0, axis=1), :q]
+        front = np.concatenate([there, promised])
+        front = front[pareto.non_dominated(front)]
+        wide = np.ptp(front, axis=0)
+        reference = front.max(axis=0) + 0.1 * np.where(wide > 0, wide, span)
+        # What is infeasible adds nothing.
+        kept = np.all(drawn[..., q:] <= 0, axis=2, keepdims=True)
+        values = np.where(kept, drawn[..., :q], reference)
+        known = there if certain else there[:0]
+        fronts = [np.concatenate([known, draw[:held]]) for draw in values]
+        gains = improvement(fronts, reference, front.min(axis=0), self.rng)
+        return gains.seen(values), gains
 
     def _unlikely(self, n: int) -> Codes:
         """Networks at random, where none promises anything; none if results may change that."""
@@ -262,6 +289,20 @@ class Additive(Optimizer):
         design = Design(self._effects, codes)
         means = np.stack([model.mean(design) for model in models[: self.n_objectives]], axis=1)
         return codes[pareto.non_dominated(means)][:_CONTENDERS]
+
+
+def _violation(slacks: Array, told: Array) -> Array:
+    """How much slacks (..., c) break constraints, in units of what was told (n, c); (..., 1)."""
+    broken = np.maximum(slacks, 0) / _span(told, told)
+    return np.asarray(broken.sum(axis=-1, keepdims=True))
+
+
+def _span(front: Array, told: Array) -> Array:
+    """Worst less best of each column of a front, or, where that is 0, of all that was told."""
+    span, wider = np.ptp(front, axis=0), np.ptp(told, axis=0)
+    span = np.where(span > 0, span, wider)
+    span = np.where(span > 0, span, np.abs(told).max(axis=0))
+    return np.asarray(np.where(span > 0, span, 1.0))
 
 
 def start(space: SearchSpace) -> Codes:

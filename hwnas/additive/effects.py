@@ -95,6 +95,8 @@ class Effects:
         choices = [space.columns[j].removesuffix("_0") for j in self.layers[0]]
         self._contrasts, self._contrast_at = _contrasts(choices, cards[self.layers[0]])  # (O, K)
         self._patterns, self._pattern_at = _patterns(len(self.layers))  # (L, Q)
+        # The choice that layers' effects depend on most: of GPT-2's, embed_dim.
+        self._width = max((j for j in self.outside if j != parent), key=lambda j: cards[j])
         self.blocks = self._blocks(parent)
         sizes = [self._shape(block) for block in self.blocks]
         ends = np.cumsum([int(np.prod(shape)) for shape in sizes])
@@ -165,6 +167,10 @@ class Effects:
         raw[:, self.layers] = self.options[options]
         return self.space.canonical(raw)
 
+    def width_of(self, codes: Codes) -> NDArray[np.intp]:
+        """The choice of each network (n,) on which its layers' effects depend most."""
+        return codes[:, self._width].astype(np.intp)
+
     def summary(self, codes: Codes) -> Array:
         """What sums networks up, in few numbers between about 0 and 1, (n, k + 2c).
 
@@ -176,14 +182,14 @@ class Effects:
         root = self._combination(codes, tuple(self.outside))
         chosen = self.present[root][:, :, None] * (scaled[:, self.layers] + 0.5) / 1.5
         lean = np.linspace(-1.0, 1.0, len(self.layers))[:, None]
+        lean = lean - lean.mean()  # a single layer leans nowhere
         means = [chosen.mean(axis=1), 0.5 + 2 * (chosen * lean).mean(axis=1)]
         return np.concatenate([scaled[:, self.outside], *means], axis=1)
 
     def _blocks(self, parent: int) -> tuple[Block, ...]:
         names, cards = self.space.columns, self.space.cardinalities
         free = [j for j in self.outside if cards[j] > 1]
-        # The one that layers' effects depend on most: of GPT-2's, embed_dim.
-        width = max((j for j in free if j != parent), key=lambda j: cards[j], default=None)
+        width = self._width if cards[self._width] > 1 else None
         others = [j for j in free if j != width]
         blocks = []
         for kind in self._contrast_at:

@@ -76,7 +76,9 @@ class Scale:
     def of(cls, values: Array, *, logarithmic: bool = False) -> Scale:
         """The scale of values (n,)."""
         used = np.log(values) if logarithmic else values
-        return cls(float(used.mean()), float(used.std()) or 1.0, logarithmic)
+        centre, spread = float(used.mean()), float(used.std())
+        alike = spread <= 1e-12 * abs(centre)  # up to rounding
+        return cls(centre, 1.0 if alike else spread, logarithmic)
 
     def modelled(self, values: Array) -> Array:
         """Values (...,) as they are modelled."""
@@ -156,9 +158,22 @@ class AdditiveModel:
 
     @cached_property
     def explained(self) -> float:
-        """Share of the variance of what was measured that effects explain, at most 1."""
-        left = self._y - self.design.features @ self.weights
-        return float(1 - (left - left.mean()).var() / (self._y.var() or 1.0))
+        """Share of the variance within widths that effects predict, at most 1.
+
+        Of each network from all others (Rasmussen and Williams, Gaussian Processes for Machine
+        Learning, 2006, equation 5.12): what they predict of what they were fitted to would say
+        little. Within widths, because between them nearly everything is explained by the width.
+        The variance of known noise is left out.
+        """
+        f = self.design.features
+        inverse = np.linalg.inv(self._components.covariance(self.variances, self._noise))
+        shared = (f * self._spread) @ f.T
+        without = self._alpha / inverse.diagonal()
+        predicted = shared @ self._alpha - (shared * inverse).sum(axis=1) * without
+        groups = self.effects.width_of(self.design.codes)
+        noise = self._noise.sum()  # what nobody could predict
+        left, there = (_within(part, groups) - noise for part in (self._y - predicted, self._y))
+        return float(1 - max(left, 0) / there) if there > 0 else 1.0
 
     @cached_property
     def weights(self) -> Array:
@@ -214,6 +229,13 @@ class AdditiveModel:
         return self.variances[-1 - len(_LENGTHS) : -1]
 
 
+def _within(values: Array, groups: NDArray[np.intp]) -> float:
+    """Sum of squares of values (n,) about the means of their groups."""
+    sizes = np.maximum(np.bincount(groups), 1)
+    means = np.bincount(groups, values) / sizes
+    return float(((values - means[groups]) ** 2).sum())
+
+
 def model_of(
     effects: Effects,
     design: Design,
@@ -246,6 +268,7 @@ def model_of(
         start = before.variances if before is not None and same else None
         scale = Scale.of(values, logarithmic=logarithmic)
         made.append(AdditiveModel(effects, design, values, std, scale, start=start, steps=steps))
-    if not made:
-        return AdditiveModel(effects, design, values, std, Scale.of(values), steps=steps)
+    if not made:  # it was logarithmic and now has a value that is not positive
+        scale = Scale.of(values)
+        return AdditiveModel(effects, design, values, std, scale, steps=max(steps, 20))
     return made[0] if len(made) == 1 else max(made, key=lambda model: model.log_evidence)

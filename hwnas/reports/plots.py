@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
-from hwnas.reports import style
-from hwnas.results import Result, Trajectory
+from hwnas.reports import attributions, style
+from hwnas.reports.attributions import Attribution
+from hwnas.results import Result, Trajectory, write_csv
 
 # What a trajectory can be drawn over, columns of hypervolume.csv, and what the axis then says.
 PROGRESS = {
@@ -26,6 +29,7 @@ PROGRESS = {
 }
 
 _FEW = 40  # members of a front that can still be told apart
+_ENOUGH = 0.95  # of an objective's variance, for what adds up over layers to tell much of it
 
 
 def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
@@ -213,6 +217,40 @@ def _least(steps: Trajectory, early: float) -> float:
     return float(np.min(steps.normalised[first:], initial=1.0))
 
 
+def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0) -> None:
+    """What a choice of each layer changes of an objective, with its 90 % interval as a band.
+
+    Parameters
+    ----------
+    axes
+        Where to draw.
+    found
+        What was learned from a run.
+    objective, choice
+        Which of its objectives and choices.
+    """
+    at = np.arange(1, found.depth + 1)
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    for index, width in enumerate(found.widths):
+        where, look = (objective, index, choice), style.look(index)
+        low, high = found.low[where], found.high[where]
+        axes.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        label = f"embed_dim {width}"
+        axes.plot(at, found.effect[where], **look, linewidth=1.4, markersize=3.5, label=label)
+    value, unit = found.objectives[objective], found.units[objective]
+    name, least, greatest = found.choices[choice]
+    share = found.explained[objective]
+    title = (
+        f"{textwrap.fill(str(value), 60)}\n"
+        f"{name} {least} to {greatest}: {100 * share:.4g} % of the variance adds up over layers"
+    )
+    if share < _ENOUGH:
+        title += f"\nless than {100 * _ENOUGH:.0f} %: the picture tells little"
+    style.tidy(axes, title=title, x="layer", y=f"change ({unit})" if unit else "change")
+    axes.set_xlim(0.5, found.depth + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def fronts_figure(result: Result) -> Figure:
     """The Pareto fronts that were found, with the backend's own front behind them."""
     pairs = list(itertools.combinations(range(len(result.objectives)), 2))
@@ -232,6 +270,23 @@ def hypervolume_figure(result: Result, x: str = "evaluations") -> Figure:
     return made
 
 
+def attribution_figure(result: Result) -> Figure:
+    """What each layer's mlp_ratio and n_head cost and bring, and attribution.csv beside it."""
+    found = attributions.attribution(result)
+    title = (
+        f"{_title(result)}: change with a layer's choice, mean and 90 % interval\n"
+        f"{found.depth} layers, with{'' if found.bias else 'out'} bias, "
+        f"by a model of {found.networks} networks that takes all depths to be alike"
+    )
+    m, c = len(found.objectives), len(found.choices)
+    made = style.figure(c, title, height=0.8 + 3.1 * m)
+    for j, row in enumerate(made.subplots(m, c, squeeze=False)):
+        for choice, panel in enumerate(row):
+            effects(panel, found, j, choice)
+    style.legend(made, *panel.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return made
+
+
 def _title(result: Result) -> str:
     seeds = len(result.experiment.seeds)
     return f"{result.experiment.name} on {result.space.name}, {seeds} seed{'s'[: seeds > 1]}"
@@ -240,13 +295,22 @@ def _title(result: Result) -> str:
 KINDS: dict[str, Callable[..., Figure]] = {
     "fronts": fronts_figure,
     "hypervolume": hypervolume_figure,
+    "attribution": attribution_figure,
 }
+DEFAULT = ("fronts", "hypervolume")  # drawn unless others are asked for; attribution takes a fit
 _OVER = ("hypervolume",)  # those that take an x, one of `PROGRESS`
 
 
 def described() -> list[list[str]]:
-    """The kinds of plots, and what each shows."""
-    return [[kind, (function.__doc__ or "").partition("\n")[0]] for kind, function in KINDS.items()]
+    """The kinds of plots, when they are drawn, and what each shows."""
+    return [
+        [
+            kind,
+            "by default" if kind in DEFAULT else "if asked for",
+            (function.__doc__ or "").partition("\n")[0],
+        ]
+        for kind, function in KINDS.items()
+    ]
 
 
 def draw_front(front: Front, title: str, file: Path) -> Path:
@@ -275,7 +339,7 @@ def draw(
     result
         The run.
     kinds
-        Which of `KINDS`; all by default.
+        Which of `KINDS`; those in `DEFAULT` by default.
     x
         What trajectories are drawn over, one of `PROGRESS`; evaluations by default, and any other
         is part of the file's name. Kinds that draw none are as always, unless named in `kinds`.
@@ -287,14 +351,15 @@ def draw(
     Returns
     -------
     list of Path
-        The files.
+        The files; attribution's table is one of them.
 
     Raises
     ------
     UnknownName
         There is no such kind, or no such `x`.
     InvalidInput
-        A kind that is asked for draws no trajectory, and so has no `x`.
+        A kind that is asked for draws no trajectory, and so has no `x`; or there is too little to
+        learn an attribution from.
     """
     for kind in kinds or ():
         if kind not in KINDS:
@@ -302,7 +367,7 @@ def draw(
         if x is not None and kind not in _OVER:
             raise InvalidInput(f"{kind}: is not drawn over {x}; only {', '.join(_OVER)} can be")
     made = {}
-    for kind in kinds or KINDS:
+    for kind in kinds or DEFAULT:
         if kind in _OVER and x not in (None, "evaluations"):
             made[f"{kind}-{x}"] = KINDS[kind](result, x=x)
         else:
@@ -313,4 +378,7 @@ def draw(
     for name, drawn in made.items():
         files.append(folder / f"{name}.{suffix}")
         drawn.savefig(files[-1])
+    if "attribution" in made:
+        files.append(folder / "attribution.csv")
+        write_csv(files[-1], *attributions.rows(attributions.attribution(result)))
     return files
