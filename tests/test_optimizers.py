@@ -92,6 +92,23 @@ def test_noise_and_constraints_are_kept(small_space: SearchSpace, kind: type[Opt
     )
 
 
+def test_averaged(small_space: SearchSpace) -> None:
+    """Every network once, as first told: means, and errors that fall with the root of counts."""
+    b, c, a = next(small_space.enumerate())[:3]
+    optimizer = Minimal(small_space, 2, seed=0, n_constraints=1)
+    assert [part.shape for part in optimizer.told.averaged()] == [(0, 9), (0, 2), (0, 2), (0, 1)]
+    optimizer.tell([a, b, a], [[1, 5], [2, 2], [3, 6]], constraints=[[-1], [1], [2]])
+    optimizer.tell([c, b], [[0, 0], [4, 2]], std=[[9, 1], [3, 4]], constraints=[[0], [0]])
+    optimizer.tell([b], [[0, -1]], std=[[4, 0]], constraints=[[-7]])
+    codes, losses, std, slacks = optimizer.told.averaged()
+    np.testing.assert_array_equal(codes, [a, b, c])
+    np.testing.assert_array_equal(losses, [[2, 5.5], [2, 1], [0, 0]])
+    np.testing.assert_allclose(std, [[0, 0], [5 / 3, 4 / 3], [9, 1]])
+    np.testing.assert_array_equal(slacks, [[0.5], [-2], [0]])
+    assert codes.dtype == np.int8
+    assert len(optimizer.told) == 6
+
+
 @pytest.mark.parametrize("kind", [Listening, Deferring])
 def test_a_tell_hears_what_was_told_and_finds_it_kept(
     small_space: SearchSpace, kind: type[Listening]

@@ -173,7 +173,9 @@ class AdditiveModel:
         groups = self.effects.width_of(self.design.codes)
         noise = self._noise.sum()  # what nobody could predict
         left, there = (_within(part, groups) - noise for part in (self._y - predicted, self._y))
-        return float(1 - max(left, 0) / there) if there > 0 else 1.0
+        if there <= 0:  # nothing varies, or nothing more than the noise would
+            return 0.0 if noise > 0 else 1.0
+        return float(1 - max(left, 0) / there)
 
     @cached_property
     def weights(self) -> Array:

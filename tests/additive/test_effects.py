@@ -1,0 +1,190 @@
+"""Features and tables of effects, against sums written out by hand."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hwnas.additive.effects import Effects
+from hwnas.spaces import Codes, SearchSpace, space
+
+SPACES: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "one depth": {"n_layer": [3]},
+    "one layer": {"n_layer": [1]},
+    "one option": {"mlp_ratio": [2], "n_head": [1]},
+    "one ratio": {"mlp_ratio": [2]},
+    "one width": {"embed_dim": [8]},
+    "fixed bias": {"bias": [True]},
+    "many depths": {"n_layer": [1, 2, 4, 5], "mlp_ratio": [1, 2, 3, 4]},
+    "one network": {
+        "embed_dim": [8],
+        "n_layer": [2],
+        "mlp_ratio": [1],
+        "n_head": [1],
+        "bias": [False],
+    },
+}
+NAMES = ["gpt-s", *SPACES]
+every = pytest.mark.parametrize("name", NAMES)
+
+
+@cache
+def effects_of(name: str) -> Effects:
+    if name == "gpt-s":
+        return Effects(space("gpt-s"))
+    usual = {"embed_dim": [8, 16], "n_layer": [1, 3], "mlp_ratio": [1, 2, 4], "n_head": [1, 2]}
+    return Effects(SearchSpace("x", **(usual | SPACES[name])))
+
+
+def sample(effects: Effects, n: int, seed: int = 0) -> Codes:
+    return effects.space.sample(n, np.random.default_rng(seed))
+
+
+def place(rows: NDArray[np.int64], row: NDArray[Any]) -> int:
+    """Which of the rows is this one."""
+    (found,) = np.flatnonzero((rows == row).all(axis=1))
+    return int(found)
+
+
+def parts(effects: Effects, code: Codes) -> tuple[int, list[int]]:
+    """Root of a network and the option of each layer that it has."""
+    own = effects.space
+    depth = own.n_layer[code[1]]
+    options = [place(effects.options, code[list(own.groups[i].columns)]) for i in range(depth)]
+    return place(effects.roots, code[:3]), options
+
+
+# -- features and tables --------------------------------------------------------------------------
+
+
+@every
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_features_and_tables_are_one_sum(name: str, seed: int) -> None:
+    effects, rng = effects_of(name), np.random.default_rng(seed)
+    codes = sample(effects, 5, seed)
+    weights = rng.standard_normal((2, effects.size))
+    base, layers = effects.tables(weights)
+    assert base.shape == (2, len(effects.roots))
+    assert layers.shape == (2, len(effects.roots), max(effects.space.n_layer), len(effects.options))
+    by_hand = np.zeros((len(codes), 2))
+    for n, code in enumerate(codes):
+        root, options = parts(effects, code)
+        by_hand[n] = base[:, root]
+        for layer, option in enumerate(options):
+            by_hand[n] += layers[:, root, layer, option]
+    np.testing.assert_allclose(effects(codes) @ weights.T, by_hand, rtol=1e-9, atol=1e-9)
+
+
+@every
+def test_absent_layers_add_nothing(name: str) -> None:
+    """Whatever stands where a layer is not, the network is the same."""
+    effects, rng = effects_of(name), np.random.default_rng(0)
+    raw = rng.integers(0, effects.space.cardinalities, size=(50, len(effects.space.columns)))
+    canonical = effects.space.canonical(raw)
+    np.testing.assert_array_equal(effects(raw.astype(np.int8)), effects(canonical))
+    for root, there in zip(effects.roots, effects.present, strict=True):
+        assert there.sum() == effects.space.n_layer[root[1]]
+        assert there[: there.sum()].all()
+
+
+@every
+def test_blocks_add_as_much_as_their_variances_say(name: str) -> None:
+    """Squares of a block's features sum to 1, on average over networks unlike and alike inside."""
+    effects = effects_of(name)
+    codes = sample(effects, 4000, seed=1)
+    for group in effects.space.groups[1:]:
+        codes[::2, list(group.columns)] = codes[::2, [3, 4]]
+    squares = (effects(effects.space.canonical(codes)) ** 2).mean(axis=0)
+    sums = np.add.reduceat(squares, effects.starts)
+    assert len(effects.blocks) == len(sums) == len({block.name for block in effects.blocks})
+    assert squares.shape == (effects.size,)
+    np.testing.assert_allclose(sums, 1, rtol=0.25)
+    assert all(0 < block.variance <= 1 for block in effects.blocks)
+
+
+def test_what_adds_up_over_layers_is_a_weighted_sum_of_features() -> None:
+    """Parameters but biases add up within a width; a product of two layers' choices does not."""
+    effects = effects_of("usual")
+    codes = np.concatenate(list(effects.space.enumerate()))
+    codes = codes[codes[:, 2] == 0]
+    features = effects(codes)
+
+    def left(values: NDArray[Any]) -> float:
+        fitted = features @ np.linalg.lstsq(features, values, rcond=None)[0]
+        return float(np.abs(values - fitted).max() / np.ptp(values))
+
+    assert left(effects.space.params(codes).astype(float)) < 1e-9
+    assert left((codes[:, 3] * codes[:, 5]).astype(float)) > 0.1
+
+
+def test_every_choice_has_an_effect() -> None:
+    """Networks that differ in one choice differ in their features."""
+    for name in NAMES:
+        effects = effects_of(name)
+        code = sample(effects, 1)[0]
+        if len(near := effects.space.neighbours(code)):
+            assert np.abs(effects(near) - effects(code[None])).max(axis=1).min() > 1e-3
+
+
+def test_neighbouring_layers_are_alike() -> None:
+    """A smooth effect moves with its neighbour, more than with a layer far away."""
+    effects = effects_of("gpt-s")
+    (at,) = [i for i, block in enumerate(effects.blocks) if block.name == "mlp_ratio, smooth"]
+    one = np.zeros((12, len(effects.space.columns)), dtype=np.int8)
+    one[:, 1] = 2
+    one[np.arange(12), 3 + 2 * np.arange(12)] = 2
+    rows = effects(one)[:, effects.starts[at] : effects.starts[at + 1]]
+    rows = rows - rows.mean(axis=0)
+    together = rows @ rows.T
+    assert together[5, 6] > 0.5 * together[5, 5]
+    assert together[0, 11] < 0
+
+
+# -- codes and what sums them up -------------------------------------------------------------------
+
+
+@every
+def test_codes_are_put_together_again(name: str) -> None:
+    effects = effects_of(name)
+    codes = sample(effects, 30)
+    roots, options = [], np.zeros((len(codes), max(effects.space.n_layer)), dtype=np.intp)
+    for n, code in enumerate(codes):
+        root, chosen = parts(effects, code)
+        roots.append(root)
+        options[n, : len(chosen)] = chosen
+        options[n, len(chosen) :] = len(effects.options) - 1  # of layers that are not there
+    found = effects.codes(np.array(roots), options)
+    np.testing.assert_array_equal(found, codes)
+    assert found.dtype == np.int8
+
+
+@every
+def test_a_summary_is_small_numbers(name: str) -> None:
+    effects = effects_of(name)
+    codes = sample(effects, 500)
+    codes = np.concatenate([codes, np.zeros_like(codes[:1])])
+    summary = effects.summary(effects.space.canonical(codes))
+    assert summary.shape == (501, 3 + 2 * 2)
+    assert summary.min() >= (-0.1 if name == "gpt-s" else -0.5)
+    assert summary.max() <= (1.1 if name == "gpt-s" else 1.5)
+    if len(effects.space.groups) == 1:
+        np.testing.assert_array_equal(summary[:, 5:], 0.5)  # one layer leans nowhere
+
+
+def test_what_a_summary_says() -> None:
+    effects = effects_of("usual")
+    shallow, low, early, late, high = codes = np.zeros((5, 9), dtype=np.int8)
+    shallow[1], low[1], early[1], late[1], high[1] = 0, 1, 1, 1, 1
+    early[3] = late[7] = 2
+    high[[3, 5, 7]] = 2
+    mean, lean = effects.summary(codes)[:, [3, 5]].T
+    assert mean[0] < mean[1] < mean[2] == mean[3] < mean[4]
+    assert lean[2] < lean[1] == pytest.approx(0.5) == lean[4] < lean[3]
