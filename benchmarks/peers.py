@@ -353,6 +353,7 @@ def draw(table: Table, file: Path) -> None:
     panels = made.subplots(1, 2)
     names = style.names([m for by in table.values() for m in by if not m.startswith("library")])
     names = [name for name in names if " on " not in name and name != "moasha"]
+    names.sort(key=lambda name: name != "additive")
     for axes, space in zip(panels, ("gpt-s", "gpt-l"), strict=True):
         for index, name in enumerate(names):
             curve = [
