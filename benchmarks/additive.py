@@ -1,6 +1,6 @@
 """What each part of `additive` is worth, on what does not add up, and how its time grows.
 
-    python benchmarks/additive.py [--seeds 2] [--workers 1]
+    python benchmarks/additive.py [--seeds 2] [--workers 1] [--time]
 
 Writes ``benchmarks/additive.md``. Ablations are variants of the optimizer, made here; results
 against every other optimizer are in ``peers.md``.
@@ -43,6 +43,7 @@ PROBLEMS = [
     for objective in ("latency@rtx2080", "latency@cpu_xeon_gold", "energy@h100")
 ]
 MARKS = (32, 64, 100)
+TIME = "## Time"  # the last part of the page
 DEVICES = ("h100", "rtx3080", "cpu_xeon_gold")  # of which the worst counts
 
 
@@ -202,14 +203,10 @@ def not_additive(space: str) -> dict[str, Function]:
 def ablated(task: tuple[str, str, str, int]) -> list[float]:
     """Normalised hypervolumes at the marks, and seconds."""
     name, space, objective, seed = task
-    bench = bench_of(space)
-    front = bench.front(["perplexity", objective]).losses
-    reference = reference_point(front)
-    best = pareto.hypervolume(front, reference)
     with one_thread():
         function = function_of(space, objective)
-        losses, seconds = search(VARIANTS[name], function, bench.space, MARKS[-1], seed)
-    return [*(pareto.hypervolume(losses[:k], reference) / best for k in MARKS), seconds]
+        losses, seconds = search(VARIANTS[name], function, bench_of(space).space, MARKS[-1], seed)
+    return [*(normalised(losses[:k], space, objective) for k in MARKS), seconds]
 
 
 def beside(task: tuple[str, str, int]) -> dict[str, list[float]]:
@@ -234,19 +231,33 @@ def beside(task: tuple[str, str, int]) -> dict[str, list[float]]:
     }
 
 
-def growth() -> list[list[str]]:
-    """Seconds of a search by evaluations, and by layers of the space."""
+def growth() -> str:
+    """Seconds of a search by evaluations and by layers of the space, and what 1,000 bring."""
     rows = []
     with one_thread():
         for space in ("gpt-s", "gpt-m", "gpt-l"):
             function = function_of(space, "latency@rtx2080")
-            seconds = [
-                search(of("additive"), function, bench_of(space).space, n, 0)[1]
+            searches = [
+                search(of("additive"), function, bench_of(space).space, n, 0)
                 for n in (100, 200, 500, 1000)
             ]
-            layers = str(bench_of(space).space.n_layer[-1])
-            rows.append([space, layers, *(f"{value:.1f}" for value in seconds)])
-    return rows
+            seconds = [f"{seconds:.1f}" for _, seconds in searches]
+            quality = f"{normalised(searches[-1][0], space, 'latency@rtx2080'):.4f}"
+            rows.append([space, str(bench_of(space).space.n_layer[-1]), *seconds, quality])
+    header = ["space", "layers", "100", "200", "500", "1,000", "normalised at 1,000"]
+    return f"""{TIME}
+
+Processor seconds of a search of so many evaluations, perplexity against latency@rtx2080, one seed.
+
+{lines(header, rows)}
+"""
+
+
+def normalised(losses: Losses, space: str, objective: str) -> float:
+    """Hypervolume of losses (n, 2) relative to the exact front's."""
+    front = bench_of(space).front(["perplexity", objective]).losses
+    reference = reference_point(front)
+    return pareto.hypervolume(losses, reference) / pareto.hypervolume(front, reference)
 
 
 def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -259,7 +270,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--time", action="store_true", help="measure time anew, nothing else")
     chosen = parser.parse_args()
+    file = Path(__file__).with_suffix(".md")
+    if chosen.time:
+        page = file.read_text(encoding="utf-8").partition(TIME)[0] + growth()
+        file.write_text(page, encoding="utf-8")
+        return
     spawn = multiprocessing.get_context("spawn")
     seeds = range(chosen.seeds)
     with ProcessPoolExecutor(chosen.workers, spawn) as pool:
@@ -295,25 +312,20 @@ def main() -> None:
 
 ## Ablations
 
-Normalised hypervolume on the exactly additive surrogate, mean over {chosen.seeds} seeds of
-perplexity against {problems}; processor seconds of {MARKS[-1]} evaluations.
+Normalised hypervolume on the exactly additive surrogate, {chosen.seeds} seed{"s"[: chosen.seeds > 1]},
+mean of perplexity against {problems}. Processor seconds of {MARKS[-1]} evaluations.
 
 {lines(["variant", *(f"at {mark}" for mark in MARKS), "seconds"], ablations)}
 
 ## What does not add up
 
 Perplexity against an objective that is no sum over layers. Hypervolume relative to that of all that
-`additive`, `ehvi` and 20,000 evaluations of `nsga2` found together; mean over {chosen.seeds} seeds.
+`additive`, `ehvi` and 20,000 evaluations of `nsga2` found together; {chosen.seeds} seed{"s"[: chosen.seeds > 1]}.
 
 {lines(["space", "objective", "additive, 50", "ehvi, 50", "additive, 100", "ehvi, 100"], hard)}
 
-## Time
-
-Processor seconds of a search of so many evaluations.
-
-{lines(["space", "layers", "100", "200", "500", "1,000"], growth())}
-"""
-    Path(__file__).with_suffix(".md").write_text(page, encoding="utf-8")
+{growth()}"""
+    file.write_text(page, encoding="utf-8")
     print(page)
 
 
