@@ -301,6 +301,7 @@ def main() -> None:
             for key in ("additive", "ehvi")
         ]
         hard.append([*at, *cells])
+    how_many = "1 seed" if chosen.seeds == 1 else f"{chosen.seeds} seeds"
     problems = ", ".join(f"{objective} on {space}" for space, objective in PROBLEMS)
     page = f"""# What makes `additive` fast
 
@@ -312,15 +313,15 @@ def main() -> None:
 
 ## Ablations
 
-Normalised hypervolume on the exactly additive surrogate, {chosen.seeds} seed{"s"[: chosen.seeds > 1]},
-mean of perplexity against {problems}. Processor seconds of {MARKS[-1]} evaluations.
+Normalised hypervolume on the exactly additive surrogate, {how_many}, mean of
+perplexity against {problems}. Processor seconds of {MARKS[-1]} evaluations.
 
 {lines(["variant", *(f"at {mark}" for mark in MARKS), "seconds"], ablations)}
 
 ## What does not add up
 
 Perplexity against an objective that is no sum over layers. Hypervolume relative to that of all that
-`additive`, `ehvi` and 20,000 evaluations of `nsga2` found together; {chosen.seeds} seed{"s"[: chosen.seeds > 1]}.
+`additive`, `ehvi` and 20,000 evaluations of `nsga2` found together; {how_many}.
 
 {lines(["space", "objective", "additive, 50", "ehvi, 50", "additive, 100", "ehvi, 100"], hard)}
 
