@@ -3,13 +3,22 @@
 ``models`` builds the network, ``texts`` and ``tokenizers`` bring what it reads, ``schedules`` and
 ``training`` train it, ``perplexities`` says how well it predicts, ``exports`` writes it to files,
 ``failures`` says why a trial failed.
+
+``passes`` makes one forward pass ready to be measured, ``latencies``, ``energies`` and ``memories``
+measure it. Behind them stand ``medians`` (statistics), ``boards`` (a GPU's clocks and throttling),
+``counters`` (of energy) and ``loads`` (what a device does meanwhile).
 """
 
 from __future__ import annotations
 
+from hwnas.profiling.boards import NoMeter
+from hwnas.profiling.energies import Energy, EnergyMeter, energy_meter
 from hwnas.profiling.exports import export, load
 from hwnas.profiling.failures import Diverged, OutOfMemory, TimedOut, TrialFailed
+from hwnas.profiling.latencies import Latency, latency
+from hwnas.profiling.memories import PeakMemory, peak_memory
 from hwnas.profiling.models import GPT, gpt
+from hwnas.profiling.passes import PassSettings
 from hwnas.profiling.perplexities import Perplexity, perplexity
 from hwnas.profiling.schedules import TrainingSettings
 from hwnas.profiling.texts import Split, Text, text
@@ -19,7 +28,13 @@ from hwnas.profiling.training import Progress, train
 __all__ = [
     "GPT",
     "Diverged",
+    "Energy",
+    "EnergyMeter",
+    "Latency",
+    "NoMeter",
     "OutOfMemory",
+    "PassSettings",
+    "PeakMemory",
     "Perplexity",
     "Progress",
     "Split",
@@ -29,9 +44,12 @@ __all__ = [
     "Tokens",
     "TrainingSettings",
     "TrialFailed",
+    "energy_meter",
     "export",
     "gpt",
+    "latency",
     "load",
+    "peak_memory",
     "perplexity",
     "text",
     "tokenizer",
