@@ -306,10 +306,12 @@ def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def qualities(table: Table, space: str, marks: Sequence[int]) -> str:
     """Mean over the problems of a space, a row a method; what is missing to 1 as a power of ten."""
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    seeds: dict[str, int] = {}
     for (name, _, mark), by_method in table.items():
         if name == space and mark in marks:
             for method, values in by_method.items():
                 found[method][mark].append(mean(values))
+                seeds[method] = min(seeds.get(method, len(values)), len(values))
     rows = []
     for method, at in found.items():
         if not any(mark in at for mark in marks):
@@ -317,9 +319,9 @@ def qualities(table: Table, space: str, marks: Sequence[int]) -> str:
         cells = [f"{mean(at[mark]):.4f}" if mark in at else "" for mark in marks]
         last = max(mark for mark in marks if mark in at)
         problems = str(max(map(len, at.values())))
-        rows.append([method, problems, *cells, f"{np.log10(1 - mean(at[last])):.2f}"])
-    rows.sort(key=lambda row: row[2 + list(marks).index(100)] or "0", reverse=True)
-    header = [space, "problems", *(f"{mark:,}" for mark in marks), "log10 of what is missing"]
+        rows.append([method, problems, str(seeds[method]), *cells, f"{np.log10(1 - mean(at[last])):.2f}"])
+    rows.sort(key=lambda row: row[3 + list(marks).index(100)] or "0", reverse=True)
+    header = [space, "problems", "seeds (least)", *(f"{mark:,}" for mark in marks), "log10 of what is missing"]
     return lines(header, rows)
 
 
@@ -407,7 +409,7 @@ def report() -> None:
     python benchmarks/peers.py run
     python benchmarks/peers.py report
 
-Perplexity against a latency or an energy on {", ".join(DEVICES)}, without noise, up to five seeds
+Perplexity against a latency or an energy on {", ".join(DEVICES)}, without noise
 (``peers.csv`` has every search). `library NAME` is the library's own loop (``libraries.py``): pymoo
 for the four evolutionary ones, Optuna for motpe and gp, a plain BoTorch qLogNEHVI for ehvi. Figures
 are normalised hypervolumes: means over problems of means over seeds. Of evolutionary methods the
