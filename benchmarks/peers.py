@@ -319,9 +319,11 @@ def qualities(table: Table, space: str, marks: Sequence[int]) -> str:
         cells = [f"{mean(at[mark]):.4f}" if mark in at else "" for mark in marks]
         last = max(mark for mark in marks if mark in at)
         problems = str(max(map(len, at.values())))
-        rows.append([method, problems, str(seeds[method]), *cells, f"{np.log10(1 - mean(at[last])):.2f}"])
+        missing = f"{np.log10(1 - mean(at[last])):.2f}"
+        rows.append([method, problems, str(seeds[method]), *cells, missing])
     rows.sort(key=lambda row: row[3 + list(marks).index(100)] or "0", reverse=True)
-    header = [space, "problems", "seeds (least)", *(f"{mark:,}" for mark in marks), "log10 of what is missing"]
+    after = [f"{mark:,}" for mark in marks]
+    header = [space, "problems", "seeds (least)", *after, "log10 of what is missing"]
     return lines(header, rows)
 
 
