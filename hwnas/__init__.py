@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwnas.architectures import Architecture
-    from hwnas.backends import Backend, Evaluation, Metric
+    from hwnas.backends import Backend, Evaluation
     from hwnas.errors import HwnasError, SpaceExhausted
     from hwnas.fronts import Front
+    from hwnas.metrics import Metric
     from hwnas.objectives import Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
     from hwnas.registry import optimizer, register_backend, register_optimizer
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "hwnas.architectures": ("Architecture",),
-    "hwnas.backends": ("Backend", "Evaluation", "Metric"),
+    "hwnas.backends": ("Backend", "Evaluation"),
     "hwnas.errors": ("HwnasError", "SpaceExhausted"),
     "hwnas.fronts": ("Front",),
+    "hwnas.metrics": ("Metric",),
     "hwnas.objectives": ("Objective",),
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
     "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
@@ -40,10 +42,10 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "Architecture",
     "Backend",
     "Evaluation",
-    "Metric",
     "HwnasError",
     "SpaceExhausted",
     "Front",
+    "Metric",
     "Objective",
     "MultiFidelityOptimizer",
     "Optimizer",

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,33 +19,12 @@ from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput, UnknownName, shortened
 from hwnas.fronts import Front
+from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.spaces import Codes, SearchSpace
 
 Values = NDArray[np.float64]
 Status = Literal["ok", "failed", "infeasible"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What a backend can measure.
-
-    Attributes
-    ----------
-    unit
-        ``"ms"``; empty for a plain number.
-    cost
-        ``"free"`` (computed), ``"cheap"`` (a measurement) or ``"dear"`` (a training).
-    fidelity_dependent
-        Whether the value changes with the fidelity, and so must be measured again at a higher one.
-    quantiles
-        Whether ``metric:p90`` can be asked for.
-    """
-
-    unit: str = ""
-    cost: Literal["free", "cheap", "dear"] = "cheap"
-    fidelity_dependent: bool = False
-    quantiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +60,19 @@ class Backend(ABC):
     space
         Whose networks it answers for.
 
+    Attributes
+    ----------
+    metrics
+        What it can measure, by name.
+    missing
+        Why it cannot measure something that a user may well ask for, by name.
+    fidelities
+        How well it can measure, in increasing order; None where there is one way.
+    on_hardware
+        Whether it measures on this machine, and takes its time. Then no two searches run beside
+        each other, a trial is stored as soon as it is measured, and a network that breaks a bound
+        on ``params`` or ``flops`` is not measured at all.
+
     Notes
     -----
     Settings are named keyword arguments of ``__init__``. One that takes ``noise: bool`` can be run
@@ -87,7 +80,9 @@ class Backend(ABC):
     """
 
     metrics: Mapping[str, Metric] = {}
+    missing: Mapping[str, str] = {}
     fidelities: tuple[int, ...] | None = None
+    on_hardware: bool = False
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -115,6 +110,12 @@ class Backend(ABC):
         fidelity
             One of `fidelities`; ``None`` for a plain evaluation.
         """
+
+    def begin(self, folder: Path) -> None:  # noqa: B027 - most backends keep nothing
+        """A search begins, or goes on: `folder` is its own, for what is to outlast this process."""
+
+    def end(self) -> None:  # noqa: B027
+        """The search has come to its end: what was only there to go on with can go."""
 
     def front(
         self, objectives: Sequence[Objective], constraints: Sequence[Objective] = ()
@@ -164,6 +165,9 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
     for key in known:
         name, _, device = key.partition("@")
         devices.setdefault(name, []).append(device)
+    for key in objective.keys:
+        if key in backend.missing:
+            raise InvalidInput(f"{key} cannot be measured here: {backend.missing[key]}")
     if objective.metric not in devices:
         raise UnknownName("metric", objective.metric, devices)
     offered = devices[objective.metric]
@@ -228,14 +232,23 @@ def measure(
             if key not in EXACT_METRICS and (bounded or (key, one.level) not in asked):
                 asked[key, one.level] = one if bounded else one.value
     columns = {request: j for j, request in enumerate(asked)}
-    answer = _ask(backend, codes, list(asked.values()), seeds, fidelity)
-    assert answer.status is not None
-
     values = np.full((n, len(objectives)), np.nan)
     std = np.zeros_like(values)
+    broken = [""] * n  # bounds on what is known beforehand
     for j, objective in enumerate(objectives):
         if objective.key in EXACT_METRICS:
             values[:, j] = getattr(backend.space, objective.key)(codes)
+            if backend.on_hardware and objective.bound is not None:
+                for i in np.flatnonzero(objective.slack(values[:, j]) > 0):
+                    broken[i] = broken[i] or breach(objective, values[i, j])
+    going = np.flatnonzero([not reason for reason in broken])
+    answer = _ask(backend, codes[going], list(asked.values()), seeds[going], fidelity)
+    if len(going) < n:
+        answer = _among_stopped(answer, going, broken)
+    assert answer.status is not None
+
+    for j, objective in enumerate(objectives):
+        if objective.key in EXACT_METRICS:
             continue
         parts = [columns[key, objective.level] for key in objective.keys]
         scale = np.ones(len(parts))
@@ -256,6 +269,28 @@ def measure(
             ]
             status[i], reasons[i] = "failed", f"not finite: {', '.join(missing)}"
     return Evaluation(values, None if answer.std is None else std, status, answer.seconds, reasons)
+
+
+def breach(objective: Objective, value: float) -> str:
+    """The reason of a trial that was stopped at a bound, which a value of it breaks."""
+    return f"stopped at {objective}: {value:.6g}"
+
+
+def _among_stopped(part: Evaluation, rows: NDArray[np.intp], reasons: list[str]) -> Evaluation:
+    """A complete evaluation of some rows, put among those that were stopped for a reason."""
+    n = len(reasons)
+
+    def filled(values: Values | None, rest: float) -> Values:
+        assert values is not None
+        out = np.full((n, *values.shape[1:]), rest)
+        out[rows] = values
+        return out
+
+    status: list[Status] = ["infeasible"] * n
+    for row, word, reason in zip(rows, part.status or (), part.reasons or (), strict=True):
+        status[row], reasons[row] = word, reason
+    std = None if part.std is None else filled(part.std, 0.0)
+    return Evaluation(filled(part.values, np.nan), std, status, filled(part.seconds, 0.0), reasons)
 
 
 def _ask(

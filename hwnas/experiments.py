@@ -384,7 +384,7 @@ def optimizer_of(
             len(problem.objectives),
             seed=seed,
             n_constraints=len(problem.constraints),
-            fidelities=problem.backend.fidelities if experiment.noise else None,
+            fidelities=problem.backend.fidelities,
             **entry.settings,
         )
     except HwnasError:

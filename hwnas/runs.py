@@ -86,6 +86,7 @@ def run(
     path = Path("runs", experiment.name) if out is None else Path(out)
     _refuse_existing(path, experiment)
     problem = problem_of(experiment)
+    _checked_workers(workers, problem)
     reference = reference_of(experiment, problem)
     known = _known(experiment, problem)
     _warn_of_one_fidelity(experiment, problem)
@@ -257,9 +258,14 @@ def _warn_of_one_fidelity(experiment: Experiment, problem: Problem) -> None:
             )
 
 
-def _checked_workers(workers: int) -> None:
+def _checked_workers(workers: int, problem: Problem | None = None) -> None:
     if workers < 1:
         raise InvalidInput(f"workers: expected at least 1, found {workers}")
+    if problem is not None and problem.backend.on_hardware and workers > 1:
+        raise InvalidInput(
+            f"workers: searches that measure on this machine would disturb each other, expected 1, "
+            f"found {workers}"
+        )
 
 
 def _refuse_existing(path: Path, experiment: Experiment) -> None:

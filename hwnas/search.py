@@ -90,6 +90,7 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
         if "finished" in store.meta:  # a replay can take as long as the search did
             return
         optimizer = optimizer_of(cell.experiment, cell.entry, problem, seed=cell.seed)
+        problem.backend.begin(cell.path)
         with one_thread():  # of the libraries that the optimizer has loaded by now
             loop(
                 problem,
@@ -104,6 +105,7 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
             if notes := optimizer.notes():
                 store.note("notes", "\n".join(notes))
         store.note("finished", "true")
+    problem.backend.end()
 
 
 def loop(
@@ -140,45 +142,72 @@ def loop(
     known
         What the optimizer is told before it is asked; it counts for nothing else.
     report
-        Called after every tell with the number of evaluations so far.
+        Called after every tell with the number of evaluations so far, and, where trials are stored
+        one by one, between them.
     """
     past = store.trials()
     bounds = np.searchsorted(past.ask, np.arange(past.ask[-1] + 2 if len(past) else 1))
     began = time.perf_counter() - (past.elapsed[-1] if len(past) else 0.0)
     history = History(problem, seed)
-    spent, cost = 0, 0.0
+    told, spent, cost = 0, 0, 0.0
     if known is not None and len(known.codes):
         _tell_values(optimizer, problem, known.codes, known.values, known.std)
     for ask in itertools.count():
-        replaying = ask < len(bounds) - 1
+        stored = past[bounds[ask] : bounds[ask + 1]] if ask < len(bounds) - 1 else past[:0]
         left = np.inf if budget.evaluations is None else budget.evaluations - spent
-        late = not replaying and time.perf_counter() - began >= (budget.seconds or np.inf)
-        if left <= 0 or late or cost >= (budget.cost or np.inf):
+        late = not len(stored) and time.perf_counter() - began >= (budget.seconds or np.inf)
+        if (left <= 0 and not _goes_on_free(optimizer, problem)) or late:
+            break
+        if cost >= (budget.cost or np.inf):
             break
         try:
-            proposal = _proposal(optimizer, int(min(batch, left)), left, history)
+            proposal = _proposal(optimizer, int(min(batch, left)) or batch, left, history)
         except SpaceExhausted:
             store.note("exhausted", "true")
             break
         if proposal is None:
             break
-        if replaying:
-            trials = past[bounds[ask] : bounds[ask + 1]]
-            if not np.array_equal(proposal[0], trials.codes) and "diverged" not in store.meta:
-                store.note("diverged", str(len(history)))
-        else:
-            trials = history.evaluated(*proposal, ask, began)
-            store.add(trials)
+        codes, fidelity = proposal
+        # A kill can leave a part of the last ask where trials are stored one by one.
+        last = ask + 1 >= len(bounds) - 1
+        same = len(stored) == 0 or np.array_equal(codes[: len(stored)], stored.codes)
+        if not (same and (last or len(stored) == len(codes))) and "diverged" not in store.meta:
+            store.note("diverged", str(len(history)))
+        history.add(stored)
+        rest = codes[len(stored) :] if same and last else codes[:0]
+        parts = [stored]
+        for i, some in enumerate(_shares(rest, problem)):
+            if i:
+                report(spent + sum(int(part.evaluations.sum()) for part in parts))
+            parts.append(history.evaluated(some, fidelity, ask, began))
+            store.add(parts[-1])
+            history.add(parts[-1])
+        trials = Trials.joined([part for part in parts if len(part)])
         for piece in _pieces(trials, spent) if problem.noisy else [trials]:
-            history.add(piece)
             _tell(optimizer, problem, piece)
+            told += len(piece)
             spent += int(piece.evaluations.sum())
             cost += float(piece.seconds.sum())
             if problem.noisy and _is_checkpoint(spent, int(piece.evaluations[-1])):
-                store.recommend(len(history), optimizer.recommend())
+                store.recommend(told, optimizer.recommend())
         report(spent)
     if problem.noisy and len(history):
         store.recommend(len(history), optimizer.recommend())
+
+
+def _shares(codes: Codes, problem: Problem) -> list[Codes]:
+    """What is measured and stored at once: all networks, or one where each takes its time."""
+    if len(codes) == 0:
+        return []
+    return np.split(codes, len(codes)) if problem.backend.on_hardware else [codes]
+
+
+def _goes_on_free(optimizer: Optimizer, problem: Problem) -> bool:
+    """Whether networks can be measured better when no evaluations are left."""
+    if not isinstance(optimizer, MultiFidelityOptimizer) or len(optimizer.fidelities) < 2:
+        return False
+    lowest, highest = optimizer.fidelities[0], optimizer.fidelities[-1]
+    return problem.backend.evaluations(highest, lowest) == 0
 
 
 def _store_of(cell: Cell, problem: Problem) -> Store:
@@ -204,7 +233,7 @@ def _proposal(
 
     What does not fit has failed for the optimizer, which may go on with something cheaper.
     """
-    for _ in range(_MOST_REFUSALS):
+    for _ in range(_MOST_REFUSALS if left > 0 else 1):
         asked = optimizer.ask(n)
         fidelity = None
         if isinstance(optimizer, MultiFidelityOptimizer):

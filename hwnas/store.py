@@ -11,6 +11,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,13 @@ class Trials:
 
     def __getitem__(self, rows: slice) -> Trials:
         return Trials(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Trials]) -> Trials:
+        """Trials one behind the other; at least one part."""
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        texts = {name: [*chain(*columns.pop(name))] for name in ("status", "reason")}
+        return cls(**{name: np.concatenate(arrays) for name, arrays in columns.items()}, **texts)
 
     @property
     def ok(self) -> NDArray[np.bool_]:

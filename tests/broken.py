@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas import pareto
-from hwnas.backends import Backend, Evaluation, Metric
+from hwnas.backends import Backend, Evaluation
 from hwnas.errors import SpaceExhausted
 from hwnas.fronts import Front
+from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.optimizers import Array, MultiFidelityOptimizer, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from hwnas.backends import Backend, Evaluation, Metric
+from hwnas.backends import Backend, Evaluation
 from hwnas.fronts import Front
+from hwnas.metrics import Metric
 from hwnas.objectives import Objective, slacks_of
 from hwnas.spaces import Codes, SearchSpace
 

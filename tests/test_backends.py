@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hwnas.backends import Backend, Evaluation, Metric, all_metrics, measure, metric_of
+from hwnas.backends import Backend, Evaluation, all_metrics, measure, metric_of
 from hwnas.errors import InvalidInput, UnknownName
+from hwnas.metrics import Metric
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.spaces import Codes, SearchSpace
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import EXACT_METRICS, Backend, Evaluation, Metric, Status
+from hwnas.backends import EXACT_METRICS, Backend, Evaluation, Status
 from hwnas.conformance.checks import (
     MADE_UP,
     CheckFailed,
@@ -26,6 +26,7 @@ from hwnas.conformance.checks import (
 )
 from hwnas.errors import HwnasError
 from hwnas.fronts import Front
+from hwnas.metrics import Metric
 from hwnas.objectives import Objective, slacks_of
 from hwnas.pareto import non_dominated
 from hwnas.registry import backend

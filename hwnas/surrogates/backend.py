@@ -16,9 +16,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hwnas.backends import Backend, Evaluation, Metric, metric_of
+from hwnas.backends import Backend, Evaluation, metric_of
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
+from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.spaces import Codes, SearchSpace
 from hwnas.surrogates.distributions import (
