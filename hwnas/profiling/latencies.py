@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.boards import BoardState, NoMeter, board, throttled
@@ -45,6 +46,8 @@ class Latency:
         Of a GPU's board after each round, those dropped included.
     protocol, environment
         How and on what it was measured.
+    samples : (repeats,) float64
+        In ms, in the order in which they were taken.
     """
 
     median: float
@@ -59,6 +62,7 @@ class Latency:
     states: tuple[BoardState, ...]
     protocol: Protocol
     environment: Environment
+    samples: NDArray[np.float64] = field(repr=False, compare=False, metadata={"record": False})
 
 
 def latency(
@@ -133,6 +137,7 @@ def latency(
         found.states,
         ready.protocol,
         ready.environment,
+        samples,
     )
 
 
