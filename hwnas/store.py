@@ -89,9 +89,12 @@ class Trials:
     @classmethod
     def joined(cls, parts: Sequence[Trials]) -> Trials:
         """Trials one behind the other; at least one part."""
-        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
-        texts = {name: [*chain(*columns.pop(name))] for name in ("status", "reason")}
-        return cls(**{name: np.concatenate(arrays) for name, arrays in columns.items()}, **texts)
+        columns: dict[str, Any] = {}
+        for field in fields(cls):
+            pieces = [getattr(part, field.name) for part in parts]
+            arrays = isinstance(pieces[0], np.ndarray)
+            columns[field.name] = np.concatenate(pieces) if arrays else [*chain(*pieces)]
+        return cls(**columns)
 
     @property
     def ok(self) -> NDArray[np.bool_]:

@@ -222,7 +222,7 @@ def environment(device: torch.device) -> Environment:
         torch.version.cuda,
         driver,
         f"{platform.system()} {platform.release()} {platform.machine()}",
-        len(_cpus()),
+        len(available_cpus()),
         state,
     )
 
@@ -267,8 +267,8 @@ def _pin(cpus: tuple[int, ...]) -> dict[int, set[int]]:
     """Pin every thread of this process; returns where each was allowed before."""
     if not hasattr(os, "sched_setaffinity"):
         raise InvalidInput(f"cpus: this system pins no threads, found {cpus}")
-    if not cpus or not set(cpus) <= _cpus():
-        raise InvalidInput(f"cpus: expected some of {sorted(_cpus())}, found {cpus}")
+    if not cpus or not set(cpus) <= available_cpus():
+        raise InvalidInput(f"cpus: expected some of {sorted(available_cpus())}, found {cpus}")
     before = {}
     for entry in Path("/proc/self/task").iterdir():
         thread = int(entry.name)
@@ -278,7 +278,8 @@ def _pin(cpus: tuple[int, ...]) -> dict[int, set[int]]:
     return before
 
 
-def _cpus() -> set[int]:
+def available_cpus() -> set[int]:
+    """The processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))

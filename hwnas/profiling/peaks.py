@@ -1,0 +1,42 @@
+"""How many operations a second a GPU can do at best, by its name."""
+
+from __future__ import annotations
+
+import re
+
+# Dense bfloat16 with float32 sums, in TFLOP/s, from the vendor's data sheets. The first name that
+# fits counts: an H100 PCIe and an H100 NVL are slower than an H100 SXM, whose name has neither.
+_BFLOAT16 = (
+    (r"H100 PCIe", 756.5),
+    (r"H100 NVL", 835.5),
+    (r"H100|H200|GH200", 989.4),
+    (r"B200", 2250.0),
+    (r"A100", 311.9),
+    (r"A40\b", 149.7),
+    (r"RTX A6000", 154.8),
+    (r"L40S", 362.1),
+    (r"L4\b", 121.0),
+    (r"RTX 4090", 165.2),
+    (r"RTX 3090", 71.0),
+    (r"RTX 3080", 59.5),
+)
+
+
+def peak_flops(name: str, precision: str) -> float | None:
+    """Operations a second at best, None where they are not known.
+
+    Parameters
+    ----------
+    name
+        As torch calls the GPU.
+    precision
+        ``"bfloat16"``; of others none are known.
+
+    >>> peak_flops("NVIDIA H100 80GB HBM3", "bfloat16")
+    989400000000000.0
+    """
+    if precision != "bfloat16":
+        return None
+    found = (tflops for pattern, tflops in _BFLOAT16 if re.search(pattern, name))
+    tflops = next(found, None)
+    return None if tflops is None else tflops * 1e12
