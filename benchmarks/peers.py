@@ -1,12 +1,13 @@
 """Our optimizers and the libraries' own loops on the same problems: ``benchmarks/peers.md``.
 
-    python benchmarks/peers.py run [--only REGEX] [--seeds 5] [--workers 1]
+    python benchmarks/peers.py run [--only REGEX] [--seeds 5] [--workers 1] [--untimed]
     python benchmarks/peers.py report
 
 A problem is perplexity against one latency or energy of one space's surrogate, without noise. `run`
 adds what is not yet there to ``benchmarks/peers.csv``, a row a search, first seeds first, so it can
 be stopped and gone on with; REGEX is matched with ``METHOD SPACE OBJECTIVE``. `report` turns the
-rows into ``peers.md`` and ``peers.png``.
+rows into ``peers.md`` and ``peers.png``. With `--untimed` seconds are left empty, for searches on
+another machine than the one whose times the page tells.
 
 Quality is the normalised hypervolume after so many evaluations. Time is that of the processor, of
 one thread, until the last of them: two searches beside each other do not slow each other's clock.
@@ -196,7 +197,7 @@ def read() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run(only: str, seeds: int, workers: int) -> None:
+def run(only: str, seeds: int, workers: int, timed: bool) -> None:
     """Add the searches that are missing."""
     done = {(r["method"], r["space"], r["objective"], int(r["seed"])) for r in read()}
     tasks = [
@@ -219,7 +220,8 @@ def run(only: str, seeds: int, workers: int) -> None:
         if not done and ROWS.stat().st_size == 0:
             writer.writerow(HEADER)
         for future in as_completed([pool.submit(row_of, *task) for task in tasks]):
-            writer.writerow(future.result())
+            row = future.result()
+            writer.writerow(row if timed else [*row[:4], "", *row[5:]])
             file.flush()
 
 
@@ -332,10 +334,11 @@ def times(rows: list[dict[str, str]]) -> str:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     spaces = ("gpt-s", "gpt-m", "gpt-l")
     for row in rows:
-        found[row["method"], row["space"]].append(float(row["seconds"]))
+        if row["seconds"]:
+            found[row["method"], row["space"]].append(float(row["seconds"]))
     evaluations = {str(method): method.evaluations for method in methods()}
     out = []
-    for method in dict.fromkeys(row["method"] for row in rows):
+    for method in dict.fromkeys(row["method"] for row in rows if row["seconds"]):
         seconds = [
             f"{mean(found[method, space]):.2f}" if (method, space) in found else ""
             for space in spaces
@@ -461,10 +464,11 @@ def main() -> None:
     runs.add_argument("--only", default="", metavar="REGEX")
     runs.add_argument("--seeds", type=int, default=5)
     runs.add_argument("--workers", type=int, default=1)
+    runs.add_argument("--untimed", action="store_true")
     actions.add_parser("report")
     chosen = parser.parse_args()
     if chosen.action == "run":
-        run(chosen.only, chosen.seeds, chosen.workers)
+        run(chosen.only, chosen.seeds, chosen.workers, not chosen.untimed)
     else:
         report()
 

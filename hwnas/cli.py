@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwnas.errors import HwnasError, HwnasWarning, InvalidInput
-from hwnas.terminal import Progress, print_figures, print_table
+from hwnas.measuring import build, profile
+from hwnas.terminal import Progress, Quiet, print_figures, print_table
 
 if TYPE_CHECKING:
     from hwnas.results import Result
@@ -74,7 +75,6 @@ class Suffix(StrEnum):
 
 
 Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AllowPlugins = Annotated[
     bool, typer.Option("--allow-plugins", help="Run the Python files that an experiment lists.")
 ]
@@ -316,6 +316,10 @@ def schema() -> None:
     from hwnas.experiments import Experiment
 
     typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))
+
+
+app.command()(profile)
+app.command()(build)
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ _DEAR = {
     "bits_per_byte": Metric("bits", "dear", fidelity_dependent=True),
 }
 _ORDER = (*MEASURES, *_DEAR)  # what costs least comes first
+_TOGETHER = 8192  # tokens whose losses are computed at once
 _EVERY = 10.0  # seconds between two lines on a training
 
 _log = logging.getLogger("hwnas.profiling")
@@ -145,9 +146,8 @@ class Profile(Backend):
         )
         self.metrics = {**self.bench.metrics, **_DEAR}
         self.missing = self.bench.missing
-        for name, value in (("checkpoint_every", checkpoint_every), ("threads", self.threads)):
-            if value < 1:
-                raise InvalidInput(f"{name}: expected at least 1, found {value}")
+        if checkpoint_every < 1:
+            raise InvalidInput(f"checkpoint_every: expected at least 1, found {checkpoint_every}")
         for name, limit in (("time_limit", time_limit), ("peak_tflops", peak_tflops)):
             if limit is not None and not limit > 0:
                 raise InvalidInput(f"{name}: expected a number above 0, found {limit}")
@@ -298,8 +298,12 @@ class _Trial:
             peak_flops=backend.peak_flops,
             report=self.report,
         )
-        precision = settings.precision
-        how = perplexity(self.model, backend.corpus.held_out, precision=precision)
+        how = perplexity(
+            self.model,
+            backend.corpus.held_out,
+            batch_size=max(1, _TOGETHER // backend.space.context),
+            precision=settings.precision,
+        )
         if self.steps == settings.steps:
             backend.finished(checkpoint)
         backend.note(

@@ -25,6 +25,7 @@ Measure = Literal["peak_memory", "latency", "energy"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 """What can be measured, the fastest first."""
 
+_WARM_UP = 3.0  # seconds at most
 _METRICS = {
     "peak_memory": Metric("MB", "cheap"),
     "latency": Metric("ms", "cheap", quantiles=True),
@@ -71,7 +72,8 @@ class Bench:
     energy_within
         See `hwnas.profiling.energies.EnergyMeter.measure`.
     max_seconds
-        What the samples of one latency, or the window of one energy, take at most.
+        What the samples of one latency, or the window of one energy, take at most; a warm-up takes
+        no longer either.
 
     Attributes
     ----------

@@ -93,6 +93,7 @@ def _on_cuda(model: GPT, settings: PassSettings) -> PeakMemory:
         settings = replace(settings, mode="eager")
     with forward_pass(model, settings) as ready:
         device = ready.device
+        torch._C._cuda_clearCublasWorkspaces()  # of other streams, which earlier networks ran on
         ready.run()  # libraries take their working space at the first one
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()

@@ -182,6 +182,26 @@ class GPT(nn.Module):
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())
 
+    def features(self, tokens: Tensor) -> Tensor:
+        """What the output layer reads; (B, T) integers to (B, T, C).
+
+        Raises
+        ------
+        InvalidInput
+            T is more than `context`.
+        """
+        T = tokens.shape[1]
+        if self.context < T:
+            raise InvalidInput(f"expected at most {self.context} tokens, found {T}")
+        cos, sin = self.cos[:T], self.sin[:T]  # (T, hs // 4)
+        x = self.embedding(tokens)  # (B, T, C)
+        if torch.is_autocast_enabled(x.device.type):  # or the residual stream would be float32
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        for block in self.blocks:
+            x = block(x, cos, sin)
+        normed: Tensor = self.norm(x)  # (B, T, C)
+        return normed
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits of the token after each.
 
@@ -194,19 +214,18 @@ class GPT(nn.Module):
         -------
         (B, T, vocab_size)
         """
-        T = tokens.shape[1]
-        if self.context < T:
-            raise InvalidInput(f"expected at most {self.context} tokens, found {T}")
-        cos, sin = self.cos[:T], self.sin[:T]  # (T, hs // 4)
-        x = self.embedding(tokens)  # (B, T, C)
-        for block in self.blocks:
-            x = block(x, cos, sin)
-        logits: Tensor = self.head(self.norm(x))  # (B, T, vocab_size)
+        logits: Tensor = self.head(self.features(tokens))  # (B, T, vocab_size)
         return logits
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy in nats; `tokens` and `targets` are (B, T) integers."""
-        logits: Tensor = self(tokens)
+        x, missing = self.features(tokens), -self.vocab_size % 64
+        if x.is_cuda and missing:  # tensor cores want rows of logits that are aligned
+            weight = F.pad(self.head.weight, (0, 0, 0, missing))
+            never = F.pad(weight.new_zeros(self.vocab_size), (0, missing), value=-math.inf)
+            logits = F.linear(x, weight, never)  # (B, T, a multiple of 64)
+        else:
+            logits = self.head(x)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     @property

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -165,6 +166,8 @@ def forward_pass(model: GPT, settings: PassSettings) -> Iterator[Pass]:
                 return network(batch)
 
         try:
+            if compiled:
+                run()  # compiles, which takes longer than any warm-up
             if device.type == "cuda":
                 with torch.cuda.device(device):
                     ready = _graph(run) if protocol.mode == "graph" else run
@@ -227,9 +230,15 @@ def environment(device: torch.device) -> Environment:
     )
 
 
+@lru_cache
+def _side(index: int) -> torch.cuda.Stream:
+    """One stream for each device: every further one would keep a workspace of cuBLAS for good."""
+    return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
+
+
 def _graph(run: Callable[[], object]) -> Callable[[], object]:
     """The pass as a CUDA graph; what kernels choose at first, they choose before it is taken."""
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side = _side(torch.cuda.current_device())
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):

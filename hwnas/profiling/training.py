@@ -133,7 +133,7 @@ class _Run:
             betas=settings.betas,
             fused=self.device.type == "cuda",
         )
-        self.loss_of = torch.compile(model.loss) if settings.compile else model.loss
+        self.loss_of = torch.compile(model.loss, dynamic=False) if settings.compile else model.loss
         self.peak_flops = peak_flops
         self.step, self.loss, self.before = 0, math.nan, 0.0
         self.recent: list[torch.Tensor] = []  # loss and gradient norm of steps not looked at
@@ -243,11 +243,8 @@ class _Run:
 
     def load(self, file: Path, until: int) -> None:
         """Go on from a checkpoint of this very training that is not beyond a step."""
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-            content = None
-        if not isinstance(content, dict) or set(content) != set(self._content()):
+        content = _read(file)
+        if content is None or set(content) != set(self._content()):
             raise InvalidInput(f"{file}: expected a checkpoint of a training, found something else")
         given, own, step = content["identity"], self._identity(), content["step"]
         if other := [key for key in own if given.get(key) != own[key]]:
@@ -273,6 +270,32 @@ class _Run:
             **asdict(self.settings),
             "tokens": _fingerprint(self.tokens),
         }
+
+
+def weights_of(checkpoint: Path, model: GPT) -> dict[str, torch.Tensor]:
+    """The weights in a training's checkpoint, by name, of the same network as a model.
+
+    Raises
+    ------
+    InvalidInput
+        The file is none, or of another network.
+    """
+    content = _read(checkpoint)
+    found = None if content is None else content.get("identity", {}).get("arch")
+    if content is None or found != str(model.arch) or "model" not in content:
+        what = "something else" if found is None else found
+        raise InvalidInput(f"{checkpoint}: expected a checkpoint of {model.arch}, found {what}")
+    weights: dict[str, torch.Tensor] = content["model"]
+    return weights
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """What torch.save wrote; None where that is no dictionary. A pickle is never run."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _fingerprint(tokens: Tokens) -> str:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from itertools import chain, repeat
 from typing import Any
 
@@ -16,6 +15,7 @@ from hwnas.profiling.boards import BoardState
 from hwnas.profiling.latencies import latency, repeated, timer, warmed_up
 from hwnas.profiling.models import GPT
 from hwnas.profiling.passes import Pass, PassSettings, environment, protocol_of
+from hwnas.profiling.records import plain
 
 COOL = BoardState(1980, 2619, 60, 300.0, ("sw_power_cap",))
 HOT = BoardState(1200, 2619, 90, 300.0, ("hw_thermal_slowdown",))
@@ -130,7 +130,7 @@ def test_of_a_real_network() -> None:
         assert found.median <= found.p90
         assert found.spread >= 0
         assert found.warm_up >= 1
-        json.dumps(asdict(found))
+        json.dumps(plain(found))
     assert 0.3 < small.median / again.median < 3
     assert large.median > 2 * small.median
     assert (small.protocol.mode, small.protocol.device, small.protocol.threads) == (

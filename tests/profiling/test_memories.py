@@ -86,6 +86,8 @@ def test_on_cuda_it_is_the_peak_after_a_reset(monkeypatch: pytest.MonkeyPatch) -
             return sizes.get(name, 0)
 
         monkeypatch.setattr(torch.cuda, name, called)
+    clear = "_cuda_clearCublasWorkspaces"
+    monkeypatch.setattr(torch._C, clear, lambda: log.append(clear), raising=False)
     modes: list[str] = []
 
     class Ready:
@@ -112,3 +114,4 @@ def test_on_cuda_it_is_the_peak_after_a_reset(monkeypatch: pytest.MonkeyPatch) -
     reset = log.index("reset_peak_memory_stats")
     assert log[reset + 1 : reset + 3] == ["run", "synchronize"]
     assert "run" in log[:reset]
+    assert log[0] == clear

@@ -79,6 +79,13 @@ def test_peak_memory() -> None:
     assert large.value >= 4 * network(12).params / 1e6
 
 
+def test_peak_memory_does_not_depend_on_what_was_measured_before() -> None:
+    first = peak_memory(network(2)).value
+    for n_layer in (1, 3, 1, 3):
+        latency(network(n_layer), max_seconds=0.2)
+    assert peak_memory(network(2)).value == pytest.approx(first, rel=0.001)
+
+
 def test_the_board() -> None:
     pytest.importorskip("pynvml")
     state = board(torch.device("cuda:0")).state()

@@ -114,7 +114,8 @@ def test_a_graph_is_taken_after_three_passes_beside_it(monkeypatch: pytest.Monke
         def __exit__(self, *error: object) -> None:
             log.append("end")
 
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(passes, "_side", lambda index: Stream())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("main"))
     monkeypatch.setattr(torch.cuda, "stream", nullcontext)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)

@@ -173,7 +173,7 @@ def test_compiling_is_asked_for_and_forgotten(
     corpus: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(torch, "compile", lambda f: calls.append(f) or f)
+    monkeypatch.setattr(torch, "compile", lambda f, *, dynamic: calls.append(f) or f)
     monkeypatch.setattr(torch.compiler, "reset", lambda: calls.append("reset"))
     model = fresh()
     train(model, corpus, replace(SETTINGS, compile=True), until=1)
