@@ -140,10 +140,9 @@ def training(records: list[Record]) -> Iterator[str]:
     yield (
         "The largest network of gpt-s, sequences of 1,024 random tokens, bfloat16. `plain` is "
         "`benchmarks/plain_gpt.py`, a GPT-2 of the same size trained as plainly as can be; "
-        "`compile` and `eager` are `hwnas.profiling.train`. What a `+` adds is explained in "
-        "`benchmarks/hardware_training.py`. Variants took turns; the rows stand in that order, "
-        "and *of plain* is relative to the median of its runs. The steps in which kernels are "
-        "compiled are not in tokens/s, but in the seconds."
+        "`compile` and `eager` are `hwnas.profiling.train`. Variants took turns; the rows stand in "
+        "that order, and *of plain* is relative to the median of its runs. The steps in which "
+        "kernels are compiled are not in tokens/s, but in the seconds."
     )
     rows: list[list[object]] = []
     for record in records:

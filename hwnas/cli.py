@@ -382,4 +382,10 @@ def _summary(result: Result) -> None:
     for cell in result.cells:
         for line in cell.meta.get("notes", "").splitlines():
             typer.echo(f"{cell.optimizer} seed {cell.seed}: {line}")
+        if saved := cell.seconds_saved:
+            stopped = cell.trials.status.count("infeasible")
+            typer.echo(
+                f"{cell.optimizer} seed {cell.seed}: {stopped} networks stopped at a bound, some "
+                f"{saved:.0f} s saved"
+            )
     typer.echo(f"{result.path}: summary.csv, plots/, and fronts and trajectories of every search")

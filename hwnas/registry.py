@@ -181,7 +181,7 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
         cls = found[name].load()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if extra := _extra_of(missing):
+        if extra := _extra_of(missing, name):
             raise MissingExtra(f"{kind} {name!r}", missing, extra) from error
         raise InvalidInput(f"{kind} {name!r} needs {missing}, which is not installed") from error
     return _of_kind(kind, name, cls)
@@ -335,16 +335,20 @@ def _entry_points(kind: Kind) -> dict[str, metadata.EntryPoint]:
     return {point.name: point for point in metadata.entry_points(group=f"hwnas.{kind}s")}
 
 
-def _extra_of(module: str) -> str | None:
-    """The extra of hwnas that brings a module, read from its own metadata."""
+def _extra_of(module: str, preferred: str = "") -> str | None:
+    """The extra of hwnas that brings a module, read from its own metadata.
+
+    Of several the one that is called as what needs it, or else the first.
+    """
     wanted = module.replace("_", "-").lower()
     try:
         requirements = metadata.requires("hwnas") or []
     except metadata.PackageNotFoundError:
         return None
+    found: list[str] = []
     for requirement in requirements:
         package = re.match(r"[A-Za-z0-9._-]+", requirement)
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", requirement)
         if package and extra and package[0].replace("_", "-").lower() == wanted:
-            return extra[1]
-    return None
+            found.append(extra[1])
+    return preferred if preferred in found else next(iter(found), None)

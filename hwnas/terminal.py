@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,8 @@ _FOLD = 24  # characters beyond which a table's cell may be folded
 
 class Progress:
     """A bar on a terminal, a plain line now and then in a log, nothing when quiet.
+
+    Meanwhile what the package logs, such as how a training goes, is shown too.
 
     Parameters
     ----------
@@ -30,6 +34,8 @@ class Progress:
         self.tasks: dict[str, Any] = {}
         self.last: dict[str, float] = {}
         self.silent = quiet
+        self.lines = _Lines(self.say)
+        self.log = logging.getLogger("hwnas")
         if not quiet and sys.stderr.isatty():
             from rich import progress
             from rich.console import Console
@@ -39,11 +45,22 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.bar:
             self.bar.start()
+        if not self.silent:
+            self.log.addHandler(self.lines)
+            self.log.setLevel(logging.INFO)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.log.removeHandler(self.lines)
         if self.bar:
             self.bar.stop()
+
+    def say(self, line: str) -> None:
+        """Show a line, above the bars if there are some."""
+        if self.bar:
+            self.bar.console.print(line, highlight=False, markup=False)
+        else:
+            typer.echo(line, err=True)
 
     def at(self, cell: object, done: int) -> None:
         """A cell has done so many evaluations."""
@@ -57,6 +74,17 @@ class Progress:
             if done == self.total or now - self.last.setdefault(name, now) > 10:
                 self.last[name] = now
                 typer.echo(f"{name}: {done} evaluations", err=True)
+
+
+class _Lines(logging.Handler):
+    """Passes what is logged on to a function, a line each."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(record.getMessage())
 
 
 def print_figures(header: list[str], rows: list[list[Any]], format_: str) -> None:

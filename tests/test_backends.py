@@ -398,3 +398,39 @@ def test_a_backend_must_evaluate(small_space: SearchSpace) -> None:
 
     with pytest.raises(TypeError, match="evaluate"):
         Unfinished(small_space)  # type: ignore[abstract]
+
+
+def test_a_bound_on_params_stops_what_takes_its_time(small_space: SearchSpace) -> None:
+    asked: list[int] = []
+
+    class Slow(Backend):
+        metrics: Mapping[str, Metric] = {"speed": Metric()}
+        missing: Mapping[str, str] = {"energy@cpu": "no counter"}
+        on_hardware = True
+
+        def evaluate(
+            self, codes: Codes, objectives: Any, *, seeds: Any, fidelity: Any = None
+        ) -> Any:
+            asked.append(len(codes))
+            return Evaluation(seeds[:, None].astype(float), std=np.full((len(codes), 1), 0.5))
+
+    codes = np.unique(small_space.sample(9, np.random.default_rng(0)), axis=0)
+    params = small_space.params(codes)
+    bound = int(np.median(params))
+    wanted = (*parse_objectives(["speed", "flops"]), *parse_constraints([f"params <= {bound}"]))
+    seeds = np.arange(len(codes), dtype=np.uint64)
+    found = measure(Slow(small_space), codes, wanted, seeds=seeds)
+    kept = params <= bound
+    assert asked == [kept.sum()]
+    assert found.status == ["ok" if k else "infeasible" for k in kept]
+    assert found.reasons is not None
+    assert found.seconds is not None
+    assert found.std is not None
+    for i, k in enumerate(kept):
+        assert found.reasons[i] == ("" if k else f"stopped at params <= {bound}: {params[i]:.6g}")
+        assert (found.seconds[i] > 0) == k
+        assert found.std[i].tolist() == [0.5 * k, 0, 0]
+    assert np.array_equal(found.values[:, 0], np.where(kept, seeds, np.nan), equal_nan=True)
+    assert found.values[:, 2].tolist() == params.tolist()
+    with pytest.raises(InvalidInput, match="energy@cpu cannot be measured here: no counter"):
+        metric_of(Slow(small_space), Objective.parse("energy@cpu"))

@@ -78,7 +78,9 @@ def refused(said: Said, message: str) -> None:
 def test_help_names_the_commands(hw: Any) -> None:
     said = hw("--help")
     assert said.code == 0
-    for command in ("run", "resume", "list", "query", "front", "plot", "check", "schema"):
+    for command in ("run", "resume", "list", "query", "front", "plot", "profile"):
+        assert re.search(rf"^  {command}\b", said.out, re.MULTILINE)
+    for command in ("build", "check", "schema"):
         assert re.search(rf"^  {command}\b", said.out, re.MULTILINE)
 
 
@@ -411,3 +413,90 @@ def test_plots_of_a_run_whose_optimizer_was_a_plugin(
     monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
     Path("mine.py").unlink()
     assert hw("plot", "runs/small", "--kind", "fronts").code == 0
+
+
+PROFILE = ("profile", "--space", "gpt-s", "--count", "2", "--out", "it.csv", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--metrics", "latncy"], "unknown metric 'latncy'; did you mean 'latency'"),
+        (["--space", "gpt-x"], "unknown space 'gpt-x'"),
+        (["--precision", "foo"], "precision: expected one of auto, float32, bfloat16"),
+        (["--metrics", "latency", "--tokens", "2000"], "tokens: expected at most 1024"),
+        (["--metrics", "latency", "--out", "it.txt"], r"ends in \.csv, found it\.txt"),
+        (["--count", "0"], "--count"),
+    ],
+)
+def test_profile_refuses(hw: Any, more: list[str], message: str) -> None:
+    refused(hw(*PROFILE, *more), message)
+    assert not list(Path().iterdir())
+
+
+def test_profile(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hwnas.profiling.drifts import Drift, Summary
+
+    def survey(space: Any, bench: Any, metrics: Any, file: Path, **settings: Any) -> Summary:
+        report = settings.pop("report")
+        assert (space.name, bench.name, metrics) == ("gpt-s", "cpu", ["latency", "memory"])
+        assert (str(file), bench.passes.batch_size, bench.within) == ("it.csv", 4, 0.02)
+        assert settings == {"count": 2, "seed": 0, "anchor_every": 10}
+        if report:
+            row = {"arch": ARCH, "latency@cpu": "2.5", "seconds": "3", "reason": ""}
+            report({**row, "role": "anchor"}, 0)
+            report({**row, "role": "design"}, 1)
+        return Summary(2, 0, 12.0, (Drift("latency@cpu", "ms", 3, 1.9, 2.1, 10.0),))
+
+    monkeypatch.setattr("hwnas.profiling.surveys.survey", survey)
+    asked = (*PROFILE, "--metrics", "latency, memory", "--batch-size", "4", "--within", "0.02")
+    said = hw(*asked)
+    assert said.code == 0
+    assert said.err.splitlines() == [
+        "anchor: 10 layers of 192: latency@cpu 2.5 ms, 3.0 s",
+        "1 of 2: 10 layers of 192: latency@cpu 2.5 ms, 3.0 s",
+    ]
+    assert re.search(r"^latency@cpu +ms +3 +1\.9 +2\.1 +10\.00$", said.out, re.MULTILINE)
+    assert said.out.endswith("it.csv: 2 networks measured, 0 failed, 12 a minute\n")
+    quiet = hw(*asked, "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_an_interrupted_profile_says_how_to_go_on(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any, **settings: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hwnas.profiling.surveys.survey", stopped)
+    refused(hw(*PROFILE), r"stopped; it\.csv keeps what is done, the same command goes on")
+
+
+def test_build(hw: Any, tmp_path: Path) -> None:
+    from hwnas.architectures import Architecture
+    from hwnas.profiling.exports import load
+
+    arch = "gpt-s-10-192-" + "-".join(["2"] * 10 + ["4"] * 10) + "-True"
+    said = hw("build", arch, "--out", "net")
+    assert said.code == 0, said.err
+    space = hwnas.space("gpt-s")
+    params = int(space.params(space.encode([Architecture.parse(arch)]))[0])
+    assert said.out == f"net: config.json, model.safetensors ({params:,} parameters)\n"
+    assert str(load(tmp_path / "net").arch) == arch
+    refused(hw("build", arch, "--out", "net"), "net/model.safetensors is there already|net/config")
+    refused(hw("build", "gpt-s-10", "--out", "other"), "expected")
+    refused(hw("build", arch.replace("192", "200"), "--out", "other"), "embed_dim")
+    (tmp_path / "x.pt").write_bytes(b"no checkpoint")
+    refused(hw("build", arch, "--out", "other", "--checkpoint", "x.pt"), "x.pt: expected a checkp")
+
+
+def test_what_is_logged_is_shown(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import logging
+
+    from hwnas import runs
+
+    def run(*given: Any, real: Any = runs.run, **how: Any) -> Any:
+        logging.getLogger("hwnas.profiling").info("step %d", 7)
+        return real(*given, **how)
+
+    monkeypatch.setattr(runs, "run", run)
+    assert "step 7\n" in hw("run", small).err
+    assert hw("run", small, "--out", "again", "--quiet").err == ""

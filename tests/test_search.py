@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from hwnas.backends import Backend, Evaluation
 from hwnas.errors import SpaceExhausted
 from hwnas.evaluations import trial_seeds
 from hwnas.experiments import Budget, Problem
+from hwnas.metrics import Metric
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.search import loop
@@ -464,3 +465,84 @@ def test_recommendations_come_at_checkpoints_whatever_the_batch(
 def test_without_noise_nothing_is_recommended(toy: Backend, store: Store) -> None:
     run(problem_of(toy), Scribe(toy.space), store)
     assert store.recommendations(9) == []
+
+
+class OneByOne(Backend):
+    """Takes its time with each network; the process dies at one of them."""
+
+    metrics: Mapping[str, Metric] = {"error": Metric(), "latency@fast": Metric("ms")}
+    on_hardware = True
+
+    def __init__(self, space: SearchSpace, dies_at: int = -1) -> None:
+        super().__init__(space)
+        self.dies_at, self.seen = dies_at, 0
+
+    def evaluate(self, codes: Codes, objectives: Any, *, seeds: Any, fidelity: Any = None) -> Any:
+        assert len(codes) == 1
+        if self.seen == self.dies_at:
+            raise KeyboardInterrupt  # as a kill, nothing in between may catch it
+        self.seen += 1
+        values = np.stack([self.space.params(codes), codes.sum(axis=1)], axis=1)
+        return Evaluation(values + (seeds % 7)[:, None])
+
+
+@pytest.mark.parametrize("dies_at", range(10))
+def test_where_a_kill_falls_changes_nothing(
+    small_space: SearchSpace, tmp_path: Path, dies_at: int
+) -> None:
+    whole = Store.create(tmp_path / "whole.db", PAIR, {})
+    expected = run(problem_of(OneByOne(small_space)), Scribe(small_space), whole)
+    store = Store.create(tmp_path / "killed.db", PAIR, {})
+    reports: list[int] = []
+    problem = problem_of(OneByOne(small_space, dies_at))
+    with pytest.raises(KeyboardInterrupt):
+        run(problem, Scribe(small_space), store, report=reports.append)
+    assert len(store.trials()) == dies_at
+    assert reports == list(range(1, dies_at + 1))
+    backend, optimizer = OneByOne(small_space), Scribe(small_space)
+    trials = run(problem_of(backend), optimizer, store)
+    assert backend.seen == 10 - dies_at
+    assert optimizer.asked == [4, 4, 2]
+    assert "diverged" not in store.meta
+    for field in fields(Trials):
+        if field.name not in ("seconds", "elapsed"):
+            one, other = getattr(trials, field.name), getattr(expected, field.name)
+            assert np.array_equal(one, other), field.name
+
+
+class Climber(MultiFidelityOptimizer):
+    """Asks for new networks at the lowest fidelity, then for one of them at the highest."""
+
+    batch = 2
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__(space, 2, seed=0, fidelities=(1, 9))
+        self.waiting: list[Any] = []
+
+    def ask(self, n: int) -> Any:
+        if self.waiting:
+            return self.waiting.pop(), 9
+        codes = self.space.sample(n, self.rng)
+        return codes, 1
+
+    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+        if len(codes) > 1:
+            self.waiting.append(codes[:1])
+
+
+def test_what_goes_on_for_nothing_goes_on_when_the_budget_is_spent(
+    small_space: SearchSpace, store: Store
+) -> None:
+    backend = OneByOne(small_space)
+    backend.metrics = {**backend.metrics, "error": Metric(fidelity_dependent=True)}
+    backend.fidelities = (1, 9)
+    backend.dies_at = -1
+
+    def evaluate(codes: Codes, objectives: Any, *, seeds: Any, fidelity: Any = None) -> Any:
+        return Evaluation(np.full((len(codes), len(objectives)), float(fidelity)))
+
+    backend.evaluate = evaluate  # type: ignore[method-assign]
+    trials = run(problem_of(backend), Climber(small_space), store, n=4)
+    assert trials.fidelity.tolist() == [1, 1, 9, 1, 1, 9]
+    assert trials.evaluations.tolist() == [1, 1, 0, 1, 1, 0]
+    assert trials.values[2].tolist() == [9.0, 1.0]  # latency is not measured again

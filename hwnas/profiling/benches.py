@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -168,12 +169,12 @@ def _device_of(name: str) -> tuple[str, torch.device]:
     """A device's name in metrics and the device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or name == "cpu:":
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InvalidInput(f"device: expected auto, cpu, cuda or cuda:1, found {name!r}")
-    if kind == "cpu":
-        return "cpu", torch.device("cpu")
+    if name == "cpu":
+        return name, torch.device(name)
+    index = int(name.partition(":")[2] or -1)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(index or 0) >= count:
+    if max(index, 0) >= count:
         raise InvalidInput(f"device: torch finds {count} CUDA devices here, found {name!r}")
-    return name, torch.device("cuda", int(index) if index else torch.cuda.current_device())
+    return name, torch.device("cuda", index if index >= 0 else torch.cuda.current_device())
