@@ -394,7 +394,10 @@ def optimizer_of(
 
 
 def shipped(name: str | None = None) -> Path | None:
-    """The file of an experiment that comes with hwnas, by its name without suffix."""
+    """The file of an experiment that comes with hwnas, by its path without suffix.
+
+    That is ``quickstart`` or ``hardware/cpu-tiny``.
+    """
     from importlib.resources import files
 
     try:
@@ -402,7 +405,8 @@ def shipped(name: str | None = None) -> Path | None:
     except ModuleNotFoundError:
         return None
     path = folder / f"{name}.yaml"
-    return path if re.fullmatch(NAME, name or "") and path.is_file() else None
+    plain = all(re.fullmatch(NAME, part) for part in (name or "").split("/"))
+    return path if plain and path.is_file() else None
 
 
 def _override(content: dict[str, Any], dotted: str, value: Any) -> None:
