@@ -14,7 +14,7 @@ quickstart: .venv/.run
 	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: .venv/.dev
 	$(BIN)/ruff check .
