@@ -16,7 +16,9 @@ import pytest
 import torch
 
 import hwnas
+import hwnas.testing
 from hwnas.backends import measure, metric_of
+from hwnas.conformance.checks import NotJudged
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.experiments import load
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
@@ -332,3 +334,12 @@ def stored(cell: Path) -> int:
 
 def test_it_is_known_by_its_name(text: Path) -> None:
     assert load(experiment(text)).backend.type == "profile"
+
+
+@pytest.mark.parametrize("check", hwnas.testing.backend_checks(), ids=str)
+def test_it_owes_what_every_backend_owes(check: Any, space: SearchSpace, text: Path) -> None:
+    settings = {**SETTINGS, "training": {"steps": 2, "batch_size": 2}}
+    try:
+        check("profile", space=space, networks=2, text=str(text), rungs=[1], **settings)
+    except NotJudged as reason:
+        pytest.skip(str(reason))
