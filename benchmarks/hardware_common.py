@@ -15,20 +15,11 @@ import torch
 
 from hwnas.architectures import Architecture
 from hwnas.profiling.passes import environment
+from hwnas.profiling.peaks import peak_flops
 from hwnas.spaces import SearchSpace, space
 
 HERE = Path(__file__).parent
 OUT = HERE / "hardware"
-# Dense bfloat16, in FLOP/s, from the vendor's data sheets; part of the GPU's name, first match.
-PEAKS = {
-    "H200": 989.4e12,
-    "H100 PCIe": 756.5e12,
-    "H100 NVL": 835.5e12,
-    "H100": 989.4e12,
-    "A100": 312.0e12,
-    "A40": 149.7e12,
-    "L40S": 362.1e12,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +104,11 @@ def homogeneous(of: SearchSpace, which: float) -> Architecture:
     return Architecture(of.name, embed_dim, n_layer, (ratio,) * n_layer, (heads,) * n_layer, bias)
 
 
-def peak_flops(device: str) -> float | None:
+def peak_of(device: str) -> float | None:
     """Operations a second that a GPU does at best in bfloat16; None where that is not known."""
     if torch.device(device).type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((peak for part, peak in PEAKS.items() if part in name), None)
+    return peak_flops(torch.cuda.get_device_name(device), "bfloat16")
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hardware_common import Work, homogeneous, peak_flops, percent, save, table
+from hardware_common import Work, homogeneous, peak_of, percent, save, table
 from hardware_meters import meter_of
 from plain_gpt import PlainGPT, Size
 from plain_gpt import train as train_plain
@@ -113,7 +113,7 @@ def trained(
         torch.compiler.reset()
         if cuda:
             torch.cuda.empty_cache()
-    peak = peak_flops(work.device)
+    peak = peak_of(work.device)
     row |= {"tokens_per_second": rate, "seconds": time.perf_counter() - began}
     row |= {"utilisation": rate * flops / peak if peak else None}
     return row | {"peak_gb": torch.cuda.max_memory_allocated() / GB if cuda else None}
@@ -268,7 +268,7 @@ def _ten_steps(work: Work, accumulate: int, compiled: bool) -> dict[str, Any]:
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         data = words(1_000_000, model.vocab_size)
-        peak = peak_flops(work.device)
+        peak = peak_of(work.device)
         try:
             found = train(
                 model, data, settings, peak_flops=peak, report=seen.append, report_every=1

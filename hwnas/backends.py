@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.errors import InvalidInput, UnknownName, shortened
+from hwnas.errors import InvalidInput, MachineFailed, UnknownName, shortened
 from hwnas.fronts import Front
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
@@ -203,7 +203,7 @@ def measure(
     seeds: NDArray[np.uint64] | None = None,
     fidelity: int | None = None,
 ) -> Evaluation:
-    """Ask a backend for objectives and constraints of any kind; never raises for what it answers.
+    """Ask a backend for objectives and constraints of any kind; its mistakes become failed trials.
 
     Parameters
     ----------
@@ -221,6 +221,11 @@ def measure(
     Evaluation
         Complete: all but `std` is there. A trial whose backend raised, or whose values are not
         finite, has status ``"failed"`` and its reason.
+
+    Raises
+    ------
+    MachineFailed
+        The backend says so: nothing can be measured any more.
     """
     n = len(codes)
     seeds = np.zeros(n, dtype=np.uint64) if seeds is None else seeds
@@ -305,17 +310,18 @@ def _ask(
     start = time.perf_counter()
     if n == 0 or m == 0:
         return Evaluation(np.empty((n, m)), None, ["ok"] * n, np.zeros(n), [""] * n)
+    rows = [slice(i, i + 1) for i in range(n)]
+    if n > 1 and backend.on_hardware:  # what was measured is not measured again for one that fails
+        return _joined([_ask(backend, codes[i], requests, seeds[i], fidelity) for i in rows])
     try:
         answer = backend.evaluate(codes, requests, seeds=seeds, fidelity=fidelity)
         took = (time.perf_counter() - start) / n
         return _completed(answer, (n, m), took)
+    except MachineFailed:
+        raise
     except Exception as error:  # a backend runs a user's code, drivers and trainings
         if n > 1:  # one bad network must not take the others with it
-            parts = [
-                _ask(backend, codes[i : i + 1], requests, seeds[i : i + 1], fidelity)
-                for i in range(n)
-            ]
-            return _joined(parts)
+            return _joined([_ask(backend, codes[i], requests, seeds[i], fidelity) for i in rows])
         reason = f"{type(error).__name__}: {error}".replace("\n", " ")
         spent = np.array([time.perf_counter() - start])
         return Evaluation(np.full((1, m), np.nan), None, ["failed"], spent, [reason])

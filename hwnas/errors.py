@@ -72,6 +72,10 @@ class MissingExtra(HwnasError, ImportError):
         super().__init__(f'{what} needs {module}: pip install "hwnas[{extra}]"')
 
 
+class MachineFailed(HwnasError):
+    """What everything is measured on does not work any more; no trial is to blame."""
+
+
 class SpaceExhausted(HwnasError):
     """Every architecture of the space has been proposed; there is nothing new to ask for."""
 

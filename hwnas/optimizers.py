@@ -166,6 +166,19 @@ class Optimizer(ABC):
     def fail(self, codes: Codes, reason: str) -> None:  # noqa: B027 - forgetting is a default
         """Learn that networks (k, d) could not be evaluated. By default they are forgotten."""
 
+    def stopped(self, codes: Codes, constraints: Array) -> None:
+        """Learn that networks broke a bound and were measured no further.
+
+        By default they have failed; what heeds constraints can learn from their slacks.
+
+        Parameters
+        ----------
+        codes : (k, d) int8
+        constraints : (k, c) float64
+            Signed slacks in raw units, NaN where they were not measured.
+        """
+        self.fail(codes, "stopped at a bound")
+
     def recommend(self, n: int | None = None) -> Codes:
         """The networks it would choose now, at most `n`.
 

@@ -6,17 +6,21 @@ An optimizer never sees them.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas import pareto
-from hwnas.backends import measure
 from hwnas.errors import InvalidInput
+from hwnas.evaluations import History
 from hwnas.experiments import Experiment, Problem
 from hwnas.objectives import Objective, losses_of
+from hwnas.spaces import Codes
+from hwnas.store import Store, Trials
 
 Points = NDArray[np.float64]
 
@@ -73,11 +77,16 @@ class Reference:
         return cls(plain["source"], **arrays, best=plain["best"], epsilon=plain.get("epsilon", 0.0))
 
 
-def reference_of(experiment: Experiment, problem: Problem) -> Reference:
+def reference_of(experiment: Experiment, problem: Problem, folder: Path | None = None) -> Reference:
     """The reference of a problem.
 
     From the backend's front where it has one, and a reference point the experiment gives is kept;
     otherwise from a few networks, which are measured here.
+
+    Parameters
+    ----------
+    folder
+        Where a backend that takes its time keeps what it measured, to go on from after a kill.
 
     Raises
     ------
@@ -97,7 +106,7 @@ def reference_of(experiment: Experiment, problem: Problem) -> Reference:
         best = pareto.hypervolume(front.losses, point)
         source = "given" if given is not None else _SOURCES.get(front.epsilon, "epsilon")
         return Reference(source, ideal, nadir, point, best, front.epsilon)
-    losses = _measured(problem)
+    losses = _measured(problem, folder)
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     nadir = np.where(nadir > ideal, nadir, ideal + 1)
     if given is not None:
@@ -126,14 +135,32 @@ def _reversed(objective: Objective) -> Objective:
     )
 
 
-def _measured(problem: Problem) -> Points:
+def _measured(problem: Problem, folder: Path | None) -> Points:
+    """Losses of the smallest network, the largest and a few others, whatever their bounds."""
     space = problem.space
     corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
     samples = space.sample(_SAMPLES, np.random.default_rng(0))
     codes = np.concatenate([corners, samples])
-    answer = measure(problem.truth, codes, problem.objectives)
-    ok = np.array([status == "ok" for status in answer.status or ()])
-    if not ok.any():
-        reason = next((r for r in answer.reasons or () if r), "")
+    free = replace(problem, backend=problem.truth, constraints=())
+    if folder is None or not problem.truth.on_hardware:
+        trials = History(free, 0).evaluated(codes, None, 0, time.perf_counter())
+    else:
+        trials = _kept(free, codes, folder)
+    if not trials.ok.any():
+        reason = next((reason for reason in trials.reason if reason), "")
         raise InvalidInput(f"none of {len(codes)} networks could be measured: {reason}")
-    return np.asarray(losses_of(problem.objectives, answer.values[ok]))
+    return np.asarray(losses_of(problem.objectives, trials.values[trials.ok]))
+
+
+def _kept(problem: Problem, codes: Codes, folder: Path) -> Trials:
+    """Networks measured one by one, each stored as soon as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "trials.db"
+    names = [str(objective) for objective in problem.objectives]
+    with Store.open(file) if file.exists() else Store.create(file, names, {}) as store:
+        problem.backend.begin(folder)
+        history, began = History(problem, 0), time.perf_counter()
+        for i in range(len(store.trials()), len(codes)):
+            store.add(history.evaluated(codes[i : i + 1], None, i, began))
+        problem.backend.end()
+        return store.trials()

@@ -229,8 +229,12 @@ class Result:
         m = len(self.objectives)
         usable = np.flatnonzero(np.isfinite(kept).all(axis=1))
         front = Front.of(codes[usable], values[usable, :m], self.objectives, epsilon=None)
-        first = {row.tobytes(): i for i, row in reversed(list(enumerate(trials.codes)))}
-        at = np.array([first.get(row.tobytes(), -1) for row in front.codes], dtype=np.intp)
+        # The first trial of a network; where better ones follow at other fidelities, of its values.
+        seen, named = trials.values[:, :m], front.values
+        if self.experiment.noise:
+            seen, named = seen[:, :0], named[:, :0]
+        first = {key: i for i, key in reversed(list(enumerate(_keys(trials.codes, seen))))}
+        at = np.array([first.get(key, -1) for key in _keys(front.codes, named)], dtype=np.intp)
         optimizer, seed = meta["optimizer"], int(meta["seed"])
         return CellResult(optimizer, seed, path, trials, losses, front, at, recommended, meta)
 
@@ -389,6 +393,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) 
         writer.writerow(header)
         writer.writerows(rows)
     draft.replace(path)
+
+
+def _keys(codes: Codes, values: Points) -> list[bytes]:
+    """Codes (n, d) and values (n, m), of each row what tells it from all others."""
+    return [a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True)]
 
 
 def _read(file: Path) -> tuple[Trials, list[tuple[int, Codes]], dict[str, str]]:

@@ -36,6 +36,7 @@ class SearchFailed(RuntimeError):
 
 
 Progress = Callable[[Cell, int], None]
+REFERENCE = "reference"  # the directory of networks that were measured for a reference
 
 
 def run(
@@ -87,9 +88,9 @@ def run(
     _refuse_existing(path, experiment)
     problem = problem_of(experiment)
     _checked_workers(workers, problem)
-    reference = reference_of(experiment, problem)
     known = _known(experiment, problem)
     _warn_of_one_fidelity(experiment, problem)
+    slow = problem.backend.on_hardware
     made = _missing_parents(path)
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -97,10 +98,14 @@ def run(
             _refuse_existing(path, experiment)  # another run may have begun in between
             if known is not None:
                 known.save(path / f"{WARM_START}.part")
+            described = json.dumps(environment(experiment), indent=2) + "\n"
+            reference = None if slow else reference_of(experiment, problem)
             _write(path / "experiment.yaml", experiment.to_yaml())
-            _write(path / "environment.json", json.dumps(environment(experiment), indent=2) + "\n")
+            _write(path / "environment.json", described)
             if known is not None:
                 (path / f"{WARM_START}.part").replace(path / WARM_START)
+            if reference is None:  # takes its time, and a killed run goes on with it
+                reference = reference_of(experiment, problem, path / REFERENCE)
             return _finish(path, experiment, reference, workers, progress)
     except InvalidInput:
         for parent in made:
@@ -135,6 +140,7 @@ def resume(
     if not (path / "experiment.yaml").is_file():
         raise InvalidInput(f"{path}: no experiment.yaml here, expected the directory of a run")
     experiment = load(path / "experiment.yaml", allow_plugins=allow_plugins)
+    _checked_workers(workers, problem_of(experiment))
     with _locked(path):
         if experiment.warm_start and not (path / WARM_START).exists():
             known = _known(experiment, problem_of(experiment))  # killed before it was in place
@@ -146,7 +152,7 @@ def resume(
             with Store.open(file) as store:
                 reference = Reference.from_json(store.meta["reference"])
         if reference is None:
-            reference = reference_of(experiment, problem_of(experiment))
+            reference = reference_of(experiment, problem_of(experiment), path / REFERENCE)
         return _finish(path, experiment, reference, workers, progress)
 
 

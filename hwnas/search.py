@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.errors import SpaceExhausted
+from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.evaluations import History
 from hwnas.executors import one_thread
 from hwnas.experiments import (
@@ -91,6 +91,7 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
             return
         optimizer = optimizer_of(cell.experiment, cell.entry, problem, seed=cell.seed)
         problem.backend.begin(cell.path)
+        _same_data(store, problem)
         with one_thread():  # of the libraries that the optimizer has loaded by now
             loop(
                 problem,
@@ -104,8 +105,8 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
             )
             if notes := optimizer.notes():
                 store.note("notes", "\n".join(notes))
+        problem.backend.end()
         store.note("finished", "true")
-    problem.backend.end()
 
 
 def loop(
@@ -163,7 +164,8 @@ def loop(
         try:
             proposal = _proposal(optimizer, int(min(batch, left)) or batch, left, history)
         except SpaceExhausted:
-            store.note("exhausted", "true")
+            if left > 0:
+                store.note("exhausted", "true")
             break
         if proposal is None:
             break
@@ -176,9 +178,14 @@ def loop(
         history.add(stored)
         rest = codes[len(stored) :] if same and last else codes[:0]
         parts = [stored]
-        for i, some in enumerate(_shares(rest, problem)):
-            if i:
+        for some in _shares(rest, problem):
+            if done := sum(map(len, parts)):
                 report(spent + sum(int(part.evaluations.sum()) for part in parts))
+                took = sum(float(part.seconds.sum()) for part in parts)
+                late = time.perf_counter() - began >= (budget.seconds or np.inf)
+                if cost + took >= (budget.cost or np.inf) or late:
+                    optimizer.fail(codes[done:], "no time is left")
+                    break
             parts.append(history.evaluated(some, fidelity, ask, began))
             store.add(parts[-1])
             history.add(parts[-1])
@@ -208,6 +215,17 @@ def _goes_on_free(optimizer: Optimizer, problem: Problem) -> bool:
         return False
     lowest, highest = optimizer.fidelities[0], optimizer.fidelities[-1]
     return problem.backend.evaluations(highest, lowest) == 0
+
+
+def _same_data(store: Store, problem: Problem) -> None:
+    """Trials of a search rest on the same data, also after a resume."""
+    now = problem.truth.data_hash()
+    if store.meta.setdefault("data", now) != now:
+        raise InvalidInput(
+            f"{store.path}: its trials rest on other data than there is now; put back the data, or "
+            "begin anew with --out"
+        )
+    store.note("data", now)
 
 
 def _store_of(cell: Cell, problem: Problem) -> Store:
@@ -286,8 +304,13 @@ def _tell(optimizer: Optimizer, problem: Problem, trials: Trials) -> None:
     ok = trials.ok
     if ok.any():
         _tell_values(optimizer, problem, trials.codes[ok], trials.values[ok], trials.std[ok])
+    m = len(problem.objectives)
     for i in np.flatnonzero(~ok).tolist():
-        optimizer.fail(trials.codes[i : i + 1], trials.reason[i] or trials.status[i])
+        code = trials.codes[i : i + 1]
+        if trials.status[i] == "infeasible" and problem.constraints:
+            optimizer.stopped(code, slacks_of(problem.constraints, trials.values[i : i + 1, m:]))
+        else:
+            optimizer.fail(code, trials.reason[i] or trials.status[i])
 
 
 def _tell_values(

@@ -36,6 +36,7 @@ class Progress:
         self.silent = quiet
         self.lines = _Lines(self.say)
         self.log = logging.getLogger("hwnas")
+        self.level = self.log.level
         if not quiet and sys.stderr.isatty():
             from rich import progress
             from rich.console import Console
@@ -52,6 +53,7 @@ class Progress:
 
     def __exit__(self, *exception: object) -> None:
         self.log.removeHandler(self.lines)
+        self.log.setLevel(self.level)
         if self.bar:
             self.bar.stop()
 

@@ -116,6 +116,13 @@ class Generational(Optimizer):
         """Go on without these networks."""
         self._unseen_also(codes)
 
+    def stopped(self, codes: Codes, constraints: Array) -> None:
+        """Let violations select among these networks; as losses they get the worst there are."""
+        told = self.told.losses
+        worst = told.max(axis=0) if len(told) else np.zeros(self.n_objectives)
+        slacks = np.nan_to_num(constraints)
+        self._results.append((self._unseen_also(codes), np.tile(worst, (len(codes), 1)), slacks))
+
     def _unseen_also(self, codes: Codes) -> Codes:
         """Mark networks as known, whoever proposed them."""
         self._unseen.take(codes)

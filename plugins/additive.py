@@ -77,6 +77,7 @@ class Additive(Optimizer):
         self._failed: set[bytes] = set()
         self._models: list[AdditiveModel] = []
         self._fitted_at = 0  # how many networks the models know, and their variances
+        self._stopped: list[tuple[Codes, Array]] = []  # and their slacks
         self._refit_at = 0
 
     def ask(self, n: int) -> Codes:
@@ -104,6 +105,11 @@ class Additive(Optimizer):
         """Networks that fail are neither asked for again nor recommended."""
         self._failed.update(code.tobytes() for code in codes)
         self._settle(codes)
+
+    def stopped(self, codes: Codes, constraints: Array) -> None:
+        """Only the models of the slacks learn from these networks."""
+        self._stopped.append((codes, constraints))
+        self.fail(codes, "stopped at a bound")
 
     def recommend(self, n: int | None = None) -> Codes:
         """The non-dominated of what was told; under noise, of what the models say of networks."""
@@ -143,7 +149,7 @@ class Additive(Optimizer):
     def _current(self) -> list[AdditiveModel]:
         """Models of the objectives and slacks, of all that was told."""
         codes, losses, std, slacks = self.told.averaged()
-        told = len(self.told)
+        told = len(self.told) + len(self._stopped)
         if self._fitted_at == told:
             return self._models
         known = len(codes)
@@ -159,12 +165,16 @@ class Additive(Optimizer):
                 scales = (False,)
             elif before is not None and (steps == 0 or known > _SETTLED):
                 scales = (before.scale.logarithmic,)
+            of, y, error = design, outcomes[:, j], errors[:, j]
+            if j >= self.n_objectives and self._stopped:
+                of, y = self._with_stopped(codes, y, j - self.n_objectives)
+                error = np.zeros(len(y))
             models.append(
                 model_of(
                     self._effects,
-                    design,
-                    outcomes[:, j],
-                    errors[:, j],
+                    of,
+                    y,
+                    error,
                     before=before,
                     scales=scales,
                     steps=steps,
@@ -174,6 +184,13 @@ class Additive(Optimizer):
         if steps:
             self._refit_at = int(_REFIT * known) + 1
         return models
+
+    def _with_stopped(self, codes: Codes, slacks: Array, j: int) -> tuple[Design, Array]:
+        """Slacks of one constraint with those of the networks that were stopped, (n,)."""
+        more, known = (np.concatenate(parts) for parts in zip(*self._stopped, strict=True))
+        has = np.isfinite(known[:, j])
+        together = np.concatenate([codes, more[has]])
+        return Design(self._effects, together), np.concatenate([slacks, known[has, j]])
 
     def _promising(self, n: int) -> Codes:
         """Up to `n` networks that add most to the front, each given those before it."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hwnas.architectures import Architecture
 from hwnas.backends import Backend, Evaluation, Status, breach
-from hwnas.errors import InvalidInput, UnknownName
+from hwnas.errors import InvalidInput, MachineFailed, UnknownName
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.profiling import records
@@ -44,6 +44,12 @@ _ORDER = (*MEASURES, *_DEAR)  # what costs least comes first
 _TOGETHER = 8192  # tokens whose losses are computed at once
 _EVERY = 10.0  # seconds between two lines on a training
 
+# A full disk, and what newer torch raises for a device that is lost to this process.
+_MACHINE_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    getattr(torch, "AcceleratorError", OSError),
+)
+
 _log = logging.getLogger("hwnas.profiling")
 _Settings = TypeVar("_Settings", TrainingSettings, PassSettings)
 
@@ -54,7 +60,7 @@ class Profile(Backend):
     ``perplexity`` and ``bits_per_byte`` are those of held-out documents; ``latency@cuda`` (ms),
     ``energy@cuda`` (mWh) and ``peak_memory@cuda`` (MB) are of one forward pass of a batch, on
     ``cuda``, ``cuda:1`` or ``cpu``. What costs least is measured first, and a network that breaks a
-    bound is not measured any further.
+    bound is not measured any further, if there is something more to measure.
 
     Parameters
     ----------
@@ -77,6 +83,9 @@ class Profile(Backend):
         Steps at which a training can pause, the fidelities below its full length.
     checkpoint_every
         Steps after which a training is written to disk; a killed run loses no more.
+    keep_checkpoints
+        Leave the last one of every network, for ``hwnas build --checkpoint``. They take three times
+        the weights' space each.
     time_limit
         Seconds that one training may take.
     passes
@@ -119,6 +128,7 @@ class Profile(Backend):
         training: dict[str, Any] | None = None,
         rungs: tuple[int, ...] = (),
         checkpoint_every: int = 500,
+        keep_checkpoints: bool = False,
         time_limit: float | None = None,
         passes: dict[str, Any] | None = None,
         within: float = 0.01,
@@ -152,6 +162,7 @@ class Profile(Backend):
             if limit is not None and not limit > 0:
                 raise InvalidInput(f"{name}: expected a number above 0, found {limit}")
         self.checkpoint_every, self.time_limit = checkpoint_every, time_limit
+        self.keep_checkpoints = keep_checkpoints
         self.peak_flops = self._peak() if peak_tflops is None else peak_tflops * 1e12
         self._text = {"separator": separator, "held_out": held_out, "vocabulary": vocabulary}
         self._source, self._tokenizer = text, tokenizer
@@ -179,8 +190,8 @@ class Profile(Backend):
         _ = self.corpus
 
     def end(self) -> None:
-        """Remove the checkpoints."""
-        if self._folder is not None:
+        """Remove the checkpoints, if they are not to be kept."""
+        if self._folder is not None and not self.keep_checkpoints:
             shutil.rmtree(self._folder / "checkpoints", ignore_errors=True)
 
     def evaluate(
@@ -200,8 +211,14 @@ class Profile(Backend):
                 self._over.pop().unlink(missing_ok=True)
             began = time.perf_counter()
             trial = _Trial(self, arch, int(seeds[i]), fidelity)
-            with _threads(self.threads):
-                word, reason = trial.run(objectives, values[i], std[i])
+            try:
+                with _threads(self.threads):
+                    word, reason = trial.run(objectives, values[i], std[i])
+            except _MACHINE_ERRORS as error:
+                raise MachineFailed(
+                    f"measuring {arch}: {type(error).__name__}: {error}; mend it and go on with: "
+                    "hwnas resume"
+                ) from error
             status.append(word)
             reasons.append(reason)
             seconds[i] = time.perf_counter() - began
@@ -211,8 +228,8 @@ class Profile(Backend):
         """The file of a trial's checkpoint, None where nothing is kept."""
         if self._folder is None:
             return None
-        name = hashlib.sha256(f"{arch} {seed}".encode()).hexdigest()[:24]
-        return self._folder / "checkpoints" / f"{name}.pt"
+        name = hashlib.sha256(str(arch).encode()).hexdigest()[:16]
+        return self._folder / "checkpoints" / f"{name}-{seed:016x}.pt"
 
     def note(self, arch: Architecture, seed: int, **what: Any) -> None:
         """Keep what was measured, and how."""
@@ -222,7 +239,7 @@ class Profile(Backend):
 
     def finished(self, checkpoint: Path | None) -> None:
         """A training has come to its end: its checkpoint can go when its trial is stored."""
-        if checkpoint is not None:
+        if checkpoint is not None and not self.keep_checkpoints:
             self._over.append(checkpoint)
 
     def _peak(self) -> float | None:
@@ -255,15 +272,18 @@ class _Trial:
         order = sorted(range(len(objectives)), key=lambda j: _ORDER.index(objectives[j].metric))
         found: dict[str, Any] = {}
         try:
-            for j in order:
+            for n, j in enumerate(order):
                 objective = objectives[j]
                 if objective.metric not in found:
                     found |= self.measured(objective.metric)
                 values[j], std[j] = found[objective.metric](objective.level)
-                if objective.bound is not None and objective.slack(values[j : j + 1])[0] > 0:
+                rest = any(objectives[k].metric not in found for k in order[n + 1 :])
+                broken = objective.bound is not None and objective.slack(values[j : j + 1])[0] > 0
+                if broken and rest:
                     return "infeasible", breach(objective, values[j])
         except (TrialFailed, NoMeter) as error:
             self.backend.note(self.arch, self.seed, failed=f"{type(error).__name__}: {error}")
+            self.backend.finished(self.backend.checkpoint(self.arch, self.seed))
             return "failed", f"{type(error).__name__}: {error}"
         return "ok", ""
 

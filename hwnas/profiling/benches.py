@@ -43,7 +43,7 @@ class Measured:
     value
         The median latency in ms, the gross energy in mWh, the peak memory in MB.
     std
-        Its standard error, 0 where none is known.
+        Its standard error; 0 for a peak memory, which is no sample.
     record
         All that there is to say of it.
     """
@@ -141,9 +141,7 @@ class Bench:
         """
         if measure == "latency":
             time = latency(model, self.passes, within=self.within, max_seconds=self.max_seconds)
-            low, high = time.interval
-            std = (high - low) / 2 / 1.96
-            return Measured(time.median, std if math.isfinite(std) else 0.0, time)
+            return Measured(time.median, _error_of_median(time), time)
         if measure == "peak_memory":
             peak = peak_memory(model, self.passes)
             return Measured(peak.value, 0.0, peak)
@@ -161,8 +159,19 @@ class Bench:
             max_seconds=self.max_seconds,
             idle=self._idle,
         )
-        std = energy.error / 1.96 * energy.mwh
-        return Measured(energy.mwh, std if math.isfinite(std) else 0.0, energy)
+        error = energy.error / 1.96 if math.isfinite(energy.error) else 1.0  # too short a window
+        return Measured(energy.mwh, error * energy.mwh, energy)
+
+
+def _error_of_median(time: Latency) -> float:
+    """Standard error of a median latency; of a single sample all of it."""
+    low, high = time.interval
+    if math.isfinite(high - low):
+        return (high - low) / 2 / 1.96
+    if time.repeats < 2:
+        return time.median
+    # That of a normal distribution's median (Kendall and Stuart 1977, section 10.10).
+    return float(math.sqrt(math.pi / 2 / time.repeats) * time.samples.std(ddof=1))
 
 
 def _device_of(name: str) -> tuple[str, torch.device]:

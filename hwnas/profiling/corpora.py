@@ -6,6 +6,9 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.texts import text
@@ -69,7 +72,8 @@ def corpus(
     digest = hashlib.sha256(known.identity.encode())
     for part in parts:
         digest.update(b"%d " % len(part))
-        digest.update(part.ids.tobytes())
+        ids: Any = np.ascontiguousarray(part.ids)
+        digest.update(ids)
     return Corpus(parts[0], parts[1], digest.hexdigest())
 
 

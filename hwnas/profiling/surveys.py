@@ -20,6 +20,7 @@ import numpy as np
 from hwnas.architectures import Architecture
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.profiling import records
+from hwnas.profiling.boards import NoMeter
 from hwnas.profiling.designs import anchor, designed
 from hwnas.profiling.drifts import Row, Summary, rows_of, summary
 from hwnas.profiling.failures import TrialFailed
@@ -208,7 +209,7 @@ def _tried(
         model = bench.built(space, arch)
         for name in names:
             measured[name] = bench.measure(model, _kind(name))
-    except TrialFailed as error:
+    except (TrialFailed, NoMeter) as error:
         return measured, str(error) or type(error).__name__
     return measured, ""
 

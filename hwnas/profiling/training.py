@@ -83,7 +83,7 @@ def train(
     checkpoint_every
         Write it every so many steps as well.
     time_limit
-        Seconds that this call may take.
+        Seconds that the training may take, pauses left out.
     peak_flops
         Operations that the device does in a second at best, in the precision of the training.
     report
@@ -161,7 +161,7 @@ class _Run:
                     report(progress)
             if to_save and checkpoint is not None:
                 self.save(checkpoint)
-            if self.passed > time_limit and self.step < until:
+            if self.before + self.passed > time_limit and self.step < until:
                 raise TimedOut(
                     f"training {self.model.arch}: {time_limit:g} s are over, at step {self.step} "
                     f"of {until}"
