@@ -179,12 +179,11 @@ def loop(
         rest = codes[len(stored) :] if same and last else codes[:0]
         parts = [stored]
         for some in _shares(rest, problem):
-            if done := sum(map(len, parts)):
+            if any(map(len, parts)):
                 report(spent + sum(int(part.evaluations.sum()) for part in parts))
                 took = sum(float(part.seconds.sum()) for part in parts)
                 late = time.perf_counter() - began >= (budget.seconds or np.inf)
                 if cost + took >= (budget.cost or np.inf) or late:
-                    optimizer.fail(codes[done:], "no time is left")
                     break
             parts.append(history.evaluated(some, fidelity, ask, began))
             store.add(parts[-1])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.backends import Backend, Evaluation
-from hwnas.errors import SpaceExhausted
+from hwnas.errors import MachineFailed, SpaceExhausted
 from hwnas.evaluations import trial_seeds
 from hwnas.experiments import Budget, Problem
 from hwnas.metrics import Metric
@@ -546,3 +546,55 @@ def test_what_goes_on_for_nothing_goes_on_when_the_budget_is_spent(
     assert trials.fidelity.tolist() == [1, 1, 9, 1, 1, 9]
     assert trials.evaluations.tolist() == [1, 1, 0, 1, 1, 0]
     assert trials.values[2].tolist() == [9.0, 1.0]  # latency is not measured again
+
+
+def test_a_budget_of_cost_ends_within_an_ask(small_space: SearchSpace, tmp_path: Path) -> None:
+    """Networks of 1 s each, four at once, 6 s: the second ask is cut, and a replay cuts it too."""
+
+    class Slow(OneByOne):
+        def evaluate(self, codes: Codes, objectives: Any, **how: Any) -> Any:
+            found = super().evaluate(codes, objectives, **how)
+            return Evaluation(found.values, seconds=np.ones(len(codes)))
+
+    for dies_at in (-1, 5):
+        store = Store.create(tmp_path / f"{dies_at}.db", PAIR, {})
+        problem, budget = problem_of(Slow(small_space, dies_at)), Budget(cost=6)
+        if dies_at > 0:
+            with pytest.raises(KeyboardInterrupt):
+                run(problem, Scribe(small_space), store, budget=budget)
+            problem = problem_of(Slow(small_space))
+        optimizer = Scribe(small_space)
+        trials = run(problem, optimizer, store, budget=budget)
+        assert trials.ask.tolist() == [0] * 4 + [1] * 2
+        assert optimizer.asked == [4, 4]
+
+
+def test_a_stopped_network_teaches_its_slacks(small_space: SearchSpace, tmp_path: Path) -> None:
+    class Student(Scribe):
+        def stopped(self, codes: Codes, constraints: Any) -> None:
+            self.slacks.append((codes, constraints))
+
+    optimizer = Student(small_space, n_constraints=2)
+    bounds = ["params <= 1", "latency@fast <= 1e9"]
+    store = Store.create(tmp_path / "trials.db", [*PAIR, *bounds], {})
+    run(problem_of(OneByOne(small_space), constraints=bounds), optimizer, store, n=3)
+    assert list(store.trials().status) == ["infeasible"] * 3
+    for codes, slacks in optimizer.slacks:
+        assert slacks[0, 0] == small_space.params(codes)[0] - 1
+        assert np.isnan(slacks[0, 1])
+    silent = Scribe(small_space, n_constraints=2)
+    store = Store.create(tmp_path / "silent.db", [*PAIR, *bounds], {})
+    run(problem_of(OneByOne(small_space), constraints=bounds), silent, store, n=3)
+    assert {reason for _, reason in silent.failed} == {"stopped at a bound"}
+
+
+def test_a_machine_that_fails_fails_no_trial(small_space: SearchSpace, store: Store) -> None:
+    class Lost(OneByOne):
+        def evaluate(self, codes: Codes, objectives: Any, **how: Any) -> Any:
+            if self.seen == 5:
+                raise MachineFailed("the disk is full")
+            return super().evaluate(codes, objectives, **how)
+
+    with pytest.raises(MachineFailed, match="the disk is full"):
+        run(problem_of(Lost(small_space)), Scribe(small_space), store)
+    assert store.trials().status == ("ok",) * 5

@@ -262,8 +262,8 @@ def fidelities(measured: Measured) -> str:
     if made.fidelities is None:
         raise NotJudged("it has no fidelities")
     _must_repeat(measured)
-    keys = list(made.metrics)
-    fixed = np.array([not metric.fidelity_dependent for metric in made.metrics.values()])
+    keys = [objective.key for objective in measured.objectives]
+    fixed = np.array([not made.metrics[key].fidelity_dependent for key in keys])
     first = measured.values(made, fidelity=made.fidelities[0])
     done = 0
     for level in made.fidelities:

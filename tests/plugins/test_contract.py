@@ -340,3 +340,24 @@ def test_what_is_handed_over_belongs_to_the_caller(name: str, small_space: Searc
             np.testing.assert_array_equal(mine, codes)
             np.testing.assert_array_equal(losses, figures(codes, 2))
         same[:], losses[:] = 0, 0
+
+
+@pytest.mark.parametrize("name", ["additive", "nsga2", "smsemoa"])
+def test_stopped_networks_teach_what_is_feasible(name: str) -> None:
+    """One network in fifty keeps the bound; without their slacks no search could find more."""
+    space = SearchSpace(
+        "ten", embed_dim=[8, 16], n_layer=[10], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3], head_size=4
+    )
+    params = space.params(space.sample(4000, np.random.default_rng(1))).astype(float)
+    bound = float(np.quantile(params, 0.02))
+    searching = made(name, space, c=1)
+    feasible = []
+    for _ in range(30):
+        codes = proposals(searching, 5)
+        slacks = space.params(codes)[:, None] - bound
+        kept = slacks[:, 0] <= 0
+        feasible += kept.tolist()
+        searching.tell(codes[kept], figures(codes[kept], 2), constraints=slacks[kept])
+        for i in np.flatnonzero(~kept):
+            searching.stopped(codes[i : i + 1], slacks[i : i + 1])
+    assert np.mean(feasible[75:]) > 0.2

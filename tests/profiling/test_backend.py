@@ -19,7 +19,7 @@ import hwnas
 import hwnas.testing
 from hwnas.backends import measure, metric_of
 from hwnas.conformance.checks import NotJudged
-from hwnas.errors import InvalidInput, UnknownName
+from hwnas.errors import InvalidInput, MachineFailed, UnknownName
 from hwnas.experiments import load
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.profiling import records
@@ -334,6 +334,87 @@ def stored(cell: Path) -> int:
 
 def test_it_is_known_by_its_name(text: Path) -> None:
     assert load(experiment(text)).backend.type == "profile"
+
+
+def test_a_bound_on_what_is_measured_last_is_told(backend: Profile, codes: Any) -> None:
+    wanted = parse_objectives(["perplexity", "params"])
+    bound = parse_constraints(["perplexity <= 1.0"])
+    found = measure(backend, codes[:1], (*wanted, *bound), seeds=seeds(1))
+    assert found.status == ["ok"]
+    assert found.values[0, 2] == found.values[0, 0] > 1
+
+
+def test_wrong_text_ends_a_run_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*given: Any) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("hwnas.profiling.benches.Bench.measure", measured)
+    given = experiment(tmp_path / "nothing", objectives=["perplexity", "latency@cpu"])
+    with pytest.raises(InvalidInput, match="no such file or folder"):
+        hwnas.run(given, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_reference_goes_on(text: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    given, trained = experiment(text, budget={"evaluations": 1}), []
+
+    def counted(model: Any, *rest: Any, real: Any = hwnas.profiling.train, **how: Any) -> Any:
+        if len(trained) == 4:
+            trained.append("killed")
+            raise KeyboardInterrupt
+        trained.append(str(model.arch))
+        return real(model, *rest, **how)
+
+    monkeypatch.setattr("hwnas.profiling.backend.train", counted)
+    with pytest.raises(KeyboardInterrupt):
+        hwnas.run(given, tmp_path / "out")
+    with pytest.raises(InvalidInput, match="would disturb each other, expected 1, found 2"):
+        hwnas.resume(tmp_path / "out", workers=2)
+    resumed = hwnas.resume(tmp_path / "out")
+    assert len(trained) == 4 + 1 + 6 + 1  # ten for the reference, none twice, and one trial
+    whole = hwnas.run(given, tmp_path / "whole")
+    assert resumed.reference.to_json() == whole.reference.to_json()
+
+
+def test_trials_of_one_search_rest_on_one_text(text: Path, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_bytes(text.read_bytes())
+    result = hwnas.run(experiment(file, reference=[300, 1e6]), tmp_path / "out")
+    with Store.open(result.cells[0].path / "trials.db") as store:
+        store._db.execute("DELETE FROM meta WHERE key = 'finished'")
+        store._db.commit()
+    file.write_text(text.read_text() + "\n\nand one more document")
+    with pytest.raises(InvalidInput, match="rest on other data than there is now"):
+        hwnas.resume(tmp_path / "out")
+
+
+def test_a_full_disk_ends_the_search(text: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*given: Any, **how: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hwnas.profiling.backend.train", full)
+    with pytest.raises(MachineFailed, match=r"No space left on device; mend it and go on with"):
+        hwnas.run(experiment(text), tmp_path / "out")
+
+
+def test_checkpoints_can_stay(space: SearchSpace, text: Path, codes: Any, tmp_path: Path) -> None:
+    backend = Profile(space, text=str(text), keep_checkpoints=True, **SETTINGS)
+    backend.begin(tmp_path)
+    for i in range(2):
+        measure(backend, codes[i : i + 1], parse_objectives(["perplexity", "params"]))
+    backend.end()
+    assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 2
+
+
+def test_the_front_names_the_trial_that_has_its_values(text: Path, tmp_path: Path) -> None:
+    given = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
+    given["backend"] |= {"rungs": [2]}
+    cell = hwnas.run(given, tmp_path / "out").cells[0]
+    assert (cell.front_trials >= 0).all()
+    assert np.array_equal(cell.trials.values[cell.front_trials], cell.front.values)
+    assert (cell.trials.fidelity[cell.front_trials] == 8).any()
 
 
 @pytest.mark.parametrize("check", hwnas.testing.backend_checks(), ids=str)
