@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,30 +18,17 @@ import torch
 from numpy.typing import NDArray
 
 from hwnas.architectures import Architecture
-from hwnas.backends import Backend, Evaluation, Status, breach
+from hwnas.backends import Backend, Evaluation, Status
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
-from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.profiling import records
-from hwnas.profiling.benches import MEASURES, Bench
-from hwnas.profiling.boards import NoMeter
+from hwnas.profiling.benches import Bench
 from hwnas.profiling.corpora import Corpus, cache_folder, corpus
-from hwnas.profiling.failures import TrialFailed
-from hwnas.profiling.models import GPT
 from hwnas.profiling.passes import PassSettings, available_cpus
 from hwnas.profiling.peaks import peak_flops
-from hwnas.profiling.perplexities import perplexity
 from hwnas.profiling.schedules import TrainingSettings
-from hwnas.profiling.training import Progress, train
+from hwnas.profiling.trials import DEAR, Trial
 from hwnas.spaces import Codes, SearchSpace
-
-_DEAR = {
-    "perplexity": Metric("", "dear", fidelity_dependent=True),
-    "bits_per_byte": Metric("bits", "dear", fidelity_dependent=True),
-}
-_ORDER = (*MEASURES, *_DEAR)  # what costs least comes first
-_TOGETHER = 8192  # tokens whose losses are computed at once
-_EVERY = 10.0  # seconds between two lines on a training
 
 # A full disk, and what newer torch raises for a device that is lost to this process.
 _MACHINE_ERRORS: tuple[type[Exception], ...] = (
@@ -50,7 +36,6 @@ _MACHINE_ERRORS: tuple[type[Exception], ...] = (
     getattr(torch, "AcceleratorError", OSError),
 )
 
-_log = logging.getLogger("hwnas.profiling")
 _Settings = TypeVar("_Settings", TrainingSettings, PassSettings)
 
 
@@ -154,7 +139,7 @@ class Profile(Backend):
             energy_within=energy_within,
             max_seconds=max_seconds,
         )
-        self.metrics = {**self.bench.metrics, **_DEAR}
+        self.metrics = {**self.bench.metrics, **DEAR}
         self.missing = self.bench.missing
         if checkpoint_every < 1:
             raise InvalidInput(f"checkpoint_every: expected at least 1, found {checkpoint_every}")
@@ -210,7 +195,7 @@ class Profile(Backend):
             while self._over:  # by now what they led to is stored
                 self._over.pop().unlink(missing_ok=True)
             began = time.perf_counter()
-            trial = _Trial(self, arch, int(seeds[i]), fidelity)
+            trial = Trial(self, arch, int(seeds[i]), fidelity)
             try:
                 with _threads(self.threads):
                     word, reason = trial.run(objectives, values[i], std[i])
@@ -248,114 +233,6 @@ class Profile(Backend):
         auto = self.training.precision in ("auto", "bfloat16")
         name = torch.cuda.get_device_name(self.bench.device)
         return peak_flops(name, "bfloat16" if auto else self.training.precision)
-
-
-class _Trial:
-    """One network that is measured."""
-
-    def __init__(
-        self, backend: Profile, arch: Architecture, seed: int, fidelity: int | None
-    ) -> None:
-        self.backend, self.arch, self.seed = backend, arch, seed
-        self.steps = backend.training.steps if fidelity is None else fidelity
-        self.said = time.monotonic()
-
-    @cached_property
-    def model(self) -> GPT:
-        """The network, built when something of it is first measured."""
-        return self.backend.bench.built(self.backend.space, self.arch, seed=self.seed)
-
-    def run(
-        self, objectives: Sequence[Objective], values: NDArray[np.float64], std: NDArray[np.float64]
-    ) -> tuple[Status, str]:
-        """Fill in values and standard errors (m,), as far as bounds let it; status and reason."""
-        order = sorted(range(len(objectives)), key=lambda j: _ORDER.index(objectives[j].metric))
-        found: dict[str, Any] = {}
-        try:
-            for n, j in enumerate(order):
-                objective = objectives[j]
-                if objective.metric not in found:
-                    found |= self.measured(objective.metric)
-                values[j], std[j] = found[objective.metric](objective.level)
-                rest = any(objectives[k].metric not in found for k in order[n + 1 :])
-                broken = objective.bound is not None and objective.slack(values[j : j + 1])[0] > 0
-                if broken and rest:
-                    return "infeasible", breach(objective, values[j])
-        except (TrialFailed, NoMeter) as error:
-            self.backend.note(self.arch, self.seed, failed=f"{type(error).__name__}: {error}")
-            self.backend.finished(self.backend.checkpoint(self.arch, self.seed))
-            return "failed", f"{type(error).__name__}: {error}"
-        return "ok", ""
-
-    def measured(self, metric: str) -> dict[str, Any]:
-        """By metric, what gives the value and the standard error of a statistic of it."""
-        if metric in _DEAR:
-            return self.trained()
-        found = self.backend.bench.measure(self.model, metric)  # type: ignore[arg-type]
-        self.backend.note(
-            self.arch, self.seed, metric=metric, value=found.value, std=found.std, how=found.record
-        )
-        return {
-            metric: lambda level: (
-                found.value if level is None else found.quantile(level),
-                found.std,
-            )
-        }
-
-    def trained(self) -> dict[str, Any]:
-        """Train, or go on with it, and say how well the network predicts."""
-        backend = self.backend
-        settings = replace(backend.training, seed=self.seed)
-        checkpoint = backend.checkpoint(self.arch, self.seed)
-        progress = train(
-            self.model,
-            backend.corpus.train,
-            settings,
-            until=self.steps,
-            checkpoint=checkpoint,
-            checkpoint_every=backend.checkpoint_every,
-            time_limit=backend.time_limit,
-            peak_flops=backend.peak_flops,
-            report=self.report,
-        )
-        how = perplexity(
-            self.model,
-            backend.corpus.held_out,
-            batch_size=max(1, _TOGETHER // backend.space.context),
-            precision=settings.precision,
-        )
-        if self.steps == settings.steps:
-            backend.finished(checkpoint)
-        backend.note(
-            self.arch,
-            self.seed,
-            metric="perplexity",
-            value=how.value,
-            how=how,
-            training=progress,
-            settings=settings,
-            device=backend.bench.device,
-        )
-        return {
-            "perplexity": lambda level: (how.value, 0.0),
-            "bits_per_byte": lambda level: (how.bits_per_byte, 0.0),
-        }
-
-    def report(self, progress: Progress) -> None:
-        """A line now and then on how the training goes."""
-        if time.monotonic() - self.said < _EVERY:
-            return
-        self.said = time.monotonic()
-        speed, share = progress.tokens_per_second, progress.utilisation
-        _log.info(
-            "training %s: step %d of %d, loss %.3f, %s tokens/s%s",
-            self.arch,
-            progress.step,
-            self.steps,
-            progress.loss,
-            "?" if speed is None else f"{speed:,.0f}",
-            "" if share is None else f", {share:.0%} of the peak",
-        )
 
 
 def _made(kind: type[_Settings], name: str, given: Mapping[str, Any]) -> _Settings:

@@ -162,7 +162,7 @@ def test_a_rung_goes_on_from_the_one_below(
         steps.append((before, how["until"]))
         return real(model, *given, **how)
 
-    monkeypatch.setattr("hwnas.profiling.backend.train", trained)
+    monkeypatch.setattr("hwnas.profiling.trials.train", trained)
     found = [
         measure(
             backend,
@@ -185,7 +185,7 @@ def test_failures_are_trials(backend: Profile, codes: Any, monkeypatch: Any) -> 
     def diverge(*given: Any, **how: Any) -> None:
         raise Diverged("the loss is not finite")
 
-    monkeypatch.setattr("hwnas.profiling.backend.train", diverge)
+    monkeypatch.setattr("hwnas.profiling.trials.train", diverge)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
     found = measure(backend, codes[:2], wanted, seeds=seeds(2))
     assert found.status == ["failed"] * 2
@@ -367,7 +367,7 @@ def test_a_killed_reference_goes_on(text: Path, tmp_path: Path, monkeypatch: Any
         trained.append(str(model.arch))
         return real(model, *rest, **how)
 
-    monkeypatch.setattr("hwnas.profiling.backend.train", counted)
+    monkeypatch.setattr("hwnas.profiling.trials.train", counted)
     with pytest.raises(KeyboardInterrupt):
         hwnas.run(given, tmp_path / "out")
     with pytest.raises(InvalidInput, match="would disturb each other, expected 1, found 2"):
@@ -394,7 +394,7 @@ def test_a_full_disk_ends_the_search(text: Path, tmp_path: Path, monkeypatch: An
     def full(*given: Any, **how: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hwnas.profiling.backend.train", full)
+    monkeypatch.setattr("hwnas.profiling.trials.train", full)
     with pytest.raises(MachineFailed, match=r"No space left on device; mend it and go on with"):
         hwnas.run(experiment(text), tmp_path / "out")
 
