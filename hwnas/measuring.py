@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwnas.errors import HwnasError
+from hwnas.errors import HwnasError, InvalidInput
 from hwnas.terminal import Quiet, print_table
+
+if TYPE_CHECKING:
+    from hwnas.spaces import SearchSpace
 
 
 def profile(
-    space: Annotated[str, typer.Option(help="Name of a space.")],
+    space: Annotated[
+        str, typer.Option(help="Name of a space, or an experiment YAML that has one.")
+    ],
     count: Annotated[int, typer.Option(help="Networks to measure, beside the anchor.", min=1)],
     out: Annotated[Path, typer.Option(help="The CSV to make, or to go on with.")],
     metrics: Annotated[
@@ -43,7 +48,6 @@ def profile(
     from hwnas.profiling.drifts import told
     from hwnas.profiling.passes import PassSettings
     from hwnas.profiling.surveys import survey
-    from hwnas.spaces import space as space_of
 
     passes: Any = {"batch_size": batch_size, "tokens": tokens, "threads": threads}
     passes |= {"precision": precision, "mode": mode}
@@ -57,7 +61,7 @@ def profile(
 
     try:
         found = survey(
-            space_of(space),
+            _space_of(space),
             bench,
             asked,
             out,
@@ -77,7 +81,8 @@ def build(
     arch: Annotated[str, typer.Argument(help="As in gpt-s-12-768-...")],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     space: Annotated[
-        str | None, typer.Option(help="The space that it is of [the one in its name].")
+        str | None,
+        typer.Option(help="As for profile; by default the space that the name begins with."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of its first weights.", min=0)] = 0,
     checkpoint: Annotated[
@@ -89,11 +94,23 @@ def build(
     from hwnas.profiling.exports import export
     from hwnas.profiling.models import gpt
     from hwnas.profiling.training import weights_of
-    from hwnas.spaces import space as space_of
 
     parsed = Architecture.parse(arch)
-    model = gpt(space_of(space or parsed.space), parsed, seed=seed)
+    model = gpt(_space_of(space or parsed.space), parsed, seed=seed)
     if checkpoint is not None:
         model.load_state_dict(weights_of(checkpoint, model))
     folder = export(model, out)
     typer.echo(f"{folder}: config.json, model.safetensors ({model.params:,} parameters)")
+
+
+def _space_of(named: str) -> SearchSpace:
+    """A named space, or that of an experiment's YAML."""
+    from hwnas.spaces import space
+    from hwnas.yamls import read_yaml
+
+    if not named.endswith((".yaml", ".yml")):
+        return space(named)
+    content = read_yaml(Path(named))
+    if "space" not in content:
+        raise InvalidInput(f"{named}: expected an experiment with the key space, found none")
+    return space(content["space"])

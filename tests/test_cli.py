@@ -488,6 +488,22 @@ def test_build(hw: Any, tmp_path: Path) -> None:
     refused(hw("build", arch, "--out", "other", "--checkpoint", "x.pt"), "x.pt: expected a checkp")
 
 
+def test_build_of_a_space_in_a_yaml(hw: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "space: {name: mine, embed_dim: [8], n_layer: [1], mlp_ratio: [2], n_head: [1], "
+        "head_size: 4, context: 8, vocab_size: 20}"
+    )
+    said = hw("build", "mine-1-8-2-1-True", "--space", "mine.yaml", "--out", "net")
+    assert said.code == 0, said.err
+    (tmp_path / "none.yaml").write_text("name: x")
+    for file, message in (
+        ("none.yaml", "expected an experiment with the key space"),
+        ("x.yaml", "x"),
+    ):
+        refused(hw("build", "mine-1-8-2-1-True", "--space", file, "--out", "other"), message)
+    refused(hw("build", "mine-1-8-2-1-True", "--out", "other"), "unknown space 'mine'")
+
+
 def test_what_is_logged_is_shown(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import logging
 
