@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -75,10 +76,12 @@ class SwallowsSettings(Climber):
 
 
 class Unseeded(Climber):
-    """Forgets its seed."""
+    """Forgets its seed: every instance draws something else, but a test always the same."""
+
+    others = itertools.count()
 
     def begin(self) -> None:
-        self.rng = np.random.default_rng()
+        self.rng = np.random.default_rng(next(self.others))
 
 
 class SeedOfItsOwn(Climber):
@@ -91,9 +94,11 @@ class SeedOfItsOwn(Climber):
 class UnseededLater(Climber):
     """Draws from nowhere once it has results."""
 
+    others = itertools.count()
+
     def parents(self) -> Codes:
         if len(self.told):
-            self.rng = self._unseen.rng = np.random.default_rng()
+            self.rng = self._unseen.rng = np.random.default_rng(next(self.others))
         return super().parents()
 
 
