@@ -77,7 +77,7 @@ class Additive(Optimizer):
         self._failed: set[bytes] = set()
         self._models: list[AdditiveModel] = []
         self._fitted_at = 0  # how many networks the models know, and their variances
-        self._stopped: list[tuple[Codes, Array]] = []  # and their slacks
+        self._stopped: list[tuple[Codes, Array]] = []  # networks and slacks
         self._refit_at = 0
 
     def ask(self, n: int) -> Codes:
