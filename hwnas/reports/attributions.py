@@ -217,4 +217,4 @@ def _effects(model: AdditiveModel, bias: int, choices: list[int]) -> Array:
 def _unit(objective: Objective, model: AdditiveModel) -> str:
     if model.scale.logarithmic:
         return "%"
-    return style.label(objective).partition(" (")[2].rstrip(")")
+    return style.unit(objective)

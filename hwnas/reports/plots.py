@@ -17,16 +17,10 @@ from numpy.typing import NDArray
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
-from hwnas.reports import attributions, style
+from hwnas.reports import attributions, curves, style
 from hwnas.reports.attributions import Attribution
-from hwnas.results import Result, Trajectory, write_csv
-
-# What a trajectory can be drawn over, columns of hypervolume.csv, and what the axis then says.
-PROGRESS = {
-    "evaluations": "evaluations",
-    "cost": "cost (s of evaluation)",
-    "seconds": "time (s)",
-}
+from hwnas.reports.curves import PROGRESS
+from hwnas.results import Result, write_csv
 
 _FEW = 40  # members of a front that can still be told apart
 _ENOUGH = 0.95  # of an objective's variance, for what adds up over layers to tell much of it
@@ -133,17 +127,17 @@ def hypervolume(
     """
     if x not in PROGRESS:
         raise UnknownName("x axis", x, PROGRESS)
-    if x == "cost" and not any(steps.cost.any() for steps in result.trajectories):
+    if x == "cost" and not curves.costs(result):
         raise InvalidInput("x axis 'cost': no evaluation of this run took any time")
 
     def shown(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.maximum(1 - normalised, 1e-6) if missing else normalised
 
     for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
-        at, curves = _curves(result, optimizer, x)
+        at, grown = curves.curves(result, optimizer, x)
         if len(at) == 0:
             continue
-        drawn, look = shown(curves), style.look(index)
+        drawn, look = shown(grown), style.look(index)
         axes.fill_between(
             at,
             drawn.min(axis=0),
@@ -163,17 +157,15 @@ def hypervolume(
             markevery=[-1],
             label=optimizer,
         )
-    last = max(int(cell.trials.evaluations.sum()) for cell in result.cells)
+    last = curves.last_evaluation(result)
     if x == "evaluations" and len(bound := result.bound[:last]):
-        # Under noise an optimizer may recommend more networks than it measured.
-        kind = "" if result.experiment.noise else "bound: "
         axes.plot(
             np.arange(1, len(bound) + 1),
             shown(bound),
             color="black",
             linewidth=1.0,
             linestyle=(0, (2, 2)),
-            label=f"{kind}best k of the exact front",
+            label=curves.bound_name(result),
         )
     source = result.standard
     what = "missing hypervolume (1 - normalised)" if missing else "normalised hypervolume"
@@ -184,39 +176,9 @@ def hypervolume(
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
     else:
-        floor = min(_least(steps, min(20, last / 4)) for steps in result.trajectories)
-        axes.set_ylim(max(0.0, floor - 0.02), 1.004)
+        axes.set_ylim(curves.floor(result), 1.004)
     if legend:
         style.legend(axes, loc="lower left" if missing else "lower right")
-
-
-def _curves(
-    result: Result, optimizer: str, x: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where any seed of an optimizer takes a step (k,), and what each seed then has (seeds, k).
-
-    Between two of these places no seed changes. Before its first step a seed has nothing, after
-    its end it keeps what it has; where one has not ended yet, all are cut.
-    """
-    own = [
-        (steps.columns()[x].astype(np.float64), steps.normalised, "finished" in cell.meta)
-        for cell, steps in zip(result.cells, result.trajectories, strict=True)
-        if cell.optimizer == optimizer and len(steps.normalised)
-    ]
-    end = min((reached[-1] for reached, _, finished in own if not finished), default=np.inf)
-    at = np.unique(np.concatenate([np.empty(0), *(reached for reached, _, _ in own)]))
-    at = at[(at > 0) & (at <= end)]
-    curves = [
-        np.concatenate([[0.0], normalised])[np.searchsorted(reached, at, side="right")]
-        for reached, normalised, _ in own
-    ]
-    return at, np.array(curves)
-
-
-def _least(steps: Trajectory, early: float) -> float:
-    """The least normalised hypervolume from so many evaluations on."""
-    first = max(0, int(np.searchsorted(steps.evaluations, early, side="right")) - 1)
-    return float(np.min(steps.normalised[first:], initial=1.0))
 
 
 def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0) -> None:

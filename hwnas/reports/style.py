@@ -35,10 +35,15 @@ def look(index: int) -> dict[str, Any]:
     }
 
 
+def unit(objective: Objective) -> str:
+    """The unit of what an objective measures; empty where it has none."""
+    return "" if len(objective.devices) > 1 else _UNITS.get(objective.metric, "")
+
+
 def label(objective: Objective) -> str:
     """An objective's name with its unit, for an axis."""
-    unit = "" if len(objective.devices) > 1 else _UNITS.get(objective.metric, "")
-    return f"{objective.value} ({unit})" if unit else str(objective.value)
+    of = unit(objective)
+    return f"{objective.value} ({of})" if of else str(objective.value)
 
 
 def figure(columns: int, title: str, *, width: float = 5.4, height: float = 4.2) -> Figure:
