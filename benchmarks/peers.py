@@ -33,13 +33,13 @@ from typing import Any
 
 import numpy as np
 from libraries import LOOPS, Losses, moasha
-from scipy.stats import wilcoxon
 
 import hwnas
 from hwnas import pareto
 from hwnas.executors import one_thread
 from hwnas.fronts import reference_point
 from hwnas.reports import style
+from hwnas.statistics import holm, wilcoxon
 
 HERE = Path(__file__).parent
 ROWS = HERE / "peers.csv"
@@ -291,15 +291,6 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values that hold for all of several tests together (Holm 1979)."""
-    order = np.argsort(p)
-    scaled = np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1))
-    out = np.empty(len(p))
-    out[order] = np.minimum(scaled, 1.0)
-    return out.tolist()
-
-
 def compared(table: Table, pairs: list[tuple[str, str, int]]) -> list[list[str]]:
     """A row for each pair of methods and number of evaluations: who is ahead, and how surely."""
     rows, ps = [], []
@@ -313,7 +304,7 @@ def compared(table: Table, pairs: list[tuple[str, str, int]]) -> list[list[str]]
         if not a:
             continue
         lead = np.array(a) - b
-        ps.append(wilcoxon(lead).pvalue if len(lead) > 1 and lead.any() else 1.0)
+        ps.append(wilcoxon(a, b))
         worst = f"{lead.min():+.4f}"
         rows.append([first, second, f"{mark:,}", str(len(lead)), f"{lead.mean():+.4f}", worst])
     return [[*row, f"{p:.2g}"] for row, p in zip(rows, holm(ps), strict=True)] if rows else []

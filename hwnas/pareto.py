@@ -6,6 +6,10 @@ worse and somewhere better.
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import combinations
+from math import comb
+
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 Points = NDArray[np.float64]
 
 _CHUNK = 128
+_WEIGHTS = 1000  # of a discrete R2, at most
 
 
 def non_dominated(points: ArrayLike, *, keep_equal: bool = False) -> NDArray[np.bool_]:
@@ -102,6 +107,62 @@ def epsilon(points: ArrayLike, front: ArrayLike) -> float:
     """Additive epsilon: how much better in every objective the points would have to be to weakly
     dominate the front (Zitzler et al. 2003)."""
     return float(moocore.epsilon_additive(_points(points), ref=_points(front)))
+
+
+def r2(points: ArrayLike, ideal: ArrayLike) -> float:
+    """Mean, over weights, of the least weighted Chebyshev distance to the ideal; less is better.
+
+    With two objectives the mean over all weights, exactly, in O(n log n). With others a mean over
+    up to 1,000 fixed weights, evenly spread over the simplex: with two it would be the midpoint
+    rule of the exact one.
+
+    Parameters
+    ----------
+    points : (n, m)
+        At least one. Where a point is better than the ideal it counts as the ideal.
+    ideal : (m,)
+        No worse than any front it is to judge.
+
+    References
+    ----------
+    Hansen and Jaszkiewicz 1998; Brockhoff, Wagner and Trautmann, "On the properties of the R2
+    indicator", GECCO 2012; exact: Schäpermeier and Kerschke 2025 (moocore).
+    """
+    ideal = np.asarray(ideal, dtype=np.float64)
+    array = np.maximum(_points(points), ideal)
+    if len(array) == 0:
+        raise ValueError("expected at least one point, found none")
+    if array.shape[1] == 2:
+        return float(moocore.r2_exact(array, ref=ideal))
+    return _mean_chebyshev(array[non_dominated(array)] - ideal, _lattice(array.shape[1], _WEIGHTS))
+
+
+def _mean_chebyshev(gaps: Points, weights: Points) -> float:
+    """Mean over weights (w, m) of the least weighted Chebyshev norm of gaps (n, m)."""
+    least = np.full(len(weights), np.inf)
+    for chunk in np.split(gaps, range(_CHUNK, len(gaps), _CHUNK)):
+        norms = (weights[:, None] * chunk).max(axis=2)  # (w, chunk)
+        least = np.minimum(least, norms.min(axis=1))
+    return float(least.mean())
+
+
+@cache
+def _lattice(m: int, most: int) -> Points:
+    """At most so many weights (w, m) that are evenly spread within the simplex.
+
+    The centres of the cells of a simplex lattice that point as it does, all above 0: a weight of 0
+    would not see its objective.
+    """
+    if m == 1:
+        return np.ones((1, 1))
+    parts = 0
+    while comb(parts + m, m - 1) <= most:
+        parts += 1
+    # Stars and bars: where the m - 1 bars stand says how many of the parts each objective has.
+    bars = np.array(list(combinations(range(parts + m - 1), m - 1)))
+    ends = np.full((len(bars), 1), parts + m - 1)
+    counts = np.diff(np.hstack([np.full_like(ends, -1), bars, ends]), axis=1) - 1
+    return np.asarray((counts + 1 / m) / (parts + 1))
 
 
 def best_subset(points: ArrayLike, reference: ArrayLike, k: int) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"errors"},
     {"architectures", "metrics", "yamls"},
-    {"spaces", "pareto", "reading"},
+    {"spaces", "pareto", "reading", "statistics"},
     {"objectives", "additive"},
     {"fronts"},
     {"optimizers", "backends"},

@@ -206,6 +206,64 @@ def test_known_distances() -> None:
     assert pareto.igd_plus([[-1, -1]], [[0, 0]]) == 0
 
 
+# -- R2 ------------------------------------------------------------------------------------------
+
+
+@given(point_sets((2, 2), least=1))
+def test_r2_of_two_is_moocores(points: Points) -> None:
+    ideal = frozen(points.min(axis=0))
+    expected = moocore.r2_exact(points, ref=ideal)
+    assert pareto.r2(points, ideal) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_discrete_r2_converges_to_moocores(seed: int) -> None:
+    points = frozen(np.random.default_rng(seed).random((300, 2)))
+    exact = moocore.r2_exact(points, ref=[0, 0])
+    errors = [
+        abs(pareto._mean_chebyshev(points, pareto._lattice(2, n)) - exact) for n in (20, 400, 8000)
+    ]
+    assert errors[0] < 1e-2
+    assert errors[1] < 1e-5
+    assert errors[2] < 1e-7
+
+
+@given(point_sets((1, 4), least=1))
+def test_r2_is_its_definition(points: Points) -> None:
+    m = points.shape[1]
+    ideal = frozen(points.min(axis=0))
+    weights = pareto._lattice(m, 1000)
+    norms = (weights[:, None] * (points - ideal)).max(axis=2)
+    expected = norms.min(axis=1).mean()
+    assert pareto.r2(points, ideal) == pytest.approx(expected, rel=1e-4 if m == 2 else 1e-9)
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (2, 1000), (3, 990), (4, 969), (5, 715)])
+def test_weights_are_spread_over_the_simplex(m: int, n: int) -> None:
+    weights = pareto._lattice(m, 1000)
+    assert weights.shape == (n, m)
+    assert len(np.unique(weights.round(9), axis=0)) == n
+    assert weights.min() > 0
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_allclose(weights.mean(axis=0), 1 / m)
+    np.testing.assert_allclose(np.sort(weights[:, 0]), np.sort(weights[:, -1]))
+
+
+def test_known_r2() -> None:
+    # Of one point at distance 1 in every objective: the mean of the greatest weight.
+    assert pareto.r2([[1, 1]], [0, 0]) == pytest.approx(3 / 4)
+    assert pareto.r2([[1, 1, 1]], [0, 0, 0]) == pytest.approx(11 / 18, abs=4e-3)
+    finer = pareto._lattice(3, 100_000)
+    assert pareto._mean_chebyshev(frozen([[1, 1, 1]]), finer) == pytest.approx(11 / 18, abs=4e-4)
+    assert pareto.r2([[3]], [1]) == 2
+    assert pareto.r2([[0, 1], [1, 0]], [0, 0]) == pytest.approx(1 / 4)
+    assert pareto.r2([[0, 0, 0], [1, 0, 0]], [0, 0, 0]) == 0
+    assert pareto.r2([[-5, 1]], [0, 0]) == pareto.r2([[0, 1]], [0, 0])
+    for nothing in (np.empty((0, 2)), np.empty((0, 3))):
+        with pytest.raises(ValueError, match="expected at least one point, found none"):
+            pareto.r2(nothing, np.zeros(nothing.shape[1]))
+
+
 # -- best subsets --------------------------------------------------------------------------------
 
 

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
+
+from hwnas import statistics
+
+Array = NDArray[np.float64]
+
+
+def frozen(values: object) -> Array:
+    """An array that a function cannot write to unnoticed."""
+    array = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def grids(rows: tuple[int, int], columns: tuple[int, int]) -> st.SearchStrategy[Array]:
+    """Scores (n, k) with many ties."""
+    shapes = st.tuples(st.integers(*rows), st.integers(*columns))
+    return shapes.flatmap(
+        lambda shape: hnp.arrays(np.float64, shape, elements=st.integers(0, 4)).map(frozen)
+    )
+
+
+# -- intervals -----------------------------------------------------------------------------------
+
+
+@given(hnp.arrays(np.float64, st.integers(2, 9), elements=st.integers(-50, 50)).map(frozen))
+def test_interval_is_statsmodels(values: Array) -> None:
+    for level in (0.9, 0.95):
+        expected = DescrStatsW(values).tconfint_mean(1 - level)
+        np.testing.assert_allclose(statistics.interval(values, level), expected, atol=1e-9)
+
+
+def test_known_interval() -> None:
+    # Of 1, 2, 3: 2 ± 4.303 / sqrt(3), Student's table with two degrees of freedom.
+    assert statistics.interval([1, 2, 3]) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, np.inf], [np.nan, 1.0]])
+def test_no_interval(values: list[float]) -> None:
+    assert np.isnan(statistics.interval(values)).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_levels(level: float) -> None:
+    with pytest.raises(ValueError, match="expected a level between 0 and 1"):
+        statistics.interval([1, 2], level)
+
+
+# -- tests ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 5, 8, 12, 30, 60, 200])
+@pytest.mark.parametrize("ties", [False, True])
+def test_wilcoxon_is_scipys(n: int, ties: bool) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(10):
+        a, b = frozen(rng.integers(0, 6, (2, n)) if ties else rng.random((2, n)))
+        if (a == b).all():
+            continue
+        expected = stats.wilcoxon(a[a != b], b[a != b]).pvalue
+        assert statistics.wilcoxon(a, b) == pytest.approx(expected, rel=1e-12)
+        assert statistics.wilcoxon(b, a) == pytest.approx(expected, rel=1e-12)
+        if not (a == b).any():  # with zeros, SciPy's choice of an exact test is another
+            assert statistics.wilcoxon(a, b) == pytest.approx(stats.wilcoxon(a, b).pvalue)
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_wilcoxon_by_enumeration(n: int) -> None:
+    differences = np.random.default_rng(n).normal(0.5, 1, n)
+    sizes = np.argsort(np.argsort(abs(differences))) + 1
+    signs = np.array(list(itertools.product([0, 1], repeat=n)))
+    sums, centre = signs @ sizes, n * (n + 1) / 4
+    off = abs(sizes[differences > 0].sum() - centre)
+    expected = (abs(sums - centre) >= off - 1e-9).mean()
+    assert statistics.wilcoxon(differences, np.zeros(n)) == pytest.approx(expected)
+
+
+def test_wilcoxon_of_what_says_nothing() -> None:
+    assert statistics.wilcoxon([], []) == 1
+    assert statistics.wilcoxon([3], [3]) == 1
+    assert statistics.wilcoxon([3], [4]) == 1
+    assert statistics.wilcoxon([1, 2, np.inf], [1, 2, np.inf]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert statistics.wilcoxon([1, 1, 1, np.inf], [1, 2, 3, 4]) > 0.2
+
+
+def test_wilcoxon_refuses() -> None:
+    for a, b in (([1], [1, 2]), ([np.nan], [1]), ([[1]], [[1]])):
+        with pytest.raises(ValueError, match="expected pairs without NaN"):
+            statistics.wilcoxon(a, b)
+
+
+probabilities = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 0.01, 0.05, 1.0]))
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 12), elements=probabilities).map(frozen))
+def test_holm_is_statsmodels(p: Array) -> None:
+    together = statistics.holm(p)
+    np.testing.assert_allclose(together, multipletests(p, method="holm")[1], atol=1e-12)
+    assert (together >= p).all()
+    for alpha in (0.05, 0.2):
+        rejected = multipletests(p, alpha=alpha, method="holm")[0]
+        np.testing.assert_array_equal(together[~rejected] > alpha, True)
+
+
+def test_holm_of_nothing() -> None:
+    assert statistics.holm([]).shape == (0,)
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_least_p_is_reached(n: int) -> None:
+    always = statistics.wilcoxon(np.arange(1.0, n + 1), np.zeros(n))
+    assert statistics.least_p([n]) == pytest.approx(always)
+    assert statistics.least_p([n] * 3) == pytest.approx(min(1, 3 * always))
+
+
+def test_least_p_of_nothing() -> None:
+    assert statistics.least_p([]) == statistics.least_p([0]) == 1
+
+
+# -- ranks ---------------------------------------------------------------------------------------
+
+
+@given(grids((1, 6), (1, 6)))
+def test_ranks_are_their_definition(scores: Array) -> None:
+    below = (scores[:, None] < scores[:, :, None]).sum(axis=2)
+    equal = (scores[:, None] == scores[:, :, None]).sum(axis=2)
+    np.testing.assert_allclose(statistics.ranks(scores), (below + (equal + 1) / 2).mean(axis=0))
+
+
+def test_known_ranks() -> None:
+    assert statistics.ranks([[1, 2, 2, np.inf], [4, 3, 2, 1]]).tolist() == [2.5, 2.75, 2.25, 2.5]
+
+
+@given(grids((1, 8), (3, 6)))
+def test_friedman_is_scipys(scores: Array) -> None:
+    if (scores == scores[:, :1]).all():
+        assert statistics.friedman(scores) == 1
+    else:
+        expected = stats.friedmanchisquare(*scores.T).pvalue
+        assert statistics.friedman(scores) == pytest.approx(expected)
+
+
+def test_friedman_of_two() -> None:
+    assert np.isnan(statistics.friedman([[1, 2], [3, 4]]))
+
+
+@pytest.mark.parametrize("scores", [[1, 2], [[]], np.empty((0, 3)), [[1, np.nan, 2]]])
+def test_scores_refused(scores: object) -> None:
+    for call in (statistics.ranks, statistics.friedman):
+        with pytest.raises(ValueError, match=r"expected scores \(n, k\) without NaN"):
+            call(scores)  # type: ignore[arg-type]
+
+
+# Demšar 2006, table 5 a: q of the Nemenyi test for 2 ... 10 classifiers.
+NEMENYI = {
+    0.05: [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164],
+    0.10: [1.645, 2.052, 2.291, 2.459, 2.589, 2.693, 2.780, 2.855, 2.920],
+}
+
+
+@pytest.mark.parametrize("alpha", list(NEMENYI))
+def test_critical_differences_of_demsar(alpha: float) -> None:
+    for k, q in enumerate(NEMENYI[alpha], start=2):
+        found = statistics.critical_difference(k, 14, alpha)
+        assert found / np.sqrt(k * (k + 1) / (6 * 14)) == pytest.approx(q, abs=1.1e-3)
+
+
+@pytest.mark.parametrize(("k", "n", "alpha"), [(1, 5, 0.05), (2, 0, 0.05), (2, 5, 0.0)])
+def test_critical_difference_refuses(k: int, n: int, alpha: float) -> None:
+    with pytest.raises(ValueError, match="expected k >= 2"):
+        statistics.critical_difference(k, n, alpha)
+
+
+# -- cliques -------------------------------------------------------------------------------------
+
+
+def apart(k: int, *pairs: tuple[int, int]) -> NDArray[np.bool_]:
+    differ = np.zeros((k, k), dtype=bool)
+    for i, j in pairs:
+        differ[i, j] = differ[j, i] = True
+    return differ
+
+
+def test_known_cliques() -> None:
+    ranks = [3.0, 1.0, 2.0, 4.0]  # by rank: 1, 2, 0, 3
+    assert statistics.cliques(ranks, apart(4)) == [(1, 2, 0, 3)]
+    assert statistics.cliques(ranks, apart(4, (1, 3))) == [(1, 2, 0), (2, 0, 3)]
+    assert statistics.cliques(ranks, apart(4, (1, 2))) == [(2, 0, 3)]
+    assert statistics.cliques(ranks, apart(4, (1, 2), (0, 2), (0, 3))) == []
+    assert statistics.cliques([1.0], apart(1)) == []
+
+
+@given(st.integers(1, 7), st.data())
+def test_cliques_are_their_definition(k: int, data: st.DataObject) -> None:
+    ranks = data.draw(st.permutations(range(k)))
+    pairs = list(itertools.combinations(range(k), 2))
+    differ = apart(k, *(data.draw(st.lists(st.sampled_from(pairs))) if pairs else []))
+    order = np.argsort(ranks).tolist()
+    runs = [
+        tuple(order[i:j])
+        for i, j in itertools.combinations(range(k + 1), 2)
+        if j - i > 1 and not differ[np.ix_(order[i:j], order[i:j])].any()
+    ]
+    largest = [run for run in runs if not any(set(run) < set(other) for other in runs)]
+    assert statistics.cliques(ranks, differ) == largest
