@@ -177,6 +177,18 @@ class AdditiveModel:
             return 0.0 if noise > 0 else 1.0
         return float(1 - max(left, 0) / there)
 
+    def left_out(self) -> tuple[Array, Array]:
+        """What all others predict of each network that was measured, as it is modelled.
+
+        Returns
+        -------
+        mean, deviation : (n,)
+            Of the measurement, noise included (Rasmussen and Williams 2006, equation 5.12).
+        """
+        covariance = self._components.covariance(self.variances, self._noise)
+        precision = np.linalg.inv(covariance).diagonal()
+        return self._y - self._alpha / precision, 1 / np.sqrt(precision)
+
     @cached_property
     def weights(self) -> Array:
         """Posterior means (P,) of the effects' weights."""

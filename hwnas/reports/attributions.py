@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hwnas import pareto
@@ -27,6 +30,7 @@ _FEWEST = 8  # networks to learn from
 _MOST = 400  # and so many are enough: the fit's time grows with their cube
 _DRAWS = 200  # of the model's weights, for intervals
 _INTERVAL = (0.05, 0.95)
+_ENOUGH = 0.95  # of an objective's variance, for what adds up over layers to tell much of it
 
 HEADER = ["objective", "unit", "embed_dim", "choice", "layer", "effect", "low", "high"]
 
@@ -101,19 +105,12 @@ def attribution(result: Result) -> Attribution:
     choices = [(name, c, values) for name, c, values in choices if len(values) > 1]
     if not choices:
         raise InvalidInput(f"attribution: the layers of {space.name} have nothing to choose")
-    codes, values, std = _measured(result)
-    if len(codes) < _FEWEST:
-        raise InvalidInput(
-            f"attribution: expected at least {_FEWEST} networks that were measured, "
-            f"found {len(codes)}"
-        )
+    codes, values, std = learned_from(result, "attribution")
     bias = int(np.bincount(_ok(result, "codes")[:, space.columns.index("bias")]).argmax())
-    some = _telling(losses_of(result.objectives, values))
     effects = Effects(space)
-    design = Design(effects, codes[some])
+    design = Design(effects, codes)
     models = [
-        model_of(effects, design, values[some, j], std[some, j])
-        for j in range(len(result.objectives))
+        model_of(effects, design, values[:, j], std[:, j]) for j in range(len(result.objectives))
     ]
     columns = [c for _, c, _ in choices]
     effect, low, high = np.stack([_effects(model, bias, columns) for model in models], axis=1)
@@ -129,8 +126,37 @@ def attribution(result: Result) -> Attribution:
         np.array([model.explained for model in models]),
         space.n_layer[-1],
         space.bias[bias],
-        len(some),
+        len(codes),
     )
+
+
+def learned_from(result: Result, what: str) -> tuple[Codes, Array, Array]:
+    """Networks of a run that a model can be fitted to, in little time.
+
+    Parameters
+    ----------
+    result
+        The run.
+    what
+        What the model is for, for an error.
+
+    Returns
+    -------
+    codes, values, std : (k, d), (k, m), (k, m)
+        k is at most 400.
+
+    Raises
+    ------
+    InvalidInput
+        Fewer than 8 networks were measured.
+    """
+    codes, values, std = _measured(result)
+    if len(codes) < _FEWEST:
+        raise InvalidInput(
+            f"{what}: expected at least {_FEWEST} networks that were measured, found {len(codes)}"
+        )
+    some = _telling(losses_of(result.objectives, values))
+    return codes[some], values[some], std[some]
 
 
 def rows(found: Attribution) -> tuple[list[str], list[list[Any]]]:
@@ -147,6 +173,40 @@ def rows(found: Attribution) -> tuple[list[str], list[list[Any]]]:
         names = [str(found.objectives[j]), found.units[j], found.widths[width]]
         table.append([*names, found.choices[choice][0], layer + 1, *numbers])
     return HEADER, table
+
+
+def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0) -> None:
+    """What a choice of each layer changes of an objective, with its 90 % interval as a band.
+
+    Parameters
+    ----------
+    axes
+        Where to draw.
+    found
+        What was learned from a run.
+    objective, choice
+        Which of its objectives and choices.
+    """
+    at = np.arange(1, found.depth + 1)
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    for index, width in enumerate(found.widths):
+        where, look = (objective, index, choice), style.look(index)
+        low, high = found.low[where], found.high[where]
+        axes.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        label = f"embed_dim {width}"
+        axes.plot(at, found.effect[where], **look, linewidth=1.4, markersize=3.5, label=label)
+    value, unit = found.objectives[objective], found.units[objective]
+    name, least, greatest = found.choices[choice]
+    share = found.explained[objective]
+    title = (
+        f"{textwrap.fill(str(value), 60)}\n"
+        f"{name} {least} to {greatest}: {100 * share:.4g} % of the variance adds up over layers"
+    )
+    if share < _ENOUGH:
+        title += f"\nless than {100 * _ENOUGH:.0f} %: the picture tells little"
+    style.tidy(axes, title=title, x="layer", y=f"change ({unit})" if unit else "change")
+    axes.set_xlim(0.5, found.depth + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _ok(result: Result, name: str) -> NDArray[Any]:

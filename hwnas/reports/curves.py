@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.errors import InvalidInput
+from hwnas.reports import style
 from hwnas.results import Result, Trajectory
+from hwnas.statistics import interval, ranks
+
+Array = NDArray[np.float64]
 
 # What a trajectory can be drawn over, columns of hypervolume.csv, and what the axis then says.
 PROGRESS = {
@@ -13,11 +20,12 @@ PROGRESS = {
     "cost": "cost (s of evaluation)",
     "seconds": "time (s)",
 }
+SEEDS_FOR_INTERVAL = 5  # an interval of the mean of fewer is wider than all that was seen
+
+_MOMENTS = 200  # at which ranks are compared
 
 
-def curves(
-    result: Result, optimizer: str, x: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def curves(result: Result, optimizer: str, x: str) -> tuple[Array, Array]:
     """Normalised hypervolume wherever any seed of an optimizer takes a step.
 
     Between two of these places no seed changes. Before its first step a seed has nothing, after
@@ -47,11 +55,25 @@ def curves(
     end = min((reached[-1] for reached, _, finished in own if not finished), default=np.inf)
     at = np.unique(np.concatenate([np.empty(0), *(reached for reached, _, _ in own)]))
     at = at[(at > 0) & (at <= end)]
-    grown = [
-        np.concatenate([[0.0], normalised])[np.searchsorted(reached, at, side="right")]
-        for reached, normalised, _ in own
-    ]
-    return at, np.array(grown)
+    return at, np.array([after(reached, normalised, at) for reached, normalised, _ in own])
+
+
+def after(reached: Array, values: Array, at: Array) -> Array:
+    """What a search has at some moments (t,), of when it took steps (k,) and to what (k,)."""
+    return np.concatenate([[0.0], values])[np.searchsorted(reached, at, side="right")]
+
+
+def band(grown: Array) -> tuple[Array, Array]:
+    """How far seeds differ, of what each has (seeds, k): low (k,) and high (k,)."""
+    if len(grown) < SEEDS_FOR_INTERVAL:
+        return grown.min(axis=0), grown.max(axis=0)
+    low, high = np.array([interval(column) for column in grown.T]).T
+    return np.maximum(low, 0.0), np.minimum(high, 1.0)
+
+
+def band_is(seeds: int) -> str:
+    """What `band` shows of so many seeds, in words."""
+    return "range" if seeds < SEEDS_FOR_INTERVAL else "95 % interval"
 
 
 def costs(result: Result) -> bool:
@@ -77,6 +99,41 @@ def floor(result: Result) -> float:
     """From where on normalised hypervolume is worth drawing: a little below what all soon have."""
     early = min(20, last_evaluation(result) / 4)
     return max(0.0, min(_least(steps, early) for steps in result.trajectories) - 0.02)
+
+
+def mean_ranks(results: Sequence[Result]) -> tuple[list[str], Array, Array]:
+    """Mean ranks by hypervolume, see `hwnas.reports.searches.ranks`.
+
+    Returns
+    -------
+    names
+        The k optimizers.
+    at : (t,)
+        Numbers of evaluations.
+    mean : (k, t)
+    """
+    names = style.names([cell.optimizer for cell in results[0].cells])
+    for result in results[1:]:
+        there = {cell.optimizer for cell in result.cells}
+        names = [name for name in names if name in there]
+    last = max(int(c.trials.evaluations.sum()) for result in results for c in result.cells)
+    at = np.unique(np.geomspace(1, max(last, 1), _MOMENTS).astype(np.int64)).astype(np.float64)
+    blocks = []
+    for result in results:
+        found = {
+            (cell.optimizer, cell.seed): after(
+                steps.evaluations.astype(np.float64), steps.normalised, at
+            )
+            for cell, steps in zip(result.cells, result.trajectories, strict=True)
+        }
+        for seed in sorted({seed for _, seed in found}):
+            if all((name, seed) in found for name in names):
+                blocks.append([found[name, seed] for name in names])
+    if len(names) < 2 or not blocks:
+        raise InvalidInput("ranks: expected two optimizers or more with a seed in common")
+    values = np.array(blocks)  # (b, k, t)
+    mean = np.stack([ranks(-values[:, :, i]) for i in range(len(at))], axis=1)
+    return names, at, mean
 
 
 def _least(steps: Trajectory, early: float) -> float:

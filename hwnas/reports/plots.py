@@ -1,244 +1,199 @@
-"""Plots of a run: one function a kind, each of which draws into axes that it is given."""
+"""The kinds of plots of a run: a figure each, of the functions beside this module that draw it."""
 
 from __future__ import annotations
 
 import itertools
-import textwrap
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
-from hwnas.reports import attributions, curves, style
-from hwnas.reports.attributions import Attribution
+from hwnas.reports import (
+    attainments,
+    attributions,
+    curves,
+    networks,
+    predictions,
+    searches,
+    style,
+)
 from hwnas.reports.curves import PROGRESS
+from hwnas.reports.populations import Population, aspects, measured_in, population_of
 from hwnas.results import Result, write_csv
 
-_FEW = 40  # members of a front that can still be told apart
-_ENOUGH = 0.95  # of an objective's variance, for what adds up over layers to tell much of it
+_COLUMNS = 3  # of panels, where there can be many
+_LINES = 400  # of networks that can be told apart
+
+Table = tuple[list[str], list[list[Any]]]
 
 
-def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
-    """The fronts that were found, projected on two objectives, and the backend's own behind them.
-
-    With two objectives they are steps, which bound what each front dominates.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    result
-        The run.
-    x, y
-        Which objectives.
-    """
-    objectives = result.objectives
-    if result.known is not None:
-        _truth(axes, result.known, x, y)
-    optimizers = style.names([cell.optimizer for cell in result.cells])
-    for index, optimizer in enumerate(optimizers):
-        look = style.look(index)
-        for i, cell in enumerate(c for c in result.cells if c.optimizer == optimizer):
-            values = cell.front.values
-            if len(objectives) == 2:
-                _steps(axes, values, objectives, color=look["color"], linewidth=0.9, alpha=0.8)
-            axes.plot(
-                values[:, x],
-                values[:, y],
-                linestyle="none",
-                marker=look["marker"],
-                color=look["color"],
-                markersize=3.2,
-                markeredgewidth=0,
-                alpha=0.85,
-                label=optimizer if i == 0 else None,
-                zorder=3,
-            )
-    style.tidy(axes, x=style.label(objectives[x]), y=style.label(objectives[y]))
-    for constraint in result.constraints:
-        for objective, line in ((x, axes.axvline), (y, axes.axhline)):
-            if constraint.value == objectives[objective].value and constraint.bound is not None:
-                line(constraint.bound, color=style.GREY, linewidth=0.8, linestyle=":")
-    style.legend(axes)
-
-
-def _truth(axes: Axes, front: Front, x: int = 0, y: int = 1) -> None:
-    """The backend's front: grey and broad, to lie behind others; of a few members, marked ones."""
-    look: dict[str, Any] = {"color": style.GREY, "alpha": 0.55, "zorder": 1}
-    look |= {"label": front.standing, "marker": ".", "markersize": 3}
-    if len(front.objectives) == 2:
-        look["markersize"] = 7 if len(front) <= _FEW else 0
-        _steps(axes, front.values, front.objectives, linewidth=2.2, **look)
-    else:
-        axes.plot(front.values[:, x], front.values[:, y], linestyle="none", **look)
-
-
-def _steps(
-    axes: Axes, values: NDArray[np.float64], objectives: tuple[Objective, ...], **look: Any
-) -> None:
-    """A line along what values (n, 2) dominate.
-
-    What lies between two members is dominated up to the corner that is worse in both.
-    """
-    values = values[np.argsort(values[:, 0], kind="stable")]
-    where: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
-    axes.step(values[:, 0], values[:, 1], where=where, **look)
-
-
-def hypervolume(
-    axes: Axes,
-    result: Result,
-    *,
-    x: str = "evaluations",
-    missing: bool = False,
-    legend: bool = True,
-) -> None:
-    """Normalised hypervolume as it grew: mean over seeds, lowest to highest as a band.
-
-    A mark is where the last seed of an optimizer ended.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    result
-        The run.
-    x
-        What it grew over, one of `PROGRESS`.
-    missing
-        Draw what is missing to 1, on a logarithmic scale.
-    legend
-        Name the lines within the axes.
-
-    Raises
-    ------
-    UnknownName
-        `x` is none of them.
-    InvalidInput
-        Nothing of `x` was used: metrics that follow from the network alone cost nothing.
-    """
-    if x not in PROGRESS:
-        raise UnknownName("x axis", x, PROGRESS)
-    if x == "cost" and not curves.costs(result):
-        raise InvalidInput("x axis 'cost': no evaluation of this run took any time")
-
-    def shown(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.maximum(1 - normalised, 1e-6) if missing else normalised
-
-    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
-        at, grown = curves.curves(result, optimizer, x)
-        if len(at) == 0:
-            continue
-        drawn, look = shown(grown), style.look(index)
-        axes.fill_between(
-            at,
-            drawn.min(axis=0),
-            drawn.max(axis=0),
-            step="post",
-            color=look["color"],
-            alpha=0.18,
-            linewidth=0,
-        )
-        axes.step(
-            at,
-            drawn.mean(axis=0),
-            where="post",
-            **look,
-            linewidth=1.7,
-            markersize=4,
-            markevery=[-1],
-            label=optimizer,
-        )
-    last = curves.last_evaluation(result)
-    if x == "evaluations" and len(bound := result.bound[:last]):
-        axes.plot(
-            np.arange(1, len(bound) + 1),
-            shown(bound),
-            color="black",
-            linewidth=1.0,
-            linestyle=(0, (2, 2)),
-            label=curves.bound_name(result),
-        )
-    source = result.standard
-    what = "missing hypervolume (1 - normalised)" if missing else "normalised hypervolume"
-    style.tidy(axes, x=PROGRESS[x], y=f"{what}\nrelative to the {source}")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}" if x == "evaluations" else "{x:g}")
-    if missing:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-    else:
-        axes.set_ylim(curves.floor(result), 1.004)
-    if legend:
-        style.legend(axes, loc="lower left" if missing else "lower right")
-
-
-def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0) -> None:
-    """What a choice of each layer changes of an objective, with its 90 % interval as a band.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    found
-        What was learned from a run.
-    objective, choice
-        Which of its objectives and choices.
-    """
-    at = np.arange(1, found.depth + 1)
-    axes.axhline(0, color=style.GREY, linewidth=0.8)
-    for index, width in enumerate(found.widths):
-        where, look = (objective, index, choice), style.look(index)
-        low, high = found.low[where], found.high[where]
-        axes.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
-        label = f"embed_dim {width}"
-        axes.plot(at, found.effect[where], **look, linewidth=1.4, markersize=3.5, label=label)
-    value, unit = found.objectives[objective], found.units[objective]
-    name, least, greatest = found.choices[choice]
-    share = found.explained[objective]
-    title = (
-        f"{textwrap.fill(str(value), 60)}\n"
-        f"{name} {least} to {greatest}: {100 * share:.4g} % of the variance adds up over layers"
-    )
-    if share < _ENOUGH:
-        title += f"\nless than {100 * _ENOUGH:.0f} %: the picture tells little"
-    style.tidy(axes, title=title, x="layer", y=f"change ({unit})" if unit else "change")
-    axes.set_xlim(0.5, found.depth + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def fronts_figure(result: Result) -> Figure:
+def fronts(result: Result) -> Figure:
     """The Pareto fronts that were found, with the backend's own front behind them."""
-    pairs = list(itertools.combinations(range(len(result.objectives)), 2))
-    made = style.figure(len(pairs), _title(result), width=6.4, height=4.8)
-    for panel, (x, y) in zip(made.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
-        fronts(panel, result, x, y)
+    m = len(result.objectives)
+    pairs = list(itertools.combinations(range(m), 2))
+    in_space = m == 3
+    columns = min(len(pairs) + in_space, 2 if in_space else _COLUMNS)
+    rows = math.ceil((len(pairs) + in_space) / columns)
+    made = style.figure(columns, title_of(result), rows=rows, width=6.4, height=4.8)
+    for i, (x, y) in enumerate(pairs):
+        searches.fronts(made.add_subplot(rows, columns, i + 1), result, x, y)
+    if in_space:
+        axes = made.add_subplot(rows, columns, len(pairs) + 1, projection="3d")
+        assert isinstance(axes, Axes3D)
+        searches.fronts_in_space(axes, result)
     return made
 
 
-def hypervolume_figure(result: Result, x: str = "evaluations") -> Figure:
+def hypervolume(result: Result, x: str = "evaluations") -> Figure:
     """Hypervolume over evaluations, cost or time, and what is missing to the best known."""
-    made = style.figure(2, f"{_title(result)}: mean and range")
+    shown = curves.band_is(len(result.experiment.seeds))
+    made = style.figure(2, f"{title_of(result)}: mean and {shown}")
     left, right = made.subplots(1, 2)
-    hypervolume(left, result, x=x, legend=False)
-    hypervolume(right, result, x=x, missing=True, legend=False)
+    searches.hypervolume(left, result, x=x, legend=False)
+    searches.hypervolume(right, result, x=x, missing=True, legend=False)
     style.legend(made, *left.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return made
 
 
-def attribution_figure(result: Result) -> Figure:
+def ranks(result: Result) -> Figure:
+    """Mean rank of each optimizer by hypervolume, over evaluations."""
+    made = style.figure(1, title_of(result), width=6.4)
+    axes = made.subplots()
+    searches.ranks(axes, [result])
+    style.legend(made, *axes.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return made
+
+
+def attainment(result: Result) -> Figure:
+    """What half of the seeds attain, with a band from what any does to what all do."""
+    made = style.figure(1, f"{title_of(result)}: median attainment", width=7.2, height=5.2)
+    attainments.attainment(made.subplots(), result)
+    return made
+
+
+def difference(result: Result) -> Figure:
+    """Where the best optimizer's seeds attain more than each other's, and where fewer."""
+    names = style.names([cell.optimizer for cell in result.cells])
+    if len(names) < 2:
+        raise InvalidInput(f"difference: expected two optimizers or more, found {names[0]} alone")
+    mean = {
+        name: np.mean([row["normalised"] for row in result.summary if row["optimizer"] == name])
+        for name in names
+    }
+    best = max(names, key=lambda name: mean[name])
+    others = [name for name in names if name != best]
+    made = style.figure(
+        min(len(others), _COLUMNS),
+        f"{title_of(result)}: which seeds attain more",
+        rows=math.ceil(len(others) / _COLUMNS),
+        height=3.9,
+    )
+    panels = _panels(made, len(others))
+    for axes, other in zip(panels, others, strict=True):
+        drawn = attainments.difference(axes, result, best, other)
+    bar = made.colorbar(drawn, ax=panels, shrink=0.7)
+    bar.set_label(f"share of seeds that attain it: {best} less the other", fontsize=8)
+    return made
+
+
+def parallel(result: Result) -> Figure:
+    """The best networks of all searches as lines across their choices and objectives."""
+    union = Front.of(
+        np.concatenate([cell.front.codes for cell in result.cells]),
+        np.concatenate([cell.front.values for cell in result.cells]),
+        result.objectives,
+        None,
+    )
+    some = np.linspace(0, len(union) - 1, min(len(union), _LINES)).astype(np.intp)
+    values = tuple(objective.value for objective in result.objectives)
+    best = Population(
+        result.space, union.codes[some], values, union.values[some], f"{len(some):,} networks"
+    )
+    title = f"{title_of(result)}: the best {best.source} of all searches"
+    made = style.figure(1, title, width=1.5 * (5 + len(values)), height=4.6)
+    networks.parallel(made.subplots(), best)
+    return made
+
+
+def distribution(result: Result) -> Figure:
+    """How each objective is spread over networks, by embed_dim, layers, ratio and heads (ECDF)."""
+    return _by_aspect(result, networks.distribution, "share of networks below")
+
+
+def effect(result: Result) -> Figure:
+    """How each objective changes with embed_dim, layers, ratio and heads."""
+    return _by_aspect(result, networks.effect, "quartiles, whiskers 5 % to 95 %")
+
+
+def correlation(result: Result) -> Figure:
+    """Rank correlation of the metrics, and of one metric on all devices."""
+    of = population_of(result)
+    made_of = _matrices(of, result)
+    size = max(2.6, 0.34 * max(len(matrix) for matrix in made_of) + 1.6)
+    title = f"{of.source}: rank correlation (Kendall's tau)"
+    made = style.figure(len(made_of), title, width=size, height=size)
+    panels = list(made.subplots(1, len(made_of), squeeze=False)[0])
+    for axes, objectives in zip(panels, made_of, strict=True):
+        image = networks.correlation(axes, of, objectives)
+        made.colorbar(image, ax=axes, shrink=0.6)
+    return made
+
+
+def scatter(result: Result) -> Figure:
+    """Latency against energy of networks on each device of the run, by embed_dim."""
+    of = population_of(result)
+    known = {str(objective) for objective in of.objectives}
+    wanted = style.names([device for o in result.objectives for device in o.devices])
+    pairs = [
+        (Objective("latency", (device,)), Objective("energy", (device,)))
+        for device in wanted
+        if {f"latency@{device}", f"energy@{device}"} <= known
+    ]
+    if not pairs:
+        raise InvalidInput(
+            f"scatter: expected objectives of a device with latency and energy, "
+            f"found {', '.join(map(str, result.objectives))}"
+        )
+    made = style.figure(len(pairs), of.source)
+    for axes, (x, y) in zip(_panels(made, len(pairs)), pairs, strict=True):
+        networks.scatter(axes, of, x, y, next(iter(aspects(of.space, of.codes))))
+    return made
+
+
+def predicted(result: Result) -> Figure:
+    """Each network as a model of layers predicts it from all others, beside what was measured."""
+    found = predictions.predictions_of(result)
+    made = style.figure(
+        len(found), f"{title_of(result)}: each network predicted from all others", rows=2
+    )
+    above, below = made.subplots(2, len(found), squeeze=False)
+    for one, upper, lower in zip(found, above, below, strict=True):
+        predictions.predicted(upper, one)
+        predictions.intervals(lower, one)
+    return made
+
+
+def calibration(result: Result) -> Figure:
+    """Whether the model of layers is as sure of its predictions as it may be."""
+    found = predictions.predictions_of(result)
+    made = style.figure(1, f"{title_of(result)}: each network predicted from all others", width=5.6)
+    predictions.calibration(made.subplots(), found)
+    return made
+
+
+def attribution(result: Result) -> Figure:
     """What each layer's mlp_ratio and n_head cost and bring, and attribution.csv beside it."""
     found = attributions.attribution(result)
     title = (
-        f"{_title(result)}: change with a layer's choice, mean and 90 % interval\n"
+        f"{title_of(result)}: change with a layer's choice, mean and 90 % interval\n"
         f"{found.depth} layers, with{'' if found.bias else 'out'} bias, "
         f"by a model of {found.networks} networks that takes all depths to be alike"
     )
@@ -246,34 +201,112 @@ def attribution_figure(result: Result) -> Figure:
     made = style.figure(c, title, height=0.8 + 3.1 * m)
     for j, row in enumerate(made.subplots(m, c, squeeze=False)):
         for choice, panel in enumerate(row):
-            effects(panel, found, j, choice)
+            attributions.effects(panel, found, j, choice)
     style.legend(made, *panel.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return made
 
 
-def _title(result: Result) -> str:
+def title_of(result: Result) -> str:
+    """What a run is, in a line."""
     seeds = len(result.experiment.seeds)
     return f"{result.experiment.name} on {result.space.name}, {seeds} seed{'s'[: seeds > 1]}"
 
 
-KINDS: dict[str, Callable[..., Figure]] = {
-    "fronts": fronts_figure,
-    "hypervolume": hypervolume_figure,
-    "attribution": attribution_figure,
+def _panels(made: Figure, n: int) -> list[Any]:
+    """Axes (n) in rows of a few."""
+    columns = min(n, _COLUMNS)
+    rows = math.ceil(n / columns)
+    return [made.add_subplot(rows, columns, i + 1) for i in range(n)]
+
+
+def _by_aspect(result: Result, draw: Callable[..., None], what: str) -> Figure:
+    """A row of panels for each objective, a panel for each aspect of networks."""
+    of = population_of(result)
+    objectives = [o.value for o in result.objectives]
+    missing = [o for o in objectives if o not in of.objectives]
+    if missing:  # a quantile or a worst ratio: as the run has it
+        of = measured_in(result)
+    names = [name for name in aspects(of.space, of.codes) if name != "bias"]
+    made = style.figure(
+        len(names), f"{of.source}: {what}", rows=len(objectives), width=3.6, height=3.2
+    )
+    grid = made.subplots(len(objectives), len(names), squeeze=False)
+    for row, objective in zip(grid, objectives, strict=True):
+        for axes, name in zip(row, names, strict=True):
+            draw(axes, of, objective, name)
+    return made
+
+
+def _matrices(of: Population, result: Result) -> list[list[Objective]]:
+    """Which metrics are set against each other: all on the run's device, then across devices."""
+    here = {device for objective in result.objectives for device in objective.devices}
+    if not here:
+        here = {o.devices[0] for o in of.objectives[-1:] if o.devices}
+    plain = [o for o in of.objectives if not o.devices or set(o.devices) & here]
+    across = []
+    for metric in style.names([o.metric for o in of.objectives if o.devices]):
+        devices = [o for o in of.objectives if o.metric == metric]
+        if len(devices) > 2:
+            across.append(devices)
+    return [plain, *across]
+
+
+def _attribution_table(result: Result) -> Table:
+    return attributions.rows(attributions.attribution(result))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of plot.
+
+    Attributes
+    ----------
+    figure
+        Draws it of a run.
+    default
+        Whether it is drawn unless others are asked for.
+    over
+        Whether it takes `x`, one of `PROGRESS`.
+    table
+        A table that stands beside it, of a run.
+    """
+
+    figure: Callable[..., Figure]
+    default: bool = False
+    over: bool = False
+    table: Callable[[Result], Table] | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "fronts": Kind(fronts, default=True),
+    "hypervolume": Kind(hypervolume, default=True, over=True),
+    "ranks": Kind(ranks),
+    "attainment": Kind(attainment),
+    "difference": Kind(difference),
+    "parallel": Kind(parallel),
+    "attribution": Kind(
+        attribution, table=lambda r: attributions.rows(attributions.attribution(r))
+    ),
+    "predicted": Kind(predicted),
+    "calibration": Kind(calibration),
+    "distribution": Kind(distribution),
+    "effect": Kind(effect),
+    "correlation": Kind(correlation),
+    "scatter": Kind(scatter),
 }
-DEFAULT = ("fronts", "hypervolume")  # drawn unless others are asked for; attribution takes a fit
-_OVER = ("hypervolume",)  # those that take an x, one of `PROGRESS`
+DEFAULT = tuple(name for name, kind in KINDS.items() if kind.default)
+_OVER = tuple(name for name, kind in KINDS.items() if kind.over)
 
 
 def described() -> list[list[str]]:
     """The kinds of plots, when they are drawn, and what each shows."""
     return [
         [
-            kind,
-            "by default" if kind in DEFAULT else "if asked for",
-            (function.__doc__ or "").partition("\n")[0],
+            name,
+            "by default" if kind.default else "if asked for",
+            (kind.figure.__doc__ or "").partition("\n")[0],
         ]
-        for kind, function in KINDS.items()
+        for name, kind in KINDS.items()
     ]
 
 
@@ -282,7 +315,7 @@ def draw_front(front: Front, title: str, file: Path) -> Path:
     pairs = list(itertools.combinations(range(len(front.objectives)), 2))
     made = style.figure(len(pairs), title, width=6.4, height=4.8)
     for panel, (x, y) in zip(made.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
-        _truth(panel, front, x, y)
+        searches.truth(panel, front, x, y)
         style.tidy(panel, x=style.label(front.objectives[x]), y=style.label(front.objectives[y]))
     made.savefig(file)
     return file
@@ -290,7 +323,7 @@ def draw_front(front: Front, title: str, file: Path) -> Path:
 
 def draw(
     result: Result,
-    kinds: list[str] | None = None,
+    kinds: Sequence[str] | None = None,
     *,
     x: str | None = None,
     suffix: str = "png",
@@ -315,34 +348,41 @@ def draw(
     Returns
     -------
     list of Path
-        The files; attribution's table is one of them.
+        The files; tables that stand beside a plot are among them.
 
     Raises
     ------
     UnknownName
         There is no such kind, or no such `x`.
     InvalidInput
-        A kind that is asked for draws no trajectory, and so has no `x`; or there is too little to
-        learn an attribution from.
+        A kind that is asked for draws no trajectory, and so has no `x`; or the run has not what a
+        kind shows.
     """
     for kind in kinds or ():
         if kind not in KINDS:
             raise UnknownName("kind of plot", kind, KINDS)
         if x is not None and kind not in _OVER:
             raise InvalidInput(f"{kind}: is not drawn over {x}; only {', '.join(_OVER)} can be")
-    made = {}
-    for kind in kinds or DEFAULT:
-        if kind in _OVER and x not in (None, "evaluations"):
-            made[f"{kind}-{x}"] = KINDS[kind](result, x=x)
+    made: dict[str, Figure] = {}
+    tables: dict[str, Table] = {}
+    for name in kinds or DEFAULT:
+        of = KINDS[name]
+        if of.over and x not in (None, "evaluations"):
+            made[f"{name}-{x}"] = of.figure(result, x=x)
         else:
-            made[kind] = KINDS[kind](result)
+            made[name] = of.figure(result)
+        if of.table is not None:
+            tables[name] = of.table(result)
     folder = result.path / "plots" if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, drawn in made.items():
         files.append(folder / f"{name}.{suffix}")
         drawn.savefig(files[-1])
-    if "attribution" in made:
-        files.append(folder / "attribution.csv")
-        write_csv(files[-1], *attributions.rows(attributions.attribution(result)))
+    for name, table in tables.items():
+        files.append(folder / f"{name}.csv")
+        write_csv(files[-1], *table)
     return files
+
+
+__all__ = ["DEFAULT", "KINDS", "PROGRESS", "Kind", "described", "draw", "draw_front", "title_of"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hwnas.objectives import Objective
 
@@ -16,6 +18,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 GREY = "#777777"
+ORDERED = "cividis"  # for numbers, also seen alike by every kind of colour vision
+DIVERGING = "PuOr_r"  # for numbers about 0: purple below, orange above
 
 _UNITS = {
     "latency": "ms",
@@ -46,9 +50,12 @@ def label(objective: Objective) -> str:
     return f"{objective.value} ({of})" if of else str(objective.value)
 
 
-def figure(columns: int, title: str, *, width: float = 5.4, height: float = 4.2) -> Figure:
-    """A figure for a row of panels."""
-    made = Figure(figsize=(width * columns, height), dpi=150, layout="constrained")
+def figure(
+    columns: int, title: str, *, rows: int = 1, width: float = 5.4, height: float = 4.2
+) -> Figure:
+    """A figure for rows of panels, of a size in inches each."""
+    size = (width * columns, height * rows)
+    made = Figure(figsize=size, dpi=150, layout="constrained")
     made.suptitle(title, fontsize=11)
     return made
 
@@ -78,6 +85,18 @@ def legend(place: Axes | Figure, *entries: Any, **where: Any) -> None:
     handles, labels = entries or place.get_legend_handles_labels()  # type: ignore[union-attr]
     if labels:
         place.legend(handles, labels, frameon=False, fontsize=8, **where)
+
+
+def steps(
+    axes: Axes, values: NDArray[np.float64], objectives: tuple[Objective, ...], **look: Any
+) -> None:
+    """A line along what values (n, 2) dominate.
+
+    What lies between two members is dominated up to the corner that is worse in both.
+    """
+    values = values[np.argsort(values[:, 0], kind="stable")]
+    where: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
+    axes.step(values[:, 0], values[:, 1], where=where, **look)
 
 
 def names(items: Sequence[str]) -> list[str]:

@@ -1,0 +1,90 @@
+"""The kinds of plots, and the files they go to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.transforms import Bbox
+
+from hwnas.errors import InvalidInput, UnknownName
+from hwnas.reports import plots, style
+from hwnas.results import Result
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_files(done: Result, tmp_path: Path, suffix: str) -> None:
+    files = plots.draw(done, ["fronts"], suffix=suffix, out=tmp_path)
+    assert files == [tmp_path / f"fronts.{suffix}"]
+    begins = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
+    assert files[0].read_bytes().startswith(begins)
+
+
+def test_files_over_cost(done: Result, tmp_path: Path) -> None:
+    assert plots.draw(done, x="cost", out=tmp_path) == [
+        tmp_path / "fronts.png",
+        tmp_path / "hypervolume-cost.png",
+    ]
+    (file,) = plots.draw(done, ["hypervolume"], x="evaluations", out=tmp_path)
+    assert file == tmp_path / "hypervolume.png"
+    assert file.read_bytes() != (tmp_path / "hypervolume-cost.png").read_bytes()
+    with pytest.raises(InvalidInput, match="fronts: is not drawn over cost; only hypervolume can"):
+        plots.draw(done, ["hypervolume", "fronts"], x="cost", out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_unknown_kind(done: Result, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="unknown kind of plot 'front'; did you mean 'fronts'"):
+        plots.draw(done, ["front"], out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_kinds_are_described() -> None:
+    assert [row[0] for row in plots.described()] == list(plots.KINDS)
+    assert all(row[-1].endswith(".") for row in plots.described())
+    drawn = {row[0]: row[1] for row in plots.described()}
+    assert drawn["fronts"] == "by default"
+    assert drawn["attribution"] == "if asked for"
+
+
+def test_looks_differ() -> None:
+    looks = [tuple(map(str, style.look(i).values())) for i in range(7)]
+    assert len(set(looks)) == 7
+
+
+@pytest.mark.parametrize("kind", plots.KINDS)
+def test_every_kind_is_rendered_with_labels_that_stay_apart(done: Result, kind: str) -> None:
+    made = plots.KINDS[kind].figure(done)
+    assert made.get_suptitle()
+    canvas = FigureCanvasAgg(made)
+    canvas.draw()
+    assert np.asarray(canvas.buffer_rgba()).std() > 0
+    renderer = canvas.get_renderer()
+    page = Bbox.from_bounds(0, 0, *canvas.get_width_height()).padded(1)
+    for axes in made.axes:
+        low, high = sorted(axes.get_xlim())
+        labels = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        shown = [
+            label.get_window_extent(renderer)
+            for at, label in labels
+            if low <= at <= high and label.get_text()
+        ]
+        for i, one in enumerate(shown):
+            assert not any(one.overlaps(other) for other in shown[i + 1 :]), axes
+        for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+            if text.get_text():
+                box = text.get_window_extent(renderer)
+                assert page.containsx(box.x0), text
+                assert page.containsx(box.x1), text
+                assert page.containsy(box.y0), text
+                assert page.containsy(box.y1), text
+
+
+def test_kinds_for_two_objectives_say_so_of_three(three: Result) -> None:
+    for kind in ("attainment", "difference"):
+        with pytest.raises(InvalidInput, match="expected a run with two objectives, found 3"):
+            plots.draw(three, [kind])
+    for kind in ("parallel", "distribution", "effect", "correlation", "scatter"):
+        assert plots.draw(three, [kind])[0].exists()
