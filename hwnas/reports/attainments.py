@@ -188,7 +188,7 @@ def _signs(result: Result) -> Array:
 def _floor(result: Result) -> Array:
     """The least loss (2,) that anything drawn has."""
     found = [cell.front.losses.min(axis=0) for cell in result.cells if len(cell.front)]
-    return np.min([result.reference.ideal, *found], axis=0)
+    return np.asarray(np.min([result.reference.ideal, *found], axis=0))
 
 
 def _outline(points: Array, result: Result) -> Array:
@@ -200,7 +200,7 @@ def _outline(points: Array, result: Result) -> Array:
     # Down to each point's height where it begins, and along it to the next.
     x = np.repeat(np.append(points[:, 0], reference[0]), 2)[:-1]
     y = np.repeat(np.append(reference[1], points[:, 1]), 2)[1:]
-    return np.asarray(np.stack([x, y], axis=1) * _signs(result), dtype=np.float64)
+    return np.stack([x, y], axis=1) * _signs(result)
 
 
 def _tidy(axes: Axes, result: Result) -> None:
