@@ -18,12 +18,14 @@ the constraint costs no more than it must. Then, from the median outwards, each 
 its embed_dim to where the published distributions put on average just its level's probability
 below the quantile; there, too, the pinball loss is least.
 
-A fifth of the networks is held out for the report; the tables that are shipped are fitted to all.
+A fifth of the networks is held out for the report and for held-out.csv, which ships beside the
+tables; these are fitted to all.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -310,9 +312,19 @@ def fit_scale(scale: str, source: Path, out: Path) -> list[fidelity.Fidelity]:
     if not np.allclose(data["quantile_levels"], LEVELS):
         raise SystemExit(f"{source}: expected quantile levels {LEVELS}")
     about = provenance(data, source, METHOD)
+    found = held_out_fidelity(within, data, about)
+    about["held_out_error_percent"] = {f.metric: round(f.error, 4) for f in found}
+    arrays = fitted(within, data, np.arange(len(data["embed_dim"])), about)
+    np.savez_compressed(out / f"{scale}.npz", provenance=np.array(json.dumps(about)), **arrays)
+    return found
+
+
+def held_out_fidelity(
+    within: SearchSpace, data: Figures, about: dict[str, Any]
+) -> list[fidelity.Fidelity]:
+    """How faithful tables are to networks that they were not fitted to, metric by metric."""
     held_out, rest = split(data)
     codes = codes_of(data, within)
-
     tables = Published(within, fitted(within, data, rest, about), about)
     found, widths = [], codes[held_out, 0]
     for metric, name in PLAIN.items():
@@ -323,10 +335,20 @@ def fit_scale(scale: str, source: Path, out: Path) -> list[fidelity.Fidelity]:
             values = predict(tables.quantiles(metric, device), codes[held_out])
             published = data[name][held_out, v]
             found.append(fidelity.of_quantiles(f"{metric}@{device}", values, published, widths))
-    about["held_out_error_percent"] = {f.metric: round(f.error, 4) for f in found}
-    arrays = fitted(within, data, np.arange(len(codes)), about)
-    np.savez_compressed(out / f"{scale}.npz", provenance=np.array(json.dumps(about)), **arrays)
     return found
+
+
+def write_held_out(found: fidelity.Found, file: Path) -> None:
+    """The fidelity of every metric as CSV, which ships: plots of calibration are drawn from it."""
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        below = [f"below_{round(100 * level)}" for level in LEVELS]
+        writer.writerow(["space", "metric", "error_percent", "kendall", *below])
+        for scale, of in found.items():
+            for f in of:
+                figures = [f.error, f.kendall, *f.coverage]
+                shown = ["" if np.isnan(value) else f"{value:.4f}" for value in figures]
+                writer.writerow([scale, f.metric, *shown])
 
 
 def fitted(
@@ -384,6 +406,7 @@ def arguments(description: str, report: str) -> argparse.Namespace:
 def main() -> None:
     options = arguments(__doc__, "surrogate.md")
     found = {s: fit_scale(s, options.data / f"{s}.npz", options.out) for s in SCALES}
+    write_held_out(found, options.out / "held-out.csv")
     sizes = {f"{s}.npz": (options.out / f"{s}.npz").stat().st_size for s in SCALES}
     options.report.write_text(page(found, sizes))
 
