@@ -92,6 +92,13 @@ class Comparison:
     pairs: tuple[Pair, ...]
 
     @property
+    def ranked_over(self) -> str:
+        """What is ranked, in words: ``"24 problems"``, ``"20 seeds of 2 problems"``."""
+        problems = counted(len(self.contests), "problems")
+        seeds = f"{counted(self.blocks, 'seeds')} of {problems}"
+        return seeds if self.over == "seeds" else problems
+
+    @property
     def differ(self) -> NDArray[np.bool_]:
         """Which of the ranked optimizers differ by the tests of pairs, (k, k)."""
         apart = {frozenset((p.first, p.second)) for p in self.pairs if p.p_holm < self.level}
@@ -180,7 +187,9 @@ def compare(
     """Compare the optimizers of several runs.
 
     Tests of pairs and mean ranks are over problems, by means over seeds, where there are at least
-    five in common, as Demšar (2006) recommends; otherwise over the seeds that are shared.
+    five in common, as Demšar (2006) recommends; otherwise over the seeds that are shared. The first
+    samples of a seed are the same on all problems of a space, so that with few seeds p-values over
+    problems, too, make too much of leads early in a search.
 
     Parameters
     ----------
@@ -239,6 +248,15 @@ def comparison_of(
         statistics.friedman(scores) if enough else float("nan"),
         tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, together, strict=True)),
     )
+
+
+def counted(n: int, things: str) -> str:
+    """A number of things, which are given in the plural.
+
+    >>> counted(1, "seeds")
+    '1 seed'
+    """
+    return f"{n} {things if n != 1 else things[:-1]}"
 
 
 def _names(found: Sequence[Contest]) -> list[str]:

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hwnas.errors import InvalidInput
 from hwnas.reports import style
-from hwnas.reports.comparisons import Comparison
-from hwnas.reports.tables import counted
+from hwnas.reports.comparisons import Comparison, counted
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -148,12 +147,11 @@ def draw(comparison: Comparison, file: Path) -> Path:
 def _title(comparison: Comparison) -> list[str]:
     """What is ranked, and what a bar says."""
     after = "" if comparison.at is None else f" after {comparison.at:,} evaluations"
-    ranked = counted(comparison.blocks, comparison.over)
-    tests = sorted({(pair.over, pair.n) for pair in comparison.pairs})
-    tested = " or ".join(counted(n, over) for over, n in tests)
-    over = f" over {tested}" if tested not in ("", ranked) else ""
+    tests = {(pair.over, pair.n) for pair in comparison.pairs}
+    tested = " or ".join(counted(n, over) for over, n in sorted(tests))
+    over = f" over {tested}" if tests - {(comparison.over, comparison.blocks)} else ""
     return [
-        f"Mean rank by {_METRICS[comparison.metric]}{after} over {ranked}",
+        f"Mean rank by {_METRICS[comparison.metric]}{after} over {comparison.ranked_over}",
         f"Joined: not told apart at {100 * comparison.level:g} % by Wilcoxon's signed-rank tests"
         f"{over} with Holm's correction",
     ]

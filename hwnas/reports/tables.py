@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hwnas import statistics
-from hwnas.reports.comparisons import Comparison
+from hwnas.reports.comparisons import Comparison, counted
 from hwnas.reports.contests import GREATER, METRICS, Contest
 from hwnas.reports.style import names
 from hwnas.results import Result
@@ -108,7 +108,7 @@ def ranking(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
         The title says over what, with Friedman's test and Nemenyi's critical difference.
     """
     k, n, level = len(comparison.optimizers), comparison.blocks, comparison.level
-    title = f"mean rank by {comparison.metric} over {counted(n, comparison.over)}"
+    title = f"mean rank by {comparison.metric} over {comparison.ranked_over}"
     if not math.isnan(comparison.friedman):
         critical = statistics.critical_difference(k, n, level)
         title += (
@@ -177,12 +177,3 @@ def decimals(values: Iterable[float], digits: int) -> int:
     if not sizes:
         return digits
     return min(8, max(0, digits - 1 - math.floor(math.log10(min(sizes)))))
-
-
-def counted(n: int, things: str) -> str:
-    """A number of things, which are given in the plural.
-
-    >>> counted(1, "seeds")
-    '1 seed'
-    """
-    return f"{n} {things if n != 1 else things[:-1]}"
