@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwnas.comparing import compare
 from hwnas.errors import HwnasError, HwnasWarning, InvalidInput
 from hwnas.measuring import build, profile
 from hwnas.terminal import Progress, Quiet, print_figures, print_table
@@ -318,6 +319,7 @@ def schema() -> None:
     typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))
 
 
+app.command()(compare)
 app.command()(profile)
 app.command()(build)
 

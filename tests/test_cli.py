@@ -516,3 +516,44 @@ def test_what_is_logged_is_shown(hw: Any, small: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(runs, "run", run)
     assert "step 7\n" in hw("run", small).err
     assert hw("run", small, "--out", "again", "--quiet").err == ""
+
+
+def test_compare(hw: Any, small: str, tmp_path: Path) -> None:
+    hw("run", small, "--quiet", "--set", "optimizers=[random, uniform]", "--set", "seeds=2")
+    said = hw("compare", "runs/small", "--plot", "ranks.png")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == "perplexity, latency@rtx3080 on gpt-s, relative to: exact front"
+    assert lines[1].split()[:4] == ["optimizer", "seeds", "evaluations", "normalised"]
+    assert [line.split()[0] for line in lines[2:4]] == ["uniform", "random"]
+    assert any(
+        line.startswith("mean rank by normalised over 2 seeds of 1 problem") for line in lines
+    )
+    assert any(re.match(r"uniform +random +2 seeds +2 ", line) for line in lines)
+    assert lines[-1] == "ranks.png"
+    assert (tmp_path / "ranks.png").read_bytes().startswith(b"\x89PNG")
+
+    said = hw("compare", "runs/small", "--format", "csv", "--plot", "ranks.svg")
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert len(rows) == 2 * 5
+    assert [*rows[0]][:4] == ["problem", "optimizer", "indicator", "seeds"]
+    assert "could be significant" in said.err
+    assert said.err.endswith("ranks.svg\n")
+
+    after = hw("compare", "runs/small", "--at", "10", "--metric", "r2", "--format", "markdown")
+    assert "| optimizer | seeds | evaluations | r2 |" in after.out
+    assert re.search(r"^\| (uniform|random) \| 2 \| 10 \| \*\*0\.", after.out, re.MULTILINE)
+    latex = hw("compare", "runs/small", "--format", "latex").out
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 3
+
+
+def test_compare_refuses(hw: Any, small: str) -> None:
+    hw("run", small, "--quiet")
+    refused(hw("compare", "nowhere"), "nowhere: no trials here, expected the directory of a run")
+    refused(hw("compare", "runs/small", "runs/small"), "expected every run once, found it 2 times")
+    refused(hw("compare", "runs/small", "--at", "31"), "ended after 30 .* expected at most 30")
+    refused(hw("compare", "runs/small", "--plot", "x.png"), "expected two optimizers on all prob")
+    refused(hw("compare", "runs/small", "--metric", "hv"), "'hv' is not one of 'normalised'")
+    said = hw("compare", "runs/small")
+    assert said.code == 0
+    assert said.out.endswith("one optimizer: nothing is tested\n")

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -62,11 +62,11 @@ def test_levels(level: float) -> None:
 # -- tests ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [2, 5, 8, 12, 30, 60, 200])
+@pytest.mark.parametrize("n", [2, 5, 8, 10, 30, 60, 200])
 @pytest.mark.parametrize("ties", [False, True])
 def test_wilcoxon_is_scipys(n: int, ties: bool) -> None:
     rng = np.random.default_rng(n)
-    for _ in range(10):
+    for _ in range(3):
         a, b = frozen(rng.integers(0, 6, (2, n)) if ties else rng.random((2, n)))
         if (a == b).all():
             continue
@@ -107,14 +107,14 @@ def test_wilcoxon_refuses() -> None:
 probabilities = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 0.01, 0.05, 1.0]))
 
 
+@settings(max_examples=20)  # statsmodels takes 0.1 s
 @given(hnp.arrays(np.float64, st.integers(1, 12), elements=probabilities).map(frozen))
 def test_holm_is_statsmodels(p: Array) -> None:
     together = statistics.holm(p)
-    np.testing.assert_allclose(together, multipletests(p, method="holm")[1], atol=1e-12)
+    rejected, expected, *_ = multipletests(p, alpha=0.2, method="holm")
+    np.testing.assert_allclose(together, expected, atol=1e-12)
     assert (together >= p).all()
-    for alpha in (0.05, 0.2):
-        rejected = multipletests(p, alpha=alpha, method="holm")[0]
-        np.testing.assert_array_equal(together[~rejected] > alpha, True)
+    assert (together[~rejected] > 0.2).all()
 
 
 def test_holm_of_nothing() -> None:
