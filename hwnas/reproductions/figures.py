@@ -1,0 +1,321 @@
+"""The kinds of figures of HW-GPT-Bench's paper, drawn anew of what was run again."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
+
+from hwnas.objectives import Objective
+from hwnas.reports import attainments, networks, searches, style
+from hwnas.reports.comparisons import compare
+from hwnas.reports.populations import Population, aspects, drawn_at_random
+from hwnas.reports.rankings import rankings_figure
+from hwnas.reproductions.plans import NOISE, THREE, TWO, WITHOUT_DEVICE, Part
+from hwnas.results import Result
+from hwnas.surrogates import surrogate
+from hwnas.surrogates.devices import DEVICES
+from hwnas.surrogates.published import DATA
+
+Drawn = Iterator[tuple[str, Figure]]
+
+METRICS = ("latency", "energy")
+_COLUMNS = 4
+_NETWORKS = 60  # whose intervals are drawn
+_PLAIN = ("perplexity", *WITHOUT_DEVICE)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reproduction has to draw.
+
+    Attributes
+    ----------
+    results
+        Of each experiment, as far as there are any.
+    scales
+        Names of the spaces to look at.
+    """
+
+    results: dict[Part, Result]
+    scales: list[str]
+
+    def of(self, kind: str, scale: str, metric: str = "") -> dict[str, Result]:
+        """Results of one kind on one scale, by objective or device; of one metric alone."""
+        return {
+            part.what: result
+            for part, result in self.results.items()
+            if part.kind == kind and part.experiment.space == scale and part.what.startswith(metric)
+        }
+
+    def population(self, scale: str) -> Population:
+        """Random networks of a scale with all of their metrics."""
+        if scale not in self._populations:
+            self._populations[scale] = drawn_at_random(surrogate(scale))
+        return self._populations[scale]
+
+    @cached_property
+    def _populations(self) -> dict[str, Population]:
+        return {}
+
+
+def effects(found: Found) -> Drawn:
+    """What embed_dim, layers, ratios and heads change of each metric."""
+    yield from _by_aspect(found, networks.effect, "effects")
+
+
+def distributions(found: Found) -> Drawn:
+    """How metrics are spread over networks, by embed_dim, layers, ratios and heads (ECDF)."""
+    yield from _by_aspect(found, networks.distribution, "distributions")
+
+
+def _by_aspect(found: Found, draw: Callable[..., None], name: str) -> Drawn:
+    for scale in found.scales:
+        of = found.population(scale)
+        rows = [Objective("perplexity"), *(Objective(m, ("h100",)) for m in METRICS)]
+        rows += [Objective("bfloat16_memory"), Objective("params")]
+        columns = [aspect for aspect in aspects(of.space, of.codes) if aspect != "bias"]
+        made = style.figure(len(columns), of.source, rows=len(rows), width=3.6, height=2.9)
+        grid = made.subplots(len(rows), len(columns), squeeze=False)
+        for row, objective in zip(grid, rows, strict=True):
+            for axes, aspect in zip(row, columns, strict=True):
+                draw(axes, of, objective, aspect)
+        yield f"{name}-{scale}", made
+
+
+def correlations(found: Found) -> Drawn:
+    """Rank correlation of metrics, and of latency and energy across devices."""
+    for scale in found.scales:
+        of = found.population(scale)
+        plain = [Objective(name) for name in _PLAIN]
+        matrices = [
+            [*plain, *(Objective(metric, ("h100",)) for metric in METRICS)],
+            *([Objective(metric, (device,)) for device in DEVICES] for metric in METRICS),
+        ]
+        made = style.figure(
+            3, f"{of.source}: rank correlation (Kendall's tau)", width=6.2, height=5.6
+        )
+        for axes, objectives in zip(made.subplots(1, 3), matrices, strict=True):
+            made.colorbar(networks.correlation(axes, of, objectives), ax=axes, shrink=0.6)
+        yield f"correlations-{scale}", made
+
+
+def scatters(found: Found) -> Drawn:
+    """What perplexity, latency and energy trade for each other, and the last two on each device."""
+    for scale in found.scales:
+        of = found.population(scale)
+        three = [Objective("perplexity"), *(Objective(metric, ("rtx2080",)) for metric in METRICS)]
+        made = style.figure(3, of.source, width=4.8)
+        pairs = itertools.combinations(three, 2)
+        for axes, (x, y) in zip(made.subplots(1, 3), pairs, strict=True):
+            networks.scatter(axes, of, x, y, "embed_dim")
+        yield f"tradeoffs-{scale}", made
+        made, panels = _grid(len(DEVICES), of.source, height=3.6)
+        for axes, device in zip(panels, DEVICES, strict=True):
+            x, y = (Objective(metric, (device,)) for metric in METRICS)
+            networks.scatter(axes, of, x, y, "embed_dim")
+        yield f"scatters-{scale}", made
+
+
+def calibration(found: Found) -> Drawn:
+    """Whether the surrogate's quantiles hold for networks that it was not fitted to."""
+    rows = held_out()
+    for scale in found.scales:
+        made = style.figure(2, f"{scale}: a fifth of the networks, held out", height=5.2)
+        for axes, metric in zip(made.subplots(1, 2), METRICS, strict=True):
+            axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+            worst = 0.0
+            for index, device in enumerate(DEVICES):
+                levels, below = rows[scale, f"{metric}@{device}"]
+                worst = max(worst, float(abs(below - levels).max()))
+                look = style.look(index)
+                axes.plot(levels, below, **look, linewidth=1, markersize=3, label=device)
+            style.tidy(
+                axes,
+                title=f"{metric}: off by {worst:.3f} at most",
+                x="level of the predicted quantile",
+                y="published distribution below it",
+            )
+            axes.set_aspect("equal")
+        handles = axes.get_legend_handles_labels()
+        style.legend(made, *handles, loc="outside lower center", ncols=5)
+        yield f"calibration-{scale}", made
+
+
+def held_out() -> dict[tuple[str, str], tuple[Any, Any]]:
+    """Levels (9,) of quantiles and what is below them (9,), by scale and metric.
+
+    Of the fifth of the networks that was held out when the tables were fitted, see
+    ``benchmarks/surrogate.md``.
+    """
+    out = {}
+    with (DATA / "held-out.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            below = {k.partition("_")[2]: v for k, v in row.items() if k.startswith("below_")}
+            if all(below.values()):
+                levels = np.array([int(level) / 100 for level in below])
+                shares = np.array([float(share) for share in below.values()])
+                out[row["space"], row["metric"]] = levels, shares
+    return out
+
+
+def intervals(found: Found) -> Drawn:
+    """The noise that the surrogate gives each device: from 10 % to 90 % of its draws."""
+    for scale in found.scales:
+        bench = surrogate(scale)
+        codes = bench.space.sample(_NETWORKS, np.random.default_rng(0))
+        for metric in METRICS:
+            made, panels = _grid(len(DEVICES), f"{scale}: {metric}, 10 % to 90 %", height=3.0)
+            for axes, device in zip(panels, DEVICES, strict=True):
+                objective = Objective(metric, (device,))
+                nine = bench.quantiles(codes, str(objective))
+                nine = nine[np.argsort(nine[:, 4], kind="stable")]
+                at = np.arange(len(nine))
+                axes.fill_between(at, nine[:, 0], nine[:, -1], color=style.COLOURS[5], alpha=0.5)
+                axes.plot(at, nine[:, 4], color=style.COLOURS[0], linewidth=1)
+                width = 100 * np.mean((nine[:, -1] - nine[:, 0]) / nine[:, 4])
+                style.tidy(
+                    axes,
+                    title=f"{width:.0f} % of the median wide",
+                    x="networks, by median",
+                    y=style.label(objective),
+                )
+            yield f"intervals-{scale}-{metric}", made
+
+
+def fronts(found: Found) -> Drawn:
+    """Pareto fronts of the eight methods, and the exact ones behind them."""
+    for name, scale, results in _groups(found):
+        made, panels = _grid(len(results), f"{scale}: Pareto fronts of all seeds", height=3.9)
+        for axes, result in zip(panels, results.values(), strict=True):
+            searches.fronts(axes, result)
+            _without_legend(axes)
+        _shared_legend(made, panels[0])
+        yield f"fronts-{scale}-{name}", made
+
+
+def attained(found: Found) -> Drawn:
+    """What half of the seeds of each method attain."""
+    for name, scale, results in _groups(found):
+        made, panels = _grid(len(results), f"{scale}: median attainment surfaces", height=3.9)
+        for axes, result in zip(panels, results.values(), strict=True):
+            attainments.attainment(axes, result)
+            _without_legend(axes)
+        _shared_legend(made, panels[0])
+        yield f"attainment-{scale}-{name}", made
+
+
+def hypervolumes(found: Found) -> Drawn:
+    """Hypervolume over evaluations, relative to the exact front's."""
+    for name, scale, results in _groups(found):
+        seeds = max(len(result.experiment.seeds) for result in results.values())
+        shown = "95 % interval" if seeds >= 5 else "range"
+        made, panels = _grid(len(results), f"{scale}: mean and {shown} of seeds", height=3.7)
+        for axes, result in zip(panels, results.values(), strict=True):
+            searches.hypervolume(axes, result, missing=True, legend=False)
+            axes.set_title(str(result.objectives[1]), fontsize=9)
+        _shared_legend(made, panels[0])
+        yield f"hypervolume-{scale}-{name}", made
+
+
+def ranks(found: Found) -> Drawn:
+    """Which method is ahead, over all problems with two objectives."""
+    results = [r for scale in found.scales for r in found.of(TWO, scale).values()]
+    if not results:
+        return
+    made = style.figure(1, f"Mean ranks over {len(results)} problems", width=7)
+    axes = made.subplots()
+    searches.ranks(axes, results)
+    style.legend(made, *axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    yield "ranks", made
+    yield "critical-differences", rankings_figure(compare(results))
+
+
+def three(found: Found) -> Drawn:
+    """Perplexity, latency and energy at once."""
+    for scale in found.scales:
+        for device, result in found.of(THREE, scale).items():
+            made = style.figure(2, f"{scale} on {device}", width=6.4, height=5)
+            left = made.add_subplot(1, 2, 1, projection="3d")
+            assert isinstance(left, Axes3D)
+            searches.fronts_in_space(left, result)
+            right = made.add_subplot(1, 2, 2)
+            searches.hypervolume(right, result, missing=True, legend=False)
+            _shared_legend(made, right)
+            yield f"three-{scale}-{device}", made
+
+
+def noise(found: Found) -> Drawn:
+    """The same searches of noisy draws: what is recommended, valued by true medians."""
+    for scale in found.scales:
+        results = found.of(NOISE, scale)
+        if results:
+            made, panels = _grid(len(results), f"{scale}: searches of noisy draws", height=3.9)
+            for axes, (device, result) in zip(panels, results.items(), strict=True):
+                searches.hypervolume(axes, result, legend=False)
+                axes.set_title(f"latency@{device}", fontsize=9)
+            _shared_legend(made, panels[0])
+            yield f"noise-{scale}", made
+
+
+def _groups(found: Found) -> Iterator[tuple[str, str, dict[str, Result]]]:
+    """Problems with two objectives that stand in one figure: name, scale, results."""
+    for scale in found.scales:
+        for metric in METRICS:
+            if results := found.of(TWO, scale, f"{metric}@"):
+                yield metric, scale, results
+        plain = {w: r for w, r in found.of(TWO, scale).items() if "@" not in w}
+        if plain:
+            yield "plain", scale, plain
+
+
+def _grid(n: int, title: str, *, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with n panels in rows of a few."""
+    columns = min(n, _COLUMNS)
+    rows = math.ceil(n / columns)
+    made = style.figure(columns, title, rows=rows, width=4.4, height=height)
+    return made, [made.add_subplot(rows, columns, i + 1) for i in range(n)]
+
+
+def _without_legend(axes: Axes) -> None:
+    legend = axes.get_legend()
+    if legend is not None:
+        legend.remove()
+
+
+def _shared_legend(made: Figure, axes: Axes) -> None:
+    style.legend(made, *axes.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+
+
+FIGURES: dict[str, Callable[[Found], Drawn]] = {
+    "effects": effects,
+    "distributions": distributions,
+    "correlations": correlations,
+    "scatters": scatters,
+    "calibration": calibration,
+    "intervals": intervals,
+    "fronts": fronts,
+    "attainment": attained,
+    "hypervolume": hypervolumes,
+    "ranks": ranks,
+    "three": three,
+    "noise": noise,
+}
+NEEDS: dict[str, Sequence[str]] = {
+    "fronts": (TWO,),
+    "attainment": (TWO,),
+    "hypervolume": (TWO,),
+    "ranks": (TWO,),
+    "three": (THREE,),
+    "noise": (NOISE,),
+}
+"""Experiments of which kinds a figure shows; the others need none."""

@@ -1,0 +1,138 @@
+"""Reproduce a paper: run what is missing, draw its figures, write the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hwnas.errors import InvalidInput, UnknownName
+from hwnas.reproductions import pages, plans
+from hwnas.reproductions.claims import claims
+from hwnas.reproductions.figures import FIGURES, NEEDS, Found
+from hwnas.reproductions.plans import Part, Progress
+from hwnas.results import Result
+
+PAPERS = ("hw-gpt-bench",)
+
+Say = Callable[[str], None]
+
+
+def reproduce(
+    paper: str,
+    out: Path | None = None,
+    *,
+    figures: Sequence[str] = (),
+    quick: bool = False,
+    run: bool = True,
+    workers: int = 1,
+    progress: Progress = lambda cell, evaluations: None,
+    say: Say = lambda line: None,
+) -> Path:
+    """Run a paper's experiments again and draw its kinds of figures.
+
+    What is there already is not run again, so a reproduction that was stopped goes on where it
+    stood.
+
+    Parameters
+    ----------
+    paper
+        One of `PAPERS`.
+    out
+        The directory; ``runs/<paper>``, or ``runs/<paper>-quick``, by default.
+    figures
+        Which of `hwnas.reproductions.figures.FIGURES`, with the experiments they need; all by
+        default.
+    quick
+        A selection that takes minutes.
+    run
+        Whether to run what is missing, or to draw what is there.
+    workers
+        How many processes run searches side by side.
+    progress
+        Called with a search and how many evaluations it has done.
+    say
+        Called with lines that tell how far it is.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    UnknownName
+        There is no such paper or figure.
+    InvalidInput
+        The directory holds other experiments.
+    """
+    if paper not in PAPERS:
+        raise UnknownName("paper", paper, PAPERS)
+    for name in figures:
+        if name not in FIGURES:
+            raise UnknownName("figure", name, FIGURES)
+    if workers < 1:
+        raise InvalidInput(f"workers: expected at least 1, found {workers}")
+    wanted = list(figures) or list(FIGURES)
+    kinds = {kind for name in wanted for kind in NEEDS.get(name, ())}
+    parts = [part for part in plans.parts(quick=quick) if part.kind in kinds]
+    folder = out or Path("runs", f"{paper}-quick" if quick else paper)
+    results = _results(parts, folder, run, workers, progress, say)
+    found = Found(
+        {part: results[part] for part in parts if part in results},
+        plans.scales(quick=quick),
+    )
+    images: dict[str, list[str]] = {}
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for name in wanted:
+        began = time.monotonic()
+        for title, made in FIGURES[name](found):
+            file = folder / "figures" / f"{title}.png"
+            made.savefig(file)
+            images.setdefault(name, []).append(f"figures/{file.name}")
+        say(f"figure {name}: {time.monotonic() - began:.0f} s")
+    took = sum(
+        float(cell.trials.elapsed[-1])
+        for result in found.results.values()
+        for cell in result.cells
+        if len(cell.trials)
+    )
+    text = pages.page(
+        found,
+        claims(found),
+        images,
+        quick=quick,
+        missing=len(parts) - len(found.results),
+        took=took,
+    )
+    draft = folder / "index.html.part"
+    draft.write_text(text, encoding="utf-8")
+    return draft.replace(folder / "index.html")
+
+
+def _results(
+    parts: Sequence[Part], folder: Path, run: bool, workers: int, progress: Progress, say: Say
+) -> dict[Part, Result]:
+    """What experiments found, those that were missing run now."""
+    there = {part: plans.complete(folder / "runs" / part.folder, part) for part in parts}
+    results = {part: result for part, result in there.items() if result is not None}
+    left = [part for part in parts if part not in results]
+    if not run or not left:
+        return results
+    searches = sum(len(p.experiment.optimizers) * len(p.experiment.seeds) for p in left)
+    about = plans.told(plans.seconds(left, workers))
+    say(
+        f"{len(left)} of {len(parts)} experiments to run, {searches} searches: "
+        f"about {about} with {workers} worker{'s'[: workers > 1]}"
+    )
+    factor = 1.0  # of this machine to that of the estimate
+    expected = spent = 0.0
+    for i, part in enumerate(left, start=1):
+        began = time.monotonic()
+        results[part] = plans.completed(part, folder, workers, progress)
+        spent += time.monotonic() - began
+        expected += plans.seconds([part], workers)
+        factor = spent / expected
+        rest = plans.told(factor * plans.seconds(left[i:], workers))
+        say(f"{i} of {len(left)}: {part.folder}" + (f"; about {rest} left" if left[i:] else ""))
+    return results
