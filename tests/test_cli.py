@@ -16,6 +16,8 @@ import yaml
 
 import hwnas
 from hwnas.cli import main
+from hwnas.comparing import Judge
+from hwnas.reports.contests import METRICS
 from hwnas.terminal import print_table
 
 SMALL: dict[str, Any] = {
@@ -545,6 +547,10 @@ def test_compare(hw: Any, small: str, tmp_path: Path) -> None:
     assert re.search(r"^\| (uniform|random) \| 2 \| 10 \| \*\*0\.", after.out, re.MULTILINE)
     latex = hw("compare", "runs/small", "--format", "latex").out
     assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 3
+
+
+def test_compare_by_every_metric() -> None:
+    assert [judge.value for judge in Judge] == list(METRICS)
 
 
 def test_compare_refuses(hw: Any, small: str) -> None:

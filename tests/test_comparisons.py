@@ -376,6 +376,7 @@ def test_over_problems_it_is_scipys_and_statsmodels(n: int, metric: str) -> None
     together = multipletests([pair.p for pair in found.pairs], method="holm")[1]
     np.testing.assert_allclose([pair.p_holm for pair in found.pairs], together)
     assert not any("over seeds" in note for note in found.notes)
+    assert "leads early in a search are 2 draws there, one a seed" in found.notes[-1]
 
 
 def test_over_seeds_where_problems_are_few() -> None:

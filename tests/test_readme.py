@@ -32,6 +32,6 @@ def test_yaml() -> None:
 
 def test_images_exist() -> None:
     images = re.findall(r"!\[.+?\]\((.+?)\)", README)
-    assert len(images) == 2
+    assert len(images) == 3
     for image in images:
         assert (Path(__file__).resolve().parents[1] / image).is_file()

@@ -170,9 +170,16 @@ class Comparison:
             )
         if any(pair.over == "seeds" for pair in self.pairs):
             notes.append(
-                f"with fewer than {ENOUGH} problems in common, tests are over seeds: the first "
-                "samples of a seed are the same for all optimizers and on all problems of a space, "
-                "so p-values say little beyond these searches"
+                f"with fewer than {ENOUGH} problems in common, tests are over seeds: they speak of "
+                "these problems alone, and over few seeds say little, for the first samples of a "
+                "seed are the same for all optimizers and on all problems of a space"
+            )
+        if any(pair.over == "problems" for pair in self.pairs):
+            seeds = {s for c in self.contests for entry in c.judged.values() for s in entry.seeds}
+            notes.append(
+                "the first samples of a seed are the same on all problems of a space: leads early "
+                f"in a search are {len(seeds)} draws there, one a seed, and p-values over problems "
+                "make too much of them"
             )
         return tuple(notes)
 
@@ -189,7 +196,7 @@ def compare(
     Tests of pairs and mean ranks are over problems, by means over seeds, where there are at least
     five in common, as Demšar (2006) recommends; otherwise over the seeds that are shared. The first
     samples of a seed are the same on all problems of a space, so that with few seeds p-values over
-    problems, too, make too much of leads early in a search.
+    problems make too much of leads early in a search.
 
     Parameters
     ----------
