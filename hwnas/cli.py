@@ -17,7 +17,8 @@ import typer
 
 from hwnas.errors import HwnasError, HwnasWarning, InvalidInput
 from hwnas.measuring import build, profile
-from hwnas.terminal import Progress, Quiet, print_figures, print_table
+from hwnas.reporting import report
+from hwnas.terminal import AllowPlugins, Progress, Quiet, print_figures, print_table
 
 if TYPE_CHECKING:
     from hwnas.results import Result
@@ -75,9 +76,6 @@ class Suffix(StrEnum):
 
 
 Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]
-AllowPlugins = Annotated[
-    bool, typer.Option("--allow-plugins", help="Run the Python files that an experiment lists.")
-]
 
 
 @app.command()
@@ -318,6 +316,7 @@ def schema() -> None:
     typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))
 
 
+app.command()(report)
 app.command()(profile)
 app.command()(build)
 
@@ -388,4 +387,4 @@ def _summary(result: Result) -> None:
                 f"{cell.optimizer} seed {cell.seed}: {stopped} networks stopped at a bound, some "
                 f"{saved:.0f} s saved"
             )
-    typer.echo(f"{result.path}: summary.csv, plots/, and fronts and trajectories of every search")
+    typer.echo(f"{result.path}: report.html, summary.csv, plots/, and more of every search")

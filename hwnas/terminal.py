@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AllowPlugins = Annotated[
+    bool, typer.Option("--allow-plugins", help="Run the Python files that an experiment lists.")
+]
 
 _FOLD = 24  # characters beyond which a table's cell may be folded
 
