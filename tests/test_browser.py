@@ -396,8 +396,11 @@ def test_light_dark_and_paper(small: chromium.Page) -> None:
     small.prefer("dark")
     assert small.run(card) != light
     small.prefer("dark", medium="print")
-    assert small.run(card) == "rgb(255, 255, 255)"
     assert small.run(f"{one('#copy-csv')}.offsetParent") is None
+    small.run("dispatchEvent(new Event('beforeprint'))")
+    assert small.run(card) == "rgb(255, 255, 255)"
+    assert small.run("chart.host.clientWidth") == 680 == small.run("chart.box.width")
+    small.run("dispatchEvent(new Event('afterprint'))")
     small.prefer("light")
     assert small.run(card) == light
 

@@ -158,6 +158,7 @@ def _searches(result: Result, pool: _Pool, most: int) -> tuple[list[dict[str, An
                 "optimizer": optimizers.index(cell.optimizer),
                 "seed": cell.seed,
                 "status": cell.status,
+                "of": len(cell.trials),
                 "valued": int(rows.sum()),
                 "trials": _trials(cell, trials, result, pool),
                 "front": {
