@@ -1,20 +1,30 @@
 # make quickstart   set up and run a first search
 # make test         set up and run the whole suite
+# make report-test  the HTML report in a real browser; installs Debian's Chromium where none is
 # make check        lint and types
 # make surrogate    refit the surrogate's tables and trees (20 minutes) from ../shared/hwgptbench
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+APT_INSTALL := apt-get install -y -qq --no-install-recommends
 WORKERS ?= 2
 
-.PHONY: quickstart test check surrogate clean
+.PHONY: quickstart test report-test check surrogate clean
 
 quickstart: .venv/.run
 	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+report-test: .venv/.dev
+	@for name in chromium chromium-browser google-chrome; do \
+		command -v $$name >/dev/null && exit 0; \
+	done; \
+	$(APT_INSTALL) chromium >/dev/null 2>&1 || { apt-get -qq update && $(APT_INSTALL) chromium; } || \
+		{ echo "no Chromium; on Debian: apt install chromium" >&2; exit 2; }
+	$(BIN)/python -m pytest tests/test_browser.py
 
 check: .venv/.dev
 	$(BIN)/ruff check .

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwnas.comparing import compare
 from hwnas.errors import HwnasError, HwnasWarning, InvalidInput
 from hwnas.measuring import build, profile
-from hwnas.terminal import Progress, Quiet, print_figures, print_table
+from hwnas.reporting import compare, plot, report, reproduce
+from hwnas.terminal import (
+    AllowPlugins,
+    Progress,
+    Quiet,
+    Workers,
+    print_figures,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from hwnas.results import Result
@@ -57,28 +64,6 @@ class Kind(StrEnum):
 
     optimizer = "optimizer"
     backend = "backend"
-
-
-class X(StrEnum):
-    """What `plot` draws a trajectory over."""
-
-    evaluations = "evaluations"
-    cost = "cost"
-    seconds = "seconds"
-
-
-class Suffix(StrEnum):
-    """What a plot is saved as."""
-
-    png = "png"
-    pdf = "pdf"
-    svg = "svg"
-
-
-Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]
-AllowPlugins = Annotated[
-    bool, typer.Option("--allow-plugins", help="Run the Python files that an experiment lists.")
-]
 
 
 @app.command()
@@ -241,31 +226,6 @@ def front(
 
 
 @app.command()
-def plot(
-    directory: Annotated[Path | None, typer.Argument(help="The directory of a run.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Which plots [see --list].")] = None,
-    format_: Annotated[Suffix, typer.Option("--format", help="File type.")] = Suffix.png,
-    x: Annotated[
-        X | None, typer.Option(help="What hypervolume is drawn over [evaluations].")
-    ] = None,
-    allow_plugins: AllowPlugins = False,
-    list_kinds: Annotated[bool, typer.Option("--list", help="List the kinds.")] = False,
-) -> None:
-    """Draw the plots of a run again, also while it is running."""
-    from hwnas.reports import plots
-    from hwnas.results import Result
-
-    if list_kinds:
-        print_table(["kind", "drawn", "shows"], plots.described())
-        return
-    if directory is None:
-        raise InvalidInput("plot: expected the directory of a run, or --list")
-    result = Result(directory, allow_plugins=allow_plugins)
-    for file in plots.draw(result, kind, x=x and x.value, suffix=format_.value):
-        typer.echo(str(file))
-
-
-@app.command()
 def check(
     what: Annotated[
         str, typer.Argument(metavar="NAME_OR_FILE", help="A registered name, or a file.py.")
@@ -319,7 +279,10 @@ def schema() -> None:
     typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))
 
 
+app.command()(plot)
+app.command()(report)
 app.command()(compare)
+app.command()(reproduce)
 app.command()(profile)
 app.command()(build)
 
@@ -340,7 +303,11 @@ def main() -> None:
             typer.echo(f"hwnas: {' '.join(text.split())}", err=True)
         sys.exit(1 if isinstance(error, SearchFailed) else 2)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("hwnas: stopped; what was done is kept, go on with: hwnas resume DIR", err=True)
+        typer.echo(
+            "hwnas: stopped; what was done is kept, go on with: hwnas resume DIR, or with the same "
+            "hwnas reproduce",
+            err=True,
+        )
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has enough; nobody is left to complain to
@@ -390,4 +357,4 @@ def _summary(result: Result) -> None:
                 f"{cell.optimizer} seed {cell.seed}: {stopped} networks stopped at a bound, some "
                 f"{saved:.0f} s saved"
             )
-    typer.echo(f"{result.path}: summary.csv, plots/, and fronts and trajectories of every search")
+    typer.echo(f"{result.path}: report.html, summary.csv, plots/, and more of every search")

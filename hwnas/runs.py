@@ -160,6 +160,7 @@ def _finish(
     path: Path, experiment: Experiment, reference: Reference, workers: int, progress: Progress
 ) -> Result:
     """Run what is left of every cell, then write and draw the results."""
+    from hwnas.reports.pages import write_page
     from hwnas.reports.plots import draw
 
     warm_start = path / WARM_START if experiment.warm_start else None
@@ -179,6 +180,7 @@ def _finish(
         result.write()
         _note_divergence(path, result)
         draw(result)
+        write_page(result)
     if failures:
         cell, error = next((f for f in failures if not isinstance(f[1], HwnasError)), failures[0])
         if isinstance(error, HwnasError):

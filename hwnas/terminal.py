@@ -11,6 +11,10 @@ from typing import Annotated, Any
 import typer
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AllowPlugins = Annotated[
+    bool, typer.Option("--allow-plugins", help="Run the Python files that an experiment lists.")
+]
+Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]
 
 _FOLD = 24  # characters beyond which a table's cell may be folded
 
@@ -59,6 +63,8 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Show a line, above the bars if there are some."""
+        if self.silent:
+            return
         if self.bar:
             self.bar.console.print(line, highlight=False, markup=False)
         else:

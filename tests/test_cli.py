@@ -16,7 +16,7 @@ import yaml
 
 import hwnas
 from hwnas.cli import main
-from hwnas.comparing import Judge
+from hwnas.reporting import Judge
 from hwnas.reports.contests import METRICS
 from hwnas.terminal import print_table
 
@@ -80,7 +80,7 @@ def refused(said: Said, message: str) -> None:
 def test_help_names_the_commands(hw: Any) -> None:
     said = hw("--help")
     assert said.code == 0
-    for command in ("run", "resume", "list", "query", "front", "plot", "profile"):
+    for command in ("run", "resume", "list", "query", "front", "plot", "report", "profile"):
         assert re.search(rf"^  {command}\b", said.out, re.MULTILINE)
     for command in ("build", "check", "schema"):
         assert re.search(rf"^  {command}\b", said.out, re.MULTILINE)
@@ -146,6 +146,8 @@ def test_nothing_runs_when_one_of_several_is_wrong(hw: Any, small: str, tmp_path
         (["list", "optimisers"], "optimisers"),
         (["plot"], "expected the directory of a run, or --list"),
         (["plot", "none"], "no trials here"),
+        (["report", "none"], "none: no trials here, expected the directory of a run"),
+        (["report"], "(?i)missing argument"),
         (["plot", ".", "--format", "gif"], "gif"),
         (["query", "gpt-s-what"], "architecture 'gpt-s-what': expected"),
         (["query", ARCH, "--device", "h10"], "unknown device 'h10'; did you mean 'h100'"),
@@ -401,6 +403,9 @@ def test_plots_of_a_run_whose_backend_is_a_plugin(hw: Any, monkeypatch: pytest.M
     monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
     message = r"small/experiment\.yaml: plugins: .* allow it with --allow-plugins"
     refused(hw("plot", "runs/small"), message)
+    refused(hw("report", "runs/small"), message)
+    assert hw("report", "runs/small", "--allow-plugins").code == 0
+    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
     said = hw("plot", "runs/small", "--allow-plugins", "--kind", "fronts")
     assert (said.code, said.out) == (0, "runs/small/plots/fronts.png\n")
     assert "typed-in" in hwnas.registry._decorated["backend"]
@@ -415,6 +420,19 @@ def test_plots_of_a_run_whose_optimizer_was_a_plugin(
     monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
     Path("mine.py").unlink()
     assert hw("plot", "runs/small", "--kind", "fronts").code == 0
+
+
+def test_report(hw: Any, small: str, tmp_path: Path) -> None:
+    hw("run", small, "--quiet")
+    file = tmp_path / "runs/small/report.html"
+    first = file.read_text()
+    file.unlink()
+    assert hw("report", "runs/small").out == "runs/small/report.html\n"
+    assert file.read_text() == first
+    assert hw("report", "runs/small", "--out", "mine.html").out == "mine.html\n"
+    assert (tmp_path / "mine.html").read_text() == first
+    refused(hw("report", "runs/small", "--out", "runs"), "runs: is a directory, expected a file")
+    refused(hw("report", "runs/small", "--out", "no/x.html"), "there is no directory no; make it")
 
 
 PROFILE = ("profile", "--space", "gpt-s", "--count", "2", "--out", "it.csv", "--device", "cpu")

@@ -30,7 +30,8 @@ FLOORS = [
     {"results"},
     {"reports"},
     {"runs", "catalogue", "compat", "terminal"},
-    {"measuring", "comparing"},
+    {"reproductions"},
+    {"measuring", "reporting"},
     {"cli"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}

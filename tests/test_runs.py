@@ -71,6 +71,7 @@ def test_everything_is_left_there(done: Result) -> None:
         "summary.csv",
         "plots/fronts.png",
         "plots/hypervolume.png",
+        "report.html",
         *(f"{c}/{n}" for c in cells for n in ("trials.db", "front.csv", "hypervolume.csv")),
     }
 

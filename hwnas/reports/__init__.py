@@ -1,1 +1,1 @@
-"""What people look at: plots of a run."""
+"""What people look at: plots, tables and the page of a run."""

@@ -18,6 +18,11 @@ PAPERS = ("hw-gpt-bench",)
 Say = Callable[[str], None]
 
 
+def described() -> list[list[str]]:
+    """The figures, and what each shows."""
+    return [[name, (draw.__doc__ or "").partition("\n")[0]] for name, draw in FIGURES.items()]
+
+
 def reproduce(
     paper: str,
     out: Path | None = None,
