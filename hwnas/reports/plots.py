@@ -59,7 +59,7 @@ def hypervolume(result: Result, x: str = "evaluations") -> Figure:
     left, right = made.subplots(1, 2)
     searches.hypervolume(left, result, x=x, legend=False)
     searches.hypervolume(right, result, x=x, missing=True, legend=False)
-    style.legend(made, *left.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    style.legend_below(made, left)
     return made
 
 
@@ -68,7 +68,7 @@ def ranks(result: Result) -> Figure:
     made = style.figure(1, title_of(result), width=6.4)
     axes = made.subplots()
     searches.ranks(axes, [result])
-    style.legend(made, *axes.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    style.legend_below(made, axes)
     return made
 
 
@@ -129,7 +129,7 @@ def distribution(result: Result) -> Figure:
 
 
 def effect(result: Result) -> Figure:
-    """How each objective changes with embed_dim, layers, ratio and heads."""
+    """How each objective changes with embed_dim, and within it with layers, ratio and heads."""
     return _by_aspect(result, networks.effect, "quartiles, whiskers 5 % to 95 %")
 
 
@@ -202,7 +202,7 @@ def attribution(result: Result) -> Figure:
     for j, row in enumerate(made.subplots(m, c, squeeze=False)):
         for choice, panel in enumerate(row):
             attributions.effects(panel, found, j, choice)
-    style.legend(made, *panel.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    style.legend_below(made, panel)
     return made
 
 

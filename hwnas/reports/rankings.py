@@ -67,7 +67,7 @@ def critical_differences(
         axes.plot(
             [at, at, end],
             [0, down, down],
-            color=style.COLOURS[i % len(style.COLOURS)],
+            color=style.GREY,
             linewidth=1.1,
             transform=across,
             clip_on=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,13 +14,26 @@ from numpy.typing import NDArray
 from hwnas.objectives import Objective
 
 # Okabe and Ito's palette, told apart by every kind of colour vision; yellow is left out because it
-# vanishes on paper.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
+# vanishes on paper. Then three dark ones of Paul Tol's, for those who compare more.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#882255",
+    "#999933",
+    "#332288",
+)
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 GREY = "#777777"
 ORDERED = "cividis"  # for numbers, also seen alike by every kind of colour vision
 DIVERGING = "PuOr_r"  # for numbers about 0: purple below, orange above
+
+_HANDLE, _LETTER, _LINE = 0.6, 0.068, 0.17  # of a legend, inches
 
 _UNITS = {
     "latency": "ms",
@@ -97,6 +111,20 @@ def steps(
     values = values[np.argsort(values[:, 0], kind="stable")]
     where: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
     axes.step(values[:, 0], values[:, 1], where=where, **look)
+
+
+def legend_below(made: Figure, axes: Axes) -> None:
+    """A legend of some axes below all panels, in as few rows as fit, for which it makes room."""
+    handles, labels = axes.get_legend_handles_labels()
+    n = len(labels)
+    for columns in range(n, 0, -1):
+        rows = math.ceil(n / columns)
+        widest = [max(map(len, labels[i : i + rows])) for i in range(0, n, rows)]
+        inches = sum(_HANDLE + _LETTER * letters for letters in widest)
+        if columns == 1 or inches <= made.get_figwidth():
+            made.set_figheight(made.get_figheight() + _LINE * rows)
+            legend(made, handles, labels, loc="outside lower center", ncols=columns)
+            return
 
 
 def names(items: Sequence[str]) -> list[str]:

@@ -130,24 +130,24 @@ def calibration(found: Found) -> Drawn:
     """Whether the surrogate's quantiles hold for networks that it was not fitted to."""
     rows = held_out()
     for scale in found.scales:
-        made = style.figure(2, f"{scale}: a fifth of the networks, held out", height=5.2)
-        for axes, metric in zip(made.subplots(1, 2), METRICS, strict=True):
-            axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+        made = style.figure(2, f"{scale}: a fifth of the networks, held out", rows=2, height=3.8)
+        for column, metric in zip(made.subplots(2, 2).T, METRICS, strict=True):
+            all_of_it, apart = column
+            all_of_it.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+            apart.axhline(0, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
             worst = 0.0
             for index, device in enumerate(DEVICES):
                 levels, below = rows[scale, f"{metric}@{device}"]
                 worst = max(worst, float(abs(below - levels).max()))
-                look = style.look(index)
-                axes.plot(levels, below, **look, linewidth=1, markersize=3, label=device)
-            style.tidy(
-                axes,
-                title=f"{metric}: off by {worst:.3f} at most",
-                x="level of the predicted quantile",
-                y="published distribution below it",
-            )
-            axes.set_aspect("equal")
-        handles = axes.get_legend_handles_labels()
-        style.legend(made, *handles, loc="outside lower center", ncols=5)
+                look = {**style.look(index), "linewidth": 1, "markersize": 3, "label": device}
+                all_of_it.plot(levels, below, **look)
+                apart.plot(levels, below - levels, **look)
+            x, title = "level of the predicted quantile", f"{metric}: off by {worst:.3f} at most"
+            style.tidy(all_of_it, title=title, x=x, y="published distribution below it")
+            style.tidy(apart, x=x, y="the same, less the level")
+            all_of_it.set_aspect("equal")
+            apart.set_ylim(-0.03, 0.03)
+        style.legend_below(made, all_of_it)
         yield f"calibration-{scale}", made
 
 
@@ -199,7 +199,7 @@ def fronts(found: Found) -> Drawn:
         for axes, result in zip(panels, results.values(), strict=True):
             searches.fronts(axes, result)
             _without_legend(axes)
-        _shared_legend(made, panels[0])
+        style.legend_below(made, panels[0])
         yield f"fronts-{scale}-{name}", made
 
 
@@ -210,7 +210,7 @@ def attained(found: Found) -> Drawn:
         for axes, result in zip(panels, results.values(), strict=True):
             attainments.attainment(axes, result)
             _without_legend(axes)
-        _shared_legend(made, panels[0])
+        style.legend_below(made, panels[0])
         yield f"attainment-{scale}-{name}", made
 
 
@@ -223,7 +223,7 @@ def hypervolumes(found: Found) -> Drawn:
         for axes, result in zip(panels, results.values(), strict=True):
             searches.hypervolume(axes, result, missing=True, legend=False)
             axes.set_title(str(result.objectives[1]), fontsize=9)
-        _shared_legend(made, panels[0])
+        style.legend_below(made, panels[0])
         yield f"hypervolume-{scale}-{name}", made
 
 
@@ -235,7 +235,7 @@ def ranks(found: Found) -> Drawn:
     made = style.figure(1, f"Mean ranks over {len(results)} problems", width=7)
     axes = made.subplots()
     searches.ranks(axes, results)
-    style.legend(made, *axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.legend_below(made, axes)
     yield "ranks", made
     yield "critical-differences", rankings_figure(compare(results))
 
@@ -250,7 +250,7 @@ def three(found: Found) -> Drawn:
             searches.fronts_in_space(left, result)
             right = made.add_subplot(1, 2, 2)
             searches.hypervolume(right, result, missing=True, legend=False)
-            _shared_legend(made, right)
+            style.legend_below(made, right)
             yield f"three-{scale}-{device}", made
 
 
@@ -263,7 +263,7 @@ def noise(found: Found) -> Drawn:
             for axes, (device, result) in zip(panels, results.items(), strict=True):
                 searches.hypervolume(axes, result, legend=False)
                 axes.set_title(f"latency@{device}", fontsize=9)
-            _shared_legend(made, panels[0])
+            style.legend_below(made, panels[0])
             yield f"noise-{scale}", made
 
 
@@ -282,7 +282,7 @@ def _grid(n: int, title: str, *, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with n panels in rows of a few."""
     columns = min(n, _COLUMNS)
     rows = math.ceil(n / columns)
-    made = style.figure(columns, title, rows=rows, width=4.4, height=height)
+    made = style.figure(columns, title, rows=rows, width=4.4 if n > 1 else 6.4, height=height)
     return made, [made.add_subplot(rows, columns, i + 1) for i in range(n)]
 
 
@@ -290,10 +290,6 @@ def _without_legend(axes: Axes) -> None:
     legend = axes.get_legend()
     if legend is not None:
         legend.remove()
-
-
-def _shared_legend(made: Figure, axes: Axes) -> None:
-    style.legend(made, *axes.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 
 
 FIGURES: dict[str, Callable[[Found], Drawn]] = {

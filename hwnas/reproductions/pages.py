@@ -149,7 +149,11 @@ def _introduction(found: Found, *, quick: bool, missing: int, took: float) -> st
     )
     if cells:
         text += f", {told(took)} of searching"
-    text += ". Exact fronts are known, so a normalised hypervolume of 1 is the most there can be."
+    text += (
+        ". Exact fronts are known, so a normalised hypervolume of 1 is the most there can be. The "
+        "claims are those of the paper's abstracts and of its published scripts; its tables are "
+        "not compared."
+    )
     if quick:
         text += (
             " <strong>This is the quick selection</strong>: one scale, few problems, few seeds and "

@@ -63,7 +63,7 @@ def parts(*, quick: bool) -> list[Part]:
         A few of them with few evaluations, to see in minutes what there is to see.
     """
     if quick:
-        few = {"budget.evaluations": 50, "seeds": 2}
+        few = {"budget.evaluations": 40, "seeds": 2}
         return [
             *(_two("gpt-s", w, few) for w in ("latency@rtx2080", "energy@cpu_xeon_gold")),
             _two("gpt-s", "bfloat16_memory", few),
@@ -153,9 +153,7 @@ def completed(part: Part, out: Path, workers: int, progress: Progress) -> Result
     if found is not None:
         return found
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", HwnasWarning
-        )  # MOASHA has one rung: so had the paper
+        warnings.simplefilter("ignore", HwnasWarning)  # MOASHA has one rung: so had the paper
         if (path / "experiment.yaml").is_file():
             return resume(path, workers=workers, progress=progress)
         return run(part.experiment, path, workers=workers, progress=progress)

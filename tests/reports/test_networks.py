@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import hwnas
@@ -37,13 +38,31 @@ def test_distributions_are_steps_of_each_group(some: Population) -> None:
     assert legend.get_title().get_text() == "embed_dim"
 
 
+def level_lines(axes: Axes) -> list[float]:
+    ends = [line.get_ydata() for line in axes.get_lines()]
+    return [y[0] for y in ends if len({*y}) == 1]
+
+
 def test_effects_are_boxes_about_the_median(some: Population) -> None:
     axes = Figure().subplots()
+    networks.effect(axes, some, LATENCY, "embed_dim")
+    values = some.column(LATENCY)
+    for width in range(3):
+        assert np.median(values[some.codes[:, 0] == width]) in level_lines(axes)
+    assert axes.get_ylabel() == "latency@h100 (ms)"
+
+
+def test_effects_of_the_rest_are_within_an_embed_dim(some: Population) -> None:
+    axes = Figure().subplots()
     networks.effect(axes, some, LATENCY, "n_layer")
-    level = {y[0] for y in (line.get_ydata() for line in axes.get_lines()) if len({*y}) == 1}
+    values = some.column(LATENCY).copy()
+    for width in range(3):
+        values[some.codes[:, 0] == width] /= values[some.codes[:, 0] == width].mean()
     for depth in range(3):
-        assert np.median(some.column(LATENCY)[some.codes[:, 1] == depth]) in level
+        median = 100 * (np.median(values[some.codes[:, 1] == depth]) - 1)
+        assert np.isclose(level_lines(axes), median).any()
     assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "11", "12"]
+    assert axes.get_ylabel() == "latency@h100, % from the mean\nof its embed_dim"
 
 
 def test_scatter(some: Population) -> None:

@@ -50,8 +50,9 @@ def test_kinds_are_described() -> None:
 
 
 def test_looks_differ() -> None:
-    looks = [tuple(map(str, style.look(i).values())) for i in range(7)]
-    assert len(set(looks)) == 7
+    looks = [tuple(map(str, style.look(i).values())) for i in range(40)]
+    assert len(set(looks)) == 40
+    assert len(set(style.COLOURS)) == len(style.COLOURS)
 
 
 @pytest.mark.parametrize("kind", plots.KINDS)
