@@ -12,6 +12,7 @@ a backend, objectives, a number of evaluations, a seed and its settings, and ret
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -136,11 +137,20 @@ def _gp(seed: int) -> Any:
     return GPSampler(seed=seed)
 
 
-def _botorch(bench: Any, objectives: list[str], evaluations: int, seed: int) -> Losses:
+def _botorch(
+    bench: Any,
+    objectives: list[str],
+    evaluations: int,
+    seed: int,
+    *,
+    device: str = "cpu",
+    seconds: float = np.inf,
+) -> Losses:
     """A SingleTaskGP for each objective on the scaled codes, and qLogNEHVI.
 
     The acquisition function's maximum is searched for exhaustively over neighbouring codes, with
-    `optimize_acqf_discrete_local_search`.
+    `optimize_acqf_discrete_local_search`. It is slow enough to be given an end in `seconds`, after
+    which it returns what it has.
     """
     import torch
     from botorch.acquisition.multi_objective.logei import (
@@ -159,10 +169,15 @@ def _botorch(bench: Any, objectives: list[str], evaluations: int, seed: int) -> 
     torch.manual_seed(seed)
     codes = space.sample(16, np.random.default_rng(seed))
     losses = bench.predict(codes, objectives)
-    scale = torch.from_numpy(space.cardinalities - 1).double()
-    choices = [torch.arange(int(c)).double() / max(int(c) - 1, 1) for c in space.cardinalities]
-    while len(codes) < evaluations:
-        x, y = torch.from_numpy(codes).double() / scale, -torch.from_numpy(losses)
+    begin = time.monotonic()
+    scale = torch.from_numpy(space.cardinalities - 1).double().to(device)
+    choices = [
+        torch.arange(int(c), device=device).double() / max(int(c) - 1, 1)
+        for c in space.cardinalities
+    ]
+    while len(codes) < evaluations and time.monotonic() - begin < seconds:
+        x = torch.from_numpy(codes).double().to(device) / scale
+        y = -torch.from_numpy(losses).to(device)
         models = [SingleTaskGP(x, y[:, [j]], outcome_transform=Standardize(1)) for j in (0, 1)]
         model = ModelListGP(*models)
         fit_gpytorch_mll(SumMarginalLogLikelihood(model.likelihood, model))
@@ -176,7 +191,7 @@ def _botorch(bench: Any, objectives: list[str], evaluations: int, seed: int) -> 
         found, _ = optimize_acqf_discrete_local_search(
             acquisition, discrete_choices=choices, q=1, num_restarts=4, raw_samples=64, X_avoid=x
         )
-        code = space.canonical((found * scale).round().numpy())
+        code = space.canonical((found * scale).round().cpu().numpy())
         codes = np.concatenate([codes, code])
         losses = np.concatenate([losses, bench.predict(code, objectives)])
     return losses

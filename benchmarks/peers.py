@@ -1,6 +1,7 @@
 """Our optimizers and the libraries' own loops on the same problems: ``benchmarks/peers.md``.
 
     python benchmarks/peers.py run [--only REGEX] [--seeds 5] [--workers 1] [--untimed]
+                                   [--device cuda] [--most SECONDS]
     python benchmarks/peers.py report
     python benchmarks/peers.py paired
 
@@ -8,7 +9,8 @@ A problem is perplexity against one latency or energy of one space's surrogate, 
 adds what is not yet there to ``benchmarks/peers.csv``, a row a search, first seeds first, so it can
 be stopped and gone on with; REGEX is matched with ``METHOD SPACE OBJECTIVE``. `report` turns the
 rows into ``peers.md`` and ``peers.png``. With `--untimed` seconds are left empty, for searches on
-another machine than the one whose times the page tells.
+another machine than the one whose times the page tells; there BoTorch's own loop, which takes an
+hour on gpt-l, can also run on a GPU, and end after so many seconds with what it has.
 
 Quality is the normalised hypervolume after so many evaluations. Time is that of the processor, of
 one thread, until the last of them: two searches beside each other do not slow each other's clock.
@@ -162,8 +164,13 @@ def noisy(method: Method, space: str, objectives: list[str], seed: int) -> float
     return pareto.hypervolume(bench.predict(codes, objectives), reference) / best
 
 
-def row_of(method: Method, space: str, objective: str, seed: int) -> list[Any]:
-    """One search: who, where, seconds, and the hypervolume at each mark."""
+def row_of(
+    method: Method, space: str, objective: str, seed: int, plain: dict[str, Any]
+) -> list[Any]:
+    """One search: who, where, seconds, and the hypervolume at each mark.
+
+    `plain` are settings of BoTorch's own loop: on which device, and for how long at most.
+    """
     bench, objectives = bench_of(space, method.model), ["perplexity", objective]
     reference, best = known(space, method.model, objective)
     key = [str(method), space, objective, seed]
@@ -178,6 +185,8 @@ def row_of(method: Method, space: str, objective: str, seed: int) -> list[Any]:
             losses = ours(method, bench, objectives, seed)
         else:
             loop, settings = LOOPS[method.name], dict(method.settings)
+            if method.name == "ehvi":
+                settings.update(plain)
             losses = loop(bench, objectives, method.evaluations, seed, **settings)
         seconds = time.process_time() - begin
     values = [
@@ -217,7 +226,7 @@ def read() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run(only: str, seeds: int, workers: int, timed: bool) -> None:
+def run(only: str, seeds: int, workers: int, timed: bool, plain: dict[str, Any]) -> None:
     """Add the searches that are missing."""
     done = {(r["method"], r["space"], r["objective"], int(r["seed"])) for r in read()}
     tasks = [
@@ -239,7 +248,7 @@ def run(only: str, seeds: int, workers: int, timed: bool) -> None:
         writer = csv.writer(file, lineterminator="\n")
         if not done and ROWS.stat().st_size == 0:
             writer.writerow(HEADER)
-        for future in as_completed([pool.submit(row_of, *task) for task in tasks]):
+        for future in as_completed([pool.submit(row_of, *task, plain) for task in tasks]):
             row = future.result()
             writer.writerow(row if timed else [*row[:4], "", *row[5:]])
             file.flush()
@@ -480,11 +489,14 @@ def main() -> None:
     runs.add_argument("--seeds", type=int, default=5)
     runs.add_argument("--workers", type=int, default=1)
     runs.add_argument("--untimed", action="store_true")
+    runs.add_argument("--device", default="cpu", help="of BoTorch's own loop")
+    runs.add_argument("--most", type=float, default=np.inf, help="seconds of BoTorch's own loop")
     actions.add_parser("report")
     actions.add_parser("paired")
     chosen = parser.parse_args()
     if chosen.action == "run":
-        run(chosen.only, chosen.seeds, chosen.workers, not chosen.untimed)
+        plain = {"device": chosen.device, "seconds": chosen.most}
+        run(chosen.only, chosen.seeds, chosen.workers, not chosen.untimed, plain)
     elif chosen.action == "paired":
         paired()
     else:

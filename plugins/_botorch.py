@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from botorch.exceptions.errors import ModelFittingError
 from botorch.exceptions.warnings import BotorchWarning
 from botorch.fit import fit_gpytorch_mll
 from botorch.models.gp_regression import SingleTaskGP
@@ -165,7 +167,8 @@ def fitted(
             model.load_state_dict(dict(state), strict=False)
         if steps:
             likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
-            with warnings.catch_warnings():
+            # Where the line search finds nothing better it fails, and the state is as it was.
+            with warnings.catch_warnings(), contextlib.suppress(ModelFittingError):
                 warnings.simplefilter("ignore")  # it stops early, as it is told to
                 fit_gpytorch_mll(
                     likelihood, optimizer_kwargs={"options": {"maxiter": steps}}, max_attempts=1

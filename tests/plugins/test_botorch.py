@@ -44,6 +44,28 @@ def test_a_list_has_the_posterior_of_its_networks(model: Any, small_space: Searc
     )
 
 
+def test_a_fit_that_fails_leaves_what_was_there(
+    monkeypatch: pytest.MonkeyPatch, small_space: SearchSpace
+) -> None:
+    from botorch.exceptions.errors import ModelFittingError
+
+    from hwnas_plugins import _botorch
+
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise ModelFittingError("All attempts to fit the model have failed.")
+
+    codes = small_space.sample(10, np.random.default_rng(0))
+    features, y = _botorch.Features(small_space), codes.sum(axis=1)[:, None] * 1.0
+    given = features, features(codes), y, np.zeros_like(y)
+    before = _botorch.hyperparameters(_botorch.fitted(*given, [None], 5))
+    monkeypatch.setattr(_botorch, "fit_gpytorch_mll", fails)
+    model = _botorch.fitted(*given, before, 5)
+    assert not model.training
+    (after,) = _botorch.hyperparameters(model)
+    for name, value in (before[0] or {}).items():
+        torch.testing.assert_close((after or {})[name], value)
+
+
 def test_contenders(monkeypatch: pytest.MonkeyPatch, small_space: SearchSpace) -> None:
     """By the definition: nobody is surely better; of too many, the least beaten."""
     from hwnas_plugins import _bayesian
