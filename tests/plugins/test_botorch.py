@@ -48,7 +48,6 @@ def test_a_fit_that_fails_leaves_what_was_there(
     monkeypatch: pytest.MonkeyPatch, small_space: SearchSpace
 ) -> None:
     from botorch.exceptions.errors import ModelFittingError
-
     from hwnas_plugins import _botorch
 
     def fails(*args: Any, **kwargs: Any) -> None:
@@ -60,7 +59,7 @@ def test_a_fit_that_fails_leaves_what_was_there(
     before = _botorch.hyperparameters(_botorch.fitted(*given, [None], 5))
     monkeypatch.setattr(_botorch, "fit_gpytorch_mll", fails)
     model = _botorch.fitted(*given, before, 5)
-    assert not model.training
+    assert not model.models[0].training
     (after,) = _botorch.hyperparameters(model)
     for name, value in (before[0] or {}).items():
         torch.testing.assert_close((after or {})[name], value)
