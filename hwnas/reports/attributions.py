@@ -19,7 +19,7 @@ from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective, losses_of
 from hwnas.optimizers import Told
 from hwnas.reports import style
-from hwnas.results import Result
+from hwnas.results import CellResult, Result
 from hwnas.spaces import Codes
 
 Array = NDArray[np.float64]
@@ -210,13 +210,24 @@ def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0)
 
 
 def _ok(result: Result, name: str) -> NDArray[Any]:
-    """A column of all trials that have their values."""
-    parts = [
-        getattr(cell.trials, name)[cell.trials.ok]
-        for cell in result.cells
-        if cell.trials.ok.any()  # of a cell without trials not even the widths are known
-    ]
+    """A column of all trials that have their values, see `fully`."""
+    kept = [(cell, fully(result, cell)) for cell in result.cells]
+    # Of a cell without trials not even the widths are known.
+    parts = [getattr(cell.trials, name)[rows] for cell, rows in kept if rows.any()]
     return np.concatenate(parts) if parts else np.empty((0, len(result.space.columns)), np.int8)
+
+
+def fully(result: Result, cell: CellResult) -> NDArray[np.bool_]:
+    """Which trials (n,) of a cell say what its networks are worth.
+
+    Those that have their values; and of a run that trained some networks less than others, those
+    that were trained to the end. Under noise a fidelity is a number of repeats, and all will do.
+    """
+    found = cell.trials.ok
+    if not result.experiment.noise:
+        top = max((c.trials.fidelity.max() for c in result.cells if len(c.trials)), default=-1)
+        found = found & ((cell.trials.fidelity < 0) | (cell.trials.fidelity == top))
+    return np.asarray(found)
 
 
 def _measured(result: Result) -> tuple[Codes, Array, Array]:

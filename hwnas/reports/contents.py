@@ -64,6 +64,7 @@ def contents(result: Result, *, trials: int = TRIALS) -> dict[str, Any]:
         "space": result.space.to_dict(),
         "noise": result.experiment.noise,
         "warm_start": result.experiment.warm_start,
+        "band": curves.band_is(len(result.experiment.seeds)),
         "standard": result.standard,
         "objectives": [_described(objective) for objective in result.objectives],
         "constraints": [_described(constraint) for constraint in result.constraints],
@@ -233,7 +234,7 @@ def _known(result: Result, pool: _Pool, most: int) -> dict[str, Any] | None:
 
 
 def _curves(result: Result) -> dict[str, Any]:
-    """By what they grew over, the mean and the range of each optimizer's normalised hypervolume."""
+    """By what they grew over, the mean and the band of each optimizer's normalised hypervolume."""
     found: dict[str, Any] = {}
     for x, label in curves.PROGRESS.items():
         if x == "cost" and not curves.costs(result):
@@ -245,7 +246,7 @@ def _curves(result: Result) -> dict[str, Any]:
             if len(at):
                 some = _telling(at)
                 line["at"] = [_short(value) for value in at[some].tolist()]
-                parts = (grown.mean(axis=0), grown.min(axis=0), grown.max(axis=0))
+                parts = (grown.mean(axis=0), *curves.band(grown))
                 for name, part in zip(("mean", "low", "high"), parts, strict=True):
                     line[name] = part[some].round(7).tolist()
             lines.append(line)

@@ -137,7 +137,7 @@ def correlation(result: Result) -> Figure:
     """Rank correlation of the metrics, and of one metric on all devices."""
     of = population_of(result)
     made_of = _matrices(of, result)
-    size = max(2.6, 0.34 * max(len(matrix) for matrix in made_of) + 1.6)
+    size = max(5.2, 0.34 * max(len(matrix) for matrix in made_of) + 1.6)
     title = f"{of.source}: rank correlation (Kendall's tau)"
     made = style.figure(len(made_of), title, width=size, height=size)
     panels = list(made.subplots(1, len(made_of), squeeze=False)[0])

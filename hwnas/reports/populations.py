@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hwnas.backends import Backend, all_metrics, measure
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
+from hwnas.reports.attributions import fully
 from hwnas.results import Result
 from hwnas.spaces import Codes, SearchSpace
 
@@ -81,7 +82,7 @@ def drawn_at_random(backend: Backend, n: int = SAMPLES, seed: int = 0) -> Popula
 
 
 def measured_in(result: Result) -> Population:
-    """The networks that a run measured, with its objectives; of repeats, the last.
+    """The networks that a run measured, in full and with its objectives; of repeats, the last.
 
     Raises
     ------
@@ -89,11 +90,12 @@ def measured_in(result: Result) -> Population:
         None was measured.
     """
     m = len(result.objectives)
-    cells = [cell for cell in result.cells if cell.trials.ok.any()]
-    if not cells:
+    kept = [(cell.trials, fully(result, cell)) for cell in result.cells]
+    kept = [(trials, rows) for trials, rows in kept if rows.any()]
+    if not kept:
         raise InvalidInput(f"{result.path}: no network was measured here yet")
-    codes = np.concatenate([cell.trials.codes[cell.trials.ok] for cell in cells])
-    values = np.concatenate([cell.trials.values[cell.trials.ok, :m] for cell in cells])
+    codes = np.concatenate([trials.codes[rows] for trials, rows in kept])
+    values = np.concatenate([trials.values[rows, :m] for trials, rows in kept])
     last = len(codes) - 1 - np.unique(codes[::-1], axis=0, return_index=True)[1]
     objectives = tuple(objective.value for objective in result.objectives)
     source = f"{len(last):,} networks that were measured"

@@ -178,3 +178,14 @@ def test_attribution_is_drawn_when_asked_for(done: Result, tmp_path: Path) -> No
     assert all(float(row[6]) <= float(row[7]) for row in table)
     with pytest.raises(InvalidInput, match="attribution: is not drawn over cost"):
         plots.draw(done, ["attribution"], x="cost", out=tmp_path)
+
+
+def test_networks_that_were_trained_less_do_not_count(
+    measured: Make, tiny: SearchSpace, done: Result
+) -> None:
+    codes = np.unique(mostly_without_bias(tiny, 60), axis=0)[:4]
+    trained = measured(codes, [[9.0], [1.0], [2.0], [3.0]], fidelity=[20, 80, -1, 80])
+    np.testing.assert_array_equal(_measured(trained)[1], [[1.0], [2.0], [3.0]])
+    noisy = trained
+    noisy.experiment = done.experiment.model_copy(update={"noise": True})
+    assert len(_measured(noisy)[0]) == 4  # repeats of a draw, which are all of the same thing
