@@ -1,0 +1,62 @@
+"""How long a quick reproduction of HW-GPT-Bench takes, and what it says: ``benchmarks/paper.md``.
+
+    python benchmarks/paper.py [--workers 2] [--out DIR]
+
+The page and its pictures stay in DIR, a temporary folder by default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from hwnas.reproductions import papers, plans
+from hwnas.reproductions.claims import claims
+from hwnas.reproductions.figures import Found
+
+HERE = Path(__file__).parent
+
+
+def page(out: Path, workers: int) -> str:
+    """The report as Markdown."""
+    began = time.monotonic()
+    html = papers.reproduce("hw-gpt-bench", out, quick=True, workers=workers, say=print)
+    took = time.monotonic() - began
+    parts = plans.parts(quick=True)
+    results = {part: plans.complete(out / "runs" / part.folder, part) for part in parts}
+    found = Found({p: r for p, r in results.items() if r is not None}, plans.scales(quick=True))
+    pictures = len(list((out / "figures").glob("*.png")))
+    whole = plans.parts(quick=False)
+    full = plans.told(plans.seconds(whole, workers))
+    lines = [
+        "# HW-GPT-Bench, run again in little",
+        "",
+        "    python benchmarks/paper.py",
+        "",
+        f"`hwnas reproduce hw-gpt-bench --quick --workers {workers}` took {took:.0f} s "
+        f"({os.cpu_count()} cores; wanted: at most 300 s on two): {len(results)} experiments, "
+        f"{pictures} pictures and `{html.name}`. Of the whole, {len(whole)} experiments, it says "
+        f"beforehand: about {full} with as many workers.",
+        "",
+        "| the paper | | here |",
+        "|---|---|---|",
+        *(f"| {c.says} | {c.verdict} | {c.here} |" for c in claims(found)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        text = page(chosen.out or Path(folder, "paper"), chosen.workers)
+    (HERE / "paper.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
