@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 Verdict = Literal["agrees", "in part", "differs", "not tested"]
 
 _COMPARED = 1000  # networks
+_FEW = 5.0  # seconds
 _SLIGHT = 0.02  # of a hypervolume, what hardly anybody would care about
 
 
@@ -143,7 +144,7 @@ def _in_seconds(found: Found) -> Iterator[Claim]:
         for row in result.summary:
             took.setdefault(row["optimizer"], []).append(row["seconds"])
     evaluations = max(row["evaluations"] for result in results for row in result.summary)
-    slow = [name for name, seconds in took.items() if np.mean(seconds) > 10]
+    slow = [name for name, seconds in took.items() if np.mean(seconds) > _FEW]
     yield Claim(
         "A search of the benchmark takes a few seconds.",
         "abstract, versions 2 and 3",

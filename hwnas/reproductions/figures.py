@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.objectives import Objective
-from hwnas.reports import attainments, networks, searches, style
+from hwnas.reports import attainments, curves, networks, searches, style
 from hwnas.reports.comparisons import compare
 from hwnas.reports.populations import Population, aspects, drawn_at_random
 from hwnas.reports.rankings import rankings_figure
@@ -194,37 +194,38 @@ def intervals(found: Found) -> Drawn:
 
 def fronts(found: Found) -> Drawn:
     """Pareto fronts of the eight methods, and the exact ones behind them."""
-    for name, scale, results in _groups(found):
-        made, panels = _grid(len(results), f"{scale}: Pareto fronts of all seeds", height=3.9)
-        for axes, result in zip(panels, results.values(), strict=True):
-            searches.fronts(axes, result)
-            _without_legend(axes)
-        style.legend_below(made, panels[0])
-        yield f"fronts-{scale}-{name}", made
+    yield from _by_problem(found, "fronts", "Pareto fronts of all seeds", searches.fronts)
 
 
 def attained(found: Found) -> Drawn:
     """What half of the seeds of each method attain."""
-    for name, scale, results in _groups(found):
-        made, panels = _grid(len(results), f"{scale}: median attainment surfaces", height=3.9)
-        for axes, result in zip(panels, results.values(), strict=True):
-            attainments.attainment(axes, result)
-            _without_legend(axes)
-        style.legend_below(made, panels[0])
-        yield f"attainment-{scale}-{name}", made
+    yield from _by_problem(
+        found, "attainment", "median attainment surfaces", attainments.attainment
+    )
 
 
 def hypervolumes(found: Found) -> Drawn:
     """Hypervolume over evaluations, relative to the exact front's."""
-    for name, scale, results in _groups(found):
-        seeds = max(len(result.experiment.seeds) for result in results.values())
-        shown = "95 % interval" if seeds >= 5 else "range"
-        made, panels = _grid(len(results), f"{scale}: mean and {shown} of seeds", height=3.7)
+    seeds = max((len(result.experiment.seeds) for result in found.results.values()), default=0)
+
+    def draw(axes: Axes, result: Result) -> None:
+        searches.hypervolume(axes, result, missing=True)
+        axes.set_title(str(result.objectives[1]), fontsize=9)
+
+    yield from _by_problem(found, "hypervolume", f"mean and {curves.band_is(seeds)} of seeds", draw)
+
+
+def _by_problem(found: Found, name: str, title: str, draw: Callable[[Axes, Result], None]) -> Drawn:
+    """A panel for each problem with two objectives, those of a metric and a scale in a figure."""
+    for metric, scale, results in _groups(found):
+        made, panels = _grid(len(results), f"{scale}: {title}", height=3.9)
         for axes, result in zip(panels, results.values(), strict=True):
-            searches.hypervolume(axes, result, missing=True, legend=False)
-            axes.set_title(str(result.objectives[1]), fontsize=9)
+            draw(axes, result)
+            legend = axes.get_legend()
+            if legend is not None:
+                legend.remove()  # one for all, below
         style.legend_below(made, panels[0])
-        yield f"hypervolume-{scale}-{name}", made
+        yield f"{name}-{scale}-{metric}", made
 
 
 def ranks(found: Found) -> Drawn:
@@ -284,12 +285,6 @@ def _grid(n: int, title: str, *, height: float) -> tuple[Figure, list[Axes]]:
     rows = math.ceil(n / columns)
     made = style.figure(columns, title, rows=rows, width=4.4 if n > 1 else 6.4, height=height)
     return made, [made.add_subplot(rows, columns, i + 1) for i in range(n)]
-
-
-def _without_legend(axes: Axes) -> None:
-    legend = axes.get_legend()
-    if legend is not None:
-        legend.remove()
 
 
 FIGURES: dict[str, Callable[[Found], Drawn]] = {
