@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import csv
 import multiprocessing
+import os
 import re
 import tempfile
 import time
@@ -417,7 +418,7 @@ def report() -> None:
     best = merged(table)
     ours_of = style.names([m for by in best.values() for m in by if not m.startswith("library")])
     wrapped = [
-        (name, f"library {name}", mark) for name in LOOPS for mark in (100, 200, 1000, 10_000)
+        (name, f"library {name}", mark) for name in LOOPS for mark in (50, 100, 200, 1000, 10_000)
     ]
     others = [name for name in ours_of if name != "additive" and " on " not in name]
     ahead = [("additive", name, mark) for mark in (50, 100, 200) for name in others]
