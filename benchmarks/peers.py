@@ -44,6 +44,9 @@ from hwnas.fronts import reference_point
 from hwnas.reports import style
 from hwnas.statistics import holm, wilcoxon
 
+# For workers, which load torch in the middle of their first search, when it is too late to say.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 HERE = Path(__file__).parent
 ROWS = HERE / "peers.csv"
 DEVICES = ("rtx2080", "h100", "cpu_xeon_silver", "cpu_xeon_gold")
