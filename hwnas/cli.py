@@ -303,11 +303,7 @@ def main() -> None:
             typer.echo(f"hwnas: {' '.join(text.split())}", err=True)
         sys.exit(1 if isinstance(error, SearchFailed) else 2)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo(
-            "hwnas: stopped; what was done is kept, go on with: hwnas resume DIR, or with the same "
-            "hwnas reproduce",
-            err=True,
-        )
+        typer.echo("hwnas: stopped; what was done is kept, go on with: hwnas resume DIR", err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has enough; nobody is left to complain to

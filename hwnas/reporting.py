@@ -57,6 +57,9 @@ def plot(
     x: Annotated[
         X | None, typer.Option(help="What hypervolume is drawn over [evaluations].")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The directory to draw into [plots, in the run's].")
+    ] = None,
     allow_plugins: AllowPlugins = False,
     list_kinds: Annotated[bool, typer.Option("--list", help="List the kinds.")] = False,
 ) -> None:
@@ -70,7 +73,7 @@ def plot(
     if directory is None:
         raise InvalidInput("plot: expected the directory of a run, or --list")
     result = Result(directory, allow_plugins=allow_plugins)
-    for file in plots.draw(result, kind, x=x and x.value, suffix=format_.value):
+    for file in plots.draw(result, kind, x=x and x.value, suffix=format_.value, out=out):
         typer.echo(str(file))
 
 
@@ -121,7 +124,7 @@ def compare(
     if plot is not None:
         from hwnas.reports.rankings import draw
 
-        draw(found, plot)
+        draw(found, plot)  # first: what cannot be drawn is refused before anything is printed
     if format_ is Form.table:
         _print(found)
     elif format_ is Form.csv:
@@ -178,16 +181,20 @@ def reproduce(
     if list_figures:
         print_table(["figure", "shows"], papers.described())
         return
-    with Progress(None, quiet) as progress:
-        page = papers.reproduce(
-            paper,
-            out,
-            figures=figure or (),
-            quick=quick,
-            run=not drawn,
-            workers=workers,
-            progress=progress.at,
-            say=progress.say,
-        )
+    try:
+        with Progress(None, quiet) as progress:
+            page = papers.reproduce(
+                paper,
+                out,
+                figures=figure or (),
+                quick=quick,
+                run=not drawn,
+                workers=workers,
+                progress=progress.at,
+                say=progress.say,
+            )
+    except KeyboardInterrupt:
+        typer.echo("hwnas: stopped; what was done is kept, the same command goes on", err=True)
+        raise typer.Exit(2) from None
     if not quiet:
         typer.echo(str(page))

@@ -135,7 +135,8 @@ class CellResult:
     def status(self) -> str:
         """How the search stands, in a word or a short sentence."""
         if "finished" not in self.meta:  # an error of an earlier attempt may have been mended
-            return f"error: {self.meta['error']}" if "error" in self.meta else "unfinished"
+            error = " ".join(self.meta.get("error", "").split())  # a table has one line a search
+            return f"error: {error}" if error else "unfinished"
         status = "exhausted" if "exhausted" in self.meta else "done"
         words = self.trials.status
         counts = {"failed": words.count("failed"), "stopped": words.count("infeasible")}
@@ -296,6 +297,19 @@ class Result:
         if self.reference.best is not None:
             return self.reference.best
         return pareto.hypervolume(self.best_known, self.reference.point)
+
+    def fully(self, cell: CellResult) -> NDArray[np.bool_]:
+        """Which trials (n,) of a cell say what its networks are worth.
+
+        Those that have their values; and of a run that trained some networks less than others,
+        those that were trained to the end. Under noise a fidelity is a number of repeats, and all
+        will do.
+        """
+        found = cell.trials.ok
+        if not self.experiment.noise:
+            top = max((c.trials.fidelity.max() for c in self.cells if len(c.trials)), default=-1)
+            found = found & ((cell.trials.fidelity < 0) | (cell.trials.fidelity == top))
+        return np.asarray(found)
 
     @property
     def fronts(self) -> dict[tuple[str, int], Front]:

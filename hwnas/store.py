@@ -8,6 +8,7 @@ tells came before that ask.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -269,6 +270,8 @@ class Store:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    if not os.access(path.parent, os.W_OK):  # somebody else's: to look at only
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     db = sqlite3.connect(path, timeout=PATIENCE_S)
     # A write-ahead log survives a killed process at a third of the cost. Network file systems
     # cannot share its memory and answer with the mode they keep: a rollback journal, which is safe

@@ -99,7 +99,7 @@ def attainment(axes: Axes, result: Result) -> None:
     InvalidInput
         The run has not two objectives.
     """
-    _expect_two(result)
+    _expect_two(result, "attainment")
     if result.known is not None:
         truth(axes, result.known)
     for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
@@ -139,7 +139,7 @@ def difference(axes: Axes, result: Result, first: str, second: str) -> PolyColle
     InvalidInput
         The run has not two objectives.
     """
-    _expect_two(result)
+    _expect_two(result, "difference")
     both = fronts_of(result, first), fronts_of(result, second)
     n = min(map(len, both))
     both = both[0][:n], both[1][:n]
@@ -173,10 +173,10 @@ def fronts_of(result: Result, optimizer: str) -> list[Array]:
     return [cell.front.losses for cell in result.cells if cell.optimizer == optimizer]
 
 
-def _expect_two(result: Result) -> None:
+def _expect_two(result: Result, what: str) -> None:
     if len(result.objectives) != 2:
         raise InvalidInput(
-            f"attainment: expected a run with two objectives, found {len(result.objectives)}"
+            f"{what}: expected a run with two objectives, found {len(result.objectives)}"
         )
 
 

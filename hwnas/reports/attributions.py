@@ -19,7 +19,8 @@ from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective, losses_of
 from hwnas.optimizers import Told
 from hwnas.reports import style
-from hwnas.results import CellResult, Result
+from hwnas.reports.selections import evenly
+from hwnas.results import Result
 from hwnas.spaces import Codes
 
 Array = NDArray[np.float64]
@@ -210,24 +211,11 @@ def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0)
 
 
 def _ok(result: Result, name: str) -> NDArray[Any]:
-    """A column of all trials that have their values, see `fully`."""
-    kept = [(cell, fully(result, cell)) for cell in result.cells]
+    """A column of all trials that have their values, see `Result.fully`."""
+    kept = [(cell, result.fully(cell)) for cell in result.cells]
     # Of a cell without trials not even the widths are known.
     parts = [getattr(cell.trials, name)[rows] for cell, rows in kept if rows.any()]
     return np.concatenate(parts) if parts else np.empty((0, len(result.space.columns)), np.int8)
-
-
-def fully(result: Result, cell: CellResult) -> NDArray[np.bool_]:
-    """Which trials (n,) of a cell say what its networks are worth.
-
-    Those that have their values; and of a run that trained some networks less than others, those
-    that were trained to the end. Under noise a fidelity is a number of repeats, and all will do.
-    """
-    found = cell.trials.ok
-    if not result.experiment.noise:
-        top = max((c.trials.fidelity.max() for c in result.cells if len(c.trials)), default=-1)
-        found = found & ((cell.trials.fidelity < 0) | (cell.trials.fidelity == top))
-    return np.asarray(found)
 
 
 def _measured(result: Result) -> tuple[Codes, Array, Array]:
@@ -255,15 +243,9 @@ def _measured(result: Result) -> tuple[Codes, Array, Array]:
 def _telling(losses: Array) -> NDArray[np.intp]:
     """Which networks to learn from, of losses (n, m): the front, then evenly through the rest."""
     front = pareto.non_dominated(losses, keep_equal=True)
-    best = _evenly(np.flatnonzero(front), _MOST)
-    rest = _evenly(np.flatnonzero(~front), _MOST - len(best))
+    best = evenly(np.flatnonzero(front), _MOST)
+    rest = evenly(np.flatnonzero(~front), _MOST - len(best))
     return np.sort(np.concatenate([best, rest]))
-
-
-def _evenly(places: NDArray[np.intp], most: int) -> NDArray[np.intp]:
-    if len(places) <= most:
-        return places
-    return places[np.linspace(0, len(places) - 1, most).astype(np.intp)]
 
 
 def _effects(model: AdditiveModel, bias: int, choices: list[int]) -> Array:

@@ -14,6 +14,7 @@ from hwnas import pareto
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.reports import curves, style
+from hwnas.reports.selections import evenly
 from hwnas.reports.tables import overview
 from hwnas.results import SUMMARY, CellResult, Result
 from hwnas.spaces import Codes
@@ -64,7 +65,7 @@ def contents(result: Result, *, trials: int = TRIALS) -> dict[str, Any]:
         "space": result.space.to_dict(),
         "noise": result.experiment.noise,
         "warm_start": result.experiment.warm_start,
-        "band": curves.band_is(len(result.experiment.seeds)),
+        "band": curves.band_is(result),
         "standard": result.standard,
         "objectives": [_described(objective) for objective in result.objectives],
         "constraints": [_described(constraint) for constraint in result.constraints],
@@ -150,7 +151,7 @@ def _searches(result: Result, pool: _Pool, most: int) -> tuple[list[dict[str, An
     searches, all_members = [], []
     for cell, rows in zip(result.cells, valued, strict=True):
         quota = most if share == 1 else max(1, int(share * rows.sum()))
-        members = _evenly(np.arange(len(cell.front)), quota)
+        members = evenly(np.arange(len(cell.front)), quota)
         first = cell.front_trials[members]
         trials = _chosen(np.flatnonzero(rows), first, quota)
         all_members.append(members)
@@ -178,14 +179,8 @@ def _chosen(rows: Rows, wanted: Rows, most: int) -> Rows:
     if len(rows) <= most:
         return rows
     among = np.isin(rows, wanted)
-    best = _evenly(rows[among], most)
-    return np.sort(np.concatenate([best, _evenly(rows[~among], most - len(best))]))
-
-
-def _evenly(rows: Rows, most: int) -> Rows:
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)]
+    best = evenly(rows[among], most)
+    return np.sort(np.concatenate([best, evenly(rows[~among], most - len(best))]))
 
 
 def _trials(cell: CellResult, rows: Rows, result: Result, pool: _Pool) -> dict[str, Any]:
@@ -224,7 +219,7 @@ def _known(result: Result, pool: _Pool, most: int) -> dict[str, Any] | None:
     front: Front | None = result.known
     if front is None:
         return None
-    rows = _evenly(np.arange(len(front)), min(_KNOWN, most))
+    rows = evenly(np.arange(len(front)), min(_KNOWN, most))
     return {
         "name": front.standing,
         "of": len(front),
@@ -246,7 +241,7 @@ def _curves(result: Result) -> dict[str, Any]:
             if len(at):
                 some = _telling(at)
                 line["at"] = [_short(value) for value in at[some].tolist()]
-                parts = (grown.mean(axis=0), *curves.band(grown))
+                parts = (grown.mean(axis=0), *curves.band(grown, curves.enough_seeds(result)))
                 for name, part in zip(("mean", "low", "high"), parts, strict=True):
                     line[name] = part[some].round(7).tolist()
             lines.append(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,17 +64,26 @@ def after(reached: Array, values: Array, at: Array) -> Array:
     return np.concatenate([[0.0], values])[np.searchsorted(reached, at, side="right")]
 
 
-def band(grown: Array) -> tuple[Array, Array]:
-    """How far seeds differ, of what each has (seeds, k): low (k,) and high (k,)."""
-    if len(grown) < SEEDS_FOR_INTERVAL:
+def enough_seeds(result: Result) -> bool:
+    """Whether every optimizer has the seeds for an interval of their mean."""
+    counts = Counter(cell.optimizer for cell in result.cells)
+    return min(counts.values()) >= SEEDS_FOR_INTERVAL
+
+
+def band(grown: Array, enough: bool) -> tuple[Array, Array]:
+    """How far seeds differ, of what each has (seeds, k): low (k,) and high (k,).
+
+    The 95 % interval of their mean where there are `enough`, their range otherwise.
+    """
+    if not enough or len(grown) < 2:
         return grown.min(axis=0), grown.max(axis=0)
     low, high = np.array([interval(column) for column in grown.T]).T
-    return np.maximum(low, 0.0), np.minimum(high, 1.0)
+    return np.maximum(low, 0.0), np.minimum(high, max(1.0, grown.max()))
 
 
-def band_is(seeds: int) -> str:
-    """What `band` shows of so many seeds, in words."""
-    return "range" if seeds < SEEDS_FOR_INTERVAL else "95 % interval"
+def band_is(result: Result) -> str:
+    """What `band` shows of a run, in words."""
+    return "95 % interval" if enough_seeds(result) else "range"
 
 
 def costs(result: Result) -> bool:
@@ -116,7 +126,15 @@ def mean_ranks(results: Sequence[Result]) -> tuple[list[str], Array, Array]:
     for result in results[1:]:
         there = {cell.optimizer for cell in result.cells}
         names = [name for name in names if name in there]
-    last = max(int(c.trials.evaluations.sum()) for result in results for c in result.cells)
+    # Up to where all searches got, but for those that ended before: these keep what they have.
+    ends = [last_evaluation(result) for result in results]
+    ends += [
+        int(cell.trials.evaluations.sum())
+        for result in results
+        for cell in result.cells
+        if cell.optimizer in names and "finished" not in cell.meta
+    ]
+    last = min(ends)
     at = np.unique(np.geomspace(1, max(last, 1), _MOMENTS).astype(np.int64)).astype(np.float64)
     blocks = []
     for result in results:

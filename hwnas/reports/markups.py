@@ -75,12 +75,22 @@ def _overall(comparison: Comparison) -> list[tuple[str, list[str], list[list[str
 
 
 def _legend(comparison: Comparison, bold: str, star: str) -> str:
-    if any(comparison.leaders(contest)[1] is not None for contest in comparison.contests):
-        return (
-            f"{bold}: best mean; {star}: not significantly worse at {100 * comparison.level:g} % "
+    tested: list[str] = []
+    untested: list[str] = []
+    for contest in comparison.contests:
+        best, alike = comparison.leaders(contest)
+        if len(contest.judged) > len(best):  # somebody is behind
+            (untested if alike is None else tested).append(contest.name)
+    said = f"{bold}: best mean"
+    if tested:
+        said += (
+            f"; {star}: not significantly worse at {100 * comparison.level:g} % "
             "(Wilcoxon's signed-rank test over seeds, corrected by Holm)"
         )
-    return f"{bold}: best mean; seeds are too few to test within a problem"
+    if untested:
+        where = f" on {', '.join(untested)}" if tested else ""
+        said += f"; seeds are too few to test within a problem{where}"
+    return said
 
 
 def _marked(

@@ -20,7 +20,7 @@ from hwnas.reports.populations import Population, aspects, grouped, kendall
 
 Array = NDArray[np.float64]
 
-_COMPARED = 1000  # networks whose order is compared pair by pair
+COMPARED = 1000  # networks whose order is compared pair by pair, at most
 _READABLE = 16  # rows of a matrix whose numbers can be read
 
 
@@ -123,7 +123,7 @@ def scatter(axes: Axes, of: Population, x: Objective, y: Objective, aspect: str)
             label=name,
             rasterized=True,
         )
-    tau = kendall(np.column_stack([across, up])[:_COMPARED])[0, 1]
+    tau = kendall(np.column_stack([across, up])[:COMPARED])[0, 1]
     style.tidy(axes, x=style.label(x), y=style.label(y))
     _legend_above(axes, f"Kendall's tau {tau:.2f}; by {aspect}", markerscale=2)
 
@@ -153,7 +153,7 @@ def correlation(axes: Axes, of: Population, objectives: Sequence[Objective]) -> 
     axes
         Where to draw.
     of
-        The networks; of more than 1,000, the first.
+        The networks, some 1,000: every pair of them is compared.
     objectives
         The metrics, rows and columns.
 
@@ -162,9 +162,8 @@ def correlation(axes: Axes, of: Population, objectives: Sequence[Objective]) -> 
     AxesImage
         For a colour bar.
     """
-    part = of.only(objectives)
-    tau = kendall(part.values[:_COMPARED])
-    opposed = bool(tau.min() < 0)
+    tau = kendall(of.only(objectives).values)
+    opposed = bool(np.nanmin(tau, initial=1.0) < 0)
     look: dict[str, Any] = {"cmap": style.ORDERED, "vmin": 0}
     if opposed:
         look = {"cmap": style.DIVERGING, "vmin": -1}
@@ -175,6 +174,8 @@ def correlation(axes: Axes, of: Population, objectives: Sequence[Objective]) -> 
     axes.set_yticks(at, names, fontsize=7)
     if n <= _READABLE:
         for i, j in np.ndindex(n, n):
+            if np.isnan(tau[i, j]):
+                continue
             dark = abs(tau[i, j]) > 0.6 if opposed else tau[i, j] < 0.5
             axes.text(
                 j,

@@ -27,6 +27,7 @@ from hwnas.reports import (
 )
 from hwnas.reports.curves import PROGRESS
 from hwnas.reports.populations import Population, aspects, measured_in, population_of
+from hwnas.reports.selections import evenly
 from hwnas.results import Result, write_csv
 
 _COLUMNS = 3  # of panels, where there can be many
@@ -54,7 +55,7 @@ def fronts(result: Result) -> Figure:
 
 def hypervolume(result: Result, x: str = "evaluations") -> Figure:
     """Hypervolume over evaluations, cost or time, and what is missing to the best known."""
-    shown = curves.band_is(len(result.experiment.seeds))
+    shown = curves.band_is(result)
     made = style.figure(2, f"{title_of(result)}: mean and {shown}")
     left, right = made.subplots(1, 2)
     searches.hypervolume(left, result, x=x, legend=False)
@@ -112,7 +113,7 @@ def parallel(result: Result) -> Figure:
         result.objectives,
         None,
     )
-    some = np.linspace(0, len(union) - 1, min(len(union), _LINES)).astype(np.intp)
+    some = evenly(np.arange(len(union)), _LINES)
     values = tuple(objective.value for objective in result.objectives)
     best = Population(
         result.space, union.codes[some], values, union.values[some], f"{len(some):,} networks"
@@ -125,17 +126,17 @@ def parallel(result: Result) -> Figure:
 
 def distribution(result: Result) -> Figure:
     """How each objective is spread over networks, by embed_dim, layers, ratio and heads (ECDF)."""
-    return _by_aspect(result, networks.distribution, "share of networks below")
+    return _by_aspect(result, "distribution", networks.distribution, "share of networks below")
 
 
 def effect(result: Result) -> Figure:
     """How each objective changes with embed_dim, and within it with layers, ratio and heads."""
-    return _by_aspect(result, networks.effect, "quartiles, whiskers 5 % to 95 %")
+    return _by_aspect(result, "effect", networks.effect, "quartiles, whiskers 5 % to 95 %")
 
 
 def correlation(result: Result) -> Figure:
     """Rank correlation of the metrics, and of one metric on all devices."""
-    of = population_of(result)
+    of = population_of(result).first(networks.COMPARED)
     made_of = _matrices(of, result)
     size = max(5.2, 0.34 * max(len(matrix) for matrix in made_of) + 1.6)
     title = f"{of.source}: rank correlation (Kendall's tau)"
@@ -164,7 +165,7 @@ def scatter(result: Result) -> Figure:
         )
     made = style.figure(len(pairs), of.source)
     for axes, (x, y) in zip(_panels(made, len(pairs)), pairs, strict=True):
-        networks.scatter(axes, of, x, y, next(iter(aspects(of.space, of.codes))))
+        networks.scatter(axes, of, x, y, _choices(of, "scatter")[0])
     return made
 
 
@@ -219,14 +220,22 @@ def _panels(made: Figure, n: int) -> list[Any]:
     return [made.add_subplot(rows, columns, i + 1) for i in range(n)]
 
 
-def _by_aspect(result: Result, draw: Callable[..., None], what: str) -> Figure:
+def _choices(of: Population, kind: str) -> list[str]:
+    """Aspects that tell networks apart; bias, which hardly does, where there are no others."""
+    names = list(aspects(of.space, of.codes))
+    if not names:
+        raise InvalidInput(f"{kind}: the networks of {of.space.name} have nothing to choose")
+    return [name for name in names if name != "bias"] or names
+
+
+def _by_aspect(result: Result, kind: str, draw: Callable[..., None], what: str) -> Figure:
     """A row of panels for each objective, a panel for each aspect of networks."""
     of = population_of(result)
     objectives = [o.value for o in result.objectives]
     missing = [o for o in objectives if o not in of.objectives]
     if missing:  # a quantile or a worst ratio: as the run has it
         of = measured_in(result)
-    names = [name for name in aspects(of.space, of.codes) if name != "bias"]
+    names = _choices(of, kind)
     made = style.figure(
         len(names), f"{of.source}: {what}", rows=len(objectives), width=3.6, height=3.2
     )
@@ -249,10 +258,6 @@ def _matrices(of: Population, result: Result) -> list[list[Objective]]:
         if len(devices) > 2:
             across.append(devices)
     return [plain, *across]
-
-
-def _attribution_table(result: Result) -> Table:
-    return attributions.rows(attributions.attribution(result))
 
 
 @dataclass(frozen=True)
@@ -317,8 +322,7 @@ def draw_front(front: Front, title: str, file: Path) -> Path:
     for panel, (x, y) in zip(made.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
         searches.truth(panel, front, x, y)
         style.tidy(panel, x=style.label(front.objectives[x]), y=style.label(front.objectives[y]))
-    made.savefig(file)
-    return file
+    return style.save(made, file)
 
 
 def draw(
@@ -374,11 +378,11 @@ def draw(
         if of.table is not None:
             tables[name] = of.table(result)
     folder = result.path / "plots" if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, drawn in made.items():
-        files.append(folder / f"{name}.{suffix}")
-        drawn.savefig(files[-1])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{folder}: no plots can be put here: {error}") from error
+    files = [style.save(drawn, folder / f"{name}.{suffix}") for name, drawn in made.items()]
     for name, table in tables.items():
         files.append(folder / f"{name}.csv")
         write_csv(files[-1], *table)

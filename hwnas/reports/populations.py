@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from hwnas.backends import Backend, all_metrics, measure
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
-from hwnas.reports.attributions import fully
 from hwnas.results import Result
 from hwnas.spaces import Codes, SearchSpace
 
@@ -53,6 +52,13 @@ class Population:
         """Values (n,) of one of the metrics."""
         return self.values[:, self.objectives.index(objective)]
 
+    def first(self, n: int) -> Population:
+        """The first networks of them."""
+        if len(self) <= n:
+            return self
+        source = self.source.replace(f"{len(self):,}", f"{n:,}", 1)
+        return Population(self.space, self.codes[:n], self.objectives, self.values[:n], source)
+
     def only(self, objectives: Sequence[Objective]) -> Population:
         """The same networks with some of the metrics."""
         at = [self.objectives.index(objective) for objective in objectives]
@@ -90,7 +96,7 @@ def measured_in(result: Result) -> Population:
         None was measured.
     """
     m = len(result.objectives)
-    kept = [(cell.trials, fully(result, cell)) for cell in result.cells]
+    kept = [(cell.trials, result.fully(cell)) for cell in result.cells]
     kept = [(trials, rows) for trials, rows in kept if rows.any()]
     if not kept:
         raise InvalidInput(f"{result.path}: no network was measured here yet")
@@ -103,12 +109,14 @@ def measured_in(result: Result) -> Population:
 
 
 def population_of(result: Result) -> Population:
-    """What stands for the space of a run: random networks where the backend only looks them up.
+    """What stands for the space of a run.
 
-    Of a backend that measures on hardware, the networks that the run measured.
+    Random networks of a backend that knows its own front, for it has an answer for each; otherwise
+    what the run measured, for more may take hours.
     """
-    truth = result.problem.truth
-    return measured_in(result) if truth.on_hardware else drawn_at_random(truth)
+    if result.reference.best is None:
+        return measured_in(result)
+    return drawn_at_random(result.problem.truth)
 
 
 def aspects(space: SearchSpace, codes: Codes) -> dict[str, Array]:
@@ -154,7 +162,8 @@ def grouped(values: Array) -> list[tuple[str, NDArray[np.bool_]]]:
 def kendall(values: Array) -> Array:
     """Rank correlations (m, m) of the columns of values (n, m): Kendall's tau-b.
 
-    Every pair of networks is compared, in O(n² m²): of 1,000 networks in a second.
+    Every pair of networks is compared, in O(n² m²): of 1,000 networks in a second. NaN of a column
+    whose values are all alike.
 
     References
     ----------
@@ -163,5 +172,6 @@ def kendall(values: Array) -> Array:
     first, second = np.triu_indices(len(values), 1)
     signs = np.sign(values[first] - values[second]).astype(np.float32)  # (pairs, m)
     agreeing = (signs.T @ signs).astype(np.float64)
-    untied = np.sqrt(np.maximum(agreeing.diagonal(), 1.0))
+    untied = np.sqrt(agreeing.diagonal())
+    untied[untied == 0] = np.nan  # a column that does not vary goes with nothing
     return np.asarray(agreeing / untied[:, None] / untied)

@@ -16,6 +16,7 @@ from hwnas.additive.models import Design, model_of
 from hwnas.objectives import Objective
 from hwnas.reports import style
 from hwnas.reports.attributions import learned_from
+from hwnas.reports.selections import evenly
 from hwnas.results import Result
 
 Array = NDArray[np.float64]
@@ -165,7 +166,7 @@ def intervals(axes: Axes, of: Predictions) -> None:
     low, high = (of.quantiles[:, int(np.argmin(abs(of.levels - level)))] for level in _INTERVAL)
     inside = float(((low <= of.measured) & (of.measured <= high)).mean())
     order = np.argsort(of.measured, kind="stable")
-    order = order[np.linspace(0, len(order) - 1, min(len(order), _SHOWN)).astype(np.intp)]
+    order = evenly(order, _SHOWN)
     # Beside the median, or an interval of a thousandth could not be seen.
     scale = 100 / of.median[order]
     at = np.arange(len(order))

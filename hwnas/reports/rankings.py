@@ -133,15 +133,14 @@ def draw(comparison: Comparison, file: Path) -> Path:
     Raises
     ------
     InvalidInput
-        The file's name ends otherwise than in one of `SUFFIXES`, its folder is missing, or fewer
-        than two optimizers are ranked.
+        The file's name ends otherwise than in one of `SUFFIXES`, its folder is missing, it cannot
+        be written, or fewer than two optimizers are ranked.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise InvalidInput(f"{file}: expected a name that ends in {', '.join(SUFFIXES)}")
     if not file.parent.is_dir():
         raise InvalidInput(f"{file}: there is no folder {file.parent}")
-    rankings_figure(comparison).savefig(file)
-    return file
+    return style.save(rankings_figure(comparison), file)
 
 
 def _title(comparison: Comparison) -> list[str]:

@@ -14,12 +14,13 @@ from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.reports import curves, style
 from hwnas.reports.curves import PROGRESS
+from hwnas.reports.selections import evenly
 from hwnas.results import Result
 
 Array = NDArray[np.float64]
 
 _FEW = 40  # members of a front that can still be told apart
-_CLOUD = 3000  # members of a front that a picture in three dimensions can hold
+_CLOUD = 3000  # members of a front that a picture can hold
 
 
 def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
@@ -81,7 +82,7 @@ def fronts_in_space(axes: Axes3D, result: Result, x: int = 0, y: int = 1, z: int
     shown = [x, y, z]
     if result.known is not None:
         values = result.known.values[:, shown]
-        some = values[np.linspace(0, len(values) - 1, min(len(values), _CLOUD)).astype(np.intp)]
+        some = values[evenly(np.arange(len(values)), _CLOUD)]
         axes.scatter(*some.T, s=2, color=style.GREY, alpha=0.25, linewidths=0)
     for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
         look = style.look(index)
@@ -102,7 +103,8 @@ def truth(axes: Axes, front: Front, x: int = 0, y: int = 1) -> None:
         look["markersize"] = 7 if len(front) <= _FEW else 0
         style.steps(axes, front.values, front.objectives, linewidth=2.2, **look)
     else:
-        axes.plot(front.values[:, x], front.values[:, y], linestyle="none", **look)
+        some = front.values[evenly(np.arange(len(front)), _CLOUD)]
+        axes.plot(some[:, x], some[:, y], linestyle="none", rasterized=True, **look)
 
 
 def hypervolume(
@@ -151,7 +153,7 @@ def hypervolume(
         if len(at) == 0:
             continue
         look = style.look(index)
-        low, high = curves.band(grown)
+        low, high = curves.band(grown, curves.enough_seeds(result))
         axes.fill_between(
             at,
             shown(low),
@@ -184,10 +186,10 @@ def hypervolume(
     what = "missing hypervolume (1 - normalised)" if missing else "normalised hypervolume"
     style.tidy(axes, x=PROGRESS[x], y=f"{what}\nrelative to the {source}")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}" if x == "evaluations" else "{x:g}")
+    style.plain_logs(axes.xaxis, "{x:,.0f}" if x == "evaluations" else "{x:g}")
     if missing:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        style.plain_logs(axes.yaxis, "{x:g}")
     else:
         axes.set_ylim(curves.floor(result), 1.004)
     if legend:
@@ -218,6 +220,6 @@ def ranks(axes: Axes, results: Sequence[Result]) -> None:
         axes.plot(at, mean[index], **look, linewidth=1.7, markersize=4, markevery=[-1], label=name)
     style.tidy(axes, x="evaluations", y="mean rank by hypervolume (1 is best)")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    style.plain_logs(axes.xaxis, "{x:,.0f}")
     axes.set_ylim(len(names) + 0.2, 0.8)
     axes.set_yticks(range(1, len(names) + 1))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
+from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 
 # Okabe and Ito's palette, told apart by every kind of colour vision; yellow is left out because it
@@ -82,6 +86,29 @@ def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     axes.grid(True, which="major", color="#e3e3e3", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def plain_logs(axis: Axis, form: str) -> None:
+    """Ticks of a logarithmic axis as plain numbers, those between powers where there is room."""
+    axis.set_major_formatter(form)
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
+
+
+def save(made: Figure, file: Path) -> Path:
+    """Write a figure into a file of the type that its name says, whole or not at all.
+
+    Raises
+    ------
+    InvalidInput
+        The file cannot be written.
+    """
+    draft = file.with_name(file.name + ".part")
+    try:
+        made.savefig(draft, format=file.suffix.lstrip(".").lower())
+        draft.replace(file)
+    except OSError as error:
+        raise InvalidInput(f"{file}: cannot be written: {error}") from error
+    return file
 
 
 def legend(place: Axes | Figure, *entries: Any, **where: Any) -> None:

@@ -17,7 +17,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.objectives import Objective
 from hwnas.reports import attainments, curves, networks, searches, style
-from hwnas.reports.comparisons import compare
+from hwnas.reports.comparisons import Comparison, compare
 from hwnas.reports.populations import Population, aspects, drawn_at_random
 from hwnas.reports.rankings import rankings_figure
 from hwnas.reproductions.plans import NOISE, THREE, TWO, WITHOUT_DEVICE, Part
@@ -63,6 +63,21 @@ class Found:
             self._populations[scale] = drawn_at_random(surrogate(scale))
         return self._populations[scale]
 
+    @property
+    def pairs(self) -> list[Result]:
+        """Results of all problems with two objectives."""
+        return [result for part, result in self.results.items() if part.kind == TWO]
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The methods over all of these."""
+        return compare(self.pairs)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of ranks and tests."""
+        return self.comparison.notes if self.pairs else ()
+
     @cached_property
     def _populations(self) -> dict[str, Population]:
         return {}
@@ -95,7 +110,7 @@ def _by_aspect(found: Found, draw: Callable[..., None], name: str) -> Drawn:
 def correlations(found: Found) -> Drawn:
     """Rank correlation of metrics, and of latency and energy across devices."""
     for scale in found.scales:
-        of = found.population(scale)
+        of = found.population(scale).first(networks.COMPARED)
         plain = [Objective(name) for name in _PLAIN]
         matrices = [
             [*plain, *(Objective(metric, ("h100",)) for metric in METRICS)],
@@ -206,13 +221,14 @@ def attained(found: Found) -> Drawn:
 
 def hypervolumes(found: Found) -> Drawn:
     """Hypervolume over evaluations, relative to the exact front's."""
-    seeds = max((len(result.experiment.seeds) for result in found.results.values()), default=0)
+    enough = all(curves.enough_seeds(result) for result in found.pairs)
+    shown = "95 % interval" if enough else "range"
 
     def draw(axes: Axes, result: Result) -> None:
         searches.hypervolume(axes, result, missing=True)
         axes.set_title(str(result.objectives[1]), fontsize=9)
 
-    yield from _by_problem(found, "hypervolume", f"mean and {curves.band_is(seeds)} of seeds", draw)
+    yield from _by_problem(found, "hypervolume", f"mean and {shown} of seeds", draw)
 
 
 def _by_problem(found: Found, name: str, title: str, draw: Callable[[Axes, Result], None]) -> Drawn:
@@ -230,15 +246,14 @@ def _by_problem(found: Found, name: str, title: str, draw: Callable[[Axes, Resul
 
 def ranks(found: Found) -> Drawn:
     """Which method is ahead, over all problems with two objectives."""
-    results = [r for scale in found.scales for r in found.of(TWO, scale).values()]
-    if not results:
+    if not found.pairs:
         return
-    made = style.figure(1, f"Mean ranks over {len(results)} problems", width=7)
+    made = style.figure(1, f"Mean ranks over {len(found.pairs)} problems", width=7)
     axes = made.subplots()
-    searches.ranks(axes, results)
+    searches.ranks(axes, found.pairs)
     style.legend_below(made, axes)
     yield "ranks", made
-    yield "critical-differences", rankings_figure(compare(results))
+    yield "critical-differences", rankings_figure(found.comparison)
 
 
 def three(found: Found) -> Drawn:

@@ -120,7 +120,7 @@ def page(
                 ("claims", "What agrees"),
                 ("faults", "What its scripts do"),
                 *((kind, kind) for kind in kinds),
-                ("searches", "all searches"),
+                *([("searches", "all searches")] if found.results else []),
             )
         ),
         "</nav>",
@@ -131,9 +131,9 @@ def page(
             ["what", "how", "where"],
             [[escape(text) for text in fault] for fault in FAULTS],
         ),
-        "<p>The paper's searches and figures rest on them; those here do not.</p>",
-        *(_figure(kind, images[kind]) for kind in kinds),
-        '<h2 id="searches">All searches</h2>',
+        "<p>The paper's searches and figures rest on them; those here do not, but for MOASHA, "
+        "which without noise has one rung here as well.</p>",
+        *(_figure(kind, images[kind], found.notes if kind == "ranks" else ()) for kind in kinds),
         *(_searches(found)),
         "</body></html>",
     ]
@@ -177,7 +177,7 @@ def _claims(claims: Sequence[Claim]) -> str:
     return _table(["the paper", "", "here", "why, and what to bear in mind"], rows)
 
 
-def _figure(kind: str, files: Sequence[str]) -> str:
+def _figure(kind: str, files: Sequence[str], notes: Sequence[str]) -> str:
     caption = (FIGURES[kind].__doc__ or "").partition("\n")[0]
     drawn = "\n".join(
         f'<figure><a href="{escape(file)}"><img loading="lazy" src="{escape(file)}" '
@@ -185,11 +185,12 @@ def _figure(kind: str, files: Sequence[str]) -> str:
         "</figure>"
         for file in files
     )
-    return f'<h2 id="{kind}">{escape(caption.rstrip("."))}</h2>\n{drawn}'
+    said = "".join(f"<p class=faint>{escape(note)}</p>" for note in notes)
+    return f'<h2 id="{kind}">{escape(caption.rstrip("."))}</h2>\n{drawn}{said}'
 
 
 def _searches(found: Found) -> list[str]:
-    out = []
+    out = ['<h2 id="searches">All searches</h2>'] if found.results else []
     for part, result in found.results.items():
         header, rows = overview(result)
         title = f"{part.kind}: {part.experiment.space}, {part.what}"

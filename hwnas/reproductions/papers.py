@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hwnas.errors import InvalidInput, UnknownName
+from hwnas.reports import style
 from hwnas.reproductions import pages, plans
 from hwnas.reproductions.claims import claims
 from hwnas.reproductions.figures import FIGURES, NEEDS, Found
@@ -69,7 +70,7 @@ def reproduce(
     UnknownName
         There is no such paper or figure.
     InvalidInput
-        The directory holds other experiments.
+        The directory holds other experiments, cannot be written, or has nothing to draw.
     """
     if paper not in PAPERS:
         raise UnknownName("paper", paper, PAPERS)
@@ -80,22 +81,31 @@ def reproduce(
         raise InvalidInput(f"workers: expected at least 1, found {workers}")
     wanted = list(figures) or list(FIGURES)
     kinds = {kind for name in wanted for kind in NEEDS.get(name, ())}
-    parts = [part for part in plans.parts(quick=quick) if part.kind in kinds]
+    parts = plans.parts(quick=quick)
     folder = out or Path("runs", f"{paper}-quick" if quick else paper)
-    results = _results(parts, folder, run, workers, progress, say)
-    found = Found(
-        {part: results[part] for part in parts if part in results},
-        plans.scales(quick=quick),
-    )
-    images: dict[str, list[str]] = {}
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    there = {part: plans.complete(folder / "runs" / part.folder, part) for part in parts}
+    results = {part: result for part, result in there.items() if result is not None}
+    pictures = folder / "figures"
+    if not run and not results and not pictures.is_dir() and kinds:
+        raise InvalidInput(f"{folder}: no reproduction is here yet; run it without --draw")
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{folder}: nothing can be put here: {error}") from error
+    if run:
+        left = [part for part in parts if part.kind in kinds and part not in results]
+        results |= _run(left, folder, workers, progress, say)
+    found = Found({p: results[p] for p in parts if p in results}, plans.scales(quick=quick))
     for name in wanted:
         began = time.monotonic()
         for title, made in FIGURES[name](found):
-            file = folder / "figures" / f"{title}.png"
-            made.savefig(file)
-            images.setdefault(name, []).append(f"figures/{file.name}")
+            (pictures / name).mkdir(exist_ok=True)
+            style.save(made, pictures / name / f"{title}.png")
         say(f"figure {name}: {time.monotonic() - began:.0f} s")
+    images = {  # also of earlier
+        name: [f"figures/{name}/{file.name}" for file in sorted((pictures / name).glob("*.png"))]
+        for name in FIGURES
+    }
     took = sum(
         float(cell.trials.elapsed[-1])
         for result in found.results.values()
@@ -110,24 +120,25 @@ def reproduce(
         missing=len(parts) - len(found.results),
         took=took,
     )
-    draft = folder / "index.html.part"
-    draft.write_text(text, encoding="utf-8")
-    return draft.replace(folder / "index.html")
+    try:
+        draft = folder / "index.html.part"
+        draft.write_text(text, encoding="utf-8")
+        return draft.replace(folder / "index.html")
+    except OSError as error:
+        raise InvalidInput(f"{folder}: no page can be put here: {error}") from error
 
 
-def _results(
-    parts: Sequence[Part], folder: Path, run: bool, workers: int, progress: Progress, say: Say
+def _run(
+    left: Sequence[Part], folder: Path, workers: int, progress: Progress, say: Say
 ) -> dict[Part, Result]:
-    """What experiments found, those that were missing run now."""
-    there = {part: plans.complete(folder / "runs" / part.folder, part) for part in parts}
-    results = {part: result for part, result in there.items() if result is not None}
-    left = [part for part in parts if part not in results]
-    if not run or not left:
+    """Run experiments one after the other, and tell how long the rest takes."""
+    results: dict[Part, Result] = {}
+    if not left:
         return results
     searches = sum(len(p.experiment.optimizers) * len(p.experiment.seeds) for p in left)
     about = plans.told(plans.seconds(left, workers))
     say(
-        f"{len(left)} of {len(parts)} experiments to run, {searches} searches: "
+        f"{len(left)} experiments to run, {searches} searches: "
         f"about {about} with {workers} worker{'s'[: workers > 1]}"
     )
     factor = 1.0  # of this machine to that of the estimate

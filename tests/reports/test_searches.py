@@ -166,18 +166,35 @@ def test_three_objectives_have_three_panels_and_one_in_space(three: Result) -> N
 
 def test_the_band_of_few_seeds_is_their_range_and_of_many_an_interval() -> None:
     few = np.array([[0.1, 0.5], [0.3, 0.5]])
-    np.testing.assert_array_equal(curves.band(few), [[0.1, 0.5], [0.3, 0.5]])
-    assert curves.band_is(2) == "range"
+    np.testing.assert_array_equal(curves.band(few, False), [[0.1, 0.5], [0.3, 0.5]])
     many = np.random.default_rng(0).uniform(0.4, 0.6, size=(6, 3))
-    low, high = curves.band(many)
+    low, high = curves.band(many, True)
     half = t.ppf(0.975, 5) * many.std(axis=0, ddof=1) / 6**0.5
     np.testing.assert_allclose(low, many.mean(axis=0) - half)
     np.testing.assert_allclose(high, many.mean(axis=0) + half)
-    assert curves.band_is(6) == "95 % interval"
     sure = np.array([[0.0, 0.99]] * 3 + [[0.9, 1.0]] * 3)
-    low, high = curves.band(sure)
+    low, high = curves.band(sure, True)
     assert low.min() >= 0
     assert high.max() <= 1
+
+
+def test_an_interval_is_drawn_where_every_optimizer_has_the_seeds(done: Result) -> None:
+    assert curves.band_is(done) == "range"
+    more = copy.copy(done)
+    more.cells = [cell for cell in done.cells for _ in range(3)]
+    assert curves.band_is(more) == "95 % interval"
+    more.cells = more.cells[3:]  # one seed of one optimizer has not begun
+    assert curves.band_is(more) == "range"
+
+
+def test_ranks_end_where_a_search_is(done: Result) -> None:
+    """One that goes on is not shown losing from where it is."""
+    going = stepping(done, {0: (*STEPS[0][:4], False), 1: STEPS[1]})
+    first, second = going.cells
+    trials = replace(first.trials, evaluations=first.trials.evaluations[:3])
+    going.cells = [replace(first, trials=trials), replace(second, optimizer="other", seed=0)]
+    _, at, _ = curves.mean_ranks([going])
+    assert at[-1] == 3
 
 
 def test_ranks_are_means_over_seeds(done: Result) -> None:
