@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,9 @@ def save(made: Figure, file: Path) -> Path:
         made.savefig(draft, format=file.suffix.lstrip(".").lower())
         draft.replace(file)
     except OSError as error:
-        raise InvalidInput(f"{file}: cannot be written: {error}") from error
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise InvalidInput(f"{file}: cannot be written: {error.strerror}") from error
     return file
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from matplotlib.transforms import Bbox
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.reports import plots, style
 from hwnas.results import Result
+from hwnas.spaces import SearchSpace
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
@@ -89,3 +92,27 @@ def test_kinds_for_two_objectives_say_so_of_three(three: Result) -> None:
             plots.draw(three, [kind])
     for kind in ("parallel", "distribution", "effect", "correlation", "scatter"):
         assert plots.draw(three, [kind])[0].exists()
+
+
+def test_what_cannot_be_written_is_said(done: Result, tmp_path: Path) -> None:
+    (tmp_path / "fronts.png").mkdir()
+    with pytest.raises(InvalidInput, match=r"fronts.png: cannot be written: Is a directory"):
+        plots.draw(done, ["fronts"], out=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["fronts.png"]
+    (tmp_path / "plots").touch()
+    with pytest.raises(InvalidInput, match="plots: no plots can be put here"):
+        plots.draw(done, ["fronts"], out=tmp_path / "plots")
+
+
+def test_a_space_without_choices_is_said(done: Result) -> None:
+    none = copy.copy(done)
+    none.space = SearchSpace(
+        "none", embed_dim=[192], n_layer=[2], mlp_ratio=[2], n_head=[4], bias=[True]
+    )
+    codes = none.space.encode(none.space.decode([[0] * 7]))
+    trials = replace(done.cells[0].trials, codes=codes.repeat(len(done.cells[0].trials), axis=0))
+    none.cells = [replace(done.cells[0], trials=trials)]
+    none.reference = replace(done.reference, best=None)
+    for kind in ("effect", "distribution"):
+        with pytest.raises(InvalidInput, match=f"{kind}: the networks of none have nothing to ch"):
+            plots.KINDS[kind].figure(none)
