@@ -270,7 +270,9 @@ class Store:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    if not os.access(path.parent, os.W_OK):  # somebody else's: to look at only
+    log = path.with_name(f"{path.name}-wal")
+    merged = not log.exists() or log.stat().st_size == 0  # or the last trials are in it alone
+    if merged and not os.access(path.parent, os.W_OK):  # somebody else's: to look at only
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     db = sqlite3.connect(path, timeout=PATIENCE_S)
     # A write-ahead log survives a killed process at a third of the cost. Network file systems

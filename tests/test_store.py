@@ -112,3 +112,29 @@ def test_a_store_of_another_version(store: Store) -> None:
     store.note("version", "99")
     with pytest.raises(InvalidInput, match="expected store version 1, found 99"):
         Store.open(store.path)
+
+
+def test_what_cannot_be_written_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a log or a lock beside it, which a folder on read-only media could not hold."""
+    file = tmp_path / "trials.db"
+    with Store.create(file, MEASURED, {}) as made:
+        made.add(some_trials(5))
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.db"]
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with Store.open(file) as store:
+        assert_same(store.trials(), some_trials(5))
+        assert [path.name for path in tmp_path.iterdir()] == ["trials.db"]
+        with pytest.raises(InvalidInput):
+            store.add(some_trials(1))
+
+
+def test_trials_that_are_in_the_log_alone_are_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.create(tmp_path / "trials.db", MEASURED, {}) as made:
+        made.add(some_trials(5))
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+        with Store.open(tmp_path / "trials.db") as store:
+            assert_same(store.trials(), some_trials(5))

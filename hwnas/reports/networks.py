@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
@@ -92,6 +93,53 @@ def effect(axes: Axes, of: Population, objective: Objective, aspect: str) -> Non
         box.set(facecolor=style.COLOURS[5], alpha=0.6)
     style.tidy(axes, x=aspect, y=label)
     axes.set_xticks(range(1, len(groups) + 1), [name for name, _ in groups])
+
+
+def by_aspect(
+    draw: Callable[[Axes, Population, Objective, str], None],
+    of: Population,
+    objectives: Sequence[Objective],
+    title: str,
+) -> Figure:
+    """A row of panels for each metric, a panel for each aspect that tells networks apart.
+
+    Parameters
+    ----------
+    draw
+        `distribution` or `effect`.
+    of
+        The networks.
+    objectives
+        The metrics.
+    title
+        Of the figure.
+
+    Raises
+    ------
+    InvalidInput
+        All networks of the space are alike.
+    """
+    names = telling(of)
+    made = style.figure(len(names), title, rows=len(objectives), width=3.6, height=3.0)
+    grid = made.subplots(len(objectives), len(names), squeeze=False)
+    for row, objective in zip(grid, objectives, strict=True):
+        for axes, name in zip(row, names, strict=True):
+            draw(axes, of, objective, name)
+    return made
+
+
+def telling(of: Population) -> list[str]:
+    """Aspects that tell networks apart; bias, which hardly does, where there are no others.
+
+    Raises
+    ------
+    InvalidInput
+        There are none.
+    """
+    names = list(aspects(of.space, of.codes))
+    if not names:
+        raise InvalidInput(f"the networks of {of.space.name} have nothing to choose")
+    return [name for name in names if name != "bias"] or names
 
 
 def scatter(axes: Axes, of: Population, x: Objective, y: Objective, aspect: str) -> None:
@@ -187,6 +235,29 @@ def correlation(axes: Axes, of: Population, objectives: Sequence[Objective]) -> 
                 color="white" if dark else "black",
             )
     return image
+
+
+def correlations(of: Population, matrices: Sequence[Sequence[Objective]]) -> Figure:
+    """Matrices of rank correlations beside each other.
+
+    Parameters
+    ----------
+    of
+        The networks; of more than `COMPARED`, the first.
+    matrices
+        The metrics of each.
+    """
+    of = of.first(COMPARED)
+    size = max(5.2, 0.34 * max(map(len, matrices)) + 1.6)
+    made, panels = style.grid(
+        len(matrices),
+        f"{of.source}: rank correlation (Kendall's tau)",
+        width=size,
+        height=size,
+    )
+    for axes, objectives in zip(panels, matrices, strict=True):
+        made.colorbar(correlation(axes, of, objectives), ax=axes, shrink=0.6)
+    return made
 
 
 def parallel(axes: Axes, of: Population) -> None:

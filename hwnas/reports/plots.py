@@ -26,7 +26,7 @@ from hwnas.reports import (
     style,
 )
 from hwnas.reports.curves import PROGRESS
-from hwnas.reports.populations import Population, aspects, measured_in, population_of
+from hwnas.reports.populations import Population, measured_in, population_of
 from hwnas.reports.selections import evenly
 from hwnas.results import Result, write_csv
 
@@ -91,13 +91,8 @@ def difference(result: Result) -> Figure:
     }
     best = max(names, key=lambda name: mean[name])
     others = [name for name in names if name != best]
-    made = style.figure(
-        min(len(others), _COLUMNS),
-        f"{title_of(result)}: which seeds attain more",
-        rows=math.ceil(len(others) / _COLUMNS),
-        height=3.9,
-    )
-    panels = _panels(made, len(others))
+    title = f"{title_of(result)}: which seeds attain more"
+    made, panels = style.grid(len(others), title, height=3.9)
     for axes, other in zip(panels, others, strict=True):
         drawn = attainments.difference(axes, result, best, other)
     bar = made.colorbar(drawn, ax=panels, shrink=0.7)
@@ -126,26 +121,18 @@ def parallel(result: Result) -> Figure:
 
 def distribution(result: Result) -> Figure:
     """How each objective is spread over networks, by embed_dim, layers, ratio and heads (ECDF)."""
-    return _by_aspect(result, "distribution", networks.distribution, "share of networks below")
+    return _by_aspect(result, networks.distribution, "share of networks below")
 
 
 def effect(result: Result) -> Figure:
     """How each objective changes with embed_dim, and within it with layers, ratio and heads."""
-    return _by_aspect(result, "effect", networks.effect, "quartiles, whiskers 5 % to 95 %")
+    return _by_aspect(result, networks.effect, "quartiles, whiskers 5 % to 95 %")
 
 
 def correlation(result: Result) -> Figure:
     """Rank correlation of the metrics, and of one metric on all devices."""
-    of = population_of(result).first(networks.COMPARED)
-    made_of = _matrices(of, result)
-    size = max(5.2, 0.34 * max(len(matrix) for matrix in made_of) + 1.6)
-    title = f"{of.source}: rank correlation (Kendall's tau)"
-    made = style.figure(len(made_of), title, width=size, height=size)
-    panels = list(made.subplots(1, len(made_of), squeeze=False)[0])
-    for axes, objectives in zip(panels, made_of, strict=True):
-        image = networks.correlation(axes, of, objectives)
-        made.colorbar(image, ax=axes, shrink=0.6)
-    return made
+    of = population_of(result)
+    return networks.correlations(of, _matrices(of, result))
 
 
 def scatter(result: Result) -> Figure:
@@ -163,9 +150,9 @@ def scatter(result: Result) -> Figure:
             f"scatter: expected objectives of a device with latency and energy, "
             f"found {', '.join(map(str, result.objectives))}"
         )
-    made = style.figure(len(pairs), of.source)
-    for axes, (x, y) in zip(_panels(made, len(pairs)), pairs, strict=True):
-        networks.scatter(axes, of, x, y, _choices(of, "scatter")[0])
+    made, panels = style.grid(len(pairs), of.source)
+    for axes, (x, y) in zip(panels, pairs, strict=True):
+        networks.scatter(axes, of, x, y, networks.telling(of)[0])
     return made
 
 
@@ -213,37 +200,13 @@ def title_of(result: Result) -> str:
     return f"{result.experiment.name} on {result.space.name}, {seeds} seed{'s'[: seeds > 1]}"
 
 
-def _panels(made: Figure, n: int) -> list[Any]:
-    """Axes (n) in rows of a few."""
-    columns = min(n, _COLUMNS)
-    rows = math.ceil(n / columns)
-    return [made.add_subplot(rows, columns, i + 1) for i in range(n)]
-
-
-def _choices(of: Population, kind: str) -> list[str]:
-    """Aspects that tell networks apart; bias, which hardly does, where there are no others."""
-    names = list(aspects(of.space, of.codes))
-    if not names:
-        raise InvalidInput(f"{kind}: the networks of {of.space.name} have nothing to choose")
-    return [name for name in names if name != "bias"] or names
-
-
-def _by_aspect(result: Result, kind: str, draw: Callable[..., None], what: str) -> Figure:
-    """A row of panels for each objective, a panel for each aspect of networks."""
+def _by_aspect(result: Result, draw: Callable[..., None], what: str) -> Figure:
+    """What a function of `networks` shows of each objective, by each aspect of networks."""
     of = population_of(result)
-    objectives = [o.value for o in result.objectives]
-    missing = [o for o in objectives if o not in of.objectives]
-    if missing:  # a quantile or a worst ratio: as the run has it
+    objectives = [objective.value for objective in result.objectives]
+    if not set(objectives) <= set(of.objectives):  # a quantile or a worst ratio: as the run has it
         of = measured_in(result)
-    names = _choices(of, kind)
-    made = style.figure(
-        len(names), f"{of.source}: {what}", rows=len(objectives), width=3.6, height=3.2
-    )
-    grid = made.subplots(len(objectives), len(names), squeeze=False)
-    for row, objective in zip(grid, objectives, strict=True):
-        for axes, name in zip(row, names, strict=True):
-            draw(axes, of, objective, name)
-    return made
+    return networks.by_aspect(draw, of, objectives, f"{of.source}: {what}")
 
 
 def _matrices(of: Population, result: Result) -> list[list[Objective]]:

@@ -117,8 +117,8 @@ def hypervolume(
 ) -> None:
     """Normalised hypervolume as it grew: mean over seeds, and how far they differ as a band.
 
-    The band is the 95 % interval of the mean of 5 seeds or more, and of fewer their range. A mark
-    is where the last seed of an optimizer ended.
+    The band is the 95 % interval of the mean where every optimizer has 5 seeds, and the range of
+    its seeds otherwise. A mark is where the last seed of an optimizer ended.
 
     Parameters
     ----------

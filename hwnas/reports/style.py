@@ -79,6 +79,16 @@ def figure(
     return made
 
 
+def grid(
+    n: int, title: str, *, columns: int = 3, width: float = 5.4, height: float = 4.2
+) -> tuple[Figure, list[Axes]]:
+    """A figure with n panels in rows of at most so many, of a size in inches each."""
+    columns = min(n, columns)
+    rows = math.ceil(n / columns)
+    made = figure(columns, title, rows=rows, width=width, height=height)
+    return made, [made.add_subplot(rows, columns, i + 1) for i in range(n)]
+
+
 def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     """Labels and a light grid."""
     axes.set_title(title, fontsize=10)

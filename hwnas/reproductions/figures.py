@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from hwnas.objectives import Objective
 from hwnas.reports import attainments, curves, networks, searches, style
 from hwnas.reports.comparisons import Comparison, compare
-from hwnas.reports.populations import Population, aspects, drawn_at_random
+from hwnas.reports.populations import Population, drawn_at_random
 from hwnas.reports.rankings import rankings_figure
 from hwnas.reproductions.plans import NOISE, THREE, TWO, WITHOUT_DEVICE, Part
 from hwnas.results import Result
@@ -29,7 +28,6 @@ from hwnas.surrogates.published import DATA
 Drawn = Iterator[tuple[str, Figure]]
 
 METRICS = ("latency", "energy")
-_COLUMNS = 4
 _NETWORKS = 60  # whose intervals are drawn
 _PLAIN = ("perplexity", *WITHOUT_DEVICE)
 
@@ -94,33 +92,22 @@ def distributions(found: Found) -> Drawn:
 
 
 def _by_aspect(found: Found, draw: Callable[..., None], name: str) -> Drawn:
+    shown = [Objective("perplexity"), *(Objective(m, ("h100",)) for m in METRICS)]
+    shown += [Objective("bfloat16_memory"), Objective("params")]
     for scale in found.scales:
         of = found.population(scale)
-        rows = [Objective("perplexity"), *(Objective(m, ("h100",)) for m in METRICS)]
-        rows += [Objective("bfloat16_memory"), Objective("params")]
-        columns = [aspect for aspect in aspects(of.space, of.codes) if aspect != "bias"]
-        made = style.figure(len(columns), of.source, rows=len(rows), width=3.6, height=2.9)
-        grid = made.subplots(len(rows), len(columns), squeeze=False)
-        for row, objective in zip(grid, rows, strict=True):
-            for axes, aspect in zip(row, columns, strict=True):
-                draw(axes, of, objective, aspect)
-        yield f"{name}-{scale}", made
+        yield f"{name}-{scale}", networks.by_aspect(draw, of, shown, of.source)
 
 
 def correlations(found: Found) -> Drawn:
     """Rank correlation of metrics, and of latency and energy across devices."""
+    plain = [Objective(name) for name in _PLAIN]
+    matrices = [
+        [*plain, *(Objective(metric, ("h100",)) for metric in METRICS)],
+        *([Objective(metric, (device,)) for device in DEVICES] for metric in METRICS),
+    ]
     for scale in found.scales:
-        of = found.population(scale).first(networks.COMPARED)
-        plain = [Objective(name) for name in _PLAIN]
-        matrices = [
-            [*plain, *(Objective(metric, ("h100",)) for metric in METRICS)],
-            *([Objective(metric, (device,)) for device in DEVICES] for metric in METRICS),
-        ]
-        made = style.figure(
-            3, f"{of.source}: rank correlation (Kendall's tau)", width=6.2, height=5.6
-        )
-        for axes, objectives in zip(made.subplots(1, 3), matrices, strict=True):
-            made.colorbar(networks.correlation(axes, of, objectives), ax=axes, shrink=0.6)
+        made = networks.correlations(found.population(scale), matrices)
         yield f"correlations-{scale}", made
 
 
@@ -295,11 +282,8 @@ def _groups(found: Found) -> Iterator[tuple[str, str, dict[str, Result]]]:
 
 
 def _grid(n: int, title: str, *, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with n panels in rows of a few."""
-    columns = min(n, _COLUMNS)
-    rows = math.ceil(n / columns)
-    made = style.figure(columns, title, rows=rows, width=4.4 if n > 1 else 6.4, height=height)
-    return made, [made.add_subplot(rows, columns, i + 1) for i in range(n)]
+    """A figure with a panel for each problem or device."""
+    return style.grid(n, title, columns=4, width=4.4 if n > 1 else 6.4, height=height)
 
 
 FIGURES: dict[str, Callable[[Found], Drawn]] = {

@@ -141,14 +141,12 @@ def _run(
         f"{len(left)} experiments to run, {searches} searches: "
         f"about {about} with {workers} worker{'s'[: workers > 1]}"
     )
-    factor = 1.0  # of this machine to that of the estimate
     expected = spent = 0.0
     for i, part in enumerate(left, start=1):
         began = time.monotonic()
         results[part] = plans.completed(part, folder, workers, progress)
         spent += time.monotonic() - began
         expected += plans.seconds([part], workers)
-        factor = spent / expected
-        rest = plans.told(factor * plans.seconds(left[i:], workers))
+        rest = plans.told(spent / expected * plans.seconds(left[i:], workers))
         say(f"{i} of {len(left)}: {part.folder}" + (f"; about {rest} left" if left[i:] else ""))
     return results

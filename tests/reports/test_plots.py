@@ -114,5 +114,5 @@ def test_a_space_without_choices_is_said(done: Result) -> None:
     none.cells = [replace(done.cells[0], trials=trials)]
     none.reference = replace(done.reference, best=None)
     for kind in ("effect", "distribution"):
-        with pytest.raises(InvalidInput, match=f"{kind}: the networks of none have nothing to ch"):
+        with pytest.raises(InvalidInput, match="the networks of none have nothing to choose"):
             plots.KINDS[kind].figure(none)
