@@ -19,6 +19,7 @@ from hwnas.results import CellResult, Result
 Array = NDArray[np.float64]
 
 METRICS = ("normalised", "hypervolume", "igd_plus", "epsilon", "r2")
+_FEWEST = 3  # seeds for an interval: of two it goes beyond what any search can have
 GREATER = ("normalised", "hypervolume")  # of these more is better, of the others less
 
 
@@ -59,7 +60,9 @@ class Entry:
         return float(values.max() if metric in GREATER else values.min())
 
     def interval(self, metric: str, level: float = 0.95) -> tuple[float, float]:
-        """Of the mean over seeds, see `hwnas.statistics.interval`."""
+        """Of the mean over seeds, see `hwnas.statistics.interval`; NaN of fewer than three."""
+        if len(self.seeds) < _FEWEST:
+            return float("nan"), float("nan")
         return statistics.interval(self.values[metric], level)
 
 

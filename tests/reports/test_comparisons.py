@@ -466,7 +466,7 @@ def test_leaders() -> None:
 
 
 def test_standings(made: Any) -> None:
-    found = compare([made("small")])
+    found = compare([made("three-seeds", seeds=3)])
     (contest,) = found.contests
     header, rows = tables.standings(found, contest)
     assert header[:6] == [
@@ -481,33 +481,36 @@ def test_standings(made: Any) -> None:
     best = contest.judged["uniform"]
     low, high = best.interval("normalised")
     assert rows[0][1:6] == [
-        "2",
+        "3",
         "40",
         f"{best.mean('normalised'):.4f}",
         f"{low:.4f} to {high:.4f}",
         f"{best.best('normalised'):.4f}",
     ]
-    header, rows = tables.standings(compare([made("small")], metric="igd_plus"), contest)
+    header, rows = tables.standings(
+        compare([made("three-seeds", seeds=3)], metric="igd_plus"), contest
+    )
     assert header[3] == "igd_plus"
     assert header[6:] == ["normalised", "hypervolume", "epsilon", "r2", "status"]
     assert [row[0] for row in rows] == ["uniform", "random"]
 
 
-def test_one_seed_has_no_interval() -> None:
-    contest = problem("p", a=[0.5])
+@pytest.mark.parametrize("values", [[0.5], [0.25, 0.75]])
+def test_fewer_than_three_seeds_have_no_interval(values: list[float]) -> None:
+    contest = problem("p", a=values)
     _, ((*row,),) = tables.standings(comparison_of([contest]), contest)
-    assert row[3:6] == ["0.5000", "", "0.5000"]
+    assert row[3:6] == ["0.5000", "", f"{max(values):.4f}"]
 
 
 def test_tidy(made: Any) -> None:
-    found = compare([made("small"), made("one", optimizers=["random"])], metric="r2")
+    found = compare([made("three-seeds", seeds=3), made("one", optimizers=["random"])], metric="r2")
     header, rows = tables.tidy(found)
     assert header == ["problem", "optimizer", "indicator", "seeds", "mean", "low", "high", "best"]
     assert len(rows) == 3 * len(METRICS)
     row = next(row for row in rows if row[1:3] == ["uniform", "epsilon"])
     entry = found.contests[0].judged["uniform"]
     assert row[3:] == [
-        2,
+        3,
         entry.mean("epsilon"),
         *entry.interval("epsilon"),
         entry.values["epsilon"].min(),
