@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 
 import hwnas
 from hwnas import pareto
-from hwnas.additive import effects, models
-from hwnas.executors import one_thread
+from hwnas.additive import effects
+from hwnas.additive import model as models
 from hwnas.fronts import reference_point
+from hwnas.runner.executors import one_thread
 from hwnas.spaces import Codes
-from hwnas.surrogates.exact import exact_front
+from hwnas.surrogates.pareto_front import exact_front
 from hwnas.surrogates.tables import AdditiveTable
 
 Losses = NDArray[np.float64]

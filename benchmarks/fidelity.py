@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from hwnas.surrogates.distributions import LEVELS, MEDIAN
+from hwnas.surrogates.quantiles import LEVELS, MEDIAN
 
 Array = NDArray[np.float64]
 Reduce = Callable[[list[float]], Any]

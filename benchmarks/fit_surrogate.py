@@ -36,10 +36,10 @@ import fidelity
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.architectures import Architecture
 from hwnas.spaces import SearchSpace, space
-from hwnas.surrogates.distributions import LEVELS, MEDIAN
+from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates.published import DATA, SCALES, Published
+from hwnas.surrogates.quantiles import LEVELS, MEDIAN
 from hwnas.surrogates.tables import predict
 
 Array = NDArray[np.float64]

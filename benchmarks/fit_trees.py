@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.spaces import space
-from hwnas.surrogates.distributions import MEDIAN
-from hwnas.surrogates.exact import exact_front
+from hwnas.surrogates.pareto_front import exact_front
 from hwnas.surrogates.published import SCALES, Published, published
+from hwnas.surrogates.quantiles import MEDIAN
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.surrogates.trees import Trees, features_of
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from hwnas.architectures import Architecture
-from hwnas.profiling.passes import environment
-from hwnas.profiling.peaks import peak_flops
+from hwnas.profiling.meters.forward_pass import environment
+from hwnas.profiling.peak_flops import peak_flops
 from hwnas.spaces import SearchSpace, space
+from hwnas.spaces.architecture import Architecture
 
 HERE = Path(__file__).parent
 OUT = HERE / "hardware"

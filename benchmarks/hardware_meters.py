@@ -20,19 +20,10 @@ import torch
 from hardware_common import Work, homogeneous, percent, save, table
 from numpy.typing import ArrayLike
 
-from hwnas.architectures import Architecture
-from hwnas.profiling import (
-    GPT,
-    EnergyMeter,
-    NoMeter,
-    energy_meter,
-    gpt,
-    latencies,
-    latency,
-    memories,
-    passes,
-    peak_memory,
-)
+from hwnas.profiling import GPT, EnergyMeter, NoMeter, energy_meter, gpt, latency, peak_memory
+from hwnas.profiling.meters import forward_pass, memory
+from hwnas.profiling.meters import latency as latencies
+from hwnas.spaces.architecture import Architecture
 
 SCRIPT = Path(__file__).with_name("hardware.py")
 ENERGY_WITHIN = 0.03
@@ -160,12 +151,12 @@ class Stopwatch:
     def watching(self) -> Iterator[None]:
         """Time the steps of the meters."""
         steps: list[tuple[str, Any, str]] = [
-            ("graph", passes, "_graph"),
+            ("graph", forward_pass, "_graph"),
             ("warm-up", latencies, "warmed_up"),
             ("sampling", latencies, "repeated"),
             ("energy window", EnergyMeter, "window"),
-            ("peak memory", memories, "_on_cuda"),
-            ("peak memory", memories, "_on_cpu"),
+            ("peak memory", memory, "_on_cuda"),
+            ("peak memory", memory, "_on_cpu"),
             ("collecting garbage", gc, "collect"),
             ("emptying torch's cache", torch.cuda, "empty_cache"),
         ]

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hwnas import registry
-from hwnas.store import Store, Trials
+from hwnas.runner.storage import Store, Trials
 
 HWNAS = str(Path(sys.executable).with_name("hwnas"))
 # Enough evaluations that a search takes a few seconds beyond its start-up.

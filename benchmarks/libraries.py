@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 import hwnas
 from hwnas import pareto
-from hwnas.executors import one_thread
 from hwnas.fronts import Front, reference_point
+from hwnas.runner.executors import one_thread
 
 Losses = NDArray[np.float64]
 Loop = Callable[..., Losses]

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hwnas.reproductions import papers, plans
+from hwnas.reproductions import plan, reproduce
 from hwnas.reproductions.claims import claims
 from hwnas.reproductions.figures import Found
 
@@ -23,14 +23,14 @@ HERE = Path(__file__).parent
 def page(out: Path, workers: int) -> str:
     """The report as Markdown."""
     began = time.monotonic()
-    html = papers.reproduce("hw-gpt-bench", out, quick=True, workers=workers, say=print)
+    html = reproduce.reproduce("hw-gpt-bench", out, quick=True, workers=workers, say=print)
     took = time.monotonic() - began
-    parts = plans.parts(quick=True)
-    results = {part: plans.complete(out / "runs" / part.folder, part) for part in parts}
-    found = Found({p: r for p, r in results.items() if r is not None}, plans.scales(quick=True))
+    parts = plan.parts(quick=True)
+    results = {part: plan.complete(out / "runs" / part.folder, part) for part in parts}
+    found = Found({p: r for p, r in results.items() if r is not None}, plan.scales(quick=True))
     pictures = len(list((out / "figures").glob("*.png")))
-    whole = plans.parts(quick=False)
-    full = plans.told(plans.seconds(whole, workers))
+    whole = plan.parts(quick=False)
+    full = plan.told(plan.seconds(whole, workers))
     lines = [
         "# HW-GPT-Bench, run again in little",
         "",

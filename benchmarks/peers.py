@@ -39,9 +39,9 @@ from libraries import LOOPS, Losses, moasha
 
 import hwnas
 from hwnas import pareto
-from hwnas.executors import one_thread
 from hwnas.fronts import reference_point
-from hwnas.reports import style
+from hwnas.reports.plots import style
+from hwnas.runner.executors import one_thread
 from hwnas.statistics import holm, wilcoxon
 
 # For workers, which load torch in the middle of their first search, when it is too late to say.

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import hwnas
-from hwnas.reports.pages import write_page
+from hwnas.reports.html.page import write_page
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import hwnas
-from hwnas.executors import one_thread
+from hwnas.runner.executors import one_thread
 
 HERE = Path(__file__).parent
 SCALES = ("gpt-s", "gpt-m", "gpt-l")

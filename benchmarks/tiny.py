@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import hwnas
-from hwnas.results import CellResult, Result
+from hwnas.runner.results import CellResult, Result
 
 PAGE = Path(__file__).with_suffix(".md")
 

@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hwnas.architectures import Architecture
     from hwnas.backends import Backend, Evaluation
     from hwnas.errors import HwnasError, SpaceExhausted
     from hwnas.fronts import Front
@@ -19,12 +18,13 @@ if TYPE_CHECKING:
     from hwnas.objectives import Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
     from hwnas.registry import optimizer, register_backend, register_optimizer
-    from hwnas.runs import Result, resume, run
+    from hwnas.runner.run import Result, resume, run
     from hwnas.spaces import SearchSpace, space
+    from hwnas.spaces.architecture import Architecture
     from hwnas.surrogates import surrogate
 
 _HOMES = {
-    "hwnas.architectures": ("Architecture",),
+    "hwnas.spaces.architecture": ("Architecture",),
     "hwnas.backends": ("Backend", "Evaluation"),
     "hwnas.errors": ("HwnasError", "SpaceExhausted"),
     "hwnas.fronts": ("Front",),
@@ -32,7 +32,7 @@ _HOMES = {
     "hwnas.objectives": ("Objective",),
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
     "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
-    "hwnas.runs": ("Result", "resume", "run"),
+    "hwnas.runner.run": ("Result", "resume", "run"),
     "hwnas.spaces": ("SearchSpace", "space"),
     "hwnas.surrogates": ("surrogate",),
 }

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.reading import architecture
 from hwnas.spaces import Codes
+from hwnas.spaces.arch_input import architecture
 from hwnas.surrogates import surrogate
 
 _SPACES = {"s": "gpt-s", "m": "gpt-m", "l": "gpt-l"}

@@ -6,14 +6,14 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.additive.effects import Effects
-from hwnas.additive.models import AdditiveModel, Design, model_of
+from hwnas.additive.model import AdditiveModel, Design, model_of
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
 from ._candidates import around
-from ._improvement import Improvement, improvement
-from ._supported import directions, supported
+from ._hypervolume_improvement import Improvement, improvement
+from ._scalarized_front import directions, supported
 
 _DIRECTIONS = 48  # in which fronts of tables are looked for
 _MOST = 400  # candidates of one proposal

@@ -9,7 +9,7 @@ from hwnas.errors import InvalidInput
 from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
-from ._ranking import crowding_distance, total_violation
+from ._nondominated_sort import crowding_distance, total_violation
 
 
 class LocalSearch(Optimizer):

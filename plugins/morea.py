@@ -9,8 +9,8 @@ from hwnas.errors import InvalidInput
 from hwnas.optimizers import Array, Optimizer, Unseen
 from hwnas.spaces import Codes, SearchSpace
 
-from ._ranking import standing, total_violation
-from ._steps import stepped
+from ._nondominated_sort import standing, total_violation
+from ._mutation import stepped
 
 _ROUNDS = 10  # of tournaments that bring nothing new, before what is missing comes at random
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwnas.reports.contents import contents, encoded
-from hwnas.reports.pages import filled
-from hwnas.results import Result
-from hwnas.runs import run
+from hwnas.reports.html.page import filled
+from hwnas.reports.html.payload import contents, encoded
+from hwnas.runner.results import Result
+from hwnas.runner.run import run
 from hwnas.spaces import SearchSpace, space
 
 sys.path.insert(0, str(Path(__file__).parent))

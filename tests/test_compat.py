@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwnas.architectures import Architecture
 from hwnas.compat import HWGPT
 from hwnas.errors import InvalidInput, UnknownName
+from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import surrogate
 
 FIGURES = Path(__file__).parents[1].parent / "shared" / "hwgptbench"

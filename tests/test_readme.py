@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hwnas.experiments import load
-from hwnas.yamls import parse_yaml
+from hwnas.experiment import load
+from hwnas.yaml_loader import parse_yaml
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 

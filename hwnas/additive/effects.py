@@ -5,7 +5,7 @@ its layers, and what a layer adds is much like what its neighbours and other wid
 an objective is modelled as a weighted sum of *effects*, each a block of features whose weights have
 one prior variance: a choice's effect that all layers share, what departs from it smoothly over the
 layers, what is a single layer's own; each once for all widths and once more for every width. How
-much of each there is, the variances, are learned (`hwnas.additive.evidence`).
+much of each there is, the variances, are learned (`hwnas.additive.variance_components`).
 """
 
 from __future__ import annotations

@@ -11,19 +11,19 @@ measure it. Behind them stand ``medians`` (statistics), ``boards`` (a GPU's cloc
 
 from __future__ import annotations
 
-from hwnas.profiling.boards import NoMeter
-from hwnas.profiling.energies import Energy, EnergyMeter, energy_meter
-from hwnas.profiling.exports import export, load
-from hwnas.profiling.failures import Diverged, OutOfMemory, TimedOut, TrialFailed
-from hwnas.profiling.latencies import Latency, latency
-from hwnas.profiling.memories import PeakMemory, peak_memory
-from hwnas.profiling.models import GPT, gpt
-from hwnas.profiling.passes import PassSettings
-from hwnas.profiling.perplexities import Perplexity, perplexity
-from hwnas.profiling.schedules import TrainingSettings
-from hwnas.profiling.texts import Split, Text, text
-from hwnas.profiling.tokenizers import Tokenizer, Tokens, tokenizer, tokens
-from hwnas.profiling.training import Progress, train
+from hwnas.profiling.data.text import Split, Text, text
+from hwnas.profiling.data.tokenizer import Tokenizer, Tokens, tokenizer, tokens
+from hwnas.profiling.errors import Diverged, OutOfMemory, TimedOut, TrialFailed
+from hwnas.profiling.export.safetensors import export, load
+from hwnas.profiling.gpt import GPT, gpt
+from hwnas.profiling.meters.energy import Energy, EnergyMeter, energy_meter
+from hwnas.profiling.meters.forward_pass import PassSettings
+from hwnas.profiling.meters.latency import Latency, latency
+from hwnas.profiling.meters.memory import PeakMemory, peak_memory
+from hwnas.profiling.meters.nvml import NoMeter
+from hwnas.profiling.meters.perplexity import Perplexity, perplexity
+from hwnas.profiling.training.config import TrainingSettings
+from hwnas.profiling.training.train_loop import Progress, train
 
 __all__ = [
     "GPT",

@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwnas.architectures import Architecture
 from hwnas.backends import Backend, Evaluation, Status
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
 from hwnas.objectives import Objective
-from hwnas.profiling import records
-from hwnas.profiling.benches import Bench
-from hwnas.profiling.corpora import Corpus, cache_folder, corpus
-from hwnas.profiling.passes import PassSettings, available_cpus
-from hwnas.profiling.peaks import peak_flops
-from hwnas.profiling.schedules import TrainingSettings
-from hwnas.profiling.trials import DEAR, Trial
+from hwnas.profiling import measurement_log
+from hwnas.profiling.data.corpus import Corpus, cache_folder, corpus
+from hwnas.profiling.device_profiler import Bench
+from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
+from hwnas.profiling.peak_flops import peak_flops
+from hwnas.profiling.training.config import TrainingSettings
+from hwnas.profiling.trial import DEAR, Trial
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces.architecture import Architecture
 
 # A full disk, and what newer torch raises for a device that is lost to this process.
 _MACHINE_ERRORS: tuple[type[Exception], ...] = (
@@ -54,7 +54,7 @@ class Profile(Backend):
     text
         A text file, a folder of them, or ``"pydoc"``: Python's own help.
     separator
-        What stands between two documents of a file; see `hwnas.profiling.texts.text`.
+        What stands between two documents of a file; see `hwnas.profiling.data.text.text`.
     held_out
         Share of the text, in whole documents, that perplexity is measured on.
     tokenizer
@@ -220,7 +220,7 @@ class Profile(Backend):
         """Keep what was measured, and how."""
         if self._folder is not None:
             record = {"arch": str(arch), "seed": seed, "time": time.strftime("%FT%T%z"), **what}
-            records.append(self._folder / "measurements.jsonl", record)
+            measurement_log.append(self._folder / "measurements.jsonl", record)
 
     def finished(self, checkpoint: Path | None) -> None:
         """A training has come to its end: its checkpoint can go when its trial is stored."""

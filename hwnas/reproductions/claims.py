@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from hwnas import pareto
 from hwnas.fronts import reference_point
 from hwnas.objectives import Objective
-from hwnas.reports.populations import aspects, kendall
+from hwnas.reports.plots.sampled_architectures import aspects, kendall
 from hwnas.reproductions.figures import METRICS, Found, held_out
-from hwnas.reproductions.plans import NOISE, TWO
+from hwnas.reproductions.plan import NOISE, TWO
 from hwnas.surrogates import surrogate
 from hwnas.surrogates.devices import DEVICES
 

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.objectives import Objective
-from hwnas.reports import attainments, curves, networks, searches, style
-from hwnas.reports.comparisons import Comparison, compare
-from hwnas.reports.populations import Population, drawn_at_random
-from hwnas.reports.rankings import rankings_figure
-from hwnas.reproductions.plans import NOISE, THREE, TWO, WITHOUT_DEVICE, Part
-from hwnas.results import Result
+from hwnas.reports.comparison.comparison import Comparison, compare
+from hwnas.reports.comparison.critical_difference import rankings_figure
+from hwnas.reports.plots import attainment, convergence, space_plots, style, trajectories
+from hwnas.reports.plots.sampled_architectures import Population, drawn_at_random
+from hwnas.reproductions.plan import NOISE, THREE, TWO, WITHOUT_DEVICE, Part
+from hwnas.runner.results import Result
 from hwnas.surrogates import surrogate
 from hwnas.surrogates.devices import DEVICES
 from hwnas.surrogates.published import DATA
@@ -83,12 +83,12 @@ class Found:
 
 def effects(found: Found) -> Drawn:
     """What embed_dim, layers, ratios and heads change of each metric."""
-    yield from _by_aspect(found, networks.effect, "effects")
+    yield from _by_aspect(found, space_plots.effect, "effects")
 
 
 def distributions(found: Found) -> Drawn:
     """How metrics are spread over networks, by embed_dim, layers, ratios and heads (ECDF)."""
-    yield from _by_aspect(found, networks.distribution, "distributions")
+    yield from _by_aspect(found, space_plots.distribution, "distributions")
 
 
 def _by_aspect(found: Found, draw: Callable[..., None], name: str) -> Drawn:
@@ -96,7 +96,7 @@ def _by_aspect(found: Found, draw: Callable[..., None], name: str) -> Drawn:
     shown += [Objective("bfloat16_memory"), Objective("params")]
     for scale in found.scales:
         of = found.population(scale)
-        yield f"{name}-{scale}", networks.by_aspect(draw, of, shown, of.source)
+        yield f"{name}-{scale}", space_plots.by_aspect(draw, of, shown, of.source)
 
 
 def correlations(found: Found) -> Drawn:
@@ -107,7 +107,7 @@ def correlations(found: Found) -> Drawn:
         *([Objective(metric, (device,)) for device in DEVICES] for metric in METRICS),
     ]
     for scale in found.scales:
-        made = networks.correlations(found.population(scale), matrices)
+        made = space_plots.correlations(found.population(scale), matrices)
         yield f"correlations-{scale}", made
 
 
@@ -119,12 +119,12 @@ def scatters(found: Found) -> Drawn:
         made = style.figure(3, of.source, width=4.8)
         pairs = itertools.combinations(three, 2)
         for axes, (x, y) in zip(made.subplots(1, 3), pairs, strict=True):
-            networks.scatter(axes, of, x, y, "embed_dim")
+            space_plots.scatter(axes, of, x, y, "embed_dim")
         yield f"tradeoffs-{scale}", made
         made, panels = _grid(len(DEVICES), of.source, height=3.6)
         for axes, device in zip(panels, DEVICES, strict=True):
             x, y = (Objective(metric, (device,)) for metric in METRICS)
-            networks.scatter(axes, of, x, y, "embed_dim")
+            space_plots.scatter(axes, of, x, y, "embed_dim")
         yield f"scatters-{scale}", made
 
 
@@ -196,23 +196,21 @@ def intervals(found: Found) -> Drawn:
 
 def fronts(found: Found) -> Drawn:
     """Pareto fronts of the eight methods, and the exact ones behind them."""
-    yield from _by_problem(found, "fronts", "Pareto fronts of all seeds", searches.fronts)
+    yield from _by_problem(found, "fronts", "Pareto fronts of all seeds", convergence.fronts)
 
 
 def attained(found: Found) -> Drawn:
     """What half of the seeds of each method attain."""
-    yield from _by_problem(
-        found, "attainment", "median attainment surfaces", attainments.attainment
-    )
+    yield from _by_problem(found, "attainment", "median attainment surfaces", attainment.attainment)
 
 
 def hypervolumes(found: Found) -> Drawn:
     """Hypervolume over evaluations, relative to the exact front's."""
-    enough = all(curves.enough_seeds(result) for result in found.pairs)
+    enough = all(trajectories.enough_seeds(result) for result in found.pairs)
     shown = "95 % interval" if enough else "range"
 
     def draw(axes: Axes, result: Result) -> None:
-        searches.hypervolume(axes, result, missing=True)
+        convergence.hypervolume(axes, result, missing=True)
         axes.set_title(str(result.objectives[1]), fontsize=9)
 
     yield from _by_problem(found, "hypervolume", f"mean and {shown} of seeds", draw)
@@ -237,7 +235,7 @@ def ranks(found: Found) -> Drawn:
         return
     made = style.figure(1, f"Mean ranks over {len(found.pairs)} problems", width=7)
     axes = made.subplots()
-    searches.ranks(axes, found.pairs)
+    convergence.ranks(axes, found.pairs)
     style.legend_below(made, axes)
     yield "ranks", made
     yield "critical-differences", rankings_figure(found.comparison)
@@ -250,9 +248,9 @@ def three(found: Found) -> Drawn:
             made = style.figure(2, f"{scale} on {device}", width=6.4, height=5)
             left = made.add_subplot(1, 2, 1, projection="3d")
             assert isinstance(left, Axes3D)
-            searches.fronts_in_space(left, result)
+            convergence.fronts_in_space(left, result)
             right = made.add_subplot(1, 2, 2)
-            searches.hypervolume(right, result, missing=True, legend=False)
+            convergence.hypervolume(right, result, missing=True, legend=False)
             style.legend_below(made, right)
             yield f"three-{scale}-{device}", made
 
@@ -264,7 +262,7 @@ def noise(found: Found) -> Drawn:
         if results:
             made, panels = _grid(len(results), f"{scale}: searches of noisy draws", height=3.9)
             for axes, (device, result) in zip(panels, results.items(), strict=True):
-                searches.hypervolume(axes, result, legend=False)
+                convergence.hypervolume(axes, result, legend=False)
                 axes.set_title(f"latency@{device}", fontsize=9)
             style.legend_below(made, panels[0])
             yield f"noise-{scale}", made

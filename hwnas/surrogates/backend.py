@@ -1,7 +1,7 @@
 """The surrogate backend: published figures without the hardware.
 
 Latency and energy have a distribution, given by nine quantiles and by what
-`hwnas.surrogates.distributions` says of the levels between and beyond; everything else is a number.
+`hwnas.surrogates.quantiles` says of the levels between and beyond; everything else is a number.
 All draws are independent, also those of latency and energy of one network: the published figures
 have a distribution of each and say nothing of how they go together.
 """
@@ -22,7 +22,9 @@ from hwnas.fronts import Front
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.spaces import Codes, SearchSpace
-from hwnas.surrogates.distributions import (
+from hwnas.surrogates.pareto_front import Limit, known_front
+from hwnas.surrogates.published import DATA, published, scale_of
+from hwnas.surrogates.quantiles import (
     GREATEST,
     LEAST,
     LEVELS,
@@ -31,8 +33,6 @@ from hwnas.surrogates.distributions import (
     middle_levels,
     spread,
 )
-from hwnas.surrogates.exact import Limit, known_front
-from hwnas.surrogates.published import DATA, published, scale_of
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.surrogates.trees import trees_of
 
@@ -227,7 +227,7 @@ class Surrogate(Backend):
 
         Exact with two objectives, and with three or with constraints where the dynamic program has
         not too many labels; otherwise up to the front's `epsilon`, which is proved
-        (`hwnas.surrogates.exact`). With trees only the best known one, of perplexity against a
+        (`hwnas.surrogates.pareto_front`). With trees only the best known one, of perplexity against a
         hardware metric.
 
         Parameters

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace, space
-from hwnas.surrogates.distributions import LEVELS, MEDIAN, piece
+from hwnas.surrogates.quantiles import LEVELS, MEDIAN, piece
 from hwnas.surrogates.tables import AdditiveTable
 
 DATA = Path(__file__).parent / "data"

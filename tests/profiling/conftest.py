@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hwnas.architectures import Architecture
-from hwnas.profiling.counters import Counter
-from hwnas.profiling.models import GPT
-from hwnas.profiling.tokenizers import Bytes, Tokens, tokens
+from hwnas.profiling.data.tokenizer import Bytes, Tokens, tokens
+from hwnas.profiling.gpt import GPT
+from hwnas.profiling.meters.energy_counter import Counter
+from hwnas.spaces.architecture import Architecture
 
 ARCH = Architecture.parse("tiny-2-32-2-1-1-2-True")
 

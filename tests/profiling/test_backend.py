@@ -18,16 +18,16 @@ import torch
 import hwnas
 import hwnas.testing
 from hwnas.backends import measure, metric_of
-from hwnas.conformance.checks import NotJudged
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
-from hwnas.experiments import load
+from hwnas.experiment import load
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
-from hwnas.profiling import records
+from hwnas.profiling import measurement_log
 from hwnas.profiling.backend import Profile
-from hwnas.profiling.failures import Diverged
-from hwnas.profiling.memories import PeakMemory
+from hwnas.profiling.errors import Diverged
+from hwnas.profiling.meters.memory import PeakMemory
+from hwnas.runner.storage import Store
 from hwnas.spaces import SearchSpace
-from hwnas.store import Store
+from hwnas.testing.checks import NotJudged
 
 SPACE = {
     "name": "tiny",
@@ -120,7 +120,7 @@ def test_what_costs_least_comes_first(backend: Profile, codes: Any, monkeypatch:
 
     monkeypatch.setattr(bench, "measure", measured)
     monkeypatch.setattr(
-        "hwnas.profiling.benches.peak_memory",
+        "hwnas.profiling.device_profiler.peak_memory",
         lambda *given: PeakMemory(300.0, None, 200.0, None, None),  # type: ignore[arg-type]
     )
     wanted = parse_objectives(["perplexity", "latency@cpu"])
@@ -162,7 +162,7 @@ def test_a_rung_goes_on_from_the_one_below(
         steps.append((before, how["until"]))
         return real(model, *given, **how)
 
-    monkeypatch.setattr("hwnas.profiling.trials.train", trained)
+    monkeypatch.setattr("hwnas.profiling.trial.train", trained)
     found = [
         measure(
             backend,
@@ -185,7 +185,7 @@ def test_failures_are_trials(backend: Profile, codes: Any, monkeypatch: Any) -> 
     def diverge(*given: Any, **how: Any) -> None:
         raise Diverged("the loss is not finite")
 
-    monkeypatch.setattr("hwnas.profiling.trials.train", diverge)
+    monkeypatch.setattr("hwnas.profiling.trial.train", diverge)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
     found = measure(backend, codes[:2], wanted, seeds=seeds(2))
     assert found.status == ["failed"] * 2
@@ -197,7 +197,7 @@ def test_everything_is_recorded(backend: Profile, codes: Any, tmp_path: Path) ->
     backend.begin(tmp_path)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
     found = measure(backend, codes[:1], wanted, seeds=seeds(1))
-    latency, trained = records.read(tmp_path / "measurements.jsonl")
+    latency, trained = measurement_log.read(tmp_path / "measurements.jsonl")
     assert latency["metric"] == "latency"
     assert latency["value"] == found.values[0, 1]
     assert latency["how"]["protocol"]["threads"] == 1
@@ -280,9 +280,9 @@ SEARCH = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from hwnas.experiments import load
-from hwnas.references import Reference
-from hwnas.search import Cell, search
+from hwnas.experiment import load
+from hwnas.runner.reference_point import Reference
+from hwnas.runner.search_loop import Cell, search
 experiment = load(json.loads(sys.argv[1]))
 one = np.ones(2)
 reference = Reference("given", one, one, one)
@@ -320,7 +320,7 @@ def test_a_kill_loses_no_trial_and_few_steps(text: Path, tmp_path: Path) -> None
         assert "diverged" not in two.meta
         for name in ("codes", "values", "repeat", "ask", "evaluations"):
             assert np.array_equal(getattr(one.trials(), name), getattr(two.trials(), name)), name
-    trainings = records.read(cell / "measurements.jsonl")
+    trainings = measurement_log.read(cell / "measurements.jsonl")
     assert len(trainings) == 3  # none came to its end twice
     assert not (cell / "checkpoints").exists()
 
@@ -350,7 +350,7 @@ def test_wrong_text_ends_a_run_before_anything_is_measured(
     def measured(*given: Any) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr("hwnas.profiling.benches.Bench.measure", measured)
+    monkeypatch.setattr("hwnas.profiling.device_profiler.Bench.measure", measured)
     given = experiment(tmp_path / "nothing", objectives=["perplexity", "latency@cpu"])
     with pytest.raises(InvalidInput, match="no such file or folder"):
         hwnas.run(given, tmp_path / "out")
@@ -367,7 +367,7 @@ def test_a_killed_reference_goes_on(text: Path, tmp_path: Path, monkeypatch: Any
         trained.append(str(model.arch))
         return real(model, *rest, **how)
 
-    monkeypatch.setattr("hwnas.profiling.trials.train", counted)
+    monkeypatch.setattr("hwnas.profiling.trial.train", counted)
     with pytest.raises(KeyboardInterrupt):
         hwnas.run(given, tmp_path / "out")
     with pytest.raises(InvalidInput, match="would disturb each other, expected 1, found 2"):
@@ -394,7 +394,7 @@ def test_a_full_disk_ends_the_search(text: Path, tmp_path: Path, monkeypatch: An
     def full(*given: Any, **how: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hwnas.profiling.trials.train", full)
+    monkeypatch.setattr("hwnas.profiling.trial.train", full)
     with pytest.raises(MachineFailed, match=r"No space left on device; mend it and go on with"):
         hwnas.run(experiment(text), tmp_path / "out")
 

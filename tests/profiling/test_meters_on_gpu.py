@@ -7,13 +7,13 @@ import gc
 import pytest
 import torch
 
-from hwnas.architectures import Architecture
-from hwnas.profiling.boards import board
-from hwnas.profiling.energies import energy_meter
-from hwnas.profiling.latencies import latency
-from hwnas.profiling.memories import peak_memory
-from hwnas.profiling.models import GPT
-from hwnas.profiling.passes import Mode, PassSettings, forward_pass
+from hwnas.profiling.gpt import GPT
+from hwnas.profiling.meters.energy import energy_meter
+from hwnas.profiling.meters.forward_pass import Mode, PassSettings, forward_pass
+from hwnas.profiling.meters.latency import latency
+from hwnas.profiling.meters.memory import peak_memory
+from hwnas.profiling.meters.nvml import board
+from hwnas.spaces.architecture import Architecture
 
 pytestmark = [
     pytest.mark.gpu,

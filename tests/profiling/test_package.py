@@ -12,7 +12,7 @@ def test_it_needs_numpy_and_torch_alone() -> None:
         "for name in 'matplotlib moocore pandas pydantic rich safetensors scipy sklearn'.split():\n"
         "    sys.modules[name] = None\n"
         "for name in 'threadpoolctl tiktoken typer yaml'.split(): sys.modules[name] = None\n"
-        "import hwnas.profiling as p, hwnas.profiling.surveys, hwnas.profiling.benches\n"
+        "import hwnas.profiling as p, hwnas.profiling.survey.survey, hwnas.profiling.device_profiler\n"
         "model = p.GPT(p.models.Architecture.parse('x-1-32-2-1-True'), vocab_size=257)\n"
         "held_out = p.tokens(['some text'], p.tokenizer('bytes'))\n"
         "assert p.perplexity(model, held_out).n_tokens == 10\n"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hwnas.objectives import parse_objectives
-from hwnas.results import Result
-from hwnas.runs import run
+from hwnas.runner.results import Result
+from hwnas.runner.run import run
 from hwnas.spaces import Codes, SearchSpace
 
 SMALL: dict[str, Any] = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hwnas.reproductions import papers, plans
-from hwnas.reproductions.plans import NOISE, THREE, TWO, Part
+from hwnas.reproductions import plan, reproduce
+from hwnas.reproductions.plan import NOISE, THREE, TWO, Part
 
 
 def small_parts(*, quick: bool) -> list[Part]:
@@ -18,17 +18,17 @@ def small_parts(*, quick: bool) -> list[Part]:
         "optimizers": ["random", {"type": "nsga2", "pop_size": 4}, "moasha"],
     }
     return [
-        plans._two("gpt-s", "latency@a100", few),
-        plans._two("gpt-s", "params", few),
-        plans._on("gpt-s", "a100", THREE, few),
-        plans._on("gpt-s", "a100", NOISE, few),
+        plan._two("gpt-s", "latency@a100", few),
+        plan._two("gpt-s", "params", few),
+        plan._on("gpt-s", "a100", THREE, few),
+        plan._on("gpt-s", "a100", NOISE, few),
     ]
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
     """The parts, in place of those of the paper."""
-    monkeypatch.setattr(plans, "parts", small_parts)
+    monkeypatch.setattr(plan, "parts", small_parts)
     return small_parts(quick=True)
 
 
@@ -37,8 +37,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A page with everything on it, and what was said meanwhile."""
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plans, "parts", small_parts)
+        patch.setattr(plan, "parts", small_parts)
         out = tmp_path_factory.mktemp("paper") / "x"
-        page = papers.reproduce("hw-gpt-bench", out, quick=True, say=said.append)
+        page = reproduce.reproduce("hw-gpt-bench", out, quick=True, say=said.append)
     assert TWO in {part.kind for part in small_parts(quick=True)}
     return page, said

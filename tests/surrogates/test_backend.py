@@ -14,8 +14,8 @@ from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import Objective, losses_of, parse_constraints, parse_objectives, slacks_of
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates import Surrogate, surrogate
-from hwnas.surrogates.distributions import LEVELS
 from hwnas.surrogates.published import DATA, SCALES
+from hwnas.surrogates.quantiles import LEVELS
 
 # Cut down until they can be listed.
 SMALL = {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwnas.architectures import Architecture
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace, space
+from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import surrogate
 from hwnas.surrogates.published import DATA, LEVELS, SCALES, published
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwnas.errors import InvalidInput
-from hwnas.experiments import load
+from hwnas.experiment import load
 from hwnas.objectives import parse_objectives
 from hwnas.pareto import non_dominated
 from hwnas.spaces import SearchSpace, space

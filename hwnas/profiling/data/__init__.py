@@ -1,0 +1,1 @@
+"""Training text: documents, tokens, prepared corpora."""

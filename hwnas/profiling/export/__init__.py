@@ -1,0 +1,1 @@
+"""Export of built architectures to files."""

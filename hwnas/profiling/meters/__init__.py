@@ -1,0 +1,1 @@
+"""Meters of latency, energy, memory and perplexity."""

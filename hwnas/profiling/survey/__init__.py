@@ -1,0 +1,1 @@
+"""Surveys: designed sets of architectures measured on one device."""

@@ -1,0 +1,1 @@
+"""Comparison of optimizers over problems and seeds."""

@@ -1,0 +1,1 @@
+"""Experiments at work: the search loop, evaluation, storage and results."""

@@ -1,0 +1,312 @@
+"""The posterior of one objective, against formulas written out densely."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hwnas.additive.effects import Effects
+from hwnas.additive.model import AdditiveModel, Design, Scale, model_of
+from hwnas.spaces import Codes, SearchSpace
+
+Array = NDArray[np.float64]
+
+
+@cache
+def effects() -> Effects:
+    return Effects(
+        SearchSpace("x", embed_dim=[8, 16], n_layer=[2, 4], mlp_ratio=[1, 2, 3], n_head=[1, 2])
+    )
+
+
+def sample(n: int, seed: int) -> Codes:
+    """Distinct networks, in no order."""
+    rng = np.random.default_rng(seed)
+    codes = np.unique(effects().space.sample(3 * n, rng), axis=0)
+    return codes[rng.permutation(len(codes))[:n]]
+
+
+def additive(codes: Codes) -> Array:
+    """A sum over layers of what their choices cost, more in wide networks."""
+    layers = codes[:, 3:].reshape(len(codes), 4, 2) + 1.0
+    layers[:, 2:] *= codes[:, 1][:, None, None]
+    per_layer = (layers * [1.0, 0.5]).sum(axis=2) * [1.0, 0.9, 0.8, 0.7]
+    return np.asarray(per_layer.sum(axis=1) * (1 + codes[:, 0]) + 3 * codes[:, 0])
+
+
+def made(n: int = 40, *, noisy: bool = False, logarithmic: bool = False) -> AdditiveModel:
+    codes = sample(n, seed=0)
+    values = np.exp(0.1 * additive(codes)) if logarithmic else additive(codes)
+    std = np.linspace(0.1, 0.5, n) if noisy else np.zeros(n)
+    values = values + std * np.random.default_rng(1).standard_normal(n)
+    scale = Scale.of(values, logarithmic=logarithmic)
+    return AdditiveModel(effects(), Design(effects(), codes), values, std, scale, steps=5)
+
+
+def dense(model: AdditiveModel, codes: Codes) -> tuple[Array, Array]:
+    """Mean and covariance of networks, from the prior covariance of every pair of networks."""
+    seen = model.design.codes
+    both = np.concatenate([codes, seen])
+    features, summary = effects()(both), effects().summary(both)
+    ends = [*effects().starts[1:], effects().size]
+    prior = np.zeros((len(both), len(both)))
+    for start, end, variance in zip(effects().starts, ends, model.variances, strict=False):
+        prior += variance * features[:, start:end] @ features[:, start:end].T
+    far = ((summary[:, None] - summary[None]) ** 2).sum(axis=2)
+    for length, variance in zip((0.5, 1.5), model.variances[-3:-1], strict=True):
+        prior += variance * np.exp(-0.5 * far / length**2)
+    k = len(codes)
+    inverse = np.linalg.inv(prior[k:, k:] + np.diag(model._noise + model.misfit))
+    return (
+        prior[:k, k:] @ inverse @ model._y,
+        prior[:k, :k] - prior[:k, k:] @ inverse @ prior[k:, :k],
+    )
+
+
+def correlated(draws: Array, mean: Array, covariance: Array) -> None:
+    """Draws have this mean and covariance, up to what chance allows."""
+    n = len(draws)
+    std = np.sqrt(covariance.diagonal())
+    assert np.abs((draws.mean(axis=0) - mean) / std).max() < 5 / np.sqrt(n)
+    found = np.cov(draws.T) / std / std[:, None]
+    assert np.abs(found - covariance / std / std[:, None]).max() < 8 / np.sqrt(n)
+
+
+# -- the posterior -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_what_was_measured_exactly_is_reproduced(logarithmic: bool) -> None:
+    model = made(logarithmic=logarithmic)
+    _, covariance = model.posterior(model.design)
+    values = model.scale.raw(model._y)
+    np.testing.assert_allclose(model.mean(model.design), values, rtol=3e-3)
+    assert np.sqrt(covariance.diagonal().max()) < 1e-2
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_posterior_is_the_textbooks(noisy: bool) -> None:
+    model, codes = made(noisy=noisy), sample(15, seed=5)
+    mean, covariance = model.posterior(Design(effects(), codes))
+    expected = dense(model, codes)
+    np.testing.assert_allclose(mean, expected[0], atol=1e-6)
+    np.testing.assert_allclose(covariance, expected[1], atol=1e-6)
+    raw = model.scale.centre + model.scale.spread * expected[0]
+    np.testing.assert_allclose(model.mean(Design(effects(), codes)), raw, atol=1e-5)
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_draws_have_the_posteriors_mean_and_covariance(logarithmic: bool) -> None:
+    model, codes = made(15, noisy=True, logarithmic=logarithmic), sample(8, seed=5)
+    mean, covariance = dense(model, codes)
+    draws = model.draws(Design(effects(), codes), 20_000, np.random.default_rng(0))
+    correlated(model.scale.modelled(draws), mean, covariance + model.misfit * np.eye(8))
+
+
+def test_draws_of_weights_have_their_posteriors_mean_and_covariance() -> None:
+    model = made(15, noisy=True)
+    sizes = np.diff([*effects().starts, effects().size])
+    spread = np.diag(np.repeat(model.variances[: len(sizes)], sizes))
+    features = model.design.features
+    summary = model.design.summary
+    far = ((summary[:, None] - summary[None]) ** 2).sum(axis=2)
+    rest = np.diag(model._noise + model.misfit)
+    for length, variance in zip((0.5, 1.5), model.variances[-3:-1], strict=True):
+        rest += variance * np.exp(-0.5 * far / length**2)
+    inverse = np.linalg.inv(features @ spread @ features.T + rest)
+    mean = spread @ features.T @ inverse @ model._y
+    covariance = spread - spread @ features.T @ inverse @ features @ spread
+    np.testing.assert_allclose(model.weights, mean, atol=1e-9)
+    correlated(model.weight_draws(20_000, np.random.default_rng(0)), mean, covariance)
+
+
+def test_networks_that_were_never_measured() -> None:
+    """Forty of 3,000 networks tell what the others measure."""
+    codes = sample(300, seed=9)
+    wrong = made(40).mean(Design(effects(), codes)) - additive(codes)
+    assert wrong.std() < 0.02 * additive(codes).std()
+
+
+def test_how_surely_it_knows() -> None:
+    """Of what the prior makes, errors are as large as the posterior says."""
+    rng, design = np.random.default_rng(0), Design(effects(), sample(400, seed=2))
+    variances = made().variances
+    variances[-3:] = 0.05, 0.05, 1e-3
+    sizes = np.diff([*effects().starts, effects().size])
+    weights = rng.standard_normal(effects().size) * np.sqrt(np.repeat(variances[:-3], sizes))
+    rest = variances[-1] * np.eye(400)
+    for kernel, variance in zip(design.own_kernels, variances[-3:-1], strict=True):
+        rest += variance * kernel
+    truth = design.features @ weights + np.linalg.cholesky(rest) @ rng.standard_normal(400)
+    values = truth[:100] + 0.1 * rng.standard_normal(100)
+    known = Design(effects(), design.codes[:100])
+    model = AdditiveModel(
+        effects(), known, values, np.full(100, 0.1), Scale(0, 1), start=variances, steps=0
+    )
+    others = Design(effects(), design.codes[100:])
+    wrong = model.mean(others) - truth[100:]
+    surely = np.sqrt(model.posterior(others)[1].diagonal() + variances[-1])
+    assert np.sqrt(((wrong / surely) ** 2).mean()) == pytest.approx(1, abs=0.2)
+
+
+def test_noise_is_seen_through() -> None:
+    codes = sample(150, seed=0)
+    truth = additive(codes)
+    std = np.full(150, 0.3 * truth.std())
+    values = truth + std * np.random.default_rng(1).standard_normal(150)
+    design = Design(effects(), codes)
+    model = model_of(effects(), design, values, std)
+    assert (model.mean(design) - truth).std() < 0.5 * std[0]
+
+
+def test_one_network_measured_twice() -> None:
+    """Its mean lies between, nearer to what was measured better."""
+    codes = np.repeat(sample(20, seed=0), 2, axis=0)
+    values = additive(codes)
+    values[0], values[1] = values[0] + 4, values[0] - 4
+    std = np.zeros(40)
+    std[:2] = 1.0, 0.5
+    model = model_of(effects(), Design(effects(), codes), values, std, scales=(False,))
+    mean = model.mean(Design(effects(), codes[:1]))
+    assert values[1] < mean < values[:2].mean()
+    assert np.isfinite(model.log_evidence)
+
+
+# -- its scale -----------------------------------------------------------------------------------
+
+
+def test_the_logarithm_of_products_alone() -> None:
+    codes = sample(80, seed=0)
+    design, exact = Design(effects(), codes), np.zeros(80)
+    for values, logarithmic in ((additive(codes), False), (np.exp(0.2 * additive(codes)), True)):
+        model = model_of(effects(), design, values, exact)
+        assert model.scale.logarithmic == logarithmic
+
+
+@pytest.mark.parametrize("scales", [(False, True), (True,)])
+@pytest.mark.parametrize("low", [0.0, -3.0])
+def test_no_logarithm_of_what_is_not_positive(low: float, scales: tuple[bool, ...]) -> None:
+    codes = sample(30, seed=0)
+    values = np.exp(0.2 * additive(codes))
+    values = values - values.min() + low
+    before = model_of(effects(), Design(effects(), codes), values + 9, np.zeros(30), scales=(True,))
+    design = Design(effects(), codes)
+    model = model_of(effects(), design, values, np.zeros(30), before=before, scales=scales)
+    assert before.scale.logarithmic
+    assert not model.scale.logarithmic
+    assert np.isfinite(model.mean(design)).all()
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_units_do_not_matter(noisy: bool) -> None:
+    codes, other = sample(40, seed=0), Design(effects(), sample(20, seed=3))
+    std = np.full(40, 0.2 if noisy else 0.0)
+    found = []
+    for units, offset in ((1.0, 0.0), (1e6, 0.0), (1e6, -1e8), (1e-9, 1e-3)):
+        values = additive(codes) * units + offset
+        design = Design(effects(), codes)
+        model = model_of(effects(), design, values, std * units, scales=(False,))
+        draws = model.draws(other, 3, np.random.default_rng(0))
+        found.append((np.concatenate([model.mean(other)[None], draws]) - offset) / units)
+    for one in found[1:]:
+        np.testing.assert_allclose(one, found[0], atol=1e-3)
+
+
+def test_units_of_a_logarithm_do_not_matter() -> None:
+    codes, other = sample(40, seed=0), Design(effects(), sample(20, seed=3))
+    std = np.exp(0.2 * additive(codes)) / 50
+    here, there = (
+        model_of(
+            effects(), Design(effects(), codes), np.exp(0.2 * additive(codes)) * u, std * u
+        ).mean(other)
+        / u
+        for u in (1.0, 1e6)
+    )
+    np.testing.assert_allclose(there, here, rtol=1e-5)
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_there_and_back(logarithmic: bool) -> None:
+    values = np.array([1.0, 2.0, 5.0, 5.0])
+    scale = Scale.of(values, logarithmic=logarithmic)
+    modelled = scale.modelled(values)
+    assert modelled.mean() == pytest.approx(0, abs=1e-12)
+    assert modelled.std() == pytest.approx(1)
+    np.testing.assert_allclose(scale.raw(modelled), values)
+    step = 1e-6 * values
+    moved = (scale.modelled(values + step) - modelled) / 1e-6
+    np.testing.assert_allclose(scale.errors(values, values), moved, rtol=1e-5)
+
+
+def test_densities_of_scales_compare() -> None:
+    """A logarithm spreads what is below 1 and crowds what is above."""
+    values = np.array([0.5, 1.0, 2.0])
+    plain, logs = Scale(0, 1), Scale(0, 1, logarithmic=True)
+    assert plain.log_density(values) == 0
+    assert logs.log_density(values) == pytest.approx(0)
+    assert logs.log_density(2 * values) == pytest.approx(-3 * np.log(2))
+    assert Scale(0, 2).log_density(values) == pytest.approx(-3 * np.log(2))
+
+
+# -- what it says of itself ------------------------------------------------------------------------
+
+
+def test_what_adds_up_is_explained_and_chance_is_not() -> None:
+    codes = sample(150, seed=0)
+    design, exact = Design(effects(), codes), np.zeros(150)
+    chance = np.random.default_rng(0).standard_normal(150)
+    assert 0.99 < model_of(effects(), design, additive(codes), exact).explained <= 1
+    assert model_of(effects(), design, chance, exact).explained < 0.3
+    width = 1e3 * codes[:, 0] + chance  # nearly all is the width, which is not what is asked for
+    assert model_of(effects(), design, width, exact).explained < 0.3
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_each_network_is_predicted_from_all_others(noisy: bool) -> None:
+    """Leaving each out in turn, variances as they are, and effects alone, not kernels."""
+    model = made(20, noisy=noisy)
+    codes, y, std = model.design.codes, model._y, np.sqrt(model._noise)
+    predicted = np.zeros(20)
+    for i in range(20):
+        rest = np.arange(20) != i
+        without = AdditiveModel(
+            effects(),
+            Design(effects(), codes[rest]),
+            y[rest],
+            std[rest],
+            Scale(0, 1),
+            start=model.variances,
+            steps=0,
+        )
+        predicted[i] = effects()(codes[i : i + 1])[0] @ without.weights
+
+    def within(values: Array) -> float:
+        parts = [values[codes[:, 0] == width] for width in (0, 1)]
+        return float(sum(((part - part.mean()) ** 2).sum() for part in parts) - (std**2).sum())
+
+    expected = 1 - max(within(y - predicted), 0) / within(y)
+    assert model.explained == pytest.approx(expected, abs=1e-6)
+    assert expected == 1 if noisy else 0.9 < expected < 1 - 1e-5
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 0.1])
+def test_values_that_are_all_equal(value: float) -> None:
+    codes = sample(7, seed=0)
+    design = Design(effects(), codes)
+    model = model_of(effects(), design, np.full(7, value), np.zeros(7))
+    others = Design(effects(), sample(20, seed=3))
+    np.testing.assert_allclose(model.mean(others), value, atol=1e-6)
+    np.testing.assert_allclose(model.draws(others, 5, np.random.default_rng(0)), value, atol=1)
+    assert np.isfinite(model.explained)
+
+
+def test_variances_go_on_from_an_earlier_fit() -> None:
+    codes, exact = sample(60, seed=0), np.zeros(60)
+    values = additive(codes)
+    first = model_of(effects(), Design(effects(), codes[:40]), values[:40], exact[:40])
+    design = Design(effects(), codes)
+    again = model_of(effects(), design, values, exact, before=first, steps=0)
+    np.testing.assert_array_equal(again.variances, first.variances)

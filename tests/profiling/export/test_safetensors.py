@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hwnas.errors import InvalidInput, MissingExtra
+from hwnas.profiling.export.safetensors import export, load
+from hwnas.profiling.gpt import GPT
+from hwnas.spaces.architecture import Architecture
+
+
+@pytest.fixture
+def folder(model: GPT, tmp_path: Path) -> Path:
+    pytest.importorskip("safetensors")
+    return export(model, tmp_path / "new")
+
+
+def test_there_and_back(model: GPT, folder: Path) -> None:
+    back = load(folder)
+    assert back.arch == model.arch
+    tokens = torch.arange(64)[None]
+    assert torch.equal(back(tokens), model(tokens))
+    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_the_configuration_says_what_the_network_is(model: GPT, folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config == {
+        "format": "hwnas-gpt-1",
+        "arch": "tiny-2-32-2-1-1-2-True",
+        "embed_dim": 32,
+        "n_layer": 2,
+        "mlp_ratio": [2, 1],
+        "n_head": [1, 2],
+        "bias": True,
+        "head_size": 16,
+        "context": 64,
+        "vocab_size": 257,
+        "params": model.params,
+    }
+
+
+def test_nothing_is_written_over(model: GPT, folder: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"config\.json is there already"):
+        export(model, folder)
+
+
+def test_a_network_without_weights(tmp_path: Path) -> None:
+    model = GPT(Architecture.parse("x-1-32-2-1-True"), device="meta")
+    with pytest.raises(InvalidInput, match="expected a network with weights"):
+        export(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pickles_are_not_read(model: GPT, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("a pickle was read")
+
+    monkeypatch.setattr(pickle, "load", read)
+    monkeypatch.setattr(torch, "load", read)
+    torch.save(model.state_dict(), folder / "model.safetensors")
+    with pytest.raises(InvalidInput, match=r"expected the weights of tiny-2.* as safetensors"):
+        load(folder)
+    (folder / "model.safetensors").rename(folder / "model.bin")
+    with pytest.raises(InvalidInput, match=r"no such file; model\.bin may be a pickle"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected a configuration with format 'hwnas-gpt-1'"),
+        ('{"format": "hwnas-gpt-1"}', "missing: arch, head_size, context, vocab_size"),
+    ],
+)
+def test_what_is_no_configuration(folder: Path, content: str, message: str) -> None:
+    (folder / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InvalidInput, match=rf"config\.json: {message}"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("arch", "nonsense", r"config\.json: architecture 'nonsense'"),
+        ("head_size", "16", r"config\.json: head_size: expected a positive integer, found '16'"),
+        ("vocab_size", 300, r"model\.safetensors: expected the weights of .* size mismatch"),
+    ],
+)
+def test_files_that_do_not_fit(folder: Path, key: str, value: object, message: str) -> None:
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**config, key: value}), encoding="utf-8")
+    with pytest.raises(InvalidInput, match=message) as found:
+        load(folder)
+    assert "\n" not in str(found.value)
+
+
+def test_without_safetensors_the_extra_is_named(
+    model: GPT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(MissingExtra, match=r'safetensors: pip install "hwnas\[profile\]"'):
+        export(model, tmp_path)

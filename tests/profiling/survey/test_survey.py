@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwnas.backends import Metric
+from hwnas.errors import InvalidInput, UnknownName
+from hwnas.profiling import device_profiler, measurement_log
+from hwnas.profiling.device_profiler import Bench, Measured
+from hwnas.profiling.errors import OutOfMemory
+from hwnas.profiling.gpt import GPT
+from hwnas.profiling.meters.forward_pass import PassSettings, environment, protocol_of
+from hwnas.profiling.meters.latency import Latency
+from hwnas.profiling.meters.memory import PeakMemory
+from hwnas.profiling.meters.nvml import BoardState
+from hwnas.profiling.survey import survey as surveys
+from hwnas.profiling.survey.design import anchor, designed
+from hwnas.profiling.survey.drift import Drift, Summary, summary, told
+from hwnas.profiling.survey.survey import columns, resolved, survey
+from hwnas.spaces import SearchSpace
+from hwnas.spaces.architecture import Architecture
+
+CHOICES: dict[str, Any] = {
+    "embed_dim": [16, 32],
+    "n_layer": [1, 2, 3],
+    "mlp_ratio": [1, 2],
+    "n_head": [1, 2],
+    "head_size": 4,
+    "context": 16,
+    "vocab_size": 50,
+}
+SPACE = SearchSpace("tiny", **CHOICES)
+BOTH = ["latency", "memory"]
+TIMES = ("time", "seconds")
+PASSES = PassSettings(batch_size=2, threads=1)
+
+
+class Fake:
+    """A CPU whose latency and memory follow from a network's parameters.
+
+    Parameters
+    ----------
+    failing
+        Whether there is not enough memory for a network's latency or memory.
+    dies_at
+        The measurement, counted from 0, at which the process is interrupted.
+    """
+
+    device, name = torch.device("cpu"), "cpu"
+    energy_within, max_seconds = 0.03, 10.0
+    metrics = {"latency@cpu": Metric("ms", quantiles=True), "peak_memory@cpu": Metric("MB")}  # noqa: RUF012
+    missing = {"energy@cpu": "the processor's energy cannot be read: no RAPL"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        passes: PassSettings = PASSES,
+        within: float = 0.01,
+        failing: Callable[[Architecture, str], bool] = lambda arch, measure: False,
+        dies_at: int | None = None,
+    ) -> None:
+        self.passes, self.within = passes, within
+        self.failing, self.dies_at = failing, dies_at
+        self.log: list[tuple[str, str]] = []
+
+    def built(self, space: SearchSpace, arch: Architecture, *, seed: int = 0) -> GPT:
+        if self.failing(arch, "built"):
+            raise OutOfMemory(f"building {arch}: not enough memory\non cpu")
+        return GPT(arch, head_size=space.head_size, context=space.context, device="meta")
+
+    def measure(self, model: GPT, measure: str) -> Measured:
+        if len(self.log) == self.dies_at:
+            raise KeyboardInterrupt
+        self.log.append((str(model.arch), measure))
+        if self.failing(model.arch, measure):
+            raise OutOfMemory(f"measuring {model.arch}: not enough memory")
+        how = protocol_of(model, self.passes), environment(self.device)
+        if measure == "peak_memory":
+            return Measured(model.params / 7, 0.0, PeakMemory(model.params / 7, None, 1.0, *how))
+        ms = model.params / 3
+        state = BoardState(1000 + model.arch.embed_dim, None, 40 + model.arch.n_layer, None, ())
+        states = (
+            replace(state, temperature=9),
+            state,
+            replace(state, clock=None, temperature=None),
+        )
+        samples = np.array([ms, ms, 2 * ms])
+        return Measured(
+            ms, 0.5, Latency(ms, 0, 0, (0, 0), 3, True, True, 9, 0, states, *how, samples)
+        )
+
+
+def surveyed(file: Path, bench: Any = None, metrics: list[str] = BOTH, **settings: Any) -> Summary:
+    settings = {"space": SPACE, "count": 5, "anchor_every": 2, **settings}
+    space = settings.pop("space")
+    return survey(space, bench or Fake(), metrics, file, **settings)
+
+
+def rows_in(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def timeless(file: Path) -> tuple[list[dict[str, str]], list[Any]]:
+    """All that must be the same of two surveys: rows without times, and records."""
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in rows_in(file)]
+    return rows, measurement_log.read(file.with_suffix(".jsonl"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tiny.csv"
+
+
+# -- what is measured ----------------------------------------------------------------------------
+
+
+def test_rows(file: Path) -> None:
+    bench = Fake()
+    told: list[int] = []
+    surveyed(file, bench, report=lambda row, done: told.append(done))
+    rows = rows_in(file)
+    assert [row["role"][0] for row in rows] == list("addaddada")
+    assert [row["number"] for row in rows] == [str(i) for i in range(9)]
+    assert told == [0, 1, 2, 2, 3, 4, 4, 5, 5]
+    design = SPACE.decode(designed(SPACE, 5, np.random.default_rng(0)))
+    assert [row["arch"] for row in rows if row["role"] == "design"] == list(map(str, design))
+    middle = str(SPACE.decode(anchor(SPACE)[None])[0])
+    assert {row["arch"] for row in rows if row["role"] == "anchor"} == {middle}
+    assert bench.log == [(r["arch"], m) for r in rows for m in ("latency", "peak_memory")]
+
+
+def test_a_row(file: Path) -> None:
+    surveyed(file)
+    row = rows_in(file)[1]
+    assert list(row) == [
+        *("number", "role", "arch", "latency@cpu", "latency@cpu std", "latency@cpu p90"),
+        *("peak_memory@cpu", "seconds", "time", "status", "reason", "device_name", "torch"),
+        *("driver", "mode", "precision", "batch_size", "tokens", "threads", "clock_mhz"),
+        "temperature_c",
+    ]
+    arch = Architecture.parse(row["arch"])
+    params = GPT(arch, head_size=4, context=16, device="meta").params
+    assert float(row["latency@cpu"]) == params / 3  # to the last bit
+    assert float(row["latency@cpu p90"]) == pytest.approx(1.8 * params / 3)
+    assert (row["latency@cpu std"], row["peak_memory@cpu"]) == ("0.5", str(params / 7))
+    assert (row["status"], row["reason"], row["driver"]) == ("ok", "", "")
+    assert (row["torch"], row["mode"], row["precision"]) == (torch.__version__, "eager", "float32")
+    assert (row["batch_size"], row["tokens"], row["threads"]) == ("2", "16", "1")
+    assert row["clock_mhz"] == str(1000 + arch.embed_dim)
+    assert row["temperature_c"] == str(40 + arch.n_layer)
+    assert row["time"].endswith("+00:00")
+    assert float(row["seconds"]) >= 0
+
+
+def test_records(file: Path) -> None:
+    surveyed(file)
+    asked, *found = measurement_log.read(file.with_suffix(".jsonl"))
+    assert asked["asked"]["space"] == "tiny"
+    assert asked["asked"]["metrics"] == ["latency@cpu", "peak_memory@cpu"]
+    for record, row in zip(found, rows_in(file), strict=True):
+        assert {key: str(record[key]) for key in ("number", "role", "arch", "reason")} == {
+            key: row[key] for key in ("number", "role", "arch", "reason")
+        }
+        latency = record["measured"]["latency@cpu"]
+        assert latency["median"] == float(row["latency@cpu"])
+        assert latency["protocol"]["tokens"] == 16
+
+
+def test_the_summary(file: Path) -> None:
+    found = surveyed(file)
+    assert (found.measured, found.failed) == (5, 0)
+    first = rows_in(file)[0]
+    value = float(first["latency@cpu"])
+    assert found.drifts[0] == Drift("latency@cpu", "ms", 4, value, value, 0)
+    assert found.drifts[1].metric == "peak_memory@cpu"
+
+
+def test_metrics() -> None:
+    bench: Any = Fake()
+    assert resolved(bench, ["memory", "latency"]) == ["latency@cpu", "peak_memory@cpu"]
+    assert resolved(bench, ["peak_memory@cpu"]) == resolved(bench, ["peak_memory"])
+    assert columns(["energy@cuda:1"])[3:6] == ["energy@cuda:1", "energy@cuda:1 std", "seconds"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"metrics": ["latency", "energy"]}, "energy@cpu: leave it out, .*: the proc.*no RAPL"),
+        ({"metrics": ["energy@cpu"]}, "energy@cpu: leave it out, .*: the proc.*no RAPL"),
+        ({"metrics": ["latncy"]}, "unknown metric 'latncy'; did you mean 'latency'"),
+        ({"metrics": ["latency@cuda"]}, "unknown metric 'latency@cuda'; did you mean"),
+        ({"metrics": ["memory", "peak_memory@cpu"]}, "expected distinct metrics, found memory, pe"),
+        ({"metrics": []}, "expected distinct metrics, found none"),
+        ({"count": 1000}, "expected at most 336 networks, all that tiny has, found 1000"),
+        ({"count": 0}, "expected a positive number of networks, found 0"),
+        ({"anchor_every": 0}, "anchor_every: expected an integer from 1 on, found 0"),
+        ({"seed": -1}, "seed: expected an integer from 0 on, found -1"),
+        ({"bench": Fake(PassSettings(tokens=17))}, "tokens: expected at most 16"),
+        ({"bench": Fake(PassSettings(mode="graph"))}, "mode: graph needs a CUDA device"),
+        ({"file": "tiny.txt"}, r"whose name ends in \.csv, found .*tiny\.txt"),
+    ],
+)
+def test_what_is_refused_before_anything_is_measured(
+    tmp_path: Path, wrong: dict[str, Any], message: str
+) -> None:
+    bench = wrong.setdefault("bench", Fake())
+    file = tmp_path / wrong.pop("file", "tiny.csv")
+    with pytest.raises(InvalidInput, match=message):
+        surveyed(file, **wrong)
+    assert not bench.log
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_metric_is_an_unknown_name() -> None:
+    bench: Any = Fake()
+    with pytest.raises(UnknownName):
+        resolved(bench, ["perplexity"])
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["built", "latency", "peak_memory"])
+def test_a_network_that_fails_is_a_row(file: Path, where: str) -> None:
+    found = surveyed(file, Fake(failing=lambda arch, what: what == where and arch.embed_dim == 16))
+    rows = rows_in(file)
+    failed = [row for row in rows if row["status"] == "failed"]
+    design = [row for row in rows if row["role"] == "design"]
+    assert failed
+    assert all(row["arch"].split("-")[2] == "16" and row in design for row in failed)
+    assert (found.measured, found.failed) == (5 - len(failed), len(failed))
+    for row in failed:
+        assert f"{row['arch']}: not enough memory" in row["reason"]
+        assert bool(row["latency@cpu"]) == (where == "peak_memory")
+        assert not row["peak_memory@cpu"]
+        assert row["device_name"]
+
+
+def test_a_failure_without_a_reason(file: Path) -> None:
+    class Mute(Fake):
+        def measure(self, model: GPT, measure: str) -> Measured:
+            raise OutOfMemory
+
+    surveyed(file, Mute())
+    assert {(row["status"], row["reason"]) for row in rows_in(file)} == {("failed", "OutOfMemory")}
+
+
+def test_an_anchor_that_fails(file: Path) -> None:
+    found = surveyed(file, Fake(failing=lambda arch, what: arch.embed_dim == 32))
+    assert len(rows_in(file)) == 9
+    assert found.drifts[0].times == 0
+    assert math.isnan(found.drifts[0].least)
+
+
+# -- going on ------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.data())
+def test_a_survey_that_was_killed_goes_on(data: st.DataObject) -> None:
+    """Cut anywhere: in a row, between a record and its row, in a record."""
+    settings = {
+        "count": data.draw(st.integers(1, 7)),
+        "anchor_every": data.draw(st.integers(1, 4)),
+        "seed": data.draw(st.integers(0, 3)),
+        "bench": Fake(failing=lambda arch, measure: arch.n_layer == 1),
+    }
+    with TemporaryDirectory() as folder:
+        file, whole = Path(folder) / "cut.csv", Path(folder) / "whole.csv"
+        surveyed(whole, **settings)
+        rows = whole.read_bytes()
+        lines = whole.with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
+        cut = rows[: data.draw(st.integers(0, len(rows)))]
+        there = max(cut.count(b"\n") - 1, 0)
+        ahead = b"".join(lines[there + 1 : there + 2])  # the record comes before its row
+        torn = (
+            len(ahead) if len(cut) > cut.rfind(b"\n") + 1 else data.draw(st.integers(0, len(ahead)))
+        )
+        file.write_bytes(cut)
+        file.with_suffix(".jsonl").write_bytes(b"".join(lines[: there + 1]) + ahead[:torn])
+        assert surveyed(file, **settings).drifts == surveyed(whole, **settings).drifts
+        assert timeless(file) == timeless(whole)
+        assert file.read_bytes().startswith(cut[: cut.rfind(b"\n") + 1])
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 6])
+def test_a_survey_that_was_interrupted_goes_on(file: Path, tmp_path: Path, dies_at: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        surveyed(file, Fake(dies_at=dies_at))
+    assert len(rows_in(file)) == dies_at // 2
+    surveyed(file, bench := Fake())
+    assert len(bench.log) == 2 * 9 - dies_at // 2 * 2
+    surveyed(tmp_path / "whole.csv")
+    assert timeless(file) == timeless(tmp_path / "whole.csv")
+
+
+def test_one_that_is_done_is_left_as_it_is(file: Path) -> None:
+    first = surveyed(file)
+    before = file.read_bytes()
+    again = surveyed(file, bench := Fake(), count=3)
+    assert (bench.log, file.read_bytes()) == ([], before)
+    assert again == first
+
+
+def test_a_greater_count_goes_on(file: Path, tmp_path: Path) -> None:
+    surveyed(file, count=3)
+    short = rows_in(file)
+    surveyed(file, count=6)
+    rows = rows_in(file)
+    assert rows[: len(short)] == short
+    assert [row["role"][0] for row in rows] == list("addadaddada")
+    surveyed(tmp_path / "whole.csv", count=6)
+    whole = rows_in(tmp_path / "whole.csv")
+    designs = [[row["arch"] for row in of if row["role"] == "design"] for of in (rows, whole)]
+    assert designs[0] == designs[1]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"space": SearchSpace("other", **CHOICES)}, "space tiny, not other; ask for what it has"),
+        ({"space": SearchSpace("tiny", **{**CHOICES, "n_head": [1, 4]})}, r"n_head \[1, 2\], not"),
+        ({"seed": 1}, "seed 0, not 1; ask for what it has, or give another --out"),
+        ({"anchor_every": 3}, "anchor_every 2, not 3"),
+        ({"metrics": ["latency"]}, r"metrics \['latency@cpu', 'peak_memory@cpu'\], not \['latenc"),
+        ({"bench": Fake(within=0.02)}, "within 0.01, not 0.02"),
+        (
+            {"bench": Fake(replace(PASSES, batch_size=4, tokens=8))},
+            "batch_size 2, not 4; tokens 16",
+        ),
+        ({"bench": Fake(replace(PASSES, threads=2))}, "threads 1, not 2"),
+        ({"bench": Fake(replace(PASSES, precision="bfloat16"))}, "precision float32, not bfloat16"),
+    ],
+)
+def test_another_survey_is_refused(file: Path, other: dict[str, Any], message: str) -> None:
+    surveyed(file)
+    before = timeless(file)
+    bench = other.setdefault("bench", Fake())
+    with pytest.raises(InvalidInput, match=message):
+        surveyed(file, **other)
+    assert not bench.log
+    assert timeless(file) == before
+
+
+def test_what_comes_to_the_same_goes_on(file: Path) -> None:
+    surveyed(file)
+    same = PassSettings(batch_size=2, tokens=16, precision="float32", mode="eager")
+    surveyed(file, bench := Fake(same), ["peak_memory@cpu", "latency@cpu"])
+    assert not bench.log
+
+
+def test_another_machine_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    surveyed(file)
+    here = environment(torch.device("cpu"))
+    other = replace(here, device_name="Z80", torch="0.1")
+    monkeypatch.setattr(surveys, "environment", lambda device: other)
+    with pytest.raises(InvalidInput, match=r"device_name .*, not Z80; torch .*, not 0\.1; ask"):
+        surveyed(file)
+
+
+def test_a_row_of_another_network_is_refused(file: Path) -> None:
+    surveyed(file)
+    text = file.read_text().splitlines(keepends=True)
+    arch = text[3].split(",")[2]
+    file.write_text("".join([*text[:2], text[2].replace(text[2].split(",")[2], arch), *text[3:]]))
+    with pytest.raises(InvalidInput, match=rf"tiny\.csv: line 3: expected tiny-.*, found {arch}"):
+        surveyed(file)
+
+
+# -- summaries -----------------------------------------------------------------------------------
+
+
+def row(role: str, value: str, seconds: str = "6.000", reason: str = "") -> dict[str, str]:
+    status = "failed" if reason else "ok"
+    arch = "tiny-1-16-2-2-True"
+    return {"role": role, "arch": arch, "latency@cpu": value, "seconds": seconds} | {
+        "status": status,
+        "reason": reason,
+    }
+
+
+def test_a_summary_of_known_rows() -> None:
+    rows = [row("anchor", "2.0"), row("design", "9.0"), row("anchor", "2.3"), row("anchor", "1.9")]
+    rows += [row("design", "", "18.0", "no memory")]
+    found = summary(rows, {"latency@cpu": "ms"})
+    assert (found.measured, found.failed, found.per_minute) == (1, 1, 7.142857142857143)
+    (drift,) = found.drifts
+    assert (drift.times, drift.least, drift.greatest) == (3, 1.9, 2.3)
+    assert drift.spread == pytest.approx(20)
+    assert found.table()[1] == [["latency@cpu", "ms", "3", "1.9", "2.3", "20.00"]]
+    assert str(found) == "1 networks measured, 1 failed, 7.14 a minute"
+    assert math.isnan(summary([], {}).per_minute)
+
+
+def test_a_row_in_words() -> None:
+    units = {"latency@cpu": "ms", "energy@cpu": "mWh"}
+    assert told(row("anchor", "2.03456"), units) == "1 layers of 16: latency@cpu 2.035 ms, 6.0 s"
+    assert told(row("design", "", "1", "no memory"), units) == "1 layers of 16: no memory, 1.0 s"
+
+
+# -- the real thing ------------------------------------------------------------------------------
+
+
+def test_this_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = partial(device_profiler.latency, warm_up_seconds=0.1, max_seconds=0.5)
+    monkeypatch.setattr(device_profiler, "latency", quick)
+    bench = Bench(device="cpu", passes=PassSettings(batch_size=1, threads=1), within=1.0)
+    found = survey(SPACE, bench, ["latency"], file, count=1)
+    assert [row["role"] for row in rows_in(file)] == ["anchor", "design", "anchor"]
+    assert found.measured == 1
+    assert all(0 < float(row["latency@cpu"]) < 1000 for row in rows_in(file))
+    before = file.read_bytes()
+    assert survey(SPACE, bench, ["latency"], file, count=1) == found
+    assert file.read_bytes() == before
+
+
+def test_records_are_json(file: Path) -> None:
+    surveyed(file, Fake(failing=lambda arch, measure: measure == "latency"))
+    for line in file.with_suffix(".jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)

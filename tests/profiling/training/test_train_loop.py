@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hwnas.errors import InvalidInput
+from hwnas.profiling.data.tokenizer import Tokens
+from hwnas.profiling.errors import Diverged, OutOfMemory, TimedOut
+from hwnas.profiling.gpt import GPT
+from hwnas.profiling.training import train_loop
+from hwnas.profiling.training.config import TrainingSettings
+from hwnas.profiling.training.train_loop import Progress, train
+from hwnas.spaces.architecture import Architecture
+
+SETTINGS = TrainingSettings(steps=12, batch_size=4, learning_rate=1e-2, warmup=0.3)
+
+
+def fresh(seed: int = 0) -> GPT:
+    arch = Architecture.parse("tiny-2-32-2-1-1-2-True")
+    return GPT(arch, head_size=16, context=64, vocab_size=257, seed=seed)
+
+
+def same(one: GPT, other: GPT) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_it_learns_what_comes_again_and_again(model: GPT, corpus: Tokens) -> None:
+    losses = [p.loss for p in reports(model, corpus, replace(SETTINGS, steps=60), report_every=1)]
+    assert losses[0] == pytest.approx(np.log(257), rel=0.02)
+    assert np.mean(losses[-5:]) < 2.5
+    assert all(p.grad is None for p in model.parameters())
+
+
+def reports(model: GPT, tokens: Tokens, settings: TrainingSettings, **more: Any) -> list[Progress]:
+    found: list[Progress] = []
+    train(model, tokens, settings, report=found.append, **more)
+    return found
+
+
+def test_a_step_is_adamw(corpus: Tokens) -> None:
+    """Two steps against the equations of Loshchilov and Hutter (2019), algorithm 2."""
+    settings = replace(SETTINGS, clip=float("inf"), weight_decay=0.5)
+    trained, model = fresh(), fresh()
+    train(trained, corpus, settings, until=2)
+    state = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in model.parameters()}
+    for step in range(2):
+        batch = torch.from_numpy(settings.batch(corpus.ids, 64, step))
+        model.zero_grad()
+        model.loss(batch[:, :-1], batch[:, 1:]).backward()
+        rate = settings.learning_rate_at(step)
+        with torch.no_grad():
+            for p, (m, v) in state.items():
+                m.mul_(0.9).add_(0.1 * p.grad)
+                v.mul_(0.95).add_(0.05 * p.grad**2)
+                if p.ndim == 2:
+                    p.mul_(1 - rate * 0.5)
+                corrected = m / (1 - 0.9 ** (step + 1))
+                p.sub_(rate * corrected / ((v / (1 - 0.95 ** (step + 1))).sqrt() + 1e-8))
+    for a, b in zip(trained.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("pauses", [(5,), (1, 2, 11)])
+def test_going_on_is_not_having_paused(tmp_path: Path, corpus: Tokens, pauses: tuple[int]) -> None:
+    whole = fresh()
+    expected = train(whole, corpus, SETTINGS)
+    for until in (*pauses, None):
+        parts = fresh(seed=99)  # what it begins with does not matter
+        if until == pauses[0]:
+            parts = fresh()
+        found = train(parts, corpus, SETTINGS, until=until, checkpoint=tmp_path / "c.pt")
+        assert found.step == (until or 12)
+    assert same(parts, whole)
+    assert found.loss == expected.loss
+    assert not same(parts, fresh())
+
+
+def test_nothing_is_left_to_do(tmp_path: Path, corpus: Tokens) -> None:
+    file = tmp_path / "deep" / "c.pt"
+    trained, again = fresh(), fresh()
+    done = train(trained, corpus, SETTINGS, checkpoint=file)
+    found = train(again, corpus, SETTINGS, checkpoint=file)
+    assert (found.step, found.loss, found.tokens_per_second) == (12, done.loss, None)
+    assert same(trained, again)
+    assert [f.name for f in file.parent.iterdir()] == ["c.pt"]
+
+
+def test_seconds_add_up(tmp_path: Path, corpus: Tokens) -> None:
+    first = train(fresh(), corpus, SETTINGS, until=6, checkpoint=tmp_path / "c.pt")
+    second = train(fresh(), corpus, SETTINGS, checkpoint=tmp_path / "c.pt")
+    assert second.seconds > first.seconds > 0
+
+
+def test_killed_in_the_middle(tmp_path: Path, corpus: Tokens) -> None:
+    np.save(tmp_path / "ids.npy", corpus.ids)
+    script = f"""
+import os, signal, torch, numpy as np
+torch.set_num_threads(1)
+from hwnas.profiling import *
+from hwnas.spaces.architecture import Architecture
+arch = Architecture.parse("tiny-2-32-2-1-1-2-True")
+model = GPT(arch, head_size=16, context=64, vocab_size=257)
+tokens = Tokens(np.load({str(tmp_path / "ids.npy")!r}), {corpus.n_bytes}, 257, 256)
+settings = TrainingSettings(steps=12, batch_size=4, learning_rate=1e-2, warmup=0.3)
+def report(progress):
+    if progress.step == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(model, tokens, settings, checkpoint={str(tmp_path / "c.pt")!r}, checkpoint_every=4,
+      report=report, report_every=3)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    seen: list[int] = []
+    whole, continued = fresh(), fresh()
+    train(whole, corpus, SETTINGS)
+    train(
+        continued,
+        corpus,
+        SETTINGS,
+        checkpoint=tmp_path / "c.pt",
+        report=lambda p: seen.append(p.step),
+        report_every=1,
+    )
+    assert seen == [9, 10, 11, 12]
+    assert same(whole, continued)
+
+
+def test_parts_of_a_batch_are_the_batch(corpus: Tokens) -> None:
+    at_once, in_parts = fresh(), fresh()
+    one = train(at_once, corpus, SETTINGS, until=3)
+    other = train(in_parts, corpus, replace(SETTINGS, accumulate=4), until=3)
+    assert other.loss == pytest.approx(one.loss, rel=1e-4)
+    for a, b in zip(at_once.parameters(), in_parts.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)
+
+
+def test_a_long_gradient_is_shortened(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, *args: Any) -> Any:
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        lengths.append(torch.cat([g.flatten() for g in grads]).norm().item())
+        return step(self, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    train(fresh(), corpus, replace(SETTINGS, clip=0.01), until=2)
+    assert lengths == pytest.approx([0.01, 0.01], rel=1e-3)
+
+
+def test_bfloat16_is_near(corpus: Tokens) -> None:
+    exact = train(fresh(), corpus, SETTINGS, until=5).loss
+    model = fresh()
+    rounded = train(model, corpus, replace(SETTINGS, precision="bfloat16"), until=5).loss
+    assert rounded == pytest.approx(exact, rel=0.02)
+    assert rounded != exact
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_compiling_is_asked_for_and_forgotten(
+    corpus: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(torch, "compile", lambda f, *, dynamic: calls.append(f) or f)
+    monkeypatch.setattr(torch.compiler, "reset", lambda: calls.append("reset"))
+    model = fresh()
+    train(model, corpus, replace(SETTINGS, compile=True), until=1)
+    assert calls == [model.loss, "reset"]
+
+
+def test_rates(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which the first step takes 10 s and every other one 2 s."""
+    model, now = fresh(), 0.0
+    advance = train_loop._Run.advance
+
+    def timed(run: train_loop._Run) -> None:
+        nonlocal now
+        advance(run)
+        now += 10 if run.step == 1 else 2
+
+    monkeypatch.setattr(train_loop._Run, "advance", timed)
+    monkeypatch.setattr(train_loop.time, "perf_counter", lambda: now)
+    per_token = model.training_flops_per_token()
+    found: list[Progress] = []
+    end = train(
+        model,
+        corpus,
+        replace(SETTINGS, steps=3),
+        peak_flops=per_token * 1000,
+        report=found.append,
+        report_every=1,
+    )
+    batch = 4 * 64
+    assert [p.tokens_per_second for p in found] == [batch / 10, batch / 2, batch / 2]
+    assert [p.seconds for p in found] == [10, 12, 14]
+    assert end.tokens_per_second == batch / 2  # without the first
+    assert end.utilisation == pytest.approx(batch / 2 / 1000)
+    assert train(fresh(), corpus, SETTINGS, until=1).utilisation is None
+
+
+def test_divergence_names_the_step(tmp_path: Path, corpus: Tokens) -> None:
+    settings = replace(SETTINGS, learning_rate=1e30, warmup=0.0, clip=float("inf"))
+    model, file = fresh(), tmp_path / "c.pt"
+    with pytest.raises(Diverged, match=r"training tiny-2.*: loss .*nan.* in step [23]$"):
+        train(model, corpus, settings, checkpoint=file)
+    assert not file.exists()
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_memory_is_given_back(
+    corpus: Tokens, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    model = fresh()
+    held: list[Any] = []
+    forward = model.loss
+
+    def hungry(tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        loss = forward(tokens, targets)
+        held.append(weakref.ref(loss))
+        if len(held) == 3:
+            raise error
+        return loss
+
+    def optimizer(*args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        made = adamw(*args, **kwargs)
+        held.append(weakref.ref(made))
+        return made
+
+    adamw = torch.optim.AdamW
+    monkeypatch.setattr(torch.optim, "AdamW", optimizer)
+    monkeypatch.setattr(model, "loss", hungry)
+    with pytest.raises(OutOfMemory, match=r"training tiny-2.*: not enough memory on cpu: \w") as e:
+        train(model, corpus, replace(SETTINGS, accumulate=4))  # in its second part
+    assert "\n" not in str(e.value)
+    assert [reference() for reference in held] == [None] * 3  # though the error still lives
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_allocators_own_error_is_known(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fresh()
+    monkeypatch.setattr(model, "loss", lambda *_: torch.empty(2**55))
+    with pytest.raises(OutOfMemory):
+        train(model, corpus, SETTINGS)
+
+
+def test_other_errors_stay_what_they_are(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fresh()
+    monkeypatch.setattr(model, "loss", lambda *_: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        train(model, corpus, SETTINGS)
+
+
+def test_time_is_over(tmp_path: Path, corpus: Tokens) -> None:
+    file = tmp_path / "c.pt"
+    with pytest.raises(TimedOut, match=r"training tiny-2.*: 0 s are over, at step 1 of 12"):
+        train(fresh(), corpus, SETTINGS, time_limit=0, checkpoint=file, checkpoint_every=1)
+    whole, continued = fresh(), fresh()
+    train(whole, corpus, SETTINGS)
+    train(continued, corpus, SETTINGS, checkpoint=file, time_limit=600)
+    assert same(whole, continued)
+
+
+def test_a_checkpoint_of_another_training(tmp_path: Path, corpus: Tokens) -> None:
+    file = tmp_path / "c.pt"
+    train(fresh(), corpus, SETTINGS, until=4, checkpoint=file)
+    with pytest.raises(InvalidInput, match=r"another training: expected steps 13, found 12"):
+        train(fresh(), corpus, replace(SETTINGS, steps=13), checkpoint=file)
+    other = replace(corpus, ids=corpus.ids[::-1])
+    with pytest.raises(InvalidInput, match=r"another training: expected tokens"):
+        train(fresh(), other, SETTINGS, checkpoint=file)
+    wide = GPT(Architecture.parse("wide-1-32-4-4-True"), head_size=16, context=64, vocab_size=257)
+    with pytest.raises(InvalidInput, match=r"another training: expected arch wide-1"):
+        train(wide, corpus, SETTINGS, checkpoint=file)
+    with pytest.raises(InvalidInput, match="expected at most step 3, found 4"):
+        train(fresh(), corpus, SETTINGS, until=3, checkpoint=file)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("evil",)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", pickle.dumps(Evil(), 2), pickle.dumps({}, 2)])
+def test_what_is_no_checkpoint(
+    tmp_path: Path, corpus: Tokens, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "c.pt"
+    file.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"c\.pt: expected a checkpoint of a training"):
+        train(fresh(), corpus, SETTINGS, checkpoint=file)
+    torch.save({"model": Evil()}, file)
+    with pytest.raises(InvalidInput, match=r"c\.pt: expected a checkpoint of a training"):
+        train(fresh(), corpus, SETTINGS, checkpoint=file)
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"until": 13}, "until: expected 0 to 12 steps, found 13"),
+        ({"checkpoint_every": 0}, "checkpoint_every: expected a number of steps, found 0"),
+        ({"report_every": 0}, "report_every: expected a number of steps, found 0"),
+        ({"peak_flops": 0}, "peak_flops: expected a number above 0, found 0"),
+    ],
+)
+def test_arguments_are_checked(corpus: Tokens, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        train(fresh(), corpus, SETTINGS, **settings)
+
+
+def test_tokens_are_checked(corpus: Tokens) -> None:
+    with pytest.raises(InvalidInput, match=r"too little text: .*more than 64 tokens.*found 64"):
+        train(fresh(), replace(corpus, ids=corpus.ids[:64]), SETTINGS)
+    with pytest.raises(InvalidInput, match="vocabulary of at most 257, the network's, found 258"):
+        train(fresh(), replace(corpus, vocab_size=258), SETTINGS)

@@ -1,0 +1,325 @@
+"""The report of a run: what its data say, and that they stay data. test_browser.py looks at it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import hwnas
+from hwnas import pareto
+from hwnas.backends import Backend, Evaluation
+from hwnas.errors import InvalidInput
+from hwnas.metrics import Metric
+from hwnas.objectives import Objective
+from hwnas.reports.comparison.tables import overview
+from hwnas.reports.html.page import page, write_page
+from hwnas.reports.html.payload import contents, encoded
+from hwnas.reports.plots import style
+from hwnas.reports.plots.trajectories import curves
+from hwnas.runner.results import Result
+from hwnas.runner.run import run
+from hwnas.spaces import Codes
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "space": "gpt-s",
+    "objectives": ["perplexity", "latency@rtx3080"],
+    "optimizers": ["random", "uniform"],
+    "budget": {"evaluations": 60},
+    "seeds": 2,
+}
+HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> \u2028"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return run(SMALL, out=tmp_path_factory.mktemp("pages") / "small")
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    form = {**SMALL, "noise": True, "optimizers": [{"type": "random", "repeats": 2}]}
+    return run(form, out=tmp_path_factory.mktemp("pages") / "noisy")
+
+
+class Brittle(Backend):
+    """Fails on deep networks, with a reason that is markup; stops wide ones at a bound."""
+
+    metrics: Mapping[str, Metric] = {"size": Metric("MB", "cheap"), "work": Metric("", "dear")}
+
+    def evaluate(
+        self,
+        codes: Codes,
+        objectives: Sequence[Objective],
+        *,
+        seeds: NDArray[np.uint64],
+        fidelity: int | None = None,
+    ) -> Evaluation:
+        params, flops = self.space.params(codes), self.space.flops(codes)
+        columns = {"size": params / 3e5, "work": -1 / flops, "params": params}
+        values = np.stack([columns[o.key] for o in objectives], axis=1).astype(float)
+        deep, wide = codes[:, 1] == 2, (codes[:, 0] == 2) & (codes[:, 1] < 2)
+        values[deep] = np.nan
+        for j in (j for j, o in enumerate(objectives) if o.key == "work"):
+            values[wide, j] = np.nan
+        status = np.where(deep, "failed", np.where(wide, "infeasible", "ok")).tolist()
+        reasons = [HOSTILE if word == "failed" else "" for word in status]
+        return Evaluation(values, status=status, reasons=reasons)
+
+
+@pytest.fixture(scope="module")
+def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+        hwnas.register_backend("brittle")(Brittle)
+        form = {
+            **SMALL,
+            "backend": "brittle",
+            "objectives": ["work", "-params"],
+            "constraints": ["size <= 150"],
+            "optimizers": ["random"],
+        }
+        yield run(form, out=tmp_path_factory.mktemp("pages") / "brittle")
+
+
+def codes_in(data: dict[str, Any], places: list[int]) -> Codes:
+    flat = np.array([ord(character) - ord("0") for character in data["networks"]], dtype=np.int8)
+    return flat.reshape(-1, 3 + 2 * max(data["space"]["n_layer"]))[places]
+
+
+def data_of(text: str) -> dict[str, Any]:
+    """What a browser takes for the data of a page: all up to the first end of a script."""
+    inside = re.search(r'<script id="contents" type="application/json">(.*?)</script', text, re.S)
+    assert inside is not None
+    return dict(json.loads(inside[1]))
+
+
+def test_trials_and_fronts_are_all_there(done: Result) -> None:
+    data = contents(done)
+    assert [one["name"] for one in data["optimizers"]] == ["random", "uniform"]
+    assert [(s["optimizer"], s["seed"]) for s in data["searches"]] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+    for search, cell in zip(data["searches"], done.cells, strict=True):
+        trials, front = search["trials"], search["front"]
+        assert set(trials) == {"network", "values"}
+        np.testing.assert_array_equal(codes_in(data, trials["network"]), cell.trials.codes)
+        np.testing.assert_allclose(np.transpose(trials["values"]), cell.trials.values, rtol=5e-6)
+        np.testing.assert_array_equal(codes_in(data, front["network"]), cell.front.codes)
+        np.testing.assert_allclose(np.transpose(front["values"]), cell.front.values, rtol=5e-6)
+        assert front["trial"] == cell.front_trials.tolist()
+    distinct = np.concatenate([*(c.trials.codes for c in done.cells), done.exact.codes])
+    assert len(data["networks"]) == 27 * len(np.unique(distinct, axis=0))
+
+
+def test_networks_are_their_codes(small_space: hwnas.SearchSpace) -> None:
+    assert encoded(np.array([[0, 1, 126]], dtype=np.int8)) == "01\u00ae"
+    codes = small_space.sample(5, np.random.default_rng(0))
+    assert len(encoded(codes)) == 5 * len(small_space.columns)
+
+
+def test_the_union_is_what_no_other_front_beats(done: Result) -> None:
+    data = contents(done)
+    found = [done.cells[i].front.values[j] for i, j in data["union"]]
+    union = np.concatenate([cell.front.values for cell in done.cells])
+    expected = union[pareto.non_dominated(union)]
+    np.testing.assert_array_equal(np.unique(found, axis=0), np.unique(expected, axis=0))
+
+
+def test_the_exact_front_and_its_bound(done: Result) -> None:
+    data = contents(done)
+    assert data["known"]["name"] == "exact front"
+    assert data["known"]["of"] == len(done.exact) == len(data["known"]["network"])
+    assert data["standard"] == "exact front"
+    assert data["bound"]["name"] == "bound: best k of the exact front"
+    assert len(data["bound"]["values"]) == 60
+    assert data["bound"]["values"][19] == pytest.approx(0.984, abs=0.002)
+
+
+def test_trajectories_are_those_of_the_plots(done: Result) -> None:
+    data = contents(done)
+    assert set(data["curves"]) == {"evaluations", "cost", "seconds"}
+    for x, drawn in data["curves"].items():
+        for optimizer, line in zip(("random", "uniform"), drawn["lines"], strict=True):
+            at, grown = curves(done, optimizer, x)
+            np.testing.assert_allclose(line["at"], at, rtol=5e-6)
+            np.testing.assert_allclose(line["mean"], grown.mean(axis=0), atol=1e-7)
+            np.testing.assert_allclose(line["low"], grown.min(axis=0), atol=1e-7)
+            np.testing.assert_allclose(line["high"], grown.max(axis=0), atol=1e-7)
+    assert data["curves"]["evaluations"]["lines"][0]["at"][-1] == 60
+
+
+def test_long_trajectories_are_drawn_at_some_places(
+    done: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwnas.reports.html.payload._PLACES", 6)
+    whole, _ = curves(done, "random", "evaluations")
+    line = contents(done)["curves"]["evaluations"]["lines"][0]
+    assert len(line["at"]) <= 6 < len(whole)
+    assert line["at"][-1] == 60
+    assert set(line["at"]) <= set(whole)
+
+
+def test_statistics(done: Result) -> None:
+    data = contents(done)
+    assert (data["overview"]["header"], data["overview"]["rows"]) == overview(done)
+    row = dict(zip(data["seeds"]["header"], data["seeds"]["rows"][0], strict=True))
+    assert row["optimizer"] == "random"
+    assert row["normalised"] == f"{done.summary[0]['normalised']:.4f}"
+    assert row["status"] == "done"
+
+
+def test_settings_and_environment(done: Result) -> None:
+    data = contents(done)
+    assert data["settings"] == (done.path / "experiment.yaml").read_text()
+    environment = dict(data["environment"])
+    assert environment["versions.hwnas"] == metadata.version("hwnas")
+    assert environment["seeds"] == "[0, 1]"
+    assert environment["plugins"] == "{}"
+
+
+def test_looks_are_those_of_the_plots(done: Result) -> None:
+    looks = [one["look"] for one in contents(done)["optimizers"]]
+    assert looks[0] == {"colour": style.COLOURS[0], "mark": "o", "dash": []}
+    assert looks[1] == {"colour": style.COLOURS[1], "mark": "s", "dash": [5, 1.5]}
+
+
+def test_noise(noisy: Result) -> None:
+    data = contents(noisy)
+    (search, _), (cell, _) = data["searches"], noisy.cells
+    assert data["noise"]
+    medians = hwnas.surrogate("gpt-s").predict(cell.front.codes, SMALL["objectives"])
+    np.testing.assert_allclose(np.transpose(search["front"]["values"]), medians, rtol=5e-6)
+    assert search["trials"]["repeat"][:2] == [0, 1]
+    np.testing.assert_allclose(search["trials"]["std"][1], cell.trials.std[:, 1], rtol=0.05)
+    assert data["bound"]["name"] == "best k of the exact front"
+
+
+def test_what_was_recommended_unmeasured(noisy: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cell in noisy.cells:
+        monkeypatch.setitem(cell.__dict__, "front_trials", np.full(len(cell.front), -1))
+    assert set(contents(noisy)["searches"][0]["front"]["trial"]) == {-1}
+
+
+def test_constraints_failures_and_a_maximised_objective(brittle: Result) -> None:
+    data = contents(brittle)
+    assert [o["maximise"] for o in data["objectives"]] == [False, True]
+    assert data["objectives"][1] | {"name": "-params", "value": "params"} == data["objectives"][1]
+    (bound,) = data["constraints"]
+    assert (bound["value"], bound["relation"], bound["bound"]) == ("size", "<=", 150)
+    assert (data["known"], data["bound"], data["standard"]) == (None, None, "union of all fronts")
+    for search, cell in zip(data["searches"], brittle.cells, strict=True):
+        shown = np.flatnonzero(cell.trials.ok)
+        trials = search["trials"]
+        assert trials["number"] == shown.tolist()
+        assert search["valued"] == len(shown) < search["of"] == 60
+        assert trials["values"][1] == cell.trials.values[shown, 1].tolist()  # whole, so all digits
+        assert trials["kept"] == (cell.trials.values[shown, 2] <= 150).astype(int).tolist()
+        assert 0 < sum(trials["kept"]) < len(shown)
+    failures = data["failures"]
+    assert failures["of"] == sum(int((~cell.trials.ok).sum()) for cell in brittle.cells)
+    for row in failures["rows"]:
+        cell = brittle.cells[row["search"]]
+        assert row["reason"] == (cell.trials.reason[row["trial"]] or "stopped")
+        network = codes_in(data, [row["network"]])[0]
+        np.testing.assert_array_equal(network, cell.trials.codes[row["trial"]])
+    assert {row["reason"] for row in failures["rows"]} == {HOSTILE, "stopped"}
+
+
+def test_only_so_many_trials_are_drawn(done: Result) -> None:
+    data = contents(done, trials=80)
+    for search, cell in zip(data["searches"], done.cells, strict=True):
+        assert search["valued"] == 60
+        number = search["trials"]["number"]
+        assert len(number) == 20
+        assert number == sorted(set(number))
+        on_front = cell.front_trials[: 20 if len(cell.front) <= 20 else 0]
+        assert set(on_front.tolist()) <= set(number)
+        assert (len(search["front"]["network"]), search["front"]["of"]) == (
+            min(20, len(cell.front)),
+            len(cell.front),
+        )
+    assert all(j < 20 for _, j in data["union"])
+    assert len(contents(done, trials=1)["searches"][0]["trials"]["network"]) == 1
+
+
+def test_an_unfinished_run(done: Result, tmp_path: Path) -> None:
+    """One search was killed in its middle, one before its first trial; no environment is left."""
+    path = tmp_path / "killed"
+    shutil.copytree(done.path, path)
+    (path / "environment.json").write_text("{")
+    for seed, last in ((0, 30), (1, -1)):
+        with sqlite3.connect(path / f"uniform/seed-{seed}/trials.db") as db:
+            db.execute("DELETE FROM trials WHERE trial > ?", (last,))
+            db.execute("DELETE FROM meta WHERE key = 'finished'")
+        db.close()
+    data = data_of(page(Result(path)))
+    assert [len(s["trials"]["network"]) for s in data["searches"]] == [60, 60, 31, 0]
+    assert [s["status"] for s in data["searches"]] == ["done", "done", "unfinished", "unfinished"]
+    assert data["environment"] == []
+
+
+def test_five_objectives(tmp_path: Path) -> None:
+    objectives = ["perplexity", "latency@h100", "energy@h100", "params", "flops"]
+    form = {**SMALL, "objectives": objectives, "seeds": 1, "optimizers": ["random"]}
+    small = {"space": "gpt-s", "reference": [60, 100, 100_000, 1e9, 1e12]}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("hwnas.surrogates.backend.Surrogate.front", lambda *_: None)
+        data = contents(run({**form, **small}, out=tmp_path / "five"))
+    assert len(data["objectives"]) == len(data["searches"][0]["front"]["values"]) == 5
+    assert data["bound"] is None
+
+
+def test_texts_stay_data(brittle: Result) -> None:
+    text = page(brittle)
+    assert HOSTILE in {row["reason"] for row in data_of(text)["failures"]["rows"]}
+    assert data_of(text) == json.loads(json.dumps(contents(brittle)))
+    assert text.count("</script") == 2
+    assert "<img" not in text
+    assert text.isascii() or "\u2028" not in text
+
+
+def test_a_page_asks_for_nothing(done: Result) -> None:
+    text = page(done)
+    assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert re.findall(r"(?:src|href)=\S+", text) == ['href="data:,">']
+    assert "default-src 'none'" in text
+
+
+def test_a_run_leaves_its_report(done: Result, tmp_path: Path) -> None:
+    assert (done.path / "report.html").read_text(encoding="utf-8") == page(done)
+    file = write_page(done, tmp_path / "other.html")
+    assert file == tmp_path / "other.html"
+    assert [f.name for f in tmp_path.iterdir()] == ["other.html"]
+
+
+def test_what_cannot_be_written(done: Result, tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"is a directory, expected a file to write, as in .*html"
+    ):
+        write_page(done, tmp_path)
+    with pytest.raises(InvalidInput, match=r"there is no directory .*none; make it first"):
+        write_page(done, tmp_path / "none" / "x.html")
+    with pytest.raises(InvalidInput, match="cannot be written: File name too long"):
+        write_page(done, tmp_path / ("x" * 300))
+    assert not list(tmp_path.iterdir())
+
+
+def test_30_000_trials_of_long_networks_are_at_most_8_mb(tmp_path: Path) -> None:
+    form = {**SMALL, "space": "gpt-l", "optimizers": ["random"], "seeds": 1}
+    result = run({**form, "budget": {"evaluations": 30_000}}, out=tmp_path / "long")
+    assert sum(len(s["trials"]["network"]) for s in contents(result)["searches"]) == 30_000
+    assert (result.path / "report.html").stat().st_size <= 8e6

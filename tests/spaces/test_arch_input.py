@@ -1,0 +1,152 @@
+"""Architectures are read from whatever people pipe, and errors say where."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hwnas
+from hwnas.errors import InvalidInput
+from hwnas.spaces.arch_input import architecture, read, read_arguments
+from hwnas.spaces.architecture import Architecture
+
+ONE = "gpt-s-2-192-2-3-4-8-True"
+TWO = "gpt-s-1-384-4-12-False"
+FIELDS = {
+    "space": "gpt-s",
+    "embed_dim": 192,
+    "n_layer": 2,
+    "mlp_ratio": [2, 3],
+    "n_head": [4, 8],
+    "bias": True,
+}
+PUBLISHED = {
+    "space": "gpt-s",
+    "sample_embed_dim": 192,
+    "sample_n_layer": 2,
+    "sample_mlp_ratio": [2, 3, 4],
+    "sample_n_head": [4, 8, 12],
+    "sample_bias": "True",
+}
+
+
+def as_csv(archs: list[Architecture]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow(["trial", "arch", "what, quoted"])
+    writer.writerows([i, arch, 'a "quote"'] for i, arch in enumerate(archs))
+    return text.getvalue()
+
+
+def as_fields(archs: list[Architecture]) -> str:
+    return json.dumps([{f: getattr(a, f) for f in Architecture.__slots__} for a in archs], indent=1)
+
+
+def as_published(archs: list[Architecture]) -> str:
+    """HW-GPT-Bench's dictionaries, one a line."""
+    rest = ("embed_dim", "n_layer", "mlp_ratio", "n_head")
+    dicts: list[dict[str, object]] = [
+        {
+            "space": a.space,
+            "sample_bias": str(a.bias),
+            **{f"sample_{field}": getattr(a, field) for field in rest},
+        }
+        for a in archs
+    ]
+    return "\n".join(map(json.dumps, dicts))
+
+
+FORMS: list[Callable[[list[Architecture]], str]] = [
+    lambda archs: "\n".join(map(str, archs)),
+    lambda archs: json.dumps(list(map(str, archs))),
+    lambda archs: "\r\n".join(json.dumps(str(arch)) for arch in archs),
+    lambda archs: json.dumps([{"arch": str(arch), "perplexity": 20.0} for arch in archs]),
+    as_csv,
+    as_fields,
+    as_published,
+]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.sampled_from(["gpt-s", "gpt-l"]))
+def test_every_form_is_recognised(seed: int, n: int, name: str) -> None:
+    space = hwnas.space(name)
+    archs = space.decode(space.sample(n, np.random.default_rng(seed)))
+    for form in FORMS:
+        assert [one.arch for one in read(form(archs))] == archs
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from(list(' \n",[]{}:archgpt-s120True\x00')) | st.characters()))
+def test_nothing_but_our_errors(text: str) -> None:
+    with contextlib.suppress(InvalidInput):
+        read(text)
+
+
+def test_places() -> None:
+    assert [one.place for one in read(f"\n{ONE}\n\n  {TWO} \n")] == ["line 2", "line 4"]
+    assert [one.place for one in read(f"arch\n\n{ONE}\n{TWO}")] == ["line 3", "line 4"]
+    assert [one.place for one in read(json.dumps([ONE, TWO]))] == ["element 1", "element 2"]
+    assert [one.place for one in read_arguments([ONE, TWO])] == ["argument 1", "argument 2"]
+
+
+def test_mappings() -> None:
+    assert architecture(FIELDS) == architecture(PUBLISHED) == Architecture.parse(ONE)
+    assert architecture({**PUBLISHED, "sample_bias": False}).bias is False
+    assert architecture({**FIELDS, "bias": "False", "more": 1}).bias is False
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("space", 3, "space: expected the name of a space, found 3"),
+        ("embed_dim", 192.0, r"embed_dim: expected an integer, found 192\.0"),
+        ("n_layer", True, "n_layer: expected an integer, found True"),
+        ("mlp_ratio", 2, "mlp_ratio: expected a list of integers, found 2"),
+        ("n_head", [4, "8"], "n_head: expected a list of integers"),
+        ("bias", 1, "bias: expected true or false, found 1"),
+        ("bias", "yes", "bias: expected true or false, found 'yes'"),
+    ],
+)
+def test_wrong_fields(key: str, value: object, message: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{message}"):
+        architecture({**FIELDS, key: value})
+
+
+def test_missing_fields() -> None:
+    without = {key: value for key, value in PUBLISHED.items() if key != "space"}
+    with pytest.raises(InvalidInput, match=r"sample_bias; missing: space$"):
+        architecture(without)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected architectures, found none"),
+        (" \n\n", "expected architectures, found none"),
+        ("[]", "expected architectures, found none"),
+        ("arch,perplexity\n", "expected architectures, found none"),
+        (f"{ONE}\nwhat", "line 2: architecture 'what': expected"),
+        ("trial,perplexity\n1,2", "line 1: expected a CSV header with a column arch, found trial"),
+        ("trial,arch\n\n1", "line 3: the row ends before the column arch"),
+        (f"arch,trial\n{ONE},1\nwhat,2", "line 3: architecture 'what'"),
+        (f'["{ONE}",\n what]', "line 2: not JSON"),
+        (f'{{"arch": "{ONE}"}}\nwhat', "line 2: not JSON"),
+        (f'["{ONE}", 3]', "element 2: expected an architecture string or object, found 3"),
+        (f'["{ONE}", {{"arch": 3}}]', "element 2: expected an architecture string or object"),
+        ('["what"]', "element 1: architecture 'what'"),
+        ('{"space": "gpt-s"}', "element 1: expected space, embed_dim.*missing: embed_dim, n_layer"),
+        ("[" * 100_000, "not architectures: JSON too deep"),
+    ],
+)
+def test_what_cannot_be_read(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{message}"):
+        read(text)

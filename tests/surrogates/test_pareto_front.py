@@ -1,0 +1,457 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hwnas.objectives import Objective, losses_of, slacks_of
+from hwnas.pareto import non_dominated
+from hwnas.spaces import Codes, SearchSpace, space
+from hwnas.surrogates import Surrogate, surrogate
+from hwnas.surrogates.pareto_front import Limit, epsilon_front, exact_front, known_front
+from hwnas.surrogates.published import SCALES
+from hwnas.surrogates.tables import AdditiveTable, predict
+
+Array = NDArray[np.float64]
+
+# -- random tables ---------------------------------------------------------------------------------
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[SearchSpace, list[AdditiveTable], np.random.Generator]:
+    """A space small enough to list, four tables of it, and a generator for the rest."""
+
+    def choices(most: int) -> list[int]:
+        return list(range(1, 1 + draw(st.integers(1, most))))
+
+    depths = draw(st.sampled_from([[1], [3], [1, 2], [2, 3], [1, 3], [1, 2, 3]]))
+    within = SearchSpace(
+        "small",
+        embed_dim=choices(2),
+        n_layer=depths,
+        mlp_ratio=choices(2),
+        n_head=choices(3),
+        bias=draw(st.sampled_from([[False], [False, True]])),
+        head_size=2,
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    integers, matter = draw(st.booleans()), draw(st.booleans())
+    tables = [random_table(within, rng, integers, matter) for _ in range(4)]
+    return within, tables, rng
+
+
+def random_table(
+    within: SearchSpace, rng: np.random.Generator, integers: bool, depth_and_bias_matter: bool
+) -> AdditiveTable:
+    """Integers make many ties; where depth and bias do not matter, labels are shared."""
+    e, d, b, ratios, heads = within.cardinalities[:5].tolist()
+
+    def entries(*shape: int) -> Array:
+        if integers:
+            return rng.integers(-3, 4, shape).astype(float)
+        return rng.normal(size=shape)
+
+    varied = (d, b) if depth_and_bias_matter else (1, 1)
+    layers = entries(e, *varied, within.n_layer[-1], ratios, heads)
+    layers = np.broadcast_to(layers, (e, d, b, *layers.shape[3:]))
+    return AdditiveTable(np.array(within.n_layer), entries(e, d, b), layers)
+
+
+def everything(within: SearchSpace) -> Codes:
+    return np.concatenate(list(within.enumerate()))
+
+
+def undominated(points: Array) -> Array:
+    """The distinct points that no other dominates, by the definition, in lexicographic order."""
+    points = np.unique(points, axis=0)
+    no_worse = (points[:, None] <= points).all(axis=2)
+    return points[no_worse.sum(axis=0) == 1]  # of distinct points each is no worse than itself
+
+
+def assert_front(
+    within: SearchSpace, tables: Sequence[AdditiveTable], limits: Sequence[Limit], codes: Codes
+) -> None:
+    """The codes are the front, by listing every network."""
+    listed = everything(within)
+    kept = np.ones(len(listed), dtype=bool)
+    for limit in limits:
+        kept &= limit.table.predict(listed) <= limit.bound
+        assert (limit.table.predict(codes) <= limit.bound).all()
+    assert codes.dtype == np.int8
+    assert within.is_valid(codes).all()
+    values = predict(tables, codes)
+    expected = undominated(predict(tables, listed[kept]))
+    assert len(values) == len(expected)  # one network for each point
+    np.testing.assert_array_equal(np.unique(values, axis=0), expected)
+
+
+@given(problems(), st.integers(1, 3))
+def test_the_front_is_that_of_all_networks(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int
+) -> None:
+    within, tables, _ = problem
+    codes = exact_front(tables[:m])
+    assert codes is not None
+    assert_front(within, tables[:m], [], codes)
+
+
+@given(problems(), st.integers(1, 3), st.lists(st.integers(0, 3), min_size=1, max_size=3))
+def test_the_front_of_those_that_keep_limits(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
+    m: int,
+    limited: list[int],
+) -> None:
+    within, tables, rng = problem
+    listed = everything(within)
+    # Bounds that some network meets exactly, on objectives and on other tables alike.
+    limits = [Limit(tables[j], rng.choice(tables[j].predict(listed))) for j in limited]
+    codes = exact_front(tables[:m], limits)
+    assert codes is not None
+    assert_front(within, tables[:m], limits, codes)
+
+
+@given(problems(), st.integers(1, 3), st.integers(0, 3))
+def test_no_network_keeps_a_limit_below_the_least(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int, j: int
+) -> None:
+    within, tables, _ = problem
+    bound = np.nextafter(tables[j].minimum(), -np.inf)
+    codes = exact_front(tables[:m], [Limit(tables[j], bound)])
+    assert codes is not None
+    assert codes.shape == (0, len(within.columns))
+    at_the_least = exact_front(tables[:m], [Limit(tables[j], tables[j].minimum())])
+    assert at_the_least is not None
+    assert len(at_the_least) >= 1
+
+
+@given(problems())
+def test_opposed_tables_keep_every_value(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
+) -> None:
+    within, tables, _ = problem
+    codes = exact_front([tables[0], -1 * tables[0]])
+    assert codes is not None
+    values = np.unique(tables[0].predict(everything(within)))
+    assert sorted(tables[0].predict(codes)) == values.tolist()
+
+
+@given(problems())
+def test_one_objective_is_its_minimum(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
+) -> None:
+    _, tables, _ = problem
+    for table, best in ((tables[0], tables[0].minimum()), (-1 * tables[0], -tables[0].maximum())):
+        codes = exact_front([table])
+        assert codes is not None
+        assert table.predict(codes).tolist() == [best]
+
+
+@given(problems())
+def test_too_many_labels_give_up(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
+) -> None:
+    within, tables, _ = problem
+    _, _, _, ratios, heads = within.cardinalities[:5]
+    assume(ratios * heads > 1)
+    opposed = [tables[0], -1 * tables[0], tables[1]]
+    assume(len(np.unique(tables[0].layers[0, 0, 0, 0])) > 1)  # two options that stay
+    assert exact_front(opposed, most=1) is None
+    assert exact_front(opposed, most=10**6) is not None
+
+
+def test_of_ties_the_lowest_stays_and_of_equals_one() -> None:
+    def table(*entries: int) -> AdditiveTable:  # one layer, one option for each entry
+        options = np.array(entries, dtype=float).reshape(1, 1, 1, 1, 1, -1)
+        return AdditiveTable(np.array([1]), np.zeros((1, 1, 1)), options)
+
+    tables = [table(1, 1, 2, 2, 2), table(5, 3, 3, 1, 1)]
+    codes = exact_front(tables)
+    assert codes is not None
+    assert sorted(predict(tables, codes).tolist()) == [[1, 3], [2, 1]]
+    codes = exact_front(tables[::-1])
+    assert codes is not None
+    assert sorted(predict(tables, codes).tolist()) == [[1, 3], [2, 1]]
+
+
+@given(problems(), st.integers(1, 3))
+def test_the_same_twice(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int
+) -> None:
+    _, tables, _ = problem
+    first, second = exact_front(tables[:m]), exact_front(tables[:m])
+    np.testing.assert_array_equal(first, second)
+
+
+# -- up to an epsilon ------------------------------------------------------------------------------
+
+
+def assert_covered(
+    listed: Codes,
+    tables: Sequence[AdditiveTable],
+    limits: Sequence[Limit],
+    codes: Codes,
+    epsilon: float,
+) -> None:
+    """Every listed network that keeps the limits is dominated by a member up to epsilon."""
+    kept = np.ones(len(listed), dtype=bool)
+    for limit in limits:
+        kept &= limit.table.predict(listed) <= limit.bound
+        assert (limit.table.predict(codes) <= limit.bound).all()
+    assert (len(codes) > 0) == kept.any()
+    if len(codes) == 0:
+        return
+    members, points = predict(tables, codes), predict(tables, listed[kept])
+    assert non_dominated(members).all()
+    extent = np.ptp(members, axis=0)
+    whole = [table.maximum() - table.minimum() for table in tables]
+    extent = np.where(extent > 0, extent, np.where(np.array(whole) > 0, whole, 1))
+    for chunk in np.array_split(points, 1 + len(points) // 500):
+        worse = ((members - chunk[:, None]) / extent).max(axis=2).min(axis=1)
+        assert worse.max(initial=0) <= epsilon + 1e-9
+
+
+@given(
+    problems(),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 3), max_size=2),
+    st.sampled_from([1, 2, 5, 20]),
+)
+def test_every_network_is_dominated_up_to_epsilon(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
+    m: int,
+    limited: list[int],
+    kept: int,
+) -> None:
+    within, tables, rng = problem
+    listed = everything(within)
+    limits = [Limit(tables[j], rng.choice(tables[j].predict(listed))) for j in limited]
+    found = epsilon_front(tables[:m], limits, kept=kept)
+    assert found is not None
+    codes, epsilon = found
+    assert within.is_valid(codes).all()
+    assert len(codes) <= kept + m  # each objective's optimum comes on top
+    assert_covered(listed, tables[:m], limits, codes, epsilon)
+
+
+@given(problems(), st.integers(1, 4), st.lists(st.integers(0, 3), max_size=2))
+def test_epsilon_is_0_where_nothing_was_rounded(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
+    m: int,
+    limited: list[int],
+) -> None:
+    within, tables, rng = problem
+    listed = everything(within)
+    limits = [Limit(tables[j], rng.choice(tables[j].predict(listed))) for j in limited]
+    found = epsilon_front(tables[:m], limits, kept=10**6)
+    assert found is not None
+    assert found[1] == 0
+    assert_front(within, tables[:m], limits, found[0])
+
+
+@given(problems())
+def test_an_epsilon_front_gives_up_like_an_exact_one(
+    problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
+) -> None:
+    within, tables, _ = problem
+    assume(within.cardinalities[3] * within.cardinalities[4] > 1)
+    opposed = [tables[0], -1 * tables[0]]
+    assume(len(np.unique(tables[0].layers[0, 0, 0, 0])) > 1)
+    assert epsilon_front(opposed, most=1) is None
+
+
+# -- the surrogate ---------------------------------------------------------------------------------
+
+
+def cut(scale: str, **choices: object) -> SearchSpace:
+    return space({**space(scale).to_dict(), **choices})
+
+
+# Two options a layer at 10 layers, or as many networks as can be had where layers are many.
+SMALL = {
+    "ratios": cut("gpt-s", embed_dim=[192, 768], n_layer=[10], mlp_ratio=[2, 4], n_head=[8]),
+    "heads": cut("gpt-s", embed_dim=[384], n_layer=[10, 11], mlp_ratio=[3], n_head=[4, 12]),
+    "plain": cut("gpt-m", mlp_ratio=[3], n_head=[16]),
+    "large": cut("gpt-l", mlp_ratio=[2], n_head=[20]),
+}
+
+
+@cache
+def listed(name: str) -> tuple[Surrogate, Codes]:
+    return surrogate(SMALL[name]), everything(SMALL[name])
+
+
+def parsed(*names: str) -> tuple[Objective, ...]:
+    return tuple(map(Objective.parse, names))
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    ("objectives", "limits"),
+    [
+        (["perplexity", "latency@rtx3080"], {}),
+        (["latency@h100:p90", "perplexity"], {}),
+        (["perplexity", "-flops"], {}),
+        (["-params", "energy@a100"], {}),
+        (["perplexity", "latency@rtx3080", "-energy@P100"], {}),
+        (["perplexity", "latency@rtx3080"], {"latency@rtx3080 <=": 0.4}),
+        (["perplexity", "-flops"], {"flops >=": 0.7}),
+        (["perplexity", "latency@a40"], {"bfloat16_memory <=": 0.5}),
+        (["perplexity", "latency@a40"], {"params >=": 0.3, "latency@v100:p75 <=": 0.8}),
+        (["perplexity", "latency@a40:p90"], {"latency@a40 <=": 0.3, "perplexity <=": 0.9}),
+        (["perplexity"], {"energy@cpu_amd_7452:p10 <=": 0.1}),
+    ],
+    ids=str,
+)
+def test_a_front_is_that_of_all_networks(
+    name: str, objectives: list[str], limits: dict[str, float]
+) -> None:
+    backend, codes = listed(name)
+    wanted = parsed(*objectives)
+    constraints = []
+    for text, share in limits.items():
+        constraint = Objective.parse(f"{text} 0")
+        values = backend.predict(codes, [constraint])[:, 0]
+        # The bound is one network's own value: it is kept.
+        bound = float(np.quantile(values, share, method="nearest"))
+        constraints.append(replace(constraint, bound=bound))
+    front = backend.front(objectives, constraints)
+    assert front is not None
+    slacks = slacks_of(tuple(constraints), backend.predict(codes, constraints))
+    kept = codes[(slacks <= 0).all(axis=1)]
+    losses = losses_of(wanted, backend.predict(kept, wanted))
+    expected = np.unique(losses[non_dominated(losses)], axis=0)
+    np.testing.assert_array_equal(front.losses, expected)  # best in the first objective first
+    np.testing.assert_array_equal(front.values, backend.predict(front.codes, wanted))
+    assert front.objectives == wanted
+    assert SMALL[name].is_valid(front.codes).all()
+    found = slacks_of(tuple(constraints), backend.predict(front.codes, constraints))
+    assert (found <= 0).all()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    "names", [["perplexity", "latency@rtx3080"], ["-flops", "energy@h100:p90"]]
+)
+def test_every_weighting_has_its_optimum_on_the_front(scale: str, names: list[str]) -> None:
+    # A weighted sum of tables is a table, whose minimum over the whole space is known.
+    backend = surrogate(scale)
+    front = backend.front(names)
+    assert front is not None
+    tables = [
+        (-1 if objective.maximise else 1) * backend._table(objective)
+        for objective in parsed(*names)
+    ]
+    extent = front.losses.max(axis=0) - front.losses.min(axis=0)
+    for angle in np.linspace(0, np.pi / 2, 50):
+        weights = np.array([np.cos(angle), np.sin(angle)]) / extent
+        combined = float(weights[0]) * tables[0] + float(weights[1]) * tables[1]
+        best = (front.losses @ weights).min()
+        assert best == pytest.approx(combined.minimum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_no_sample_and_no_neighbour_beats_the_front(scale: str) -> None:
+    names = ["perplexity", "latency@cpu_xeon_gold"]
+    backend = surrogate(scale)
+    front = backend.front(names)
+    assert front is not None
+    rng = np.random.default_rng(0)
+    some = rng.choice(len(front), 30, replace=False)
+    near = [backend.space.neighbours(code) for code in front.codes[some]]
+    tried = np.concatenate([backend.space.sample(5_000, rng), *near])
+    both = np.concatenate([front.values, backend.predict(tried, names)])
+    assert non_dominated(both).tolist() == [True] * len(front) + [False] * len(tried)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_one_objective_is_the_optimum_of_the_space(scale: str) -> None:
+    backend = surrogate(scale)
+    for name in ("perplexity", "latency@h100", "energy@v100:p90", "params"):
+        table = backend._table(Objective.parse(name))
+        for text, best in ((name, table.minimum()), (f"-{name}", table.maximum())):
+            front = backend.front([text])
+            assert front is not None
+            assert front.values.tolist() == [[best]]
+
+
+def test_nothing_keeps_an_impossible_constraint() -> None:
+    backend = surrogate("gpt-m")
+    for constraints in (["latency@h100 <= 0"], ["bfloat16_memory <= 1"], ["params >= 1e12"]):
+        front = backend.front(["perplexity", "latency@h100"], constraints)
+        assert front is not None
+        assert len(front) == 0
+        assert front.codes.shape == (0, len(backend.space.columns))
+        assert front.values.shape == (0, 2)
+
+
+FOUR = ["perplexity", "latency@h100", "energy@a100", "bfloat16_memory"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("bound", [None, "latency@h100", "params", "energy@a100:p90"])
+@pytest.mark.parametrize("kept", [20, 200])
+def test_four_objectives_up_to_epsilon(name: str, bound: str | None, kept: int) -> None:
+    backend, codes = listed(name)
+    tables = [backend._table(o) for o in parsed(*FOUR)]
+    limits = []
+    if bound is not None:
+        table = backend._table(Objective.parse(bound))
+        if bound in FOUR:
+            table = tables[FOUR.index(bound)]
+        limits = [Limit(table, float(np.quantile(table.predict(codes), 0.5, method="nearest")))]
+    found = epsilon_front(tables, limits, kept=kept)
+    assert found is not None
+    assert found[1] < 20 / kept
+    assert_covered(codes, tables, limits, *found)
+
+
+def test_a_front_of_a_whole_space_up_to_epsilon() -> None:
+    backend = surrogate("gpt-l")
+    tables = [backend._table(o) for o in parsed(*FOUR)]
+    found = epsilon_front(tables, kept=300)
+    assert found is not None
+    codes, epsilon = found
+    assert 0 < epsilon < 0.25
+    assert len(codes) <= 304
+    near = [backend.space.neighbours(code) for code in codes[:: len(codes) // 10]]
+    tried = np.concatenate([backend.space.sample(5_000, np.random.default_rng(0)), *near])
+    assert_covered(tried, tables, [], codes, epsilon)
+    # The optimum of each objective is a member, to a millionth of its range.
+    for table in tables:
+        whole = table.maximum() - table.minimum()
+        assert table.predict(codes).min() == pytest.approx(table.minimum(), abs=1e-5 * whole)
+    # So is, up to epsilon, that of every weighting.
+    values = predict(tables, codes)
+    weights = np.random.default_rng(1).dirichlet(np.ones(4), 50) / np.ptp(values, axis=0)
+    for row in weights:
+        combined = sum(
+            (float(w) * t for w, t in zip(row[1:], tables[1:], strict=True)),
+            start=float(row[0]) * tables[0],
+        )
+        assert combined.minimum() - 1e-9 <= (values @ row).min() <= combined.minimum() + epsilon
+
+
+def test_a_known_front_is_exact_where_it_can_be() -> None:
+    backend, _ = listed("plain")
+    three = ["perplexity", "latency@h100", "energy@a100"]
+    front = backend.front(three)
+    assert front is not None
+    assert front.epsilon == 0
+    few = surrogate(cut("gpt-s", embed_dim=[192], n_layer=[10], mlp_ratio=[2, 4], n_head=[8]))
+    front = few.front(FOUR)  # few enough labels: none is rounded
+    assert front is not None
+    assert front.epsilon == 0
+    losses = few.predict(everything(few.space), FOUR)
+    assert len(front) == len(np.unique(losses[non_dominated(losses)], axis=0))
+    assert few.front(FOUR) is front
+    tables = [backend._table(o) for o in parsed(*three)]
+    known = known_front(tables)
+    assert known is not None
+    assert known[1] == 0
+    assert_front(backend.space, tables, [], known[0])

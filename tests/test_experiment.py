@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from hwnas.experiment import Experiment, ExperimentError, load, load_form, problem_of, shipped
+from hwnas.yaml_loader import parse_yaml
+
+GOOD: dict[str, Any] = {
+    "name": "x",
+    "space": "gpt-s",
+    "objectives": ["perplexity", "latency@rtx3080"],
+    "optimizers": ["random"],
+    "budget": {"evaluations": 10},
+}
+OWN_SPACE = {
+    "name": "cut",
+    "embed_dim": [192, 768],
+    "n_layer": [10],
+    "mlp_ratio": [2, 4],
+    "n_head": [4],
+}
+
+
+def test_defaults_are_filled_in() -> None:
+    experiment = load(GOOD)
+    assert experiment.backend.type == "surrogate"
+    assert experiment.seeds == [0, 1, 2]
+    assert (experiment.noise, experiment.constraints) == (False, [])
+    assert [entry.name for entry in experiment.optimizers] == ["random"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"space": OWN_SPACE},
+        {"seeds": [7, 3]},
+        {"seeds": 1},
+        {"noise": True},
+        {"reference": [60, 70.5]},
+        {"constraints": ["params <= 1e8", "bfloat16_memory<=600"]},
+        {"objectives": ["perplexity", "-flops", "energy@h100:p90"]},
+        {"optimizers": ["random", {"type": "nsga2", "name": "n-8", "pop_size": 8, "batch": 4}]},
+        {"budget": {"evaluations": 5, "cost": 60, "seconds": 1.5}},
+        {"budget": {"cost": 0.5}},
+        {"objectives": ["params", "flops"], "budget": {"cost": 1.0, "seconds": 1.0}},
+    ],
+)
+def test_the_resolved_yaml_is_the_same_experiment(tmp_path: Path, change: dict[str, Any]) -> None:
+    experiment = load({**GOOD, **change})
+    file = tmp_path / "experiment.yaml"
+    file.write_text(experiment.to_yaml())
+    assert load(file) == experiment
+    assert load(experiment) == experiment
+
+
+def test_settings_go_to_their_optimizer() -> None:
+    experiment = load({**GOOD, "optimizers": [{"type": "nsga2", "pop_size": 8, "batch": 4}]})
+    (entry,) = experiment.optimizers
+    assert (entry.name, entry.batch, entry.settings) == ("nsga2", 4, {"pop_size": 8})
+
+
+def test_the_problem_is_built() -> None:
+    problem = problem_of(load({**GOOD, "constraints": ["params <= 1e8"]}))
+    assert list(map(str, problem.measured)) == [
+        "perplexity",
+        "latency@rtx3080",
+        "params <= 100000000",
+    ]
+    assert problem.backend is problem.truth
+    noisy = problem_of(load({**GOOD, "noise": True}))
+    assert noisy.backend is not noisy.truth
+    assert noisy.backend.fidelities
+
+
+def test_overrides() -> None:
+    experiment = load(GOOD, {"budget.evaluations": 7, "name": "y"})
+    assert (experiment.budget.evaluations, experiment.name) == (7, "y")
+    with pytest.raises(ExperimentError, match="colour: unknown key 'colour'"):
+        load(GOOD, {"colour": 1})
+    with pytest.raises(ValueError, match=r"--set name\.first: 'name' holds no keys"):
+        load(GOOD, {"name.first": 1})
+
+
+def test_overrides_leave_their_source_alone() -> None:
+    content = {**GOOD, "budget": {"evaluations": 10}}
+    load(content, {"budget.evaluations": 7})
+    assert content["budget"] == {"evaluations": 10}
+
+
+def without(key: str) -> dict[str, Any]:
+    return {k: v for k, v in GOOD.items() if k != key}
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({**GOOD, "budgt": 1}, "budgt: unknown key 'budgt'; did you mean 'budget'?"),
+    (
+        {**GOOD, "budget": {"evaluation": 1}},
+        "budget.evaluation: unknown key 'evaluation'; did you mean 'evaluations'?",
+    ),
+    *((without(key), f"{key}: is required") for key in GOOD),
+    ({**GOOD, "budget": {}}, "budget: expected 'evaluations', 'cost' or 'seconds'"),
+    ({**GOOD, "budget": 5}, "budget: "),
+    ({**GOOD, "budget": {"evaluations": 0}}, "budget.evaluations: .*greater than or equal to 1"),
+    ({**GOOD, "budget": {"evaluations": 1.5}}, "budget.evaluations: .*integer, found 1.5"),
+    ({**GOOD, "budget": {"evaluations": True}}, "budget.evaluations: .*integer, found True"),
+    ({**GOOD, "budget": {"evaluations": "10"}}, "budget.evaluations: .*integer, found '10'"),
+    ({**GOOD, "budget": {"seconds": float("inf")}}, "budget.seconds: .*finite"),
+    ({**GOOD, "budget": {"seconds": -1}}, "budget.seconds: .*greater than 0"),
+    ({**GOOD, "budget": {"cost": 0}}, "budget.cost: .*greater than 0, found 0"),
+    ({**GOOD, "budget": {"cost": float("inf")}}, "budget.cost: .*finite"),
+    ({**GOOD, "budget": {"cost": True}}, "budget.cost: .*number, found True"),
+    (
+        {**GOOD, "objectives": ["params", "-flops"], "budget": {"cost": 1}},
+        "budget.cost: .*no time to evaluate, .*expected 'evaluations' or 'seconds' as well",
+    ),
+    ({**GOOD, "name": "../x"}, "name: .*found '../x'"),
+    ({**GOOD, "name": ".."}, "name: .*found '..'"),
+    ({**GOOD, "name": ""}, "name: "),
+    ({**GOOD, "name": "a/b"}, "name: .*found 'a/b'"),
+    ({**GOOD, "name": 7}, "name: .*string, found 7"),
+    ({**GOOD, "space": "gpt-x"}, "space: unknown space 'gpt-x'; did you mean 'gpt-"),
+    ({**GOOD, "space": {"name": "x"}}, "space: a space needs .*; missing: embed_dim"),
+    ({**GOOD, "space": {**OWN_SPACE, "n_layers": [1]}}, "space: unknown key of a space 'n_layers'"),
+    ({**GOOD, "space": {**OWN_SPACE, "n_head": []}}, "space: n_head: expected a list"),
+    ({**GOOD, "space": "gpt-xl"}, "backend: .*gpt-xl"),
+    ({**GOOD, "space": ["gpt-s"]}, "space: "),
+    ({**GOOD, "backend": "surogate"}, "backend: unknown backend 'surogate'; did you mean"),
+    ({**GOOD, "backend": {"type": "surrogate", "x": 1}}, "backend: unknown setting of backend"),
+    ({**GOOD, "backend": {"x": 1}}, "backend.type: is required"),
+    ({**GOOD, "objectives": ["perplexity"]}, "objectives: .*at least 2 items"),
+    ({**GOOD, "objectives": ["perplexity"] * 6}, "objectives: .*at most 5 items"),
+    ({**GOOD, "objectives": ["perplexity", "-perplexity"]}, "objectives: expected distinct"),
+    ({**GOOD, "objectives": ["perplexity", "latency"]}, r"objectives\[1\]: latency needs a device"),
+    (
+        {**GOOD, "objectives": ["perplexity", "latncy@h100"]},
+        r"objectives\[1\]: unknown metric 'latncy'; did you mean 'latency'\?",
+    ),
+    (
+        {**GOOD, "objectives": ["perplexity", "latency@h10"]},
+        r"objectives\[1\]: unknown device 'h10'; did you mean 'h100'\?",
+    ),
+    ({**GOOD, "objectives": ["perplexity", "params@h100"]}, r"objectives\[1\]: params takes no"),
+    ({**GOOD, "objectives": ["perplexity:p90", "params"]}, r"objectives\[0\]: perplexity has no q"),
+    ({**GOOD, "objectives": ["perplexity", "params <= 5"]}, "objectives: .*has a bound"),
+    ({**GOOD, "objectives": ["perplexity", 5]}, r"objectives\[1\]: .*string, found 5"),
+    ({**GOOD, "objectives": ["perplexity", "a b"]}, "objectives: objective 'a b': expected"),
+    ({**GOOD, "objectives": "perplexity"}, "objectives: .*list, found 'perplexity'"),
+    ({**GOOD, "constraints": ["params"]}, "constraints: constraint 'params' has no bound"),
+    ({**GOOD, "constraints": ["parms <= 5"]}, r"constraints\[0\]: unknown metric 'parms'"),
+    ({**GOOD, "constraints": ["params < 5"]}, "constraints: .*expected"),
+    ({**GOOD, "optimizers": []}, "optimizers: .*at least 1 item"),
+    ({**GOOD, "optimizers": "random"}, "optimizers: .*list"),
+    ({**GOOD, "optimizers": ["nsga"]}, r"optimizers\[0\]: unknown optimizer 'nsga'; did you mean"),
+    ({**GOOD, "optimizers": ["random", "random"]}, r"optimizers\[1\]\.name: a second 'random'"),
+    ({**GOOD, "optimizers": [{"pop_size": 4}]}, r"optimizers\[0\]\.type: is required"),
+    (
+        {**GOOD, "optimizers": [{"type": "nsga2", "pop_sze": 4}]},
+        r"optimizers\[0\]: unknown setting .*'pop_sze'; did you mean 'pop_size'",
+    ),
+    (
+        {**GOOD, "optimizers": [{"type": "nsga2", "pop_size": "4"}]},
+        r"optimizers\[0\]: setting 'pop_size' .*found '4'",
+    ),
+    ({**GOOD, "optimizers": [{"type": "nsga2", "pop_size": 1}]}, r"optimizers\[0\]: pop_size: exp"),
+    ({**GOOD, "optimizers": [{"type": "random", "batch": 0}]}, r"optimizers\[0\]\.batch: "),
+    ({**GOOD, "optimizers": [{"type": "random", "name": "../x"}]}, r"optimizers\[0\]\.name: "),
+    ({**GOOD, "optimizers": [{"type": "random", "seed": 3}]}, r"optimizers\[0\]: unknown setting"),
+    ({**GOOD, "optimizers": [7]}, r"optimizers\[0\]: "),
+    ({**GOOD, "seeds": 0}, "seeds: expected at least 1 seed, found 0"),
+    ({**GOOD, "seeds": []}, "seeds: .*at least 1 item"),
+    ({**GOOD, "seeds": [1, 1]}, "seeds: expected distinct seeds"),
+    ({**GOOD, "seeds": [-1]}, r"seeds\[0\]: "),
+    ({**GOOD, "seeds": True}, "seeds: "),
+    ({**GOOD, "seeds": "three"}, "seeds: "),
+    ({**GOOD, "noise": 1}, "noise: .*boolean, found 1"),
+    ({**GOOD, "noise": "yes"}, "noise: .*boolean, found 'yes'"),
+    (
+        {**GOOD, "noise": True, "objectives": ["perplexity", "latency@h100:p90"]},
+        r"objectives\[1\]: 'latency@h100:p90' is a statistic",
+    ),
+    ({**GOOD, "reference": [1]}, "reference: expected one number an objective, 2, found 1"),
+    ({**GOOD, "reference": ["a", "b"]}, r"reference\[0\]: "),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), WRONG, ids=lambda value: str(value)[:60])
+def test_wrong_input_is_one_line(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_form_alone_needs_nothing_installed() -> None:
+    content = {**GOOD, "optimizers": ["not-installed"], "backend": "neither"}
+    assert load_form(content).optimizers[0].type == "not-installed"
+
+
+def test_shipped_experiments_load() -> None:
+    folder = Path(__file__).resolve().parents[1] / "experiments"
+    files = sorted(folder.rglob("*.yaml"))
+    assert files
+    for file in files:
+        content = file.read_text()
+        if file.stem == "gpu":  # there may be none here
+            content = content.replace("cuda", "cpu").replace(", energy@cpu", "")
+        assert load(parse_yaml(content)).name == file.stem
+    assert shipped("quickstart") is not None
+    assert shipped("hardware/cpu-tiny") is not None
+    assert load("quickstart").name == "quickstart"
+    for name in ("nothing", "../experiments/quickstart", "hardware/../quickstart", "", None):
+        assert shipped(name) is None
+
+
+def test_schema_agrees_with_the_loader() -> None:
+    schema = json.loads(json.dumps(Experiment.model_json_schema()))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    check = jsonschema.Draft202012Validator(schema)
+    quick = yaml.safe_load((shipped("quickstart") or Path()).read_text())
+    for good in (
+        GOOD,
+        quick,
+        {**GOOD, "seeds": [1, 2], "backend": {"type": "surrogate"}},
+        {**GOOD, "budget": {"cost": 0.5}},
+        {**GOOD, "optimizers": ["random", {"type": "nsga2", "pop_size": 8}]},
+    ):
+        assert check.is_valid(good), list(check.iter_errors(good))
+    for bad in (
+        without("name"),
+        {**GOOD, "budgt": 1},
+        {**GOOD, "optimizers": []},
+        {**GOOD, "optimizers": [{"pop_size": 8}]},
+        {**GOOD, "seeds": "three"},
+        {**GOOD, "budget": {"evaluations": 0}},
+        {**GOOD, "budget": {"cost": 0}},
+    ):
+        assert not check.is_valid(bad), bad

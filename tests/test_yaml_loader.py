@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hwnas.errors import InvalidInput
+from hwnas.yaml_loader import parse_yaml, read_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1E3", 1e3),
+        ("-.5", -0.5),
+        ("12", 12),
+        ("0o14", "0o14"),
+        ("1:30", "1:30"),
+        ("true", True),
+        ("on", "on"),
+        ("yes", "yes"),
+        ("null", None),
+        ("2026-11-22", "2026-11-22"),
+        ("latency@h100:p90 <= 20", "latency@h100:p90 <= 20"),
+        ("-perplexity", "-perplexity"),
+    ],
+)
+def test_scalars(text: str, value: object) -> None:
+    found = parse_yaml(f"key: {text}")["key"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_infinities() -> None:
+    assert parse_yaml("[.inf, -.inf]") == [float("inf"), -float("inf")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\na: 2", "line 2: duplicate key 'a'"),
+        ("a: {b: 1, b: 2}", "line 1: duplicate key 'b'"),
+        ("1: a", "expected a name for a key, found 1"),
+        ("a: [1", "line 1"),
+        ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a: !!python/name:os.system", "could not determine a constructor"),
+        (b"\x00\x01\xff\xfe", "not a YAML text"),
+        (b"\xff\xd8\xff\xe0JFIF", "not a YAML text"),
+        ("[" * 5000, "not a YAML text"),
+        ("a: 1\n---\nb: 2", "expected a single document"),
+    ],
+)
+def test_what_is_refused(text: str | bytes, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
+        parse_yaml(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_files(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("a: 1")
+    assert read_yaml(file) == {"a": 1}
+    for content, message in (("", "is empty"), ("# only", "is empty"), ("- 1", "found a list")):
+        file.write_text(content)
+        with pytest.raises(InvalidInput, match=message) as caught:
+            read_yaml(file)
+        assert str(caught.value).startswith(str(file))
+    for path, message in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "cannot be read")):
+        with pytest.raises(InvalidInput, match=message):
+            read_yaml(path)
