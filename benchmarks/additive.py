@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from hwnas_plugins._candidates import around
 from hwnas_plugins.additive import Additive
-from numpy.typing import NDArray
 
 import hwnas
 from hwnas import pareto
@@ -33,9 +32,9 @@ from hwnas.runner.executors import one_thread
 from hwnas.spaces import Codes
 from hwnas.surrogates.pareto_front import exact_front
 from hwnas.surrogates.tables import AdditiveTable
+from hwnas.typing import Array
 
-Losses = NDArray[np.float64]
-Function = Callable[[Codes], Losses]
+Function = Callable[[Codes], Array]
 
 SCALES = ("gpt-s", "gpt-l")
 PROBLEMS = [
@@ -54,14 +53,14 @@ class RandomStart(Additive):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         n = len(self._planned)
-        self._planned = self._unseen.sample(n)
+        self._planned = self._sampler.sample(n)
 
 
 class OnlyAround(Additive):
     """Candidates by mutation and crossing alone, none from fronts of tables."""
 
     def _candidates(self, models: Any, front: Codes) -> Codes:
-        return around(front, 500, self._unseen, self.rng)
+        return around(front, 500, self._sampler, self.rng)
 
 
 class Exact(Additive):
@@ -72,7 +71,7 @@ class Exact(Additive):
         codes = exact_front(tables, ())
         if codes is None:  # it has more labels than are worth the time
             return super()._candidates(models, front)
-        codes = codes[[code not in self._unseen for code in codes]]
+        codes = codes[[code not in self._sampler for code in codes]]
         if len(codes) > 400:
             codes = codes[np.sort(self.rng.choice(len(codes), 400, replace=False))]
         return np.unique(np.concatenate([super()._candidates(models, front), codes]), axis=0)
@@ -145,11 +144,11 @@ VARIANTS: dict[str, Callable[..., hwnas.Optimizer]] = {
 
 def search(
     made: Callable[..., hwnas.Optimizer], function: Function, space: Any, n: int, seed: int
-) -> tuple[Losses, float]:
-    """Losses (n, 2) of a search, and its processor seconds."""
+) -> tuple[Array, float]:
+    """Array (n, 2) of a search, and its processor seconds."""
     begin = time.process_time()
     optimizer = made(space, 2, seed=seed)
-    seen: list[Losses] = []
+    seen: list[Array] = []
     left = n
     while left > 0:
         codes = optimizer.ask(min(optimizer.batch, left))
@@ -180,12 +179,12 @@ def not_additive(space: str) -> dict[str, Function]:
     floor = np.quantile(some[:, 0], 0.4)
 
     def with_perplexity(of: Callable[[Codes], Any]) -> Function:
-        def function(codes: Codes) -> Losses:
+        def function(codes: Codes) -> Array:
             return np.stack([bench.predict(codes, ["perplexity"])[:, 0], of(codes)], axis=1)
 
         return function
 
-    def predicted(codes: Codes, *metrics: str) -> Losses:
+    def predicted(codes: Codes, *metrics: str) -> Array:
         return np.asarray(bench.predict(codes, list(metrics)))
 
     return {
@@ -254,7 +253,7 @@ Processor seconds of a search of so many evaluations, perplexity against latency
 """
 
 
-def normalised(losses: Losses, space: str, objective: str) -> float:
+def normalised(losses: Array, space: str, objective: str) -> float:
     """Hypervolume of losses (n, 2) relative to the exact front's."""
     front = bench_of(space).front(["perplexity", objective]).losses
     reference = reference_point(front)

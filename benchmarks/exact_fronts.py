@@ -23,15 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hwnas
 from hwnas import pareto
 from hwnas.fronts import Front, reference_point
-from hwnas.objectives import parse_constraints, parse_objectives, slacks_of
+from hwnas.objectives import constraint_violations, parse_constraints, parse_objectives
 from hwnas.surrogates.published import SCALES
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 POPULATION = 100
 METRICS = ("latency", "energy")
@@ -93,7 +91,7 @@ def searched(
         losses = bench.evaluate(codes, objectives, seeds=seeds).values
         optimizer.tell(codes, losses)
         bounded = bench.evaluate(codes, kept, seeds=seeds).values
-        found.append(losses[(slacks_of(kept, bounded) <= 0).all(axis=1)])
+        found.append(losses[(constraint_violations(kept, bounded) <= 0).all(axis=1)])
         left -= len(codes)
     return np.concatenate(found)
 

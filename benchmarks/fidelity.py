@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from hwnas.surrogates.quantiles import LEVELS, MEDIAN
+from hwnas.typing import Array
 
-Array = NDArray[np.float64]
 Reduce = Callable[[list[float]], Any]
 
 GRID = (np.arange(200) + 0.5) / 200  # levels at which a published distribution is integrated

@@ -41,8 +41,8 @@ from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates.published import DATA, SCALES, Published
 from hwnas.surrogates.quantiles import LEVELS, MEDIAN
 from hwnas.surrogates.tables import predict
+from hwnas.typing import Array
 
-Array = NDArray[np.float64]
 Figures = Mapping[str, NDArray[Any]]
 
 # A metric of the package and its array in the data.

@@ -18,15 +18,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hwnas
 from hwnas import pareto
 from hwnas.fronts import Front, reference_point
 from hwnas.runner.executors import one_thread
+from hwnas.typing import Array
 
-Losses = NDArray[np.float64]
-Loop = Callable[..., Losses]
+Loop = Callable[..., Array]
 
 
 def _pymoo(algorithm: Callable[..., Any]) -> Loop:
@@ -34,7 +33,7 @@ def _pymoo(algorithm: Callable[..., Any]) -> Loop:
 
     def loop(
         bench: Any, objectives: list[str], evaluations: int, seed: int, *, pop_size: int = 100
-    ) -> Losses:
+    ) -> Array:
         from pymoo.core.problem import Problem
         from pymoo.core.repair import Repair
         from pymoo.operators.crossover.ux import UniformCrossover
@@ -43,7 +42,7 @@ def _pymoo(algorithm: Callable[..., Any]) -> Loop:
         from pymoo.optimize import minimize
 
         space = bench.space
-        seen: list[Losses] = []
+        seen: list[Array] = []
 
         class Canonical(Repair):
             def _do(self, problem: Any, X: Any, **kwargs: Any) -> Any:
@@ -103,12 +102,12 @@ def _directions(pop_size: int) -> Any:
 def _optuna(sampler: Callable[[int], Any]) -> Loop:
     """Optuna's `study.optimize`, every column of a code suggested as an integer."""
 
-    def loop(bench: Any, objectives: list[str], evaluations: int, seed: int) -> Losses:
+    def loop(bench: Any, objectives: list[str], evaluations: int, seed: int) -> Array:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         space = bench.space
-        seen: list[Losses] = []
+        seen: list[Array] = []
 
         def objective(trial: Any) -> tuple[float, ...]:
             drawn = [
@@ -145,7 +144,7 @@ def _botorch(
     *,
     device: str = "cpu",
     seconds: float = np.inf,
-) -> Losses:
+) -> Array:
     """A SingleTaskGP for each objective on the scaled codes, and qLogNEHVI.
 
     The acquisition function's maximum is searched for exhaustively over neighbouring codes, with
@@ -260,7 +259,7 @@ def moasha(bench: Any, objectives: list[str], draws: int, seed: int) -> Any:
     return np.array(codes)[keep]
 
 
-def normalised(losses: Losses, front: Front) -> float:
+def normalised(losses: Array, front: Front) -> float:
     """Hypervolume of losses (n, 2) relative to a front's."""
     reference = reference_point(front.losses)
     return pareto.hypervolume(losses, reference) / pareto.hypervolume(front.losses, reference)

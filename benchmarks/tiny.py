@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 import hwnas
-from hwnas.runner.results import CellResult, Result
+from hwnas.runner.results import Result, SearchResult
 
 PAGE = Path(__file__).with_suffix(".md")
 
 
-def steps(cell: CellResult, whole: int) -> int:
+def steps(cell: SearchResult, whole: int) -> int:
     """Steps of all trainings of a search; a network goes on from where it paused.
 
     Parameters

@@ -22,8 +22,8 @@ from hwnas.fronts import Front
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
-Values = NDArray[np.float64]
 Status = Literal["ok", "failed", "infeasible"]
 
 
@@ -45,10 +45,10 @@ class Evaluation:
         Why a trial failed; empty for the others.
     """
 
-    values: Values
-    std: Values | None = None
+    values: Array
+    std: Array | None = None
     status: Sequence[Status] | None = None
-    seconds: Values | None = None
+    seconds: Array | None = None
     reasons: Sequence[str] | None = None
 
 
@@ -111,10 +111,10 @@ class Backend(ABC):
             One of `fidelities`; ``None`` for a plain evaluation.
         """
 
-    def begin(self, folder: Path) -> None:  # noqa: B027 - most backends keep nothing
+    def on_start(self, folder: Path) -> None:  # noqa: B027 - most backends keep nothing
         """A search begins, or goes on: `folder` is its own, for what is to outlast this process."""
 
-    def end(self) -> None:  # noqa: B027
+    def on_end(self) -> None:  # noqa: B027
         """The search has come to its end: what was only there to go on with can go."""
 
     def front(
@@ -244,7 +244,7 @@ def measure(
         if objective.key in EXACT_METRICS:
             values[:, j] = getattr(backend.space, objective.key)(codes)
             if backend.on_hardware and objective.bound is not None:
-                for i in np.flatnonzero(objective.slack(values[:, j]) > 0):
+                for i in np.flatnonzero(objective.violation(values[:, j]) > 0):
                     broken[i] = broken[i] or breach(objective, values[i, j])
     going = np.flatnonzero([not reason for reason in broken])
     answer = _ask(backend, codes[going], list(asked.values()), seeds[going], fidelity)
@@ -285,7 +285,7 @@ def _among_stopped(part: Evaluation, rows: NDArray[np.intp], reasons: list[str])
     """A complete evaluation of some rows, put among those that were stopped for a reason."""
     n = len(reasons)
 
-    def filled(values: Values | None, rest: float) -> Values:
+    def filled(values: Array | None, rest: float) -> Array:
         assert values is not None
         out = np.full((n, *values.shape[1:]), rest)
         out[rows] = values
@@ -331,7 +331,7 @@ def _completed(answer: Evaluation, shape: tuple[int, int], seconds: float) -> Ev
     """A backend's answer with its defaults filled in, once its shapes are right."""
     n = shape[0]
 
-    def array(name: str, value: object, expected: tuple[int, ...]) -> Values:
+    def array(name: str, value: object, expected: tuple[int, ...]) -> Array:
         out = np.asarray(value, dtype=np.float64)
         if out.shape != expected:
             raise ValueError(f"expected {name} of shape {expected}, found {out.shape}")

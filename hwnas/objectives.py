@@ -125,7 +125,7 @@ class Objective:
         """Values turned so that less is better; applied twice it gives the values back."""
         return -values if self.maximise else values
 
-    def slack(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def violation(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Signed distance to the bound in the metric's unit: at most 0 where it is kept.
 
         Raises
@@ -179,9 +179,9 @@ def losses_of(
     return np.stack([o.loss(values[:, j]) for j, o in enumerate(objectives)], axis=1)
 
 
-def slacks_of(
+def constraint_violations(
     constraints: tuple[Objective, ...], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Raw values (n, c) as signed slacks (n, c), at most 0 where kept."""
-    slacks = [c.slack(values[:, j]) for j, c in enumerate(constraints)]
-    return np.stack(slacks, axis=1) if slacks else np.empty((len(values), 0))
+    """Raw values (n, c) as signed violations (n, c), at most 0 where kept."""
+    violations = [c.violation(values[:, j]) for j, c in enumerate(constraints)]
+    return np.stack(violations, axis=1) if violations else np.empty((len(values), 0))

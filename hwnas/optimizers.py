@@ -1,43 +1,42 @@
-"""What proposes networks: the bases of every optimizer.
+"""Base classes of optimizers: everything that the author of an optimizer meets.
 
-A plugin author implements `Optimizer.ask` and, unless `Optimizer.told` is all it needs,
-`Optimizer.tell`.
+An optimizer implements `Optimizer.ask`. All results so far are in `Optimizer.history`; an optimizer
+that keeps more than that implements `Optimizer.update`.
 """
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hwnas import pareto
+from hwnas.deprecation import accept_former_hooks, warn_renamed
 from hwnas.errors import InvalidInput, SpaceExhausted
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes, IndexArray
 
-Array = NDArray[np.float64]
 
-
-class Told:
-    """Everything an optimizer has been told, in order.
+class History:
+    """All observations that an optimizer has been told, in order.
 
     Attributes
     ----------
     codes : (n, d) int8
     losses : (n, m) float64
     std : (n, m) float64
-        Zero where the losses are exact.
+        Standard errors; zero where the losses are exact.
     constraints : (n, c) float64
-        Signed slacks, at most 0 where feasible.
+        Constraint violations g(x); a code is feasible where all are at most 0.
     """
 
-    def __init__(self, width: int, n_objectives: int, n_constraints: int) -> None:
+    def __init__(self, n_columns: int, n_objectives: int, n_constraints: int) -> None:
         self._parts: list[tuple[Any, ...]] = [
             (
-                np.empty((0, width), dtype=np.int8),
+                np.empty((0, n_columns), dtype=np.int8),
                 np.empty((0, n_objectives)),
                 np.empty((0, n_objectives)),
                 np.empty((0, n_constraints)),
@@ -48,25 +47,27 @@ class Told:
         return sum(len(part[0]) for part in self._parts)
 
     def add(self, codes: Codes, losses: Array, std: Array, constraints: Array) -> None:
-        """Remember k more results."""
+        """Append k observations."""
         self._parts.append((codes, losses, std, constraints))
 
     def averaged(self) -> tuple[Codes, Array, Array, Array]:
-        """Every network once, in the order in which they were first told.
+        """Average the observations of each code.
 
         Returns
         -------
         codes (k, d), losses (k, m), std (k, m), constraints (k, c)
-            Means of what was told of each, and their standard errors.
+            Distinct codes in the order in which they were first told, the means of their
+            observations and the standard errors of these means.
         """
-        codes, first, which = np.unique(self.codes, axis=0, return_index=True, return_inverse=True)
+        codes, first, group = np.unique(self.codes, axis=0, return_index=True, return_inverse=True)
         order = np.argsort(first)
-        which, k = np.argsort(order)[which.ravel()], len(codes)
-        counts = np.bincount(which, minlength=k)[:, None]
-        losses, variance, slacks = (
-            _sums(rows, which, k) / counts for rows in (self.losses, self.std**2, self.constraints)
+        group, k = np.argsort(order)[group.ravel()], len(codes)
+        counts = np.bincount(group, minlength=k)[:, None]
+        losses, variance, violations = (
+            _group_sums(rows, group, k) / counts
+            for rows in (self.losses, self.std**2, self.constraints)
         )
-        return np.ascontiguousarray(codes[order]), losses, np.sqrt(variance / counts), slacks
+        return np.ascontiguousarray(codes[order]), losses, np.sqrt(variance / counts), violations
 
     codes = property(lambda self: self._joined()[0])
     losses = property(lambda self: self._joined()[1])
@@ -81,38 +82,48 @@ class Told:
 
 
 class Optimizer(ABC):
-    """The base of every optimizer.
+    """Base class of all optimizers.
 
     Parameters
     ----------
     space
-        Where to search.
+        Search space.
     n_objectives
-        How many losses a network has, all minimised.
+        Number m of losses of a code, all minimized.
     seed
-        The only source of randomness.
+        Only source of randomness.
     n_constraints
-        How many signed slacks come with the losses.
+        Number c of constraint violations that come with the losses.
 
     Attributes
     ----------
     batch : int
-        How many networks it likes to be asked for at once.
+        Preferred number of codes of one `ask`.
     claims_to_beat_random : bool
-        Whether ``hwnas check`` holds it to find more than random search does.
-    told : Told
-        Everything told so far. Every subclass's `tell` is wrapped to check what it is given and to
-        keep it here first, so that no author has to.
+        Whether ``hwnas check`` requires better results than those of random search.
+    history : History
+        All observations so far.
 
     Notes
     -----
     Settings are further keyword arguments of ``__init__``, named and annotated; a user's settings
     are checked against them.
+
+    Examples
+    --------
+    >>> import hwnas, numpy as np
+    >>> search = hwnas.optimizer("random", "gpt-s", 2, seed=0)
+    >>> codes = search.ask(3)
+    >>> search.tell(codes, np.array([[1.0, 5.0], [2.0, 4.0], [3.0, 6.0]]))
+    >>> len(search.history), len(search.recommend())  # the third is dominated by both others
+    (3, 2)
     """
 
     batch: int = 1
     claims_to_beat_random: bool = True
-    _telling = False  # inside a tell, whose results are already kept
+
+    # Class whose overridden `tell` is running, see `hwnas.deprecation`.
+    class_in_tell: type | None = None
 
     def __init__(
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
@@ -121,15 +132,29 @@ class Optimizer(ABC):
         self.n_objectives = n_objectives
         self.n_constraints = n_constraints
         self.rng = np.random.default_rng(seed)
+        self.history = History(len(space.columns), n_objectives, n_constraints)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "tell" in cls.__dict__:
-            cls.tell = _kept(cls.tell)  # type: ignore[method-assign]
+        accept_former_hooks(cls)
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only for missing attributes.
+        if name in ("space", "n_objectives", "n_constraints", "rng", "history"):
+            raise AttributeError(
+                f"{type(self).__name__} has no {name}: its __init__ must call "
+                "super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @abstractmethod
     def ask(self, n: int) -> Codes:
-        """Propose networks.
+        """Propose architectures.
+
+        Parameters
+        ----------
+        n
+            Largest number of codes to return.
 
         Returns
         -------
@@ -142,7 +167,48 @@ class Optimizer(ABC):
             There is nothing new to propose.
         """
 
-    def tell(  # noqa: B027 - some need no more than what is kept
+    def tell(
+        self,
+        codes: ArrayLike,
+        losses: ArrayLike,
+        *,
+        std: ArrayLike | None = None,
+        constraints: ArrayLike | None = None,
+    ) -> None:
+        """Report results of any architectures, proposed or not, in any order and grouping.
+
+        The results are checked, appended to `history` and passed to `update`.
+
+        Parameters
+        ----------
+        codes : (k, d)
+            Canonical codes.
+        losses : (k, m)
+            Minimized, finite.
+        std : (k, m), optional
+            Standard errors of the losses, if they are noisy.
+        constraints : (k, c), optional
+            Constraint violations in raw units, at most 0 where feasible.
+
+        Raises
+        ------
+        InvalidInput
+            An array has the wrong shape, a code is not canonical or a value is not finite.
+        """
+        if self.class_in_tell is not None:  # an overridden `tell` calls its parent's
+            parent: Any = super(self.class_in_tell, self)
+            parent.update(codes, losses, std=std, constraints=constraints)
+            return
+        observations = _checked(self, codes, losses, std, constraints)
+        self.history.add(*observations)
+        self.update(
+            observations[0],
+            observations[1],
+            std=None if std is None else observations[2],
+            constraints=None if constraints is None else observations[3],
+        )
+
+    def update(  # noqa: B027 - `history` is all that some optimizers need
         self,
         codes: Codes,
         losses: Array,
@@ -150,73 +216,79 @@ class Optimizer(ABC):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """Take results, in any order and grouping, of networks proposed or not.
+        """Use new results, which are checked and in `history` already. Does nothing by default.
 
         Parameters
         ----------
-        codes : (k, d) int8
-        losses : (k, m) float64
-            Minimised, finite.
-        std : (k, m) float64, optional
-            Standard errors of the losses, when they are noisy.
-        constraints : (k, c) float64, optional
-            Signed slacks in raw units, at most 0 where feasible.
+        codes, losses, std, constraints
+            As for `tell`; read-only arrays.
         """
 
     def fail(self, codes: Codes, reason: str) -> None:  # noqa: B027 - forgetting is a default
-        """Learn that networks (k, d) could not be evaluated. By default they are forgotten."""
+        """Report architectures (k, d) that could not be evaluated. Does nothing by default."""
 
-    def stopped(self, codes: Codes, constraints: Array) -> None:
-        """Learn that networks broke a bound and were measured no further.
+    def tell_infeasible(self, codes: Codes, constraints: Array) -> None:
+        """Report architectures whose evaluation was stopped at a violated constraint.
 
-        By default they have failed; what heeds constraints can learn from their slacks.
+        By default they have failed. An optimizer that models constraints can use the violations.
 
         Parameters
         ----------
         codes : (k, d) int8
         constraints : (k, c) float64
-            Signed slacks in raw units, NaN where they were not measured.
+            Constraint violations in raw units, NaN where they were not measured.
         """
         self.fail(codes, "stopped at a bound")
 
     def recommend(self, n: int | None = None) -> Codes:
-        """The networks it would choose now, at most `n`.
+        """Return the architectures that the optimizer would choose now, at most `n`.
 
-        By default the non-dominated of what was told, by the observed means of each network;
-        feasible ones, where there are any.
+        By default the non-dominated ones by the mean of their observations; of the feasible ones,
+        if there are any.
 
         Returns
         -------
         (k, d) int8, distinct
         """
-        codes, losses, _, slacks = self.told.averaged()
-        keep = np.flatnonzero((slacks <= 0).all(axis=1))
-        keep = keep if len(keep) else np.arange(len(codes))
-        keep = keep[pareto.non_dominated(losses[keep], keep_equal=True)]
-        return np.ascontiguousarray(codes[keep][:n])
+        codes, losses, _, violations = self.history.averaged()
+        indices = np.flatnonzero((violations <= 0).all(axis=1))
+        indices = indices if len(indices) else np.arange(len(codes))
+        indices = indices[pareto.non_dominated(losses[indices], keep_equal=True)]
+        return np.ascontiguousarray(codes[indices][:n])
 
-    def notes(self) -> list[str]:
-        """What a user should know of the search, a line each. By default nothing."""
+    def diagnostics(self) -> list[str]:
+        """Return what a user should know about the search, one line each. Empty by default."""
         return []
 
     @property
-    def told(self) -> Told:
-        """Everything told so far."""
-        if "_told" not in self.__dict__:
-            self._told = Told(len(self.space.columns), self.n_objectives, self.n_constraints)
-        return self._told
+    def told(self) -> History:
+        """Deprecated name of `history`."""
+        warn_renamed("Optimizer.told", "Optimizer.history")
+        return self.history
+
+    def notes(self) -> list[str]:
+        """Return `diagnostics()`; deprecated name."""
+        warn_renamed("Optimizer.notes", "Optimizer.diagnostics")
+        return self.diagnostics()
+
+    def stopped(self, codes: Codes, constraints: Array) -> None:
+        """Call `tell_infeasible`; deprecated name."""
+        warn_renamed("Optimizer.stopped", "Optimizer.tell_infeasible")
+        self.tell_infeasible(codes, constraints)
 
 
 class MultiFidelityOptimizer(Optimizer):
-    """The base of optimizers that also choose how well a network is measured.
+    """Base class of optimizers that also choose the fidelity of a measurement.
 
-    ``ask`` returns codes and one fidelity for all of them. A code asked for again at a higher
-    fidelity goes on from where it was.
+    ``ask`` returns codes and one fidelity for all of them. A code that is asked for again at a
+    higher fidelity continues from its last one.
 
     Parameters
     ----------
+    space, n_objectives, seed, n_constraints
+        As for `Optimizer`.
     fidelities
-        What may be asked for, ascending; the last is the full measurement.
+        Fidelities that may be asked for, ascending; the last is the full measurement.
     """
 
     def __init__(
@@ -233,16 +305,16 @@ class MultiFidelityOptimizer(Optimizer):
 
     @abstractmethod
     def ask(self, n: int) -> tuple[Codes, int]:  # type: ignore[override]
-        """Propose networks and the fidelity to measure them at."""
+        """Propose architectures and the fidelity to measure them at."""
 
 
-class Unseen:
+class UniqueSampler:
     """Uniform samples of a space without repetition.
 
     Parameters
     ----------
     space
-        Where to sample.
+        Search space.
     rng
         Source of randomness.
     """
@@ -250,26 +322,26 @@ class Unseen:
     def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
         self.space = space
         self.rng = rng
-        self._seen: set[bytes] = set()
-        self._rest: Codes | None = None  # what is left, once that is little enough to list
+        self._sampled: set[bytes] = set()
+        self._remaining: Codes | None = None  # listed once few enough codes are left
 
     def __len__(self) -> int:
-        return len(self._seen)
+        return len(self._sampled)
 
     def __contains__(self, code: Codes) -> bool:
-        return code.tobytes() in self._seen
+        return code.tobytes() in self._sampled
 
     def take(self, codes: Codes) -> Codes:
-        """Mark networks as seen, and return those that were not, each once, in order."""
+        """Mark codes as sampled, and return those that were new, each once, in order."""
         fresh = []
         for i, row in enumerate(codes):
-            if (key := row.tobytes()) not in self._seen:
-                self._seen.add(key)
+            if (key := row.tobytes()) not in self._sampled:
+                self._sampled.add(key)
                 fresh.append(i)
         return codes[fresh]
 
     def sample(self, n: int) -> Codes:
-        """Up to `n` networks never seen before, which are then seen.
+        """Sample up to `n` new codes and mark them as sampled.
 
         Returns
         -------
@@ -279,65 +351,33 @@ class Unseen:
         Raises
         ------
         SpaceExhausted
-            The space has none left.
+            The space has no new code left.
         """
-        left = self.space.size - len(self._seen)
-        if left <= 0:
-            raise SpaceExhausted(f"all {self.space.size} networks of {self.space.name} are taken")
-        n = min(n, left)
+        n_left = self.space.size - len(self._sampled)
+        if n_left <= 0:
+            raise SpaceExhausted(
+                f"all {self.space.size} architectures of {self.space.name} are taken"
+            )
+        n = min(n, n_left)
         parts: list[Codes] = []
-        have = 0
-        while have < n:
-            # Rejection serves until most draws are rejected; such a space is small: list it.
-            if len(self._seen) > self.space.size // 2:
-                parts.append(self._listed(n - have))
+        n_sampled = 0
+        while n_sampled < n:
+            # Rejection sampling until most draws are rejected; a space that small can be listed.
+            if len(self._sampled) > self.space.size // 2:
+                parts.append(self._sample_from_list(n - n_sampled))
             else:
-                parts.append(self.take(self.space.sample(n - have, self.rng)))
-            have += len(parts[-1])
+                parts.append(self.take(self.space.sample(n - n_sampled, self.rng)))
+            n_sampled += len(parts[-1])
         return np.concatenate([self.space.encode([]), *parts])
 
-    def _listed(self, n: int) -> Codes:
-        if self._rest is None:
-            rest = np.concatenate(list(self.space.enumerate()))
-            self._rest = rest[self.rng.permutation(len(rest))]
-        rest = self._rest[[row.tobytes() not in self._seen for row in self._rest]]
-        self._rest = rest[n:]
-        return self.take(rest[:n])
-
-
-def _kept(tell: Callable[..., None]) -> Callable[..., None]:
-    """A subclass's `tell` that first checks and keeps what it is given.
-
-    A `tell` that calls its parent's, itself wrapped, keeps it once.
-    """
-
-    @functools.wraps(tell)
-    def kept(
-        self: Optimizer,
-        codes: ArrayLike,
-        losses: ArrayLike,
-        *,
-        std: ArrayLike | None = None,
-        constraints: ArrayLike | None = None,
-    ) -> None:
-        if self._telling:
-            tell(self, codes, losses, std=std, constraints=constraints)
-            return
-        result = _checked(self, codes, losses, std, constraints)
-        self.told.add(*result)
-        self._telling = True
-        try:
-            tell(
-                self,
-                result[0],
-                result[1],
-                std=None if std is None else result[2],
-                constraints=None if constraints is None else result[3],
-            )
-        finally:
-            self._telling = False
-
-    return kept
+    def _sample_from_list(self, n: int) -> Codes:
+        if self._remaining is None:
+            codes = np.concatenate(list(self.space.enumerate()))
+            self._remaining = codes[self.rng.permutation(len(codes))]
+        new = [row.tobytes() not in self._sampled for row in self._remaining]
+        codes = self._remaining[new]
+        self._remaining = codes[n:]
+        return self.take(codes[:n])
 
 
 def _checked(
@@ -347,41 +387,48 @@ def _checked(
     std: ArrayLike | None,
     constraints: ArrayLike | None,
 ) -> tuple[Codes, Array, Array, Array]:
+    """Return observations as read-only arrays of the right shapes and types."""
     space, m, c = optimizer.space, optimizer.n_objectives, optimizer.n_constraints
-    given = np.asarray(codes)
-    k, width = len(given), len(space.columns)
-    if given.shape != (k, width):
-        raise InvalidInput(f"tell: expected codes of shape (k, {width}), found {given.shape}")
-    if not (valid := space.is_valid(given)).all():
-        bad = given[np.argmin(valid)].tolist()
-        raise InvalidInput(f"tell: expected canonical codes of {space.name}, found {bad}")
+    rows = np.asarray(codes)
+    k, n_columns = len(rows), len(space.columns)
+    if rows.shape != (k, n_columns):
+        raise InvalidInput(f"tell: expected codes of shape (k, {n_columns}), found {rows.shape}")
+    if not (valid := space.is_valid(rows)).all():
+        invalid = rows[np.argmin(valid)].tolist()
+        raise InvalidInput(f"tell: expected canonical codes of {space.name}, found {invalid}")
 
-    def array(name: str, value: ArrayLike, width: int) -> Array:
+    def array(name: str, value: ArrayLike, n_columns: int) -> Array:
         out = np.array(value, dtype=np.float64, order="C")
-        if out.shape != (k, width):
-            raise InvalidInput(f"tell: expected {name} of shape {(k, width)}, found {out.shape}")
+        if out.shape != (k, n_columns):
+            expected = (k, n_columns)
+            raise InvalidInput(f"tell: expected {name} of shape {expected}, found {out.shape}")
         if not np.isfinite(out).all():
-            raise InvalidInput(f"tell: expected finite {name}; use fail() for what has none")
+            raise InvalidInput(f"tell: expected finite {name}; report others with fail()")
         return out
 
     if constraints is None and c:
         raise InvalidInput(f"tell: expected constraints of shape {(k, c)}, found none")
-    checked = (
-        given.astype(np.int8, order="C"),
+    observations = (
+        rows.astype(np.int8, order="C"),
         array("losses", losses, m),
         np.zeros((k, m)) if std is None else array("std", std, m),
         np.zeros((k, c)) if constraints is None else array("constraints", constraints, c),
     )
-    for part in checked:
-        part.flags.writeable = False  # a subclass gets what is kept, not a copy
-    return checked
+    for part in observations:
+        part.flags.writeable = False  # `update` gets the arrays of the history, not copies
+    return observations
 
 
-def _sums(rows: Array, which: NDArray[np.intp], n: int) -> Array:
-    """Sum of the rows of each of `n` classes, (n, m)."""
-    out = np.zeros((n, rows.shape[1]))
-    np.add.at(out, which, rows)
+def _group_sums(rows: Array, group: IndexArray, n_groups: int) -> Array:
+    """Sum the rows (n, m) of each group, (n_groups, m)."""
+    out = np.zeros((n_groups, rows.shape[1]))
+    np.add.at(out, group, rows)
     return out
 
 
-Optimizer.tell = _kept(Optimizer.tell)  # type: ignore[method-assign]
+def __getattr__(name: str) -> Any:
+    renamed = {"Told": History, "Unseen": UniqueSampler, "Array": Array}
+    if name not in renamed:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn_renamed(f"hwnas.optimizers.{name}", renamed[name].__name__)
+    return renamed[name]

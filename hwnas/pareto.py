@@ -14,7 +14,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Points = NDArray[np.float64]
+from hwnas.typing import Array
 
 _CHUNK = 128
 _WEIGHTS = 1000  # of a discrete R2, at most
@@ -46,7 +46,7 @@ def non_dominated(points: ArrayLike, *, keep_equal: bool = False) -> NDArray[np.
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     """Volume that the points dominate within the box that ends at the reference point.
 
-    Points that do not lie below the reference in every objective count nothing.
+    Array that do not lie below the reference in every objective count nothing.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     return float(moocore.hypervolume(array, ref=ref))
 
 
-def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.intp], Points]:
+def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.intp], Array]:
     """Where the hypervolume of the first k points grows, as k grows.
 
     Parameters
@@ -77,7 +77,7 @@ def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[
     Returns
     -------
     indices : (k,) intp
-        Points that raise the hypervolume, ascending.
+        Array that raise the hypervolume, ascending.
     values : (k,)
         Hypervolume from that point on.
     """
@@ -137,7 +137,7 @@ def r2(points: ArrayLike, ideal: ArrayLike) -> float:
     return _mean_chebyshev(array[non_dominated(array)] - ideal, _lattice(array.shape[1], _WEIGHTS))
 
 
-def _mean_chebyshev(gaps: Points, weights: Points) -> float:
+def _mean_chebyshev(gaps: Array, weights: Array) -> float:
     """Mean over weights (w, m) of the least weighted Chebyshev norm of gaps (n, m)."""
     least = np.full(len(weights), np.inf)
     for chunk in np.split(gaps, range(_CHUNK, len(gaps), _CHUNK)):
@@ -147,7 +147,7 @@ def _mean_chebyshev(gaps: Points, weights: Points) -> float:
 
 
 @cache
-def _lattice(m: int, most: int) -> Points:
+def _lattice(m: int, most: int) -> Array:
     """At most so many weights (w, m) that are evenly spread within the simplex.
 
     The centres of the cells of a simplex lattice that point as it does, all above 0: a weight of 0
@@ -205,7 +205,7 @@ def best_subset(points: ArrayLike, reference: ArrayLike, k: int) -> NDArray[np.i
     return order[chain[::-1]]
 
 
-def best_hypervolumes(points: ArrayLike, reference: ArrayLike, k: int) -> Points:
+def best_hypervolumes(points: ArrayLike, reference: ArrayLike, k: int) -> Array:
     """Most hypervolume that 1, 2, ..., `k` points of a two-objective front can have.
 
     Parameters and errors are those of `best_subset`.
@@ -222,7 +222,7 @@ def best_hypervolumes(points: ArrayLike, reference: ArrayLike, k: int) -> Points
 
 def _best_chains(
     points: ArrayLike, reference: ArrayLike, k: int
-) -> tuple[NDArray[np.intp], list[NDArray[np.intp]], Points]:
+) -> tuple[NDArray[np.intp], list[NDArray[np.intp]], Array]:
     """Best chains of 1 ... k points: sorted members, predecessor tables, hypervolumes.
 
     The last entry of each table is the last point of the best chain of that length.
@@ -253,7 +253,7 @@ def _best_chains(
     return order, tables, np.array(values)
 
 
-def _upper_envelope(best: Points, y: Points, x: Points) -> tuple[Points, NDArray[np.intp]]:
+def _upper_envelope(best: Array, y: Array, x: Array) -> tuple[Array, NDArray[np.intp]]:
     """For each i, the most that ``best[j] - x[i] * y[j]`` is over j < i, and for which j.
 
     `y` ascends and `x` descends, so lines come in order of slope and queries move one way: the
@@ -296,7 +296,7 @@ def _upper_envelope(best: Points, y: Points, x: Points) -> tuple[Points, NDArray
     return np.array(gains), np.array(came_from, dtype=np.intp)
 
 
-def _points(points: ArrayLike) -> Points:
+def _points(points: ArrayLike) -> Array:
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"expected points of shape (n, m), found {array.shape}")

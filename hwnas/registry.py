@@ -285,7 +285,7 @@ def optimizer(
     seed
         The only source of randomness.
     n_constraints
-        How many signed slacks come with the losses.
+        How many signed violations come with the losses.
     fidelities
         For a multi-fidelity optimizer, what may be asked for; one full measurement by default.
     **settings

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:

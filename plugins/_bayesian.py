@@ -19,8 +19,9 @@ from torch import Tensor
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
-from hwnas.optimizers import Array, Optimizer, Unseen
+from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 from ._botorch import Features, Listed, State, fitted, hyperparameters, places
 from ._candidates import around
@@ -37,7 +38,7 @@ class Known:
     ----------
     codes : (n, d) int8, distinct
     outcomes : (n, m + c) float64
-        Mean losses, then slacks, in units of their spread: nothing depends on the units of old.
+        Mean losses, then violations, in units of their spread: nothing depends on the units of old.
     std : (n, m + c) float64
         Their standard errors.
     n_objectives
@@ -103,8 +104,8 @@ class Bayesian(Optimizer):
             if value < 1:
                 raise InvalidInput(f"{name}: expected at least 1, found {value}")
         self.candidates, self.rounds, self.samples = candidates, rounds, samples
-        self._unseen = Unseen(space, self.rng)
-        self._start = self._unseen.take(homogeneous(space, self.rng)[:initial])
+        self._sampler = UniqueSampler(space, self.rng)
+        self._start = self._sampler.take(homogeneous(space, self.rng)[:initial])
         self._pending: dict[bytes, Codes] = {}
         self._features = Features(space)
         self._states: list[State | None] = [None] * (n_objectives + n_constraints)
@@ -129,15 +130,15 @@ class Bayesian(Optimizer):
         """The start first; then one network after the other, those before it pending."""
         if len(self._start):
             codes, self._start = self._start[:n], self._start[n:]
-        elif len(self.told) < 2:
-            codes = self._unseen.sample(n)
+        elif len(self.history) < 2:
+            codes = self._sampler.sample(n)
         else:
             with torch.no_grad():
                 codes = self._improving(n)
         self._pending.update((code.tobytes(), code) for code in codes)
         return codes
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -155,7 +156,7 @@ class Bayesian(Optimizer):
 
     def recommend(self, n: int | None = None) -> Codes:
         """The non-dominated of what was told, under noise by the model's means."""
-        if len(self.told) < 2 or not self.told.std.any():
+        if len(self.history) < 2 or not self.history.std.any():
             return super().recommend(n)
         known = self._known()
         with torch.no_grad():
@@ -166,7 +167,7 @@ class Bayesian(Optimizer):
         return known.codes[keep][:n]
 
     def _settle(self, codes: Codes) -> None:
-        self._unseen.take(codes)
+        self._sampler.take(codes)
         for code in codes:
             self._pending.pop(code.tobytes(), None)
         if len(self._start):
@@ -199,9 +200,9 @@ class Bayesian(Optimizer):
             if code is None:
                 break
             chosen.append(code)
-            self._unseen.take(code[None])
+            self._sampler.take(code[None])
         if not chosen and not self._pending:
-            return self._unseen.sample(n)
+            return self._sampler.sample(n)
         return np.stack(chosen) if chosen else self.space.encode([])
 
     def _best(
@@ -210,7 +211,7 @@ class Bayesian(Optimizer):
         """The best of several rounds of candidates, each around the best of the one before."""
         best, best_value = None, -np.inf
         for _ in range(self.rounds):
-            codes = around(parents, self.candidates, self._unseen, self.rng)
+            codes = around(parents, self.candidates, self._sampler, self.rng)
             if len(codes) == 0:
                 break
             x = listed.extend(self._features(codes))[:, None, :]
@@ -232,9 +233,9 @@ class Bayesian(Optimizer):
 
     def _known(self) -> Known:
         """Every network told once, with the mean of its results."""
-        codes, losses, std, slacks = self.told.averaged()
-        means = np.concatenate([losses, slacks], axis=1)
-        std = np.concatenate([std, np.zeros_like(slacks)], axis=1)
+        codes, losses, std, violations = self.history.averaged()
+        means = np.concatenate([losses, violations], axis=1)
+        std = np.concatenate([std, np.zeros_like(violations)], axis=1)
         spread = means.std(axis=0)
         spread[spread == 0] = 1.0
         return Known(codes, means / spread, std / spread, self.n_objectives)

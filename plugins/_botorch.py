@@ -26,8 +26,8 @@ from gpytorch.priors import GammaPrior, LogNormalPrior
 from linear_operator import to_linear_operator
 from torch import Tensor
 
-from hwnas.optimizers import Array
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 State = Mapping[str, Any]
 

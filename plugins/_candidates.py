@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwnas.optimizers import Unseen
+from hwnas.optimizers import UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
 
 
-def around(parents: Codes, n: int, unseen: Unseen, rng: np.random.Generator) -> Codes:
+def around(parents: Codes, n: int, unseen: UniqueSampler, rng: np.random.Generator) -> Codes:
     """About `n` new networks: half of them crossings, most of them mutated, a few fresh.
 
     Parameters

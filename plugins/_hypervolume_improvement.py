@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwnas import pareto
-from hwnas.optimizers import Array
+from hwnas.typing import Array
 
 _RAYS = 512
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas import pareto
-from hwnas.optimizers import Array
+from hwnas.typing import Array
 
 
 def standing(losses: Array, violation: Array) -> NDArray[np.intp]:

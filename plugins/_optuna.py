@@ -14,8 +14,9 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState, create_trial
 
 from hwnas.errors import InvalidInput, SpaceExhausted
-from hwnas.optimizers import Array, Optimizer, Unseen
+from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 from .uniform import homogeneous
 
@@ -51,7 +52,7 @@ class Trials(Optimizer):
         if initial < 1:
             raise InvalidInput(f"initial: expected at least 1, found {initial}")
         self.initial = initial
-        self._unseen = Unseen(space, self.rng)
+        self._unique = UniqueSampler(space, self.rng)
         self._start = homogeneous(space, self.rng)[:initial]
         self._running: dict[bytes, Trial] = {}
         self._distributions: dict[str, BaseDistribution] = {
@@ -72,13 +73,13 @@ class Trials(Optimizer):
         """The start first, then what the sampler thinks of."""
         asked: list[Codes] = []
         with _quiet():
-            while len(asked) < n and len(self._unseen) < self.space.size:
+            while len(asked) < n and len(self._unique) < self.space.size:
                 asked.append(self._next())
         if not asked:
             raise SpaceExhausted(f"all {self.space.size} networks of {self.space.name} are taken")
         return np.concatenate(asked)
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -87,11 +88,13 @@ class Trials(Optimizer):
         constraints: Array | None = None,
     ) -> None:
         """End the trials; what is nobody's trial is added as one."""
-        self._unseen.take(codes)
-        slacks = np.empty((len(codes), 0)) if constraints is None else constraints
+        self._unique.take(codes)
+        violations = np.empty((len(codes), 0)) if constraints is None else constraints
         with _quiet():
-            for code, values, slack in zip(codes, losses.tolist(), slacks.tolist(), strict=True):
-                named = {str(j): value for j, value in enumerate(slack)}
+            for code, values, violation in zip(
+                codes, losses.tolist(), violations.tolist(), strict=True
+            ):
+                named = {str(j): value for j, value in enumerate(violation)}
                 if (trial := self._running.pop(code.tobytes(), None)) is not None:
                     for name, value in named.items():
                         trial.set_constraint(name, value)
@@ -108,7 +111,7 @@ class Trials(Optimizer):
 
     def fail(self, codes: Codes, reason: str) -> None:
         """End the trials as failed, which no sampler learns from."""
-        self._unseen.take(codes)
+        self._unique.take(codes)
         with _quiet():
             for code in codes:
                 if (trial := self._running.pop(code.tobytes(), None)) is not None:
@@ -116,26 +119,26 @@ class Trials(Optimizer):
 
     def _next(self) -> Codes:
         """A network (1, d) that nobody knows, now running."""
-        self._start = self._start[[code not in self._unseen for code in self._start]]
+        self._start = self._start[[code not in self._unique for code in self._start]]
         if len(self._start):
             return self._run(self._start[:1])
         for _ in range(self.patience):
             trial = self._study.ask(self._distributions)
             drawn = np.array([[trial.params[name] for name in self.space.columns]])
-            code = self._unseen.take(self.space.canonical(drawn))
+            code = self._unique.take(self.space.canonical(drawn))
             if len(code):
                 self._running[code.tobytes()] = trial
                 return code
             self._study.tell(trial, state=TrialState.FAIL)
         around = self.space.neighbours(self.space.canonical(drawn)[0])
-        around = around[[code not in self._unseen for code in around]]
+        around = around[[code not in self._unique for code in around]]
         if len(around):
             return self._run(around[[self.rng.integers(len(around))]])
-        return self._run(self._unseen.sample(1))
+        return self._run(self._unique.sample(1))
 
     def _run(self, code: Codes) -> Codes:
         """Make a network (1, d) a trial without asking the sampler."""
-        self._unseen.take(code)
+        self._unique.take(code)
         self._study.enqueue_trial(self._params(code[0]))
         self._running[code.tobytes()] = self._study.ask(self._distributions)
         return code

@@ -21,8 +21,9 @@ from pymoo.util.ref_dirs import get_reference_directions
 from pymoo.util.reference_direction import get_partition_closest_to_points
 
 from hwnas.errors import InvalidInput
-from hwnas.optimizers import Array, Optimizer, Unseen
+from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 # Of mating in search of new networks, before what is missing comes at random. pymoo's 100 take
 # seconds where a space is nearly exhausted.
@@ -56,7 +57,7 @@ class Generational(Optimizer):
             raise InvalidInput(f"pop_size: expected at least 2, found {pop_size}")
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         self.pop_size = self.batch = pop_size
-        self._unseen = Unseen(space, self.rng)
+        self._sampler = UniqueSampler(space, self.rng)
         self._problem = Problem(
             n_var=len(space.columns),
             n_obj=n_objectives,
@@ -83,7 +84,7 @@ class Generational(Optimizer):
             "crossover": UniformCrossover(),
             "mutation": PolynomialMutation(eta=3.0, vtype=float),
             "repair": Canonical(self.space),
-            "eliminate_duplicates": Fresh(self._unseen),
+            "eliminate_duplicates": Fresh(self._sampler),
         }
 
     def ask(self, n: int) -> Codes:
@@ -99,7 +100,7 @@ class Generational(Optimizer):
         codes, self._queue = self._queue[:n], self._queue[n:]
         return codes
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -109,55 +110,59 @@ class Generational(Optimizer):
     ) -> None:
         """Keep the results until the generation is complete."""
         if len(codes):
-            slacks = np.empty((len(codes), 0)) if constraints is None else constraints
-            self._results.append((self._unseen_also(codes), losses, slacks))
+            violations = np.empty((len(codes), 0)) if constraints is None else constraints
+            self._results.append((self._unseen_also(codes), losses, violations))
 
     def fail(self, codes: Codes, reason: str) -> None:
         """Go on without these networks."""
         self._unseen_also(codes)
 
-    def stopped(self, codes: Codes, constraints: Array) -> None:
+    def tell_infeasible(self, codes: Codes, constraints: Array) -> None:
         """Let violations select among these networks; as losses they get the worst there are."""
-        told = self.told.losses
+        told = self.history.losses
         worst = told.max(axis=0) if len(told) else np.zeros(self.n_objectives)
-        slacks = np.nan_to_num(constraints)
-        self._results.append((self._unseen_also(codes), np.tile(worst, (len(codes), 1)), slacks))
+        violations = np.nan_to_num(constraints)
+        self._results.append(
+            (self._unseen_also(codes), np.tile(worst, (len(codes), 1)), violations)
+        )
 
     def _unseen_also(self, codes: Codes) -> Codes:
         """Mark networks as known, whoever proposed them."""
-        self._unseen.take(codes)
+        self._sampler.take(codes)
         self._outstanding.difference_update(row.tobytes() for row in codes)
         return codes
 
     def _generation(self) -> Codes:
         known = sum(len(codes) for codes, _, _ in self._results)
         if not self._algorithm.is_initialized and known < self.pop_size:
-            return self._unseen.sample(self.pop_size - known)  # also in place of what failed
+            return self._sampler.sample(self.pop_size - known)  # also in place of what failed
         if self._results:
-            codes, losses, slacks = map(np.concatenate, zip(*self._results, strict=True))
+            codes, losses, violations = map(np.concatenate, zip(*self._results, strict=True))
             self._results = []
             if self._units is None:
                 span = np.ptp(losses, axis=0)
                 self._units = np.where(span > 0, span, 1.0)
             told = Population.new(X=codes.astype(int))
-            Evaluator().eval(StaticProblem(self._problem, F=losses / self._units, G=slacks), told)
+            Evaluator().eval(
+                StaticProblem(self._problem, F=losses / self._units, G=violations), told
+            )
             self._algorithm.tell(infills=told)
         proposed = self._algorithm.ask()
         # pymoo would end where crossing and mutation find nothing new.
         self._algorithm.termination.force_termination = False
-        codes = self._unseen.take(self.space.encode([]) if proposed is None else _codes(proposed))
+        codes = self._sampler.take(self.space.encode([]) if proposed is None else _codes(proposed))
         missing = self._algorithm.n_offsprings - len(codes)
-        if missing and (len(codes) == 0 or len(self._unseen) < self.space.size):
-            codes = np.concatenate([codes, self._unseen.sample(missing)])
+        if missing and (len(codes) == 0 or len(self._sampler) < self.space.size):
+            codes = np.concatenate([codes, self._sampler.sample(missing)])
         return codes
 
 
 class Fresh(DuplicateElimination):
     """Drops networks that were proposed before, and copies."""
 
-    def __init__(self, unseen: Unseen) -> None:
+    def __init__(self, unseen: UniqueSampler) -> None:
         super().__init__()
-        self.unseen = unseen
+        self.sampler = unseen
 
     def do(self, pop: Any, *others: Any, **kwargs: Any) -> Any:
         """The individuals of `pop` that are new, each network once."""
@@ -167,7 +172,7 @@ class Fresh(DuplicateElimination):
         taken = {code.tobytes() for code in _codes(others[-1])} if others else set()
         keep = []
         for i, code in enumerate(_codes(pop)):
-            if (key := code.tobytes()) not in taken and code not in self.unseen:
+            if (key := code.tobytes()) not in taken and code not in self.sampler:
                 taken.add(key)
                 keep.append(i)
         return pop[keep]

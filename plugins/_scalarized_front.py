@@ -6,16 +6,16 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.additive.effects import Effects
-from hwnas.optimizers import Array
 from hwnas.spaces import Codes
+from hwnas.typing import Array
 
 
 def directions(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
-    """Weights (k, m + c) of objectives and slacks, of sum 1.
+    """Weights (k, m + c) of objectives and violations, of sum 1.
 
     Of two objectives evenly spread angles, of more what is drawn from their simplex. Where there
-    are slacks, half of the weights leave them out. Every objective comes nearly on its own, so that
-    the others break ties, and every slack on its own.
+    are violations, half of the weights leave them out. Every objective comes nearly on its own, so that
+    the others break ties, and every violation on its own.
     """
     if m == 2:
         angle = np.pi / 2 * (0.5 - 0.5 * np.cos(np.linspace(0, np.pi, n + 2)[1:-1]))
@@ -23,10 +23,10 @@ def directions(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
     else:
         weights = rng.dirichlet(np.ones(m), size=n)
     share = rng.uniform(0, 2, size=(n, 1)) * (np.arange(n)[:, None] % 2)
-    slack = rng.dirichlet(np.ones(c), size=n) * share if c else np.empty((n, 0))
+    violation = rng.dirichlet(np.ones(c), size=n) * share if c else np.empty((n, 0))
     corners = np.eye(m + c)
     corners[:m, :m] += 1e-4
-    weights = np.concatenate([np.concatenate([weights, slack], axis=1), corners])
+    weights = np.concatenate([np.concatenate([weights, violation], axis=1), corners])
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
@@ -44,7 +44,7 @@ def supported(effects: Effects, base: Array, layers: Array, weights: Array, m: i
         Of the space.
     base : (q, R)
     layers : (q, R, L, O)
-        Tables of m objectives, then of slacks.
+        Tables of m objectives, then of violations.
     weights : (k, q)
     m
         How many of the tables are objectives.

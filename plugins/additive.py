@@ -8,8 +8,9 @@ from hwnas import pareto
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design, model_of
 from hwnas.errors import InvalidInput
-from hwnas.optimizers import Array, Optimizer, Unseen
+from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 from ._candidates import around
 from ._hypervolume_improvement import Improvement, improvement
@@ -71,26 +72,26 @@ class Additive(Optimizer):
                 raise InvalidInput(f"{name}: expected at least 0, found {value}")
         self.tables, self.draws, self.unseen = tables, draws, unseen
         self._effects = Effects(space)
-        self._unseen = Unseen(space, self.rng)
-        self._planned = self._unseen.take(start(space))
+        self._sampler = UniqueSampler(space, self.rng)
+        self._planned = self._sampler.take(start(space))
         self._pending: dict[bytes, Codes] = {}
         self._failed: set[bytes] = set()
         self._models: list[AdditiveModel] = []
         self._fitted_at = 0  # how many networks the models know, and their variances
-        self._stopped: list[tuple[Codes, Array]] = []  # networks and slacks
+        self._stopped: list[tuple[Codes, Array]] = []  # networks and violations
         self._refit_at = 0
 
     def ask(self, n: int) -> Codes:
         """The start first, then what promises most, of which more is planned the more is known."""
         if len(self._planned) == 0:
-            known = len(self.told.averaged()[0])
+            known = len(self.history.averaged()[0])
             some = self._promising if known >= 2 else self._unlikely
             self._planned = some(max(n, known // _PLAN))
         codes, self._planned = self._planned[:n], self._planned[n:]
         self._pending.update((code.tobytes(), code) for code in codes)
         return codes
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -106,14 +107,14 @@ class Additive(Optimizer):
         self._failed.update(code.tobytes() for code in codes)
         self._settle(codes)
 
-    def stopped(self, codes: Codes, constraints: Array) -> None:
-        """Only the models of the slacks learn from these networks."""
+    def tell_infeasible(self, codes: Codes, constraints: Array) -> None:
+        """Only the models of the violations learn from these networks."""
         self._stopped.append((codes, constraints))
         self.fail(codes, "stopped at a bound")
 
     def recommend(self, n: int | None = None) -> Codes:
         """The non-dominated of what was told; under noise, of what the models say of networks."""
-        known, _, std, _ = self.told.averaged()
+        known, _, std, _ = self.history.averaged()
         if len(known) < 2 or not std.any():
             return super().recommend(n)
         models = self._current()
@@ -130,16 +131,16 @@ class Additive(Optimizer):
         keep = keep[pareto.non_dominated(means[keep, : self.n_objectives])]
         return codes[keep][:n]
 
-    def notes(self) -> list[str]:
+    def diagnostics(self) -> list[str]:
         """How much of each objective adds up over layers."""
-        if len(self.told.averaged()[0]) < 2:
+        if len(self.history.averaged()[0]) < 2:
             return []
         shares = [model.explained for model in self._current()[: self.n_objectives]]
         listed = ", ".join(f"{max(100 * share, 0):.4g} %" for share in shares)
         return [f"of the objectives' variance within widths, effects of layers predict {listed}"]
 
     def _settle(self, codes: Codes) -> None:
-        self._unseen.take(codes)
+        self._sampler.take(codes)
         told = {code.tobytes() for code in codes}
         for key in told:
             self._pending.pop(key, None)
@@ -147,16 +148,16 @@ class Additive(Optimizer):
         self._planned = self._planned[keep]
 
     def _current(self) -> list[AdditiveModel]:
-        """Models of the objectives and slacks, of all that was told."""
-        codes, losses, std, slacks = self.told.averaged()
-        told = len(self.told) + len(self._stopped)
+        """Models of the objectives and violations, of all that was told."""
+        codes, losses, std, violations = self.history.averaged()
+        told = len(self.history) + len(self._stopped)
         if self._fitted_at == told:
             return self._models
         known = len(codes)
         steps = 0 if known < self._refit_at else 5 if self._models else 20
         design = Design(self._effects, codes)
-        outcomes = np.concatenate([losses, slacks], axis=1)
-        errors = np.concatenate([std, np.zeros_like(slacks)], axis=1)
+        outcomes = np.concatenate([losses, violations], axis=1)
+        errors = np.concatenate([std, np.zeros_like(violations)], axis=1)
         models = []
         for j in range(outcomes.shape[1]):
             before = self._models[j] if self._models else None
@@ -185,18 +186,18 @@ class Additive(Optimizer):
             self._refit_at = int(_REFIT * known) + 1
         return models
 
-    def _with_stopped(self, codes: Codes, slacks: Array, j: int) -> tuple[Design, Array]:
+    def _with_stopped(self, codes: Codes, violations: Array, j: int) -> tuple[Design, Array]:
         """Slacks of one constraint with those of the networks that were stopped, (n,)."""
         more, known = (np.concatenate(parts) for parts in zip(*self._stopped, strict=True))
         has = np.isfinite(known[:, j])
         together = np.concatenate([codes, more[has]])
-        return Design(self._effects, together), np.concatenate([slacks, known[has, j]])
+        return Design(self._effects, together), np.concatenate([violations, known[has, j]])
 
     def _promising(self, n: int) -> Codes:
         """Up to `n` networks that add most to the front, each given those before it."""
-        codes, losses, std, slacks = self.told.averaged()
+        codes, losses, std, violations = self.history.averaged()
         models = self._current()
-        broken = _violation(slacks, slacks)
+        broken = _violation(violations, violations)
         least = np.flatnonzero(broken[:, 0] == 0)
         good = least if len(least) else np.argsort(broken[:, 0])[:_FEW]
         candidates = self._candidates(models, codes[good[pareto.non_dominated(losses[good])]])
@@ -210,7 +211,7 @@ class Additive(Optimizer):
         if len(least):
             span, certain = _span(there, losses), len(held) == 0
         else:  # there is nothing else to improve as long as nothing is feasible
-            drawn = _violation(drawn[..., self.n_objectives :], slacks)
+            drawn = _violation(drawn[..., self.n_objectives :], violations)
             there, span, certain = broken, _span(broken, broken), True
         seen, gains = self._improvement(drawn, len(held), there, span, certain)
         for j in range(len(held), len(held) + len(waiting)):
@@ -225,7 +226,7 @@ class Additive(Optimizer):
                 break
             chosen.append(best)
             gains.add(seen[:, best])
-        return self._unseen.take(candidates[chosen]) if chosen else self._unlikely(n)
+        return self._sampler.take(candidates[chosen]) if chosen else self._unlikely(n)
 
     def _improvement(
         self, drawn: Array, held: int, there: Array, span: Array, certain: bool
@@ -263,9 +264,9 @@ class Additive(Optimizer):
 
     def _unlikely(self, n: int) -> Codes:
         """Networks at random, where none promises anything; none if results may change that."""
-        if len(self._unseen) == self.space.size and self._pending:
+        if len(self._sampler) == self.space.size and self._pending:
             return self.space.encode([])
-        return self._unseen.sample(n)
+        return self._sampler.sample(n)
 
     def _drawn(self, models: list[AdditiveModel], design: Design) -> Array:
         """Draws (s, k, m + c) of networks' outcomes, or the one of their means."""
@@ -280,10 +281,10 @@ class Additive(Optimizer):
             for model in models
         ]
         codes = np.unique(self._supported(models, weights), axis=0)
-        codes = codes[[code not in self._unseen for code in codes]]
+        codes = codes[[code not in self._sampler for code in codes]]
         if len(codes) > _MOST:
             codes = codes[np.sort(self.rng.choice(len(codes), _MOST, replace=False))]
-        beyond = around(front, _BEYOND, self._unseen, self.rng)
+        beyond = around(front, _BEYOND, self._sampler, self.rng)
         return np.unique(np.concatenate([codes, beyond]), axis=0)
 
     def _supported(self, models: list[AdditiveModel], weights: list[Array]) -> Codes:
@@ -292,7 +293,7 @@ class Additive(Optimizer):
         tables = [self._effects.tables(drawn) for drawn in weights]
         base = np.stack([table[0] for table in tables], axis=1)  # (s, m + c, R)
         layers = np.stack([table[1] for table in tables], axis=1)
-        for j, model in enumerate(models[m:], m):  # a slack's zero matters, and so do its units
+        for j, model in enumerate(models[m:], m):  # a violation's zero matters, and so do its units
             base[:, j] = model.scale.raw(base[:, j])
             layers[:, j] *= model.scale.spread
         aims = directions(_DIRECTIONS, m, self.n_constraints, self.rng)
@@ -308,9 +309,9 @@ class Additive(Optimizer):
         return codes[pareto.non_dominated(means)][:_CONTENDERS]
 
 
-def _violation(slacks: Array, told: Array) -> Array:
-    """How much slacks (..., c) break constraints, in units of what was told (n, c); (..., 1)."""
-    broken = np.maximum(slacks, 0) / _span(told, told)
+def _violation(violations: Array, told: Array) -> Array:
+    """How much violations (..., c) break constraints, in units of what was told (n, c); (..., 1)."""
+    broken = np.maximum(violations, 0) / _span(told, told)
     return np.asarray(broken.sum(axis=-1, keepdims=True))
 
 

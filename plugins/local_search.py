@@ -6,8 +6,9 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
-from hwnas.optimizers import Array, Optimizer, Unseen
+from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 from ._nondominated_sort import crowding_distance, total_violation
 
@@ -52,7 +53,7 @@ class LocalSearch(Optimizer):
             raise InvalidInput(f"sample_size: expected at least 1, found {sample_size}")
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         self.initial, self.sample_size = initial, sample_size
-        self._unseen = Unseen(space, self.rng)
+        self._sampler = UniqueSampler(space, self.rng)
         self._start()
 
     def _start(self) -> None:
@@ -70,7 +71,7 @@ class LocalSearch(Optimizer):
             if len(codes):
                 return codes
             self._start()
-        codes = self._unseen.sample(min(n, self._fresh))
+        codes = self._sampler.sample(min(n, self._fresh))
         self._fresh -= len(codes)
         return codes
 
@@ -97,12 +98,12 @@ class LocalSearch(Optimizer):
             self._left[key] = list(around[self.rng.permutation(len(around)), None])
         left = self._left[key]
         while left:
-            fresh = self._unseen.take(left.pop())
+            fresh = self._sampler.take(left.pop())
             if len(fresh):
                 return fresh
         return self.space.encode([])
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -111,7 +112,7 @@ class LocalSearch(Optimizer):
         constraints: Array | None = None,
     ) -> None:
         """Archive what nothing dominates, or breaks the constraints less, whoever proposed it."""
-        self._unseen.take(codes)
+        self._sampler.take(codes)
         violation = np.concatenate([self._violation, total_violation(constraints, len(codes))])
         codes = np.concatenate([self._codes, codes])
         losses = np.concatenate([self._losses, losses])

@@ -17,8 +17,9 @@ from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput, SpaceExhausted
-from hwnas.optimizers import Array, MultiFidelityOptimizer, Unseen
+from hwnas.optimizers import MultiFidelityOptimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 
 @dataclass
@@ -69,7 +70,7 @@ class MOASHA(MultiFidelityOptimizer):
         )
         if reduction_factor <= 1:
             raise InvalidInput(f"reduction_factor: expected above 1, found {reduction_factor}")
-        self._unseen = Unseen(space, self.rng)
+        self._sampler = UniqueSampler(space, self.rng)
         self._going_on: deque[bytes] = deque()
         self._runs: dict[bytes, _Run] = {}
         self._outstanding: set[bytes] = set()
@@ -103,7 +104,7 @@ class MOASHA(MultiFidelityOptimizer):
         else:
             rung = 0
             try:
-                codes = self._unseen.sample(n)
+                codes = self._sampler.sample(n)
             except SpaceExhausted:
                 if self._outstanding:
                     return self.space.encode([]), self.fidelities[0]
@@ -116,7 +117,7 @@ class MOASHA(MultiFidelityOptimizer):
         self._outstanding.update(row.tobytes() for row in codes)
         return codes, self.fidelities[rung]
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -125,7 +126,7 @@ class MOASHA(MultiFidelityOptimizer):
         constraints: Array | None = None,
     ) -> None:
         """Let the scheduler say which networks go on."""
-        self._unseen.take(codes)
+        self._sampler.take(codes)
         violations = np.zeros(len(codes))
         if constraints is not None:
             violations = np.maximum(constraints, 0).sum(axis=1)
@@ -145,7 +146,7 @@ class MOASHA(MultiFidelityOptimizer):
 
     def fail(self, codes: Codes, reason: str) -> None:
         """Stop measuring these networks; what they had reached stays."""
-        self._unseen.take(codes)
+        self._sampler.take(codes)
         self._outstanding.difference_update(row.tobytes() for row in codes)
 
     def recommend(self, n: int | None = None) -> Codes:

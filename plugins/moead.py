@@ -15,8 +15,8 @@ from pymoo.decomposition.tchebicheff import Tchebicheff
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
-from hwnas.optimizers import Array
 from hwnas.spaces import SearchSpace
+from hwnas.typing import Array
 
 from ._pymoo import Generational, reference_directions
 

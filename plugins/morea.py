@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
-from hwnas.optimizers import Array, Optimizer, Unseen
+from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
-from ._nondominated_sort import standing, total_violation
 from ._mutation import stepped
+from ._nondominated_sort import standing, total_violation
 
 _ROUNDS = 10  # of tournaments that bring nothing new, before what is missing comes at random
 
@@ -58,7 +59,7 @@ class MOREA(Optimizer):
             raise InvalidInput(f"steps: expected at least 1, found {steps}")
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         self.pop_size, self.sample_size, self.steps = pop_size, sample_size, steps
-        self._unseen = Unseen(space, self.rng)
+        self._sampler = UniqueSampler(space, self.rng)
         # The population, oldest first.
         self._codes = space.encode([])
         self._losses = np.empty((0, n_objectives))
@@ -66,19 +67,19 @@ class MOREA(Optimizer):
 
     def ask(self, n: int) -> Codes:
         """`n` children, or random networks while there are too few results for a population."""
-        if len(self._codes) < self.pop_size or len(self._unseen) == self.space.size:
-            return self._unseen.sample(n)
+        if len(self._codes) < self.pop_size or len(self._sampler) == self.space.size:
+            return self._sampler.sample(n)
         places = standing(self._losses, self._violation)
         parts: list[Codes] = []
         missing = n
         for _ in range(_ROUNDS):
-            parts.append(self._unseen.take(self._children(places, missing)))
+            parts.append(self._sampler.take(self._children(places, missing)))
             missing -= len(parts[-1])
             if missing == 0:
                 return np.concatenate(parts)
         # Around the population nearly everything is known.
-        if len(self._unseen) < self.space.size:
-            parts.append(self._unseen.sample(missing))
+        if len(self._sampler) < self.space.size:
+            parts.append(self._sampler.sample(missing))
         return np.concatenate(parts)
 
     def _children(self, places: NDArray[np.intp], n: int) -> Codes:
@@ -92,7 +93,7 @@ class MOREA(Optimizer):
             steps -= 1
         return children
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -101,7 +102,7 @@ class MOREA(Optimizer):
         constraints: Array | None = None,
     ) -> None:
         """Let the results, whoever proposed them, take the places of the oldest."""
-        self._unseen.take(codes)
+        self._sampler.take(codes)
         violation = total_violation(constraints, len(codes))
         self._codes = np.concatenate([self._codes, codes])[-self.pop_size :]
         self._losses = np.concatenate([self._losses, losses])[-self.pop_size :]

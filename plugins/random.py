@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hwnas.errors import InvalidInput, SpaceExhausted
-from hwnas.optimizers import Array, Optimizer, Unseen
+from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 
 class Random(Optimizer):
@@ -38,14 +39,14 @@ class Random(Optimizer):
         if repeats < 1:
             raise InvalidInput(f"repeats: expected at least 1, found {repeats}")
         self.repeats = repeats
-        self._unseen = Unseen(space, self.rng)
+        self._sampler = UniqueSampler(space, self.rng)
         self._again = space.encode([])  # repeats still to ask for
 
     def ask(self, n: int) -> Codes:
         """The next `n` networks never proposed or told before, each `repeats` times."""
         if missing := len(range(len(self._again), n, self.repeats)):
             try:
-                fresh = np.repeat(self._unseen.sample(missing), self.repeats, axis=0)
+                fresh = np.repeat(self._sampler.sample(missing), self.repeats, axis=0)
                 self._again = np.concatenate([self._again, fresh])
             except SpaceExhausted:
                 if len(self._again) == 0:
@@ -53,7 +54,7 @@ class Random(Optimizer):
         codes, self._again = self._again[:n], self._again[n:]
         return codes
 
-    def tell(
+    def update(
         self,
         codes: Codes,
         losses: Array,
@@ -62,4 +63,4 @@ class Random(Optimizer):
         constraints: Array | None = None,
     ) -> None:
         """Whoever proposed these networks, they are not proposed again."""
-        self._unseen.take(codes)
+        self._sampler.take(codes)

@@ -34,11 +34,11 @@ class Uniform(Random):
 
     def ask(self, n: int) -> Codes:
         """The next networks: homogeneous ones, and once these are through, `n` random ones."""
-        self._queue = self._queue[[code not in self._unseen for code in self._queue]]
+        self._queue = self._queue[[code not in self._sampler for code in self._queue]]
         if len(self._queue) == 0:
             return super().ask(n)
         codes, self._queue = self._queue[:n], self._queue[n:]
-        return self._unseen.take(codes)
+        return self._sampler.take(codes)
 
 
 def homogeneous(space: SearchSpace, rng: np.random.Generator) -> Codes:

@@ -17,8 +17,9 @@ from hwnas.errors import SpaceExhausted
 from hwnas.fronts import Front
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
-from hwnas.optimizers import Array, MultiFidelityOptimizer, Optimizer, Unseen
+from hwnas.optimizers import MultiFidelityOptimizer, Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 # -- optimizers ----------------------------------------------------------------------------------
 
@@ -31,7 +32,7 @@ class Climber(Optimizer):
     ) -> None:
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         self.begin()
-        self._unseen = Unseen(space, self.rng)
+        self._sampler = UniqueSampler(space, self.rng)
 
     def begin(self) -> None:
         pass
@@ -40,15 +41,17 @@ class Climber(Optimizer):
         return self.recommend()
 
     def ask(self, n: int) -> Codes:
-        if len(self.told) < 8:
-            return self._unseen.sample(n)
+        if len(self.history) < 8:
+            return self._sampler.sample(n)
         parents = self.parents()
         near = [self.space.neighbours(self.rng.choice(parents)) for _ in range(n)]
-        fresh = self._unseen.take(np.stack([self.rng.choice(codes) for codes in near]))
-        return fresh if len(fresh) else self._unseen.sample(n)
+        fresh = self._sampler.take(np.stack([self.rng.choice(codes) for codes in near]))
+        return fresh if len(fresh) else self._sampler.sample(n)
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
-        self._unseen.take(codes)
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
+        self._sampler.take(codes)
 
 
 class RandomSearch(Climber):
@@ -57,7 +60,7 @@ class RandomSearch(Climber):
     claims_to_beat_random = False
 
     def ask(self, n: int) -> Codes:
-        return self._unseen.sample(n)
+        return self._sampler.sample(n)
 
 
 class SwallowsSettings(Climber):
@@ -97,8 +100,8 @@ class UnseededLater(Climber):
     others = itertools.count()
 
     def parents(self) -> Codes:
-        if len(self.told):
-            self.rng = self._unseen.rng = np.random.default_rng(next(self.others))
+        if len(self.history):
+            self.rng = self._sampler.rng = np.random.default_rng(next(self.others))
         return super().parents()
 
 
@@ -111,7 +114,7 @@ class Shared(Climber):
         Shared.common = self.rng
 
     def ask(self, n: int) -> Codes:
-        self.rng = self._unseen.rng = Shared.common
+        self.rng = self._sampler.rng = Shared.common
         return super().ask(n)
 
 
@@ -120,7 +123,7 @@ class ReadsGlobal(Climber):
 
     def ask(self, n: int) -> Codes:
         self.rng = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
-        self._unseen.rng = self.rng
+        self._sampler.rng = self.rng
         return super().ask(n)
 
 
@@ -189,9 +192,9 @@ class GivesUp(Climber):
     """Thinks the space is smaller than it is."""
 
     def ask(self, n: int) -> Codes:
-        if len(self._unseen) >= self.space.size - 2:
+        if len(self._sampler) >= self.space.size - 2:
             raise SpaceExhausted("that will do")
-        return super().ask(min(n, self.space.size - 2 - len(self._unseen)))
+        return super().ask(min(n, self.space.size - 2 - len(self._sampler)))
 
 
 class NeverEnds(Climber):
@@ -224,12 +227,14 @@ class InOrderOnly(Climber):
         self.__dict__.setdefault("_queue", []).extend(map(bytes, codes))
         return codes
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         queue = self.__dict__.setdefault("_queue", [])
         for key in map(bytes, codes):
             if key in queue and key != queue.pop(0):
                 raise IndexError("not your turn")
-        self._unseen.take(codes)
+        self._sampler.take(codes)
 
     def fail(self, codes: Codes, reason: str) -> None:
         for key in map(bytes, codes):
@@ -244,7 +249,9 @@ class OwnOnly(Climber):
         self.__dict__.setdefault("_mine", {}).update(dict.fromkeys(map(bytes, codes), True))
         return codes
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         for key in map(bytes, codes):
             assert self.__dict__.get("_mine", {})[key]
 
@@ -252,7 +259,9 @@ class OwnOnly(Climber):
 class Forgetful(Climber):
     """Proposes what others have told it."""
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         pass
 
 
@@ -268,9 +277,11 @@ class WaitsForever(Climber):
         self._open = len(codes)
         return codes
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         self._open -= len(codes)
-        self._unseen.take(codes)
+        self._sampler.take(codes)
 
 
 class TakesAnything(Climber):
@@ -279,13 +290,13 @@ class TakesAnything(Climber):
 
 def _raw(self: Any, codes: Any, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
     k, c = len(codes), self.n_constraints
-    self.told.add(
+    self.history.add(
         np.array(codes),
         np.array(losses),
         np.zeros((k, self.n_objectives)) if std is None else std,
         np.zeros((k, c)) if constraints is None else constraints,
     )
-    self._unseen.take(np.array(codes))
+    self._sampler.take(np.array(codes))
 
 
 TakesAnything.tell = _raw  # type: ignore[method-assign,assignment]
@@ -303,36 +314,42 @@ class Poisoned(Climber):
 
 def _counted(self: Any, *args: Any, **kwargs: Any) -> None:
     self._heard += 1
-    Climber.tell(self, *args, **kwargs)
+    Climber.update(self, *args, **kwargs)
 
 
-Poisoned.tell = _counted  # type: ignore[method-assign]
+Poisoned.update = _counted  # type: ignore[method-assign]
 
 
 class DividesByRange(Climber):
     """Cannot do without differences."""
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
-        if len(self.told) > 1:
-            1 / float(np.ptp(self.told.losses))
-        self._unseen.take(codes)
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
+        if len(self.history) > 1:
+            1 / float(np.ptp(self.history.losses))
+        self._sampler.take(codes)
 
 
 class ExactOnly(Climber):
     """Does not know what to do with standard errors."""
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         if std is not None:
             raise NotImplementedError
-        self._unseen.take(codes)
+        self._sampler.take(codes)
 
 
 class TwoOnly(Climber):
     """Has two objectives in mind and does not say so."""
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         _first, _second = losses.T
-        self._unseen.take(codes)
+        self._sampler.take(codes)
 
 
 class Timid(Climber):
@@ -342,7 +359,7 @@ class Timid(Climber):
         return Optimizer.recommend(self)
 
     def recommend(self, n: int | None = None) -> Codes:
-        return self.told.codes[:1]
+        return self.history.codes[:1]
 
 
 class RecommendsInfeasible(Climber):
@@ -352,7 +369,7 @@ class RecommendsInfeasible(Climber):
         return Optimizer.recommend(self)
 
     def recommend(self, n: int | None = None) -> Codes:
-        return self.told.codes[pareto.non_dominated(self.told.losses)][:n]
+        return self.history.codes[pareto.non_dominated(self.history.losses)][:n]
 
 
 class SignError(Climber):
@@ -361,7 +378,7 @@ class SignError(Climber):
     claims_to_beat_random = False
 
     def parents(self) -> Codes:
-        return self.told.codes[pareto.non_dominated(-self.told.losses)]
+        return self.history.codes[pareto.non_dominated(-self.history.losses)]
 
 
 class NoBetter(RandomSearch):
@@ -374,16 +391,16 @@ class SumsUp(Climber):
     """Goes on from the least sum of losses, in whatever units."""
 
     def parents(self) -> Codes:
-        told = self.told
+        told = self.history
         score = told.losses.sum(axis=1) + 1e9 * (told.constraints > 0).sum(axis=1)
         return told.codes[np.argsort(score, kind="stable")[:5]]
 
 
 class Unconstrained(Climber):
-    """Takes slacks and looks away; recommends what is feasible."""
+    """Takes violations and looks away; recommends what is feasible."""
 
     def parents(self) -> Codes:
-        return self.told.codes[pareto.non_dominated(self.told.losses)]
+        return self.history.codes[pareto.non_dominated(self.history.losses)]
 
 
 class Ladder(MultiFidelityOptimizer):
@@ -403,7 +420,7 @@ class Ladder(MultiFidelityOptimizer):
         super().__init__(
             space, n_objectives, seed=seed, fidelities=fidelities, n_constraints=n_constraints
         )
-        self._unseen = Unseen(space, self.rng)
+        self._sampler = UniqueSampler(space, self.rng)
         self._ready: list[list[Codes]] = [[] for _ in fidelities]
         self._rung: dict[bytes, int] = {}
 
@@ -418,7 +435,7 @@ class Ladder(MultiFidelityOptimizer):
         else:
             rung = 0
             try:
-                codes = self._unseen.sample(n)
+                codes = self._sampler.sample(n)
             except SpaceExhausted:
                 if self._rung:
                     return self.space.encode([]), self.level(0)
@@ -426,8 +443,10 @@ class Ladder(MultiFidelityOptimizer):
         self._rung.update((code.tobytes(), rung) for code in codes)
         return codes, self.level(rung)
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
-        self._unseen.take(codes)
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
+        self._sampler.take(codes)
         for code in codes:
             rung = self._rung.pop(code.tobytes(), len(self.fidelities)) + 1
             if rung < len(self.fidelities):
@@ -441,8 +460,10 @@ class Ladder(MultiFidelityOptimizer):
 class StaysBelow(Ladder):
     """Never comes to the top."""
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
-        self._unseen.take(codes)
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
+        self._sampler.take(codes)
         for code in codes:
             self._rung.pop(code.tobytes(), None)
 

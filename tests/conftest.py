@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hwnas.backends import Backend, Evaluation
 from hwnas.fronts import Front
 from hwnas.metrics import Metric
-from hwnas.objectives import Objective, slacks_of
+from hwnas.objectives import Objective, constraint_violations
 from hwnas.spaces import Codes, SearchSpace
 
 # Before torch is loaded: with more threads than free cores its loops wait for each other.
@@ -63,7 +63,9 @@ class Toy(Backend):
         bounded = [self.column(codes, c) for c in constraints]
         kept = np.ones(len(codes), dtype=bool)
         if bounded:
-            kept = (slacks_of(tuple(constraints), np.stack(bounded, axis=1)) <= 0).all(axis=1)
+            kept = (constraint_violations(tuple(constraints), np.stack(bounded, axis=1)) <= 0).all(
+                axis=1
+            )
         return Front.of(codes[kept], values[kept], tuple(objectives))
 
 

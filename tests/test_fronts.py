@@ -13,8 +13,8 @@ from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front, reference_point
 from hwnas.objectives import parse_objectives
+from hwnas.typing import Array
 
-Points = NDArray[np.float64]
 BOTH = parse_objectives(["perplexity", "-speed"])  # fewer of the first, more of the second
 
 
@@ -35,7 +35,7 @@ points = st.tuples(st.integers(0, 12), st.integers(1, 3)).flatmap(
 
 
 @given(points, st.lists(st.booleans(), min_size=3, max_size=3))
-def test_front_is_the_non_dominated(values: Points, maximised: list[bool]) -> None:
+def test_front_is_the_non_dominated(values: Array, maximised: list[bool]) -> None:
     m = values.shape[1]
     names = ["-" * up + name for up, name in zip(maximised, ["x", "y", "z"], strict=True)]
     front = front_of(values, names[:m])

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports only from floors below its own.
 FLOORS = [
-    {"errors", "files", "typing"},
+    {"deprecation", "errors", "files", "typing"},
     {"metrics", "yaml_loader", "pareto", "statistics"},
     {"spaces"},
     {"objectives", "additive"},
@@ -31,7 +31,7 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
-PLUGINS_MAY_USE = {"additive", "errors", "optimizers", "pareto", "spaces"}
+PLUGINS_MAY_USE = {"additive", "errors", "optimizers", "pareto", "spaces", "typing"}
 
 
 def imported(file: Path) -> set[str]:

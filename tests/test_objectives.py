@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hwnas.errors import InvalidInput
 from hwnas.objectives import (
     Objective,
+    constraint_violations,
     losses_of,
     parse_constraints,
     parse_objectives,
-    slacks_of,
 )
 
 metrics = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -148,10 +148,10 @@ def test_loss_turns_what_is_maximised() -> None:
 
 def test_slack_is_at_most_0_where_the_bound_is_kept() -> None:
     values = np.array([2.0, 3.0, 5.0])
-    np.testing.assert_array_equal(Objective.parse("x <= 3").slack(values), [-1, 0, 2])
-    np.testing.assert_array_equal(Objective.parse("x >= 3").slack(values), [1, 0, -2])
+    np.testing.assert_array_equal(Objective.parse("x <= 3").violation(values), [-1, 0, 2])
+    np.testing.assert_array_equal(Objective.parse("x >= 3").violation(values), [1, 0, -2])
     with pytest.raises(InvalidInput, match="x has no bound"):
-        Objective.parse("x").slack(values)
+        Objective.parse("x").violation(values)
 
 
 def test_losses_and_slacks_by_column() -> None:
@@ -159,9 +159,9 @@ def test_losses_and_slacks_by_column() -> None:
     values.flags.writeable = False
     losses = losses_of(parse_objectives(["x", "-y"]), values)
     np.testing.assert_array_equal(losses, [[1, -10], [2, -20]])
-    slacks = slacks_of(parse_constraints(["x <= 1.5", "y >= 15"]), values)
-    np.testing.assert_array_equal(slacks, [[-0.5, 5], [0.5, -5]])
-    assert slacks_of((), values).shape == (2, 0)
+    violations = constraint_violations(parse_constraints(["x <= 1.5", "y >= 15"]), values)
+    np.testing.assert_array_equal(violations, [[-0.5, 5], [0.5, -5]])
+    assert constraint_violations((), values).shape == (2, 0)
 
 
 def test_objectives_in_order() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hwnas.errors import HwnasError, InvalidInput, SpaceExhausted
-from hwnas.optimizers import MultiFidelityOptimizer, Optimizer, Unseen
+from hwnas.optimizers import MultiFidelityOptimizer, Optimizer, UniqueSampler
 from hwnas.spaces import Codes, SearchSpace
 
 
@@ -28,7 +28,7 @@ class Listening(Minimal):
         self.heard: list[tuple[Any, ...]] = []
 
     def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
-        self.heard.append((codes, losses, std, constraints, len(self.told)))
+        self.heard.append((codes, losses, std, constraints, len(self.history)))
 
 
 class Deferring(Listening):
@@ -36,7 +36,6 @@ class Deferring(Listening):
 
     def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
         super().tell(codes, losses, std=std, constraints=constraints)
-        Optimizer.tell(self, codes, losses, std=std, constraints=constraints)
 
 
 class Own(Minimal):
@@ -66,18 +65,18 @@ def test_what_is_told_is_kept_once_and_in_order(
 ) -> None:
     codes, losses = results(small_space)
     optimizer = kind(small_space, 2, seed=0)
-    assert len(optimizer.told) == 0
-    assert optimizer.told.codes.shape == (0, 9)
-    assert optimizer.told.losses.shape == (0, 2)
+    assert len(optimizer.history) == 0
+    assert optimizer.history.codes.shape == (0, 9)
+    assert optimizer.history.losses.shape == (0, 2)
     for part in (slice(0, 1), slice(1, 1), slice(1, 4), slice(4, 6)):
         optimizer.tell(codes[part], losses[part])
-        assert len(optimizer.told) == part.stop
-        np.testing.assert_array_equal(optimizer.told.codes, codes[: part.stop])
-    np.testing.assert_array_equal(optimizer.told.losses, losses)
-    np.testing.assert_array_equal(optimizer.told.std, np.zeros((6, 2)))
-    assert optimizer.told.constraints.shape == (6, 0)
-    assert optimizer.told.codes.dtype == np.int8
-    assert optimizer.told.losses.dtype == np.float64
+        assert len(optimizer.history) == part.stop
+        np.testing.assert_array_equal(optimizer.history.codes, codes[: part.stop])
+    np.testing.assert_array_equal(optimizer.history.losses, losses)
+    np.testing.assert_array_equal(optimizer.history.std, np.zeros((6, 2)))
+    assert optimizer.history.constraints.shape == (6, 0)
+    assert optimizer.history.codes.dtype == np.int8
+    assert optimizer.history.losses.dtype == np.float64
 
 
 @pytest.mark.parametrize("kind", [Minimal, Listening, Deferring])
@@ -86,9 +85,9 @@ def test_noise_and_constraints_are_kept(small_space: SearchSpace, kind: type[Opt
     optimizer = kind(small_space, 2, seed=0, n_constraints=1)
     optimizer.tell(codes, losses, std=losses / 10, constraints=losses[:, :1] - 0.5)
     optimizer.tell(codes, losses, constraints=losses[:, :1])
-    np.testing.assert_array_equal(optimizer.told.std, np.vstack([losses / 10, losses * 0]))
+    np.testing.assert_array_equal(optimizer.history.std, np.vstack([losses / 10, losses * 0]))
     np.testing.assert_array_equal(
-        optimizer.told.constraints, np.vstack([losses[:, :1] - 0.5, losses[:, :1]])
+        optimizer.history.constraints, np.vstack([losses[:, :1] - 0.5, losses[:, :1]])
     )
 
 
@@ -96,17 +95,17 @@ def test_averaged(small_space: SearchSpace) -> None:
     """Every network once, as first told: means, and errors that fall with the root of counts."""
     b, c, a = next(small_space.enumerate())[:3]
     optimizer = Minimal(small_space, 2, seed=0, n_constraints=1)
-    assert [part.shape for part in optimizer.told.averaged()] == [(0, 9), (0, 2), (0, 2), (0, 1)]
+    assert [part.shape for part in optimizer.history.averaged()] == [(0, 9), (0, 2), (0, 2), (0, 1)]
     optimizer.tell([a, b, a], [[1, 5], [2, 2], [3, 6]], constraints=[[-1], [1], [2]])
     optimizer.tell([c, b], [[0, 0], [4, 2]], std=[[9, 1], [3, 4]], constraints=[[0], [0]])
     optimizer.tell([b], [[0, -1]], std=[[4, 0]], constraints=[[-7]])
-    codes, losses, std, slacks = optimizer.told.averaged()
+    codes, losses, std, violations = optimizer.history.averaged()
     np.testing.assert_array_equal(codes, [a, b, c])
     np.testing.assert_array_equal(losses, [[2, 5.5], [2, 1], [0, 0]])
     np.testing.assert_allclose(std, [[0, 0], [5 / 3, 4 / 3], [9, 1]])
-    np.testing.assert_array_equal(slacks, [[0.5], [-2], [0]])
+    np.testing.assert_array_equal(violations, [[0.5], [-2], [0]])
     assert codes.dtype == np.int8
-    assert len(optimizer.told) == 6
+    assert len(optimizer.history) == 6
 
 
 @pytest.mark.parametrize("kind", [Listening, Deferring])
@@ -132,14 +131,14 @@ def test_told_is_not_the_callers_array(small_space: SearchSpace) -> None:
     given = codes.copy(), losses.copy()
     optimizer.tell(*given)
     given[0][:], given[1][:] = 1, -1
-    np.testing.assert_array_equal(optimizer.told.codes, codes)
-    np.testing.assert_array_equal(optimizer.told.losses, losses)
+    np.testing.assert_array_equal(optimizer.history.codes, codes)
+    np.testing.assert_array_equal(optimizer.history.losses, losses)
 
 
 def test_optimizers_share_nothing(small_space: SearchSpace) -> None:
     one, other = (Minimal(small_space, 2, seed=0) for _ in range(2))
     one.tell(*results(small_space))
-    assert len(other.told) == 0
+    assert len(other.history) == 0
 
 
 def test_a_tell_that_raises_spoils_no_later_one(small_space: SearchSpace) -> None:
@@ -153,10 +152,10 @@ def test_a_tell_that_raises_spoils_no_later_one(small_space: SearchSpace) -> Non
     optimizer = Moody(small_space, 2, seed=0)
     with pytest.raises(RuntimeError, match="not today"):
         optimizer.tell(*results(small_space))
-    before = len(optimizer.told)
+    before = len(optimizer.history)
     optimizer.mood = "good"
     optimizer.tell(*results(small_space))
-    assert len(optimizer.told) == before + 6
+    assert len(optimizer.history) == before + 6
 
 
 @pytest.mark.parametrize("kind", [Minimal, Deferring])
@@ -184,9 +183,9 @@ def test_what_cannot_be_told(
     with pytest.raises(InvalidInput, match=message) as caught:
         optimizer.tell(how.pop("codes"), how.pop("losses"), **how)
     assert "\n" not in str(caught.value)
-    assert len(optimizer.told) == 0
+    assert len(optimizer.history) == 0
     optimizer.tell(codes, losses, constraints=losses[:, :1])
-    assert len(optimizer.told) == 6
+    assert len(optimizer.history) == 6
 
 
 def test_constraints_that_nobody_expects(small_space: SearchSpace) -> None:
@@ -207,19 +206,21 @@ def test_recommend_is_the_non_dominated_by_observed_means(
     codes = few[data.draw(st.lists(st.integers(0, len(few) - 1), min_size=n, max_size=n))]
     numbers = st.lists(st.integers(-2, 2), min_size=2, max_size=2)
     losses = np.array(data.draw(st.lists(numbers, min_size=n, max_size=n)), dtype=float)
-    slacks = np.array(data.draw(st.lists(numbers, min_size=n, max_size=n)), dtype=float)
-    losses, slacks = losses.reshape(n, 2), slacks.reshape(n, 2)
+    violations = np.array(data.draw(st.lists(numbers, min_size=n, max_size=n)), dtype=float)
+    losses, violations = losses.reshape(n, 2), violations.reshape(n, 2)
 
     optimizer = Minimal(small_space, 2, seed=0, n_constraints=2)
     cut = data.draw(st.integers(0, n))
-    optimizer.tell(codes[:cut], losses[:cut], constraints=slacks[:cut])
-    optimizer.tell(codes[cut:], losses[cut:], constraints=slacks[cut:])
+    optimizer.tell(codes[:cut], losses[:cut], constraints=violations[:cut])
+    optimizer.tell(codes[cut:], losses[cut:], constraints=violations[cut:])
 
     means = {}
     for key in set(map(bytes, codes)):
         mine = [bytes(code) == key for code in codes]
-        means[key] = losses[mine].mean(axis=0), slacks[mine].mean(axis=0)
-    feasible = {key for key, (_, slack) in means.items() if (slack <= 0).all()} or set(means)
+        means[key] = losses[mine].mean(axis=0), violations[mine].mean(axis=0)
+    feasible = {key for key, (_, violation) in means.items() if (violation <= 0).all()} or set(
+        means
+    )
     expected = {
         key
         for key in feasible
@@ -285,7 +286,7 @@ def test_defaults(small_space: SearchSpace) -> None:
     assert (optimizer.batch, optimizer.n_objectives, optimizer.n_constraints) == (1, 2, 0)
     assert optimizer.space is small_space
     optimizer.fail(optimizer.ask(2), "broken")
-    assert len(optimizer.told) == 0
+    assert len(optimizer.history) == 0
 
 
 def test_multi_fidelity(small_space: SearchSpace) -> None:
@@ -298,7 +299,7 @@ def test_multi_fidelity(small_space: SearchSpace) -> None:
     codes, fidelity = optimizer.ask(4)
     assert fidelity == 1
     optimizer.tell(codes, np.ones((4, 2)), constraints=np.zeros((4, 1)))
-    assert len(optimizer.told) == 4
+    assert len(optimizer.history) == 4
 
 
 # -- unseen --------------------------------------------------------------------------------------
@@ -311,7 +312,7 @@ def test_multi_fidelity(small_space: SearchSpace) -> None:
 def test_unseen_never_repeats_and_ends_exactly(
     small_space: SearchSpace, seed: int, sizes: list[int]
 ) -> None:
-    unseen = Unseen(small_space, np.random.default_rng(seed))
+    unseen = UniqueSampler(small_space, np.random.default_rng(seed))
     seen: set[bytes] = set()
     for n in [*sizes, small_space.size]:
         if len(seen) == small_space.size:
@@ -326,7 +327,7 @@ def test_unseen_never_repeats_and_ends_exactly(
         seen |= fresh
         assert len(unseen) == len(seen)
     assert len(seen) == small_space.size
-    with pytest.raises(SpaceExhausted, match="all 272 networks of tiny are taken"):
+    with pytest.raises(SpaceExhausted, match="all 272 architectures of tiny are taken"):
         unseen.sample(1)
 
 
@@ -338,7 +339,7 @@ def test_unseen_heeds_what_others_took(
     small_space: SearchSpace, steps: list[tuple[str, int]], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    unseen = Unseen(small_space, rng)
+    unseen = UniqueSampler(small_space, rng)
     seen: set[bytes] = set()
     for step, n in steps:
         if len(seen) == small_space.size:
@@ -357,7 +358,7 @@ def test_unseen_heeds_what_others_took(
 
 def test_unseen_is_deterministic(small_space: SearchSpace) -> None:
     def taken(seed: int) -> list[Any]:
-        unseen = Unseen(small_space, np.random.default_rng(seed))
+        unseen = UniqueSampler(small_space, np.random.default_rng(seed))
         return [unseen.sample(n).tolist() for n in (3, 100, 50, 119)]
 
     assert taken(5) == taken(5)
@@ -366,7 +367,7 @@ def test_unseen_is_deterministic(small_space: SearchSpace) -> None:
 
 def test_the_last_unseen_come_in_no_order(small_space: SearchSpace) -> None:
     everything = np.concatenate(list(small_space.enumerate()))
-    unseen = Unseen(small_space, np.random.default_rng(0))
+    unseen = UniqueSampler(small_space, np.random.default_rng(0))
     unseen.take(everything[::2])
     unseen.sample(10)  # more than half is seen from here on
     rank = {bytes(code): i for i, code in enumerate(everything)}
@@ -375,7 +376,7 @@ def test_the_last_unseen_come_in_no_order(small_space: SearchSpace) -> None:
 
 
 def test_unseen_knows_its_own(small_space: SearchSpace) -> None:
-    unseen = Unseen(small_space, np.random.default_rng(0))
+    unseen = UniqueSampler(small_space, np.random.default_rng(0))
     (code,) = unseen.sample(1)
     (other,) = small_space.neighbours(code)[:1]
     assert code in unseen
@@ -385,7 +386,7 @@ def test_unseen_knows_its_own(small_space: SearchSpace) -> None:
 
 
 def test_unseen_of_none(small_space: SearchSpace) -> None:
-    unseen = Unseen(small_space, np.random.default_rng(0))
+    unseen = UniqueSampler(small_space, np.random.default_rng(0))
     assert unseen.sample(0).shape == (0, 9)
     assert unseen.take(small_space.encode([])).shape == (0, 9)
     assert len(unseen) == 0
@@ -396,7 +397,7 @@ def test_unseen_of_tiny_spaces(depths: list[int]) -> None:
     space = SearchSpace(
         "x", embed_dim=[64], n_layer=depths, mlp_ratio=[1, 2], n_head=[1], bias=[True]
     )
-    unseen = Unseen(space, np.random.default_rng(0))
+    unseen = UniqueSampler(space, np.random.default_rng(0))
     codes = np.concatenate([unseen.sample(1) for _ in range(space.size)])
     assert len(np.unique(codes, axis=0)) == space.size
     with pytest.raises(HwnasError):
@@ -407,7 +408,7 @@ def test_unseen_of_a_vast_space_lists_nothing() -> None:
     space = SearchSpace(
         "vast", embed_dim=[64], n_layer=[1, 500], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3]
     )
-    unseen = Unseen(space, np.random.default_rng(0))
+    unseen = UniqueSampler(space, np.random.default_rng(0))
     # Half of the draws are of the 18 shallow networks, which are soon all taken.
     codes = unseen.sample(300)
     assert len(np.unique(codes, axis=0)) == 300

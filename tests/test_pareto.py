@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 
 from hwnas import pareto
+from hwnas.typing import Array
 
-Points = NDArray[np.float64]
 
-
-def frozen(points: object) -> Points:
-    """Points that a function cannot write to unnoticed."""
+def frozen(points: object) -> Array:
+    """Array that a function cannot write to unnoticed."""
     array = np.array(points, dtype=np.float64)
     array.flags.writeable = False
     return array
@@ -25,7 +23,7 @@ def frozen(points: object) -> Points:
 @st.composite
 def point_sets(
     draw: st.DrawFn, objectives: tuple[int, int] = (1, 4), most: int = 12, least: int = 0
-) -> Points:
+) -> Array:
     """Few integers make ties, floats make none; rows are repeated on purpose."""
     m = draw(st.integers(*objectives))
     elements = draw(
@@ -44,7 +42,7 @@ def point_sets(
     return frozen(points)
 
 
-def grids(objectives: tuple[int, int] = (1, 4), most: int = 12) -> st.SearchStrategy[Points]:
+def grids(objectives: tuple[int, int] = (1, 4), most: int = 12) -> st.SearchStrategy[Array]:
     """Integer points of which some lie at or beyond `GRID`, the reference in each objective."""
     return st.tuples(st.integers(0, most), st.integers(*objectives)).flatmap(
         lambda shape: hnp.arrays(np.float64, shape, elements=st.integers(0, GRID + 1)).map(frozen)
@@ -54,11 +52,11 @@ def grids(objectives: tuple[int, int] = (1, 4), most: int = 12) -> st.SearchStra
 GRID = 6
 
 
-def dominates(a: Points, b: Points) -> bool:
+def dominates(a: Array, b: Array) -> bool:
     return bool((a <= b).all() and (a < b).any())
 
 
-def cells(points: Points) -> int:
+def cells(points: Array) -> int:
     """Hypervolume on the integer grid, cell by cell."""
     m = points.shape[1]
     corners = np.array(list(itertools.product(range(GRID), repeat=m)))
@@ -69,7 +67,7 @@ def cells(points: Points) -> int:
 
 
 @given(point_sets())
-def test_non_dominated_is_its_definition(points: Points) -> None:
+def test_non_dominated_is_its_definition(points: Array) -> None:
     undominated = [not any(dominates(a, b) for a in points) for b in points]
     assert pareto.non_dominated(points, keep_equal=True).tolist() == undominated
     first = [
@@ -108,13 +106,13 @@ def test_points_of_another_shape(points: object) -> None:
 
 
 @given(grids())
-def test_hypervolume_counts_cells(points: Points) -> None:
+def test_hypervolume_counts_cells(points: Array) -> None:
     reference = frozen([GRID] * points.shape[1])
     assert pareto.hypervolume(points, reference) == pytest.approx(cells(points), abs=1e-9)
 
 
 @given(point_sets(objectives=(2, 4), least=1))
-def test_hypervolume_is_moocores(points: Points) -> None:
+def test_hypervolume_is_moocores(points: Array) -> None:
     reference = np.median(points, axis=0) + 1
     below = points[(points < reference).all(axis=1)]
     expected = moocore.hypervolume(below, ref=reference) if len(below) else 0.0
@@ -125,13 +123,13 @@ boxes = st.floats(0, 10, allow_subnormal=False)
 
 
 @given(st.integers(1, 4).flatmap(lambda m: hnp.arrays(np.float64, m, elements=boxes)))
-def test_hypervolume_of_one_point_is_a_box(point: Points) -> None:
+def test_hypervolume_of_one_point_is_a_box(point: Array) -> None:
     reference = [10.0] * len(point)
     assert pareto.hypervolume([point], reference) == pytest.approx(np.prod(10 - point))
 
 
 @given(hnp.arrays(np.float64, (3, 3), elements=boxes))
-def test_hypervolume_by_inclusion_and_exclusion(points: Points) -> None:
+def test_hypervolume_by_inclusion_and_exclusion(points: Array) -> None:
     reference = np.full(3, 10.0)
     expected = sum(
         (-1) ** (k + 1) * np.prod(reference - points[list(some)].max(axis=0))
@@ -158,7 +156,7 @@ def test_hypervolume_of_nothing(m: int) -> None:
 
 
 @given(grids(objectives=(1, 3)), st.lists(st.integers(0, 11), max_size=3))
-def test_steps_are_where_the_hypervolume_grows(points: Points, lost: list[int]) -> None:
+def test_steps_are_where_the_hypervolume_grows(points: Array, lost: list[int]) -> None:
     points = points.copy()
     points[[i for i in lost if i < len(points)], -1] = np.nan
     counted = np.nan_to_num(points, nan=GRID)
@@ -184,7 +182,7 @@ def test_steps_of_many() -> None:
 
 
 @given(point_sets((2, 3), least=1), st.data())
-def test_distances_are_their_definitions(points: Points, data: st.DataObject) -> None:
+def test_distances_are_their_definitions(points: Array, data: st.DataObject) -> None:
     m = points.shape[1]
     front = data.draw(point_sets((m, m), least=1))
     gaps = points[None] - front[:, None]  # (front, points, m)
@@ -210,7 +208,7 @@ def test_known_distances() -> None:
 
 
 @given(point_sets((2, 2), least=1))
-def test_r2_of_two_is_moocores(points: Points) -> None:
+def test_r2_of_two_is_moocores(points: Array) -> None:
     ideal = frozen(points.min(axis=0))
     expected = moocore.r2_exact(points, ref=ideal)
     assert pareto.r2(points, ideal) == pytest.approx(expected, rel=1e-9)
@@ -229,7 +227,7 @@ def test_discrete_r2_converges_to_moocores(seed: int) -> None:
 
 
 @given(point_sets((1, 4), least=1))
-def test_r2_is_its_definition(points: Points) -> None:
+def test_r2_is_its_definition(points: Array) -> None:
     m = points.shape[1]
     ideal = frozen(points.min(axis=0))
     weights = pareto._lattice(m, 1000)
@@ -267,7 +265,7 @@ def test_known_r2() -> None:
 # -- best subsets --------------------------------------------------------------------------------
 
 
-def best_of_all(points: Points, reference: Points, k: int) -> float:
+def best_of_all(points: Array, reference: Array, k: int) -> float:
     """Most hypervolume of k points, by trying all."""
     return max(
         pareto.hypervolume(points[list(some)], reference)
@@ -276,7 +274,7 @@ def best_of_all(points: Points, reference: Points, k: int) -> float:
 
 
 @st.composite
-def two_objective_fronts(draw: st.DrawFn) -> tuple[Points, Points]:
+def two_objective_fronts(draw: st.DrawFn) -> tuple[Array, Array]:
     """Mostly mutually non-dominated points, since random ones are not."""
     n = draw(st.integers(0, 9))
     numbers = st.one_of(
@@ -291,7 +289,7 @@ def two_objective_fronts(draw: st.DrawFn) -> tuple[Points, Points]:
 
 
 @given(two_objective_fronts(), st.integers(1, 11))
-def test_best_subset_is_the_best_of_all(case: tuple[Points, Points], k: int) -> None:
+def test_best_subset_is_the_best_of_all(case: tuple[Array, Array], k: int) -> None:
     points, reference = case
     chosen = pareto.best_subset(points, reference, k)
     members = pareto.non_dominated(points) & (points < reference).all(axis=1)
@@ -303,7 +301,7 @@ def test_best_subset_is_the_best_of_all(case: tuple[Points, Points], k: int) -> 
 
 
 @given(two_objective_fronts(), st.integers(1, 11))
-def test_best_hypervolumes_are_those_of_best_subsets(case: tuple[Points, Points], k: int) -> None:
+def test_best_hypervolumes_are_those_of_best_subsets(case: tuple[Array, Array], k: int) -> None:
     points, reference = case
     values = pareto.best_hypervolumes(points, reference, k)
     assert values.shape == (k,)
@@ -319,7 +317,7 @@ def test_best_hypervolumes_are_those_of_best_subsets(case: tuple[Points, Points]
         assert values[-1] == pytest.approx(pareto.hypervolume(points, reference))
 
 
-def best_by_table(points: Points, reference: Points, k: int) -> Points:
+def best_by_table(points: Array, reference: Array, k: int) -> Array:
     """The same dynamic program without an envelope, O(n² k), for sorted members."""
     x, y = (reference - points).T
     best = x * y

@@ -14,8 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from hwnas import statistics
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 def frozen(values: object) -> Array:

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.spaces import Codes, SearchSpace
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 _LENGTH, _RANK = 0.25, 5  # of what is smooth over layers: length in depths, and how many patterns
 

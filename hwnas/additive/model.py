@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from hwnas.additive.effects import Effects
 from hwnas.additive.variance_components import Components, fitted, log_evidence
 from hwnas.spaces import Codes
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 _LENGTHS = (0.5, 1.5)  # of the kernels over what sums networks up
 _REST = 1e-4  # prior variance of each of them, where an objective's is 1

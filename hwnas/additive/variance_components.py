@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 DEGREES = 0.3  # of freedom of the prior: as many weights it counts for
 

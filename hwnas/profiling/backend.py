@@ -169,12 +169,12 @@ class Profile(Backend):
         """SHA-256 of the text and its tokens."""
         return self.corpus.sha256
 
-    def begin(self, folder: Path) -> None:
+    def on_start(self, folder: Path) -> None:
         """Keep checkpoints and ``measurements.jsonl`` in a folder; reads the text."""
         self._folder = folder
         _ = self.corpus
 
-    def end(self) -> None:
+    def on_end(self) -> None:
         """Remove the checkpoints, if they are not to be kept."""
         if self._folder is not None and not self.keep_checkpoints:
             shutil.rmtree(self._folder / "checkpoints", ignore_errors=True)

@@ -75,7 +75,9 @@ class Trial:
                     found |= self.measured(objective.metric)
                 values[j], std[j] = found[objective.metric](objective.level)
                 rest = any(objectives[k].metric not in found for k in order[n + 1 :])
-                broken = objective.bound is not None and objective.slack(values[j : j + 1])[0] > 0
+                broken = (
+                    objective.bound is not None and objective.violation(values[j : j + 1])[0] > 0
+                )
                 if broken and rest:
                     return "infeasible", breach(objective, values[j])
         except (TrialFailed, NoMeter) as error:

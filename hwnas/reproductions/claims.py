@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.fronts import reference_point
@@ -23,8 +22,8 @@ from hwnas.reproductions.figures import METRICS, Found, held_out
 from hwnas.reproductions.plan import NOISE, TWO
 from hwnas.surrogates import surrogate
 from hwnas.surrogates.devices import DEVICES
+from hwnas.typing import Array
 
-Array = NDArray[np.float64]
 Verdict = Literal["agrees", "in part", "differs", "not tested", "made anew"]
 
 _COMPARED = 1000  # networks

@@ -12,7 +12,7 @@ from hwnas.errors import HwnasWarning, InvalidInput
 from hwnas.experiment import Experiment, load
 from hwnas.runner.results import Result
 from hwnas.runner.run import resume, run
-from hwnas.runner.search_loop import Cell
+from hwnas.runner.search_loop import SearchRun
 from hwnas.surrogates.devices import DEVICES
 from hwnas.surrogates.published import SCALES
 from hwnas.yaml_loader import read_yaml
@@ -27,7 +27,7 @@ _OTHERS = 0.5
 _MORE = {TWO: 1.0, THREE: 1.6, NOISE: 1.5}
 _START = 8.0  # seconds until the processes of an experiment have begun
 
-Progress = Callable[[Cell, int], None]
+Progress = Callable[[SearchRun, int], None]
 
 
 @dataclass(frozen=True, eq=False)

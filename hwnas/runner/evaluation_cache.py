@@ -14,8 +14,7 @@ from hwnas.backends import measure
 from hwnas.experiment import Problem
 from hwnas.runner.storage import Trials
 from hwnas.spaces import Codes
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class _Record:
     std: Array
 
 
-class History:
+class EvaluationCache:
     """The trials of one search so far, as far as the next ones depend on them.
 
     Parameters

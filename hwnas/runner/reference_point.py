@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment, Problem
 from hwnas.objectives import Objective, losses_of
-from hwnas.runner.evaluation_cache import History
+from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.storage import Store, Trials
 from hwnas.spaces import Codes
-
-Points = NDArray[np.float64]
+from hwnas.typing import Array
 
 Source = Literal["exact", "epsilon", "best known", "given", "measured"]
 
@@ -53,13 +51,13 @@ class Reference:
     """
 
     source: Source
-    ideal: Points
-    nadir: Points
-    point: Points
+    ideal: Array
+    nadir: Array
+    point: Array
     best: float | None = None
     epsilon: float | None = None
 
-    def scaled(self, losses: Points) -> Points:
+    def scaled(self, losses: Array) -> Array:
         """Losses with the ideal at 0 and the nadir at 1."""
         return (losses - self.ideal) / (self.nadir - self.ideal)
 
@@ -114,11 +112,11 @@ def reference_of(experiment: Experiment, problem: Problem, folder: Path | None =
     return Reference("measured", ideal, nadir, nadir + 0.1 * (nadir - ideal))
 
 
-def _given(values: list[float], objectives: tuple[Objective, ...]) -> Points:
+def _given(values: list[float], objectives: tuple[Objective, ...]) -> Array:
     return losses_of(objectives, np.array([values], dtype=np.float64)).ravel()
 
 
-def _extent(losses: Points, problem: Problem) -> tuple[Points, Points]:
+def _extent(losses: Array, problem: Problem) -> tuple[Array, Array]:
     """Ideal and nadir of a front; where they coincide, the space's worst in place of the nadir."""
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     for j in np.flatnonzero(ideal == nadir):
@@ -135,7 +133,7 @@ def _reversed(objective: Objective) -> Objective:
     )
 
 
-def _measured(problem: Problem, folder: Path | None) -> Points:
+def _measured(problem: Problem, folder: Path | None) -> Array:
     """Losses of the smallest network, the largest and a few others, whatever their bounds."""
     space = problem.space
     corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
@@ -143,7 +141,7 @@ def _measured(problem: Problem, folder: Path | None) -> Points:
     codes = np.concatenate([corners, samples])
     free = replace(problem, backend=problem.truth, constraints=())
     if folder is None or not problem.truth.on_hardware:
-        trials = History(free, 0).evaluated(codes, None, 0, time.perf_counter())
+        trials = EvaluationCache(free, 0).evaluated(codes, None, 0, time.perf_counter())
     else:
         trials = _kept(free, codes, folder)
     if not trials.ok.any():
@@ -158,9 +156,9 @@ def _kept(problem: Problem, codes: Codes, folder: Path) -> Trials:
     file = folder / "trials.db"
     names = [str(objective) for objective in problem.objectives]
     with Store.open(file) if file.exists() else Store.create(file, names, {}) as store:
-        problem.backend.begin(folder)
-        history, began = History(problem, 0), time.perf_counter()
+        problem.backend.on_start(folder)
+        history, began = EvaluationCache(problem, 0), time.perf_counter()
         for i in range(len(store.trials()), len(codes)):
             store.add(history.evaluated(codes[i : i + 1], None, i, began))
-        problem.backend.end()
+        problem.backend.on_end()
         return store.trials()

@@ -25,17 +25,16 @@ from hwnas.experiment import (
 )
 from hwnas.fronts import Front, standing
 from hwnas.objectives import (
+    constraint_violations,
     losses_of,
     parse_constraints,
     parse_objectives,
-    slacks_of,
 )
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.storage import Store, Trials
 from hwnas.spaces import Codes, SearchSpace, space
+from hwnas.typing import Array
 from hwnas.yaml_loader import parse_yaml
-
-Points = NDArray[np.float64]
 
 _BOUND_AT_MOST = 200  # members of a best subset
 
@@ -72,11 +71,11 @@ class Trajectory:
     """
 
     evaluations: NDArray[np.int64]
-    cost: Points
-    seconds: Points
-    hypervolume: Points
-    normalised: Points
-    observed: Points | None = None
+    cost: Array
+    seconds: Array
+    hypervolume: Array
+    normalised: Array
+    observed: Array | None = None
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The columns of ``hypervolume.csv``."""
@@ -96,7 +95,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class CellResult:
+class SearchResult:
     """One optimizer with one seed.
 
     Attributes
@@ -125,10 +124,10 @@ class CellResult:
     seed: int
     path: Path
     trials: Trials
-    losses: Points
+    losses: Array
     front: Front
     front_trials: NDArray[np.intp]
-    recommended: list[tuple[int, Points]]
+    recommended: list[tuple[int, Array]]
     meta: dict[str, str]
 
     @property
@@ -215,13 +214,13 @@ class Result:
         trials: Trials,
         recommendations: list[tuple[int, Codes]],
         meta: dict[str, str],
-    ) -> CellResult:
+    ) -> SearchResult:
         if len(trials) == 0:  # killed before its first
             trials = replace(trials, codes=self.space.encode([]))
         losses = self._losses(trials.values)
         losses[~trials.ok] = np.nan
         codes, values, kept = trials.codes, trials.values, losses
-        recommended: list[tuple[int, Points]] = []
+        recommended: list[tuple[int, Array]] = []
         if self.experiment.noise:
             codes = recommendations[-1][1] if recommendations else trials.codes[:0]
             recommended = self._valued(recommendations)
@@ -237,17 +236,17 @@ class Result:
         first = {key: i for i, key in reversed(list(enumerate(_keys(trials.codes, seen))))}
         at = np.array([first.get(key, -1) for key in _keys(front.codes, named)], dtype=np.intp)
         optimizer, seed = meta["optimizer"], int(meta["seed"])
-        return CellResult(optimizer, seed, path, trials, losses, front, at, recommended, meta)
+        return SearchResult(optimizer, seed, path, trials, losses, front, at, recommended, meta)
 
-    def _losses(self, values: Points) -> Points:
+    def _losses(self, values: Array) -> Array:
         """Losses (n, m) of measured values (n, q), NaN where a constraint is broken."""
         m = len(self.objectives)
         losses = losses_of(self.objectives, values[:, :m])
-        feasible = (slacks_of(self.constraints, values[:, m:]) <= 0).all(axis=1)
+        feasible = (constraint_violations(self.constraints, values[:, m:]) <= 0).all(axis=1)
         losses[~feasible] = np.nan
         return losses
 
-    def _valued(self, recommendations: list[tuple[int, Codes]]) -> list[tuple[int, Points]]:
+    def _valued(self, recommendations: list[tuple[int, Codes]]) -> list[tuple[int, Array]]:
         """Recommendations with their true losses; every network is valued once."""
         if not recommendations:
             return []
@@ -284,7 +283,7 @@ class Result:
         return standing(self.reference.epsilon)
 
     @cached_property
-    def best_known(self) -> Points:
+    def best_known(self) -> Array:
         """The backend's own front, or the union of all fronts found; losses (n, m)."""
         if self.known is not None:
             return self.known.losses
@@ -298,7 +297,7 @@ class Result:
             return self.reference.best
         return pareto.hypervolume(self.best_known, self.reference.point)
 
-    def fully(self, cell: CellResult) -> NDArray[np.bool_]:
+    def fully(self, cell: SearchResult) -> NDArray[np.bool_]:
         """Which trials (n,) of a cell say what its networks are worth.
 
         Those that have their values; and of a run that trained some networks less than others,
@@ -317,7 +316,7 @@ class Result:
         return {(cell.optimizer, cell.seed): cell.front for cell in self.cells}
 
     @cached_property
-    def bound(self) -> Points:
+    def bound(self) -> Array:
         """Most normalised hypervolume that 1, 2, ... evaluations can have, (k,).
 
         Empty where no exact front of two objectives is known; cut where it is 1 to the eye.
@@ -333,7 +332,7 @@ class Result:
         """How the hypervolume of each cell grew."""
         return [self._trajectory(cell) for cell in self.cells]
 
-    def _trajectory(self, cell: CellResult) -> Trajectory:
+    def _trajectory(self, cell: SearchResult) -> Trajectory:
         n = len(cell.trials)
         at, hypervolume = pareto.hypervolume_steps(cell.losses, self.reference.point)
         observed = None
@@ -355,7 +354,7 @@ class Result:
             observed,
         )
 
-    def _true(self, losses: Points) -> float:
+    def _true(self, losses: Array) -> float:
         finite = losses[np.isfinite(losses).all(axis=1)]
         return pareto.hypervolume(finite, self.reference.point)
 
@@ -364,7 +363,7 @@ class Result:
         """A row for each optimizer and seed, with the columns of ``summary.csv``."""
         return [self._row(cell) for cell in self.cells]
 
-    def _row(self, cell: CellResult) -> dict[str, Any]:
+    def _row(self, cell: SearchResult) -> dict[str, Any]:
         hypervolume = pareto.hypervolume(cell.front.losses, self.reference.point)
         known, found = map(self.reference.scaled, (self.best_known, cell.front.losses))
         some = len(found) > 0 and len(known) > 0
@@ -409,7 +408,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) 
     draft.replace(path)
 
 
-def _keys(codes: Codes, values: Points) -> list[bytes]:
+def _keys(codes: Codes, values: Array) -> list[bytes]:
     """Codes (n, d) and values (n, m), of each row what tells it from all others."""
     return [a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True)]
 

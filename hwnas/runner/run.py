@@ -24,7 +24,7 @@ from hwnas.registry import lookup
 from hwnas.runner.executors import run_all
 from hwnas.runner.reference_point import Reference, reference_of
 from hwnas.runner.results import Result
-from hwnas.runner.search_loop import Cell, search
+from hwnas.runner.search_loop import SearchRun, search
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE as WARM_START
 from hwnas.runner.warm_start import Known, collect
@@ -35,7 +35,7 @@ class SearchFailed(RuntimeError):
     """An optimizer or the framework raised in some searches; the others have run to their end."""
 
 
-Progress = Callable[[Cell, int], None]
+Progress = Callable[[SearchRun, int], None]
 REFERENCE = "reference"  # the directory of networks that were measured for a reference
 
 
@@ -165,7 +165,9 @@ def _finish(
 
     warm_start = path / WARM_START if experiment.warm_start else None
     cells = [
-        Cell(experiment, entry, seed, path / entry.name / f"seed-{seed}", reference, warm_start)
+        SearchRun(
+            experiment, entry, seed, path / entry.name / f"seed-{seed}", reference, warm_start
+        )
         for entry in experiment.optimizers
         for seed in experiment.seeds
     ]
@@ -202,7 +204,7 @@ def _known(experiment: Experiment, problem: Problem) -> Known | None:
         raise InvalidInput(f"warm_start: {error}") from error
 
 
-def _note_error(cell: Cell, error: BaseException) -> None:
+def _note_error(cell: SearchRun, error: BaseException) -> None:
     cell.path.mkdir(parents=True, exist_ok=True)
     text = "".join(traceback.format_exception(error))
     (cell.path / "error.txt").write_text(text, encoding="utf-8")

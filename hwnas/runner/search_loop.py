@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.experiment import (
@@ -21,16 +20,15 @@ from hwnas.experiment import (
     optimizer_of,
     problem_of,
 )
-from hwnas.objectives import losses_of, slacks_of
+from hwnas.objectives import constraint_violations, losses_of
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
-from hwnas.runner.evaluation_cache import History
+from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors import one_thread
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.warm_start import Known
 from hwnas.spaces import Codes, SearchSpace
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 # Evaluations after which, under noise, an optimizer says what it recommends.
 _CHECKPOINTS = np.unique(np.ceil(1.1 ** np.arange(250)))
@@ -38,7 +36,7 @@ _MOST_REFUSALS = 1000
 
 
 @dataclass(frozen=True)
-class Cell:
+class SearchRun:
     """One optimizer with one seed: the unit that runs, is stored and is resumed.
 
     Attributes
@@ -73,7 +71,7 @@ class Cell:
         return f"{self.entry.name} seed {self.seed}"
 
 
-def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> None:
+def search(cell: SearchRun, report: Callable[[int], None] = lambda done: None) -> None:
     """Run a cell to the end of its budget, going on from the trials that it has.
 
     Parameters
@@ -90,7 +88,7 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
         if "finished" in store.meta:  # a replay can take as long as the search did
             return
         optimizer = optimizer_of(cell.experiment, cell.entry, problem, seed=cell.seed)
-        problem.backend.begin(cell.path)
+        problem.backend.on_start(cell.path)
         _same_data(store, problem)
         with one_thread():  # of the libraries that the optimizer has loaded by now
             loop(
@@ -103,9 +101,9 @@ def search(cell: Cell, report: Callable[[int], None] = lambda done: None) -> Non
                 known=known,
                 report=report,
             )
-            if notes := optimizer.notes():
+            if notes := optimizer.diagnostics():
                 store.note("notes", "\n".join(notes))
-        problem.backend.end()
+        problem.backend.on_end()
         store.note("finished", "true")
 
 
@@ -149,7 +147,7 @@ def loop(
     past = store.trials()
     bounds = np.searchsorted(past.ask, np.arange(past.ask[-1] + 2 if len(past) else 1))
     began = time.perf_counter() - (past.elapsed[-1] if len(past) else 0.0)
-    history = History(problem, seed)
+    history = EvaluationCache(problem, seed)
     told, spent, cost = 0, 0, 0.0
     if known is not None and len(known.codes):
         _tell_values(optimizer, problem, known.codes, known.values, known.std)
@@ -227,7 +225,7 @@ def _same_data(store: Store, problem: Problem) -> None:
     store.note("data", now)
 
 
-def _store_of(cell: Cell, problem: Problem) -> Store:
+def _store_of(cell: SearchRun, problem: Problem) -> Store:
     if cell.database.exists():
         return Store.open(cell.database)
     cell.path.mkdir(parents=True, exist_ok=True)
@@ -244,7 +242,7 @@ def _store_of(cell: Cell, problem: Problem) -> Store:
 
 
 def _proposal(
-    optimizer: Optimizer, n: int, left: float, history: History
+    optimizer: Optimizer, n: int, left: float, history: EvaluationCache
 ) -> tuple[Codes, int | None] | None:
     """What the optimizer asks for and at which fidelity; ``None`` once nothing fits the budget.
 
@@ -307,7 +305,9 @@ def _tell(optimizer: Optimizer, problem: Problem, trials: Trials) -> None:
     for i in np.flatnonzero(~ok).tolist():
         code = trials.codes[i : i + 1]
         if trials.status[i] == "infeasible" and problem.constraints:
-            optimizer.stopped(code, slacks_of(problem.constraints, trials.values[i : i + 1, m:]))
+            optimizer.tell_infeasible(
+                code, constraint_violations(problem.constraints, trials.values[i : i + 1, m:])
+            )
         else:
             optimizer.fail(code, trials.reason[i] or trials.status[i])
 
@@ -321,5 +321,7 @@ def _tell_values(
         codes,
         losses_of(problem.objectives, values[:, :m]),
         std=std[:, :m] if std.any() else None,
-        constraints=slacks_of(problem.constraints, values[:, m:]) if problem.constraints else None,
+        constraints=constraint_violations(problem.constraints, values[:, m:])
+        if problem.constraints
+        else None,
     )

@@ -7,11 +7,11 @@ from hwnas.spaces.search_space import (
     GPT_SPACES,
     HEAD_SIZE,
     VOCABULARY,
-    Codes,
     Group,
     SearchSpace,
     space,
 )
+from hwnas.typing import Codes
 
 __all__ = [
     "CONTEXT",

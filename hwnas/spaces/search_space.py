@@ -25,8 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.spaces.architecture import Architecture
-
-Codes = NDArray[np.int8]
+from hwnas.typing import Codes
 
 HEAD_SIZE = 64
 CONTEXT = 1024

@@ -35,8 +35,8 @@ from hwnas.surrogates.quantiles import (
 )
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.surrogates.trees import trees_of
+from hwnas.typing import Array
 
-Array = NDArray[np.float64]
 Model = Literal["additive", "trees"]
 
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from hwnas import pareto
 from hwnas.spaces import Codes
 from hwnas.surrogates.tables import AdditiveTable
+from hwnas.typing import Array
 
-Array = NDArray[np.float64]
 Reduction = Callable[[Array, Array], tuple[NDArray[np.intp], Array]]
 """Labels (k, n), and points (k, q) by which they may be dominated too, to which of the labels stay,
 (r,), and what those are from there on, (k, r)."""
@@ -120,7 +120,7 @@ class Labelling:
         bases = [(depths[d], np.array([t.base[e, d, b] for t in tables])) for d, b in roots]
         least = _to_come(layers, bases, np.min)
         greatest = _to_come(layers, bases, np.max)
-        slack = _SLACK * (
+        tolerance = _SLACK * (
             np.abs(least) + np.abs(greatest) + np.where(np.isinf(bounds), 0, np.abs(bounds))
         )
         limited = np.flatnonzero(np.isfinite(bounds))
@@ -138,16 +138,16 @@ class Labelling:
             grown = (layers[:, i, useful, None] + labels[:, None, :]).reshape(len(tables), -1)
             kept = np.arange(grown.shape[1])
             if len(limited):
-                room = bounds - least[i + 1] + slack[i + 1]
+                room = bounds - least[i + 1] + tolerance[i + 1]
                 kept = np.flatnonzero((grown[limited] <= room[limited, None]).all(axis=0))
                 for j in limited[limited >= m]:
                     # Whatever comes keeps the limit from here down: no need to tell labels apart.
-                    safe = bounds[j] - greatest[i + 1, j] - slack[i + 1, j]
+                    safe = bounds[j] - greatest[i + 1, j] - tolerance[i + 1, j]
                     np.maximum(grown[j], safe, out=grown[j])
             grown = grown[:, kept]
             few = grown.shape[1] <= known.shape[1]  # then rivals cost more than they save
             if not few:
-                short = slack[i + 1, :m] + _SLACK * size - least[i + 1, :m]
+                short = tolerance[i + 1, :m] + _SLACK * size - least[i + 1, :m]
                 rival[:m] = known + short[:, None]
                 rival[m:] = grown[m:].min(axis=1, keepdims=True)
             rows, labels = reduction(grown, rival[:, :0] if few else rival)

@@ -32,8 +32,7 @@ from hwnas import pareto
 from hwnas.spaces import Codes
 from hwnas.surrogates.label_setting import Labelling, TooManyLabels, non_dominated, undominated
 from hwnas.surrogates.tables import AdditiveTable, predict
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 EXACT_OBJECTIVES = 3
 MOST_LABELS = 5_000_000

@@ -14,7 +14,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 LEVELS = tuple(k / 10 for k in range(1, 10))
 MEDIAN = LEVELS.index(0.5)

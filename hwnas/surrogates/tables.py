@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.spaces import Codes, SearchSpace
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 _LEADING = 3  # columns of a code before those of its first layer
 # Networks summed together: short enough for the cache, long enough for numpy. One thread: numpy's

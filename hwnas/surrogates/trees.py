@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from hwnas.spaces import Codes, SearchSpace
 from hwnas.spaces import space as named_space
 from hwnas.surrogates.published import DATA, scale_of
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 _CHUNK = 8192  # networks looked up together: their answers stay in the cache
 _FEW = 256

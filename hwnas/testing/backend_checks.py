@@ -15,7 +15,7 @@ from hwnas.backends import EXACT_METRICS, Backend, Evaluation, Status
 from hwnas.errors import HwnasError
 from hwnas.fronts import Front
 from hwnas.metrics import Metric
-from hwnas.objectives import Objective, slacks_of
+from hwnas.objectives import Objective, constraint_violations
 from hwnas.pareto import non_dominated
 from hwnas.registry import backend
 from hwnas.spaces import Codes, SearchSpace
@@ -32,8 +32,8 @@ from hwnas.testing.checks import (
     seed_global_randomness,
     well_formed,
 )
+from hwnas.typing import Array
 
-Values = NDArray[np.float64]
 _EXACTLY = 1e-9  # relative; sums may be taken in another order in another batch
 _ROUNDED = 1e-6  # relative; a front may come from another formula than its networks' values
 
@@ -95,7 +95,7 @@ class Measured(Subject):
         return [Objective.parse(key) for key in judged or self.plain.metrics]
 
     @cached_property
-    def first(self) -> Values:
+    def first(self) -> Array:
         """What it said of all networks and metrics first, (n, m)."""
         return self.values(self.plain)
 
@@ -108,7 +108,7 @@ class Measured(Subject):
         seeds: NDArray[np.uint64] | None = None,
         fidelity: int | None = None,
         state: int | None = 0,
-    ) -> Values:
+    ) -> Array:
         """What an instance says, (n, m), of some of the networks and of all metrics by default.
 
         The global generators are first put into a state, so that who reads them is caught once.
@@ -311,7 +311,7 @@ def front(measured: Measured) -> str:
     found = measured.plain.front(pair, (bound,))
     if found is not None:
         measures = _measure(measured, found.codes, [bound.value])
-        broken = (slacks_of((bound,), measures) > _ROUNDED * abs(middle)).any()
+        broken = (constraint_violations((bound,), measures) > _ROUNDED * abs(middle)).any()
         demand(not broken, f"a network of the front breaks {bound}")
     return "; ".join(seen)
 
@@ -369,12 +369,12 @@ def _sound(measured: Measured, found: Front, wanted: Sequence[Objective], named:
     if found.epsilon is None:
         return
     others = measured.first[:, : len(wanted)]
-    slack = found.epsilon * np.ptp(found.values, axis=0) + _ROUNDED * np.abs(others)
-    beaten = ((others + slack)[:, None] < found.values[None]).all(axis=2).any()
+    violation = found.epsilon * np.ptp(found.values, axis=0) + _ROUNDED * np.abs(others)
+    beaten = ((others + violation)[:, None] < found.values[None]).all(axis=2).any()
     demand(not beaten, f"a sampled network is better than one of the front of {named}")
 
 
-def _measure(measured: Measured, codes: Codes, asked: Sequence[Objective]) -> Values:
+def _measure(measured: Measured, codes: Codes, asked: Sequence[Objective]) -> Array:
     seeds = np.zeros(len(codes), dtype=np.uint64)
     answer = measured.plain.evaluate(codes.copy(), list(asked), seeds=seeds)
     return np.asarray(answer.values, dtype=np.float64)
@@ -386,12 +386,12 @@ def _must_repeat(measured: Measured) -> None:
         raise NotJudged("it does not repeat its values")
 
 
-def _differs(first: Values, second: Values) -> tuple[int, int] | None:
+def _differs(first: Array, second: Array) -> tuple[int, int] | None:
     far = ~np.isclose(first, second, rtol=_EXACTLY, atol=0, equal_nan=True)
     return None if not far.any() else tuple(np.argwhere(far)[0].tolist())
 
 
-def _equal(first: Values, second: Values, when: str) -> None:
+def _equal(first: Array, second: Array, when: str) -> None:
     where = _differs(first, second)
     if where is not None:
         raise CheckFailed(f"{first[where]:.12g} became {second[where]:.12g}, {when}")

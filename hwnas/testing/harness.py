@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InvalidInput, SpaceExhausted
-from hwnas.optimizers import Array, MultiFidelityOptimizer, Optimizer
+from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.registry import optimizer
 from hwnas.spaces import Codes, SearchSpace
 from hwnas.spaces import space as space_of
@@ -23,6 +23,7 @@ from hwnas.testing.checks import (
     seed_global_randomness,
 )
 from hwnas.testing.synthetic_problems import FIDELITIES, MEDIUM, STAGES, Field, Problem, field_of
+from hwnas.typing import Array
 
 _MOST_EMPTY = 20
 _SIZES = (1, 3, 2, 5)
@@ -128,7 +129,7 @@ class Play:
             codes,
             losses + noise,
             std=np.full(losses.shape, self.std) if self.std else None,
-            constraints=self.problem.slacks(codes) if self.problem.c else None,
+            constraints=self.problem.violations(codes) if self.problem.c else None,
         )
         self.forget(codes)
 

@@ -78,7 +78,7 @@ def units(contestant: Contestant) -> str:
 
 
 def constraints(contestant: Contestant) -> str:
-    """It takes slacks, and does not run into the infeasible for the sake of the losses."""
+    """It takes violations, and does not run into the infeasible for the sake of the losses."""
     problem = Problem(contestant.space, c=1)
     if why := refusal(contestant, problem):
         return f"refused: {why}"
@@ -86,7 +86,7 @@ def constraints(contestant: Contestant) -> str:
     race.to(max(_LONG_ENOUGH, contestant.race(Problem(contestant.space)).judged_at))
     proposed = race.plays[0].proposed
     late = proposed[len(proposed) // 2 :]
-    feasible = float((problem.slacks(late) <= 0).mean())
+    feasible = float((problem.violations(late) <= 0).mean())
     seen = f"{feasible:.0%} of its later proposals are feasible, half of all networks are"
     demand(feasible >= _FEWEST_FEASIBLE, seen)
     return seen

@@ -72,7 +72,7 @@ def refusals(contestant: Contestant) -> str:
     seed_global_randomness(0)
     play = contestant.run(contestant.play(), share=0.5)
     optimizer, m = play.optimizer, play.problem.m
-    known = len(optimizer.told)
+    known = len(optimizer.history)
     codes = optimizer.space.sample(2, np.random.default_rng(0))
     fine = np.ones((2, m))
     wrong = codes.copy()
@@ -90,7 +90,7 @@ def refusals(contestant: Contestant) -> str:
         except InvalidInput:
             continue
         raise CheckFailed(f"tell took {what}")
-    demand(len(optimizer.told) == known, "a refused tell is among what it was told")
+    demand(len(optimizer.history) == known, "a refused tell is among what it was told")
     contestant.must_repeat()
     contestant.run(play)
     demand(same(play, contestant.plain), "after refused tells it proposed other networks")
@@ -145,8 +145,8 @@ def recommends(contestant: Contestant) -> str:
         play = contestant.play(constrained)
         play.step(10)  # of which some will be feasible
         contestant.run(play, share=0.7)
-        if (constrained.slacks(play.proposed) <= 0).any():
-            broken = (constrained.slacks(_recommended(play)) > 0).any(axis=1).sum()
+        if (constrained.violations(play.proposed) <= 0).any():
+            broken = (constrained.violations(_recommended(play)) > 0).any(axis=1).sum()
             demand(broken == 0, f"recommends {broken} infeasible networks, and knows feasible ones")
     return f"{len(found)} networks with {share:.0%} of the hypervolume of those told"
 

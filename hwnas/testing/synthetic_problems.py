@@ -19,8 +19,8 @@ from functools import cache, cached_property
 import numpy as np
 
 from hwnas import pareto
-from hwnas.optimizers import Array
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.typing import Array
 
 FIDELITIES = (1, 3, 9)
 STAGES = (15, 25, 50, 100, 200, 400)
@@ -41,14 +41,14 @@ MEDIUM, SMALL, TINY = (
 
 @dataclass(frozen=True)
 class Problem:
-    """Losses and slacks of the networks of a space.
+    """Losses and violations of the networks of a space.
 
     Attributes
     ----------
     space
         Whose networks.
     m, c
-        How many losses and slacks.
+        How many losses and violations.
     scale, offset
         Units of the first loss: it is multiplied, then moved.
     flat
@@ -77,7 +77,7 @@ class Problem:
         out[:, 0] = out[:, 0] * self.scale + self.offset
         return np.asarray(out)
 
-    def slacks(self, codes: Codes) -> Array:
+    def violations(self, codes: Codes) -> Array:
         """Slacks (n, c): the better half of the networks breaks the first, none the others."""
         out = np.full((len(codes), self.c), -1.0)
         out[:, :1] = SLACK_AT - self._parts(codes)[1][:, None]

@@ -6,13 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design, Scale, model_of
 from hwnas.spaces import Codes, SearchSpace
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 @cache

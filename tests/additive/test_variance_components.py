@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from hwnas.additive import variance_components
 from hwnas.additive.variance_components import Components, fitted, log_evidence
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 def problem(n: int, sizes: tuple[int, ...], kernels: int = 0, seed: int = 0) -> Components:

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 import hwnas
-from hwnas.cli.main import main
 from hwnas.cli.console import print_table
+from hwnas.cli.main import main
 from hwnas.cli.report_commands import Judge
 from hwnas.reports.comparison.problem_comparison import METRICS
 

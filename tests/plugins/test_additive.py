@@ -11,15 +11,13 @@ import pytest
 from hwnas_plugins.additive import Additive, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.optimizers import Optimizer
 from hwnas.registry import optimizer
 from hwnas.spaces import Codes, SearchSpace, space
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 @cache
@@ -107,10 +105,10 @@ def test_products_are_modelled_too() -> None:
         return np.exp(losses(codes) / [20.0, 15.0])
 
     search = made()
-    while len(search.told) < 60:
+    while len(search.history) < 60:
         codes = search.ask(4)
         search.tell(codes, found(codes))
-    assert share(search.told.codes) > 0.97
+    assert share(search.history.codes) > 0.97
 
 
 # -- constraints ---------------------------------------------------------------------------------
@@ -121,11 +119,11 @@ def test_constraints_are_heeded() -> None:
     third = losses(everything(), 3)
     bound = np.quantile(third[:, 1], 0.2)
     search = made(1)
-    while len(search.told) < 70:
+    while len(search.history) < 70:
         codes = search.ask(4)
         values = losses(codes, 3)
         search.tell(codes, values[:, [0, 2]], constraints=values[:, 1:2] - bound)
-    told = search.told
+    told = search.history
     kept = told.constraints[:, 0] <= 0
     allowed = third[third[:, 1] <= bound][:, [0, 2]]
     reference = allowed.max(axis=0)
@@ -174,7 +172,7 @@ def test_what_is_pending_is_not_proposed_again() -> None:
     searched(search, 30)
     asked = np.concatenate([search.ask(3) for _ in range(4)])
     assert len(np.unique(asked, axis=0)) == 12
-    told = set(map(bytes, search.told.codes))
+    told = set(map(bytes, search.history.codes))
     assert not told & set(map(bytes, asked))
 
 
@@ -188,7 +186,7 @@ def test_what_one_promises_others_do_not_promise_again(at_once: int) -> None:
         return losses(codes)
 
     search = made()
-    while len(search.told) < 20:
+    while len(search.history) < 20:
         codes = search.ask(4)
         search.tell(codes, figures(codes))
     asked = np.concatenate([search.ask(at_once) for _ in range(6 // at_once)])
@@ -294,10 +292,10 @@ def test_what_failed_is_not_recommended() -> None:
 def test_noise_does_not_stop_it() -> None:
     rng, search = np.random.default_rng(0), made()
     std = 0.05 * losses(everything()).std(axis=0)
-    while len(search.told) < 60:
+    while len(search.history) < 60:
         codes = search.ask(4)
         search.tell(codes, rng.normal(losses(codes), std), std=np.tile(std, (len(codes), 1)))
-    assert share(search.told.codes) > 0.95
+    assert share(search.history.codes) > 0.95
 
 
 # -- the start -----------------------------------------------------------------------------------
@@ -382,7 +380,7 @@ def test_every_network_once_and_then_no_more(name: str) -> None:
         assert len(codes)
         asked += map(bytes, codes)
         search.tell(codes, figures(codes, 2, "usual"))
-        search.notes()
+        search.diagnostics()
     assert len(asked) == len(set(asked))
     if len(asked) == own.size:
         for _ in range(2):
@@ -413,14 +411,14 @@ def test_objectives_that_are_hard_on_a_model(kind: str, m: int, c: int, draws: i
     seen = list(map(bytes, codes))
     for _ in range(4):
         values = figures(codes, m + c, kind)
-        slacks = values[:, m:] - figures(codes[:1], m + c, kind)[:, m:]
-        search.tell(codes, values[:, :m], constraints=slacks if c else None)
+        violations = values[:, m:] - figures(codes[:1], m + c, kind)[:, m:]
+        search.tell(codes, values[:, :m], constraints=violations if c else None)
         codes = search.ask(5)
         assert 1 <= len(codes) <= 5
         seen += map(bytes, codes)
     assert len(seen) == len(set(seen))
     assert len(search.recommend())
-    assert len(search.notes()) == 1
+    assert len(search.diagnostics()) == 1
 
 
 def test_what_is_known_before_the_first_ask() -> None:
@@ -465,9 +463,9 @@ def test_the_seed_is_the_only_chance() -> None:
 
 def test_notes_say_how_much_adds_up() -> None:
     search = made()
-    assert search.notes() == []
+    assert search.diagnostics() == []
     searched(search, 40)
-    (note,) = search.notes()
+    (note,) = search.diagnostics()
     shares = [float(part) for part in re.findall(r"([\d.]+) %", note)]
     assert len(shares) == 2
     assert min(shares) > 98

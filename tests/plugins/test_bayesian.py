@@ -92,16 +92,16 @@ def test_constraints_are_heeded(name: str) -> None:
     codes = space.sample(30, np.random.default_rng(0))
     bound = np.quantile(bench().predict(codes, ["perplexity"]), 0.3)
     search = made(name, n_constraints=1)
-    slacks = bench().predict(codes, ["perplexity"]) - bound
+    violations = bench().predict(codes, ["perplexity"]) - bound
     losses = bench().predict(codes, ["latency@rtx3080", "energy@rtx3080"])
-    search.tell(codes, losses, constraints=slacks)
+    search.tell(codes, losses, constraints=violations)
     assert len(search.ask(50)) == SMALL["initial"]
     asked = search.ask(8)
     assert (bench().predict(asked, ["perplexity"]) <= bound).mean() >= 0.5
 
 
 def test_feasible_first() -> None:
-    """While nothing is feasible, the slack alone is what is improved."""
+    """While nothing is feasible, the violation alone is what is improved."""
     codes = bench().space.sample(30, np.random.default_rng(0))
     perplexity = bench().predict(codes, ["perplexity"])
     search = made("ehvi", n_constraints=1)

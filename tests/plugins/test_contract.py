@@ -16,8 +16,7 @@ from hwnas.errors import MissingExtra, SpaceExhausted, UnknownName
 from hwnas.optimizers import Optimizer
 from hwnas.registry import lookup, names, optimizer, settings_of
 from hwnas.spaces import Codes, SearchSpace
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 NAMES = names("optimizer")
 MODELS = {"ehvi", "parego", "lsbo", "rsbo", "motpe", "gp"}  # a model at every step: few of them
@@ -91,11 +90,11 @@ class Search:
         return codes
 
     def tell(self, codes: Codes) -> None:
-        slacks = figures(codes, self.optimizer.n_constraints, self.levels) - self.levels // 2
+        violations = figures(codes, self.optimizer.n_constraints, self.levels) - self.levels // 2
         self.optimizer.tell(
             codes,
             figures(codes, self.optimizer.n_objectives, self.levels),
-            constraints=slacks if self.optimizer.n_constraints else None,
+            constraints=violations if self.optimizer.n_constraints else None,
         )
         self.known |= set(map(bytes, codes))
 
@@ -198,7 +197,7 @@ def test_a_space_is_exhausted_exactly(name: str) -> None:
         search = Search(made(name, space, seed=seed))
         while not search.exhausted:
             search.tell(search.ask(n))
-        assert len(search.known) == len(search.optimizer.told) == space.size
+        assert len(search.known) == len(search.optimizer.history) == space.size
         for _ in range(2):
             with pytest.raises(SpaceExhausted):
                 search.optimizer.ask(1)
@@ -290,9 +289,9 @@ def test_the_non_dominated_are_recommended(
     if name in MODELS:  # which would fit a model for every proposal
         everything = np.concatenate(list(small_space.enumerate()))
         search.tell(np.random.default_rng(m).permutation(everything)[:40])
-    while len(search.optimizer.told) < 40:
+    while len(search.optimizer.history) < 40:
         search.tell(search.ask(10))
-    told = search.optimizer.told
+    told = search.optimizer.history
     keep = np.flatnonzero((told.constraints <= 0).all(axis=1))
     assert c == 0 or 0 < len(keep) < len(told)
     keep = keep[~dominated(told.losses[keep])]
@@ -344,7 +343,7 @@ def test_what_is_handed_over_belongs_to_the_caller(name: str, small_space: Searc
 
 @pytest.mark.parametrize("name", ["additive", "nsga2", "smsemoa"])
 def test_stopped_networks_teach_what_is_feasible(name: str) -> None:
-    """One network in fifty keeps the bound; without their slacks no search could find more."""
+    """One network in fifty keeps the bound; without their violations no search could find more."""
     space = SearchSpace(
         "ten", embed_dim=[8, 16], n_layer=[10], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3], head_size=4
     )
@@ -354,10 +353,10 @@ def test_stopped_networks_teach_what_is_feasible(name: str) -> None:
     feasible = []
     for _ in range(30):
         codes = proposals(searching, 5)
-        slacks = space.params(codes)[:, None] - bound
-        kept = slacks[:, 0] <= 0
+        violations = space.params(codes)[:, None] - bound
+        kept = violations[:, 0] <= 0
         feasible += kept.tolist()
-        searching.tell(codes[kept], figures(codes[kept], 2), constraints=slacks[kept])
+        searching.tell(codes[kept], figures(codes[kept], 2), constraints=violations[kept])
         for i in np.flatnonzero(~kept):
-            searching.stopped(codes[i : i + 1], slacks[i : i + 1])
+            searching.tell_infeasible(codes[i : i + 1], violations[i : i + 1])
     assert np.mean(feasible[75:]) > 0.2

@@ -7,12 +7,10 @@ import pytest
 from hwnas_plugins._hypervolume_improvement import Improvement, Rays, Staircases, improvement
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from hwnas import pareto
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 numbers = st.integers(-3, 9).map(float) | st.floats(-3, 9)
 points = st.lists(st.tuples(numbers, numbers), max_size=7).map(

@@ -51,8 +51,8 @@ def test_what_is_dominated_has_no_more_turns() -> None:
 def test_the_least_violation_comes_first() -> None:
     search = made(initial=3, c=2)
     codes = search.ask(3)
-    slacks = np.array([[2, 2], [3, -9], [0, 4.0]])
-    search.tell(codes, np.array([[1, 1], [9, 9], [1, 1.0]]), constraints=slacks)
+    violations = np.array([[2, 2], [3, -9], [0, 4.0]])
+    search.tell(codes, np.array([[1, 1], [9, 9], [1, 1.0]]), constraints=violations)
     assert {bytes(code) for code in search.ask(20)} <= around(search, codes[1])
     feasible = search.space.sample(1, np.random.default_rng(5))
     search.tell(feasible, np.array([[99, 99.0]]), constraints=np.zeros((1, 2)))
@@ -83,7 +83,7 @@ def test_it_finds_the_whole_front_of_a_small_space(small_space: SearchSpace, toy
     objectives = ("error", "memory")
     exact = toy.front(lookup_objectives(objectives)).values
     search = made(small_space)
-    while len(search.told) < 200:
+    while len(search.history) < 200:
         codes = search.ask(10)
         search.tell(codes, values(toy, codes, objectives))
     found = values(toy, search.recommend(), objectives)

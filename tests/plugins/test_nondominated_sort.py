@@ -31,8 +31,8 @@ def test_crowding_is_in_ranges_of_the_front() -> None:
 
 
 def test_violations_add_up() -> None:
-    slacks = np.array([[-5, 1], [2, 1], [0, -1]])
-    np.testing.assert_array_equal(total_violation(slacks, 3), [1, 3, 0])
+    violations = np.array([[-5, 1], [2, 1], [0, -1]])
+    np.testing.assert_array_equal(total_violation(violations, 3), [1, 3, 0])
     np.testing.assert_array_equal(total_violation(None, 3), [0, 0, 0])
 
 

@@ -33,10 +33,10 @@ def test_it_finds_nearly_all(name: str, bench: Surrogate) -> None:
     assert front is not None
     reference = reference_point(front.losses)
     search = optimizer(name, "gpt-s", 2, seed=1)
-    while len(search.told) < 2000:
+    while len(search.history) < 2000:
         codes = search.ask(search.batch)
         search.tell(codes, bench.predict(codes, OBJECTIVES))
-    found = pareto.hypervolume(search.told.losses, reference)
+    found = pareto.hypervolume(search.history.losses, reference)
     assert found / pareto.hypervolume(front.losses, reference) > 0.95  # random: 0.93
 
 
@@ -50,7 +50,7 @@ def test_infeasible_lots_are_drawn_from_the_seed(name: str, m: int) -> None:
             codes = search.ask(10)
             losses = np.stack([(codes * (j + 1)).sum(axis=1) % 7.0 for j in range(m)], axis=1)
             search.tell(codes, losses, constraints=np.ones((len(codes), 1)))
-        runs.append(search.told.codes)
+        runs.append(search.history.codes)
     np.testing.assert_array_equal(*runs)
 
 
@@ -58,11 +58,11 @@ def test_infeasible_lots_are_drawn_from_the_seed(name: str, m: int) -> None:
 def test_it_heeds_constraints(name: str, bench: Surrogate) -> None:
     search = optimizer(name, "gpt-s", 2, seed=0, n_constraints=1)
     shares = []
-    while len(search.told) < 1500:
+    while len(search.history) < 1500:
         codes = search.ask(50)
-        slacks = bench.predict(codes, ["bfloat16_memory"]) - 150
-        search.tell(codes, bench.predict(codes, OBJECTIVES), constraints=slacks)
-        shares.append((slacks <= 0).mean())
+        violations = bench.predict(codes, ["bfloat16_memory"]) - 150
+        search.tell(codes, bench.predict(codes, OBJECTIVES), constraints=violations)
+        shares.append((violations <= 0).mean())
     assert shares[0] < 0.3  # random
     assert np.mean(shares[-5:]) > 0.7
 
@@ -72,10 +72,10 @@ def test_units_do_not_matter(name: str, bench: Surrogate) -> None:
     runs = []
     for units in (1.0, 2.0**-30):
         search = optimizer(name, "gpt-s", 2, seed=0, pop_size=20)
-        while len(search.told) < 200:
+        while len(search.history) < 200:
             codes = search.ask(20)
             search.tell(codes, bench.predict(codes, OBJECTIVES) * [1.0, units])
-        runs.append(search.told.codes)
+        runs.append(search.history.codes)
     np.testing.assert_array_equal(*runs)
 
 

@@ -40,5 +40,5 @@ def test_shallow_networks_run_out_first() -> None:
 def test_a_whole_space_at_once(small_space: SearchSpace) -> None:
     optimizer = Random(small_space, 2, seed=0)
     assert len(np.unique(optimizer.ask(10_000), axis=0)) == small_space.size == 272
-    with pytest.raises(SpaceExhausted, match="all 272 networks of tiny are taken"):
+    with pytest.raises(SpaceExhausted, match="all 272 architectures of tiny are taken"):
         optimizer.ask(1)

@@ -9,12 +9,10 @@ import pytest
 from hwnas_plugins._scalarized_front import directions, supported
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from hwnas.additive.effects import Effects
 from hwnas.spaces import Codes, SearchSpace
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 @cache
@@ -39,7 +37,7 @@ def tables(rng: np.random.Generator, q: int) -> tuple[Array, Array]:
 
 
 def values_of(base: Array, layers: Array, m: int) -> Array:
-    """What every network sums up to, (n, q), met slacks as zero."""
+    """What every network sums up to, (n, q), met violations as zero."""
     codes, roots = everything()
     out = base[:, roots]
     for layer in range(3):
@@ -109,7 +107,7 @@ def test_most_of_a_front_is_near() -> None:
 
 
 def test_what_breaks_a_constraint_least() -> None:
-    """Whatever the objectives say, and only if slacks have a share in the weights."""
+    """Whatever the objectives say, and only if violations have a share in the weights."""
     rng = np.random.default_rng(2)
     base, layers = tables(rng, 3)
     base[2] = 50.0  # nothing is feasible

@@ -154,7 +154,7 @@ def test_a_rung_goes_on_from_the_one_below(
     backend = Profile(space, text=str(text), rungs=(2, 4), **SETTINGS)
     assert backend.fidelities == (2, 4, 8)
     whole = measure(backend, codes[:1], parse_objectives(["perplexity", "params"]), seeds=seeds(1))
-    backend.begin(tmp_path / "cell")
+    backend.on_start(tmp_path / "cell")
     steps: list[tuple[int, int]] = []
 
     def trained(model: Any, *given: Any, real: Any = hwnas.profiling.train, **how: Any) -> Any:
@@ -177,7 +177,7 @@ def test_a_rung_goes_on_from_the_one_below(
     assert found[-1] == whole.values[0, 0]
     assert found[0] > found[-1]
     assert list((tmp_path / "cell" / "checkpoints").iterdir())
-    backend.end()
+    backend.on_end()
     assert not (tmp_path / "cell" / "checkpoints").exists()
 
 
@@ -194,7 +194,7 @@ def test_failures_are_trials(backend: Profile, codes: Any, monkeypatch: Any) -> 
 
 
 def test_everything_is_recorded(backend: Profile, codes: Any, tmp_path: Path) -> None:
-    backend.begin(tmp_path)
+    backend.on_start(tmp_path)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
     found = measure(backend, codes[:1], wanted, seeds=seeds(1))
     latency, trained = measurement_log.read(tmp_path / "measurements.jsonl")
@@ -241,10 +241,10 @@ def test_wrong_text_is_said_at_once(space: SearchSpace, tmp_path: Path) -> None:
     short.write_text("a b\n\nc d")
     for file, message in ((short, "more than 32 tokens"), (tmp_path / "none", "no such file")):
         with pytest.raises(InvalidInput, match=message):
-            Profile(space, text=str(file), **SETTINGS).begin(tmp_path)
+            Profile(space, text=str(file), **SETTINGS).on_start(tmp_path)
     wide = hwnas.space({**SPACE, "vocab_size": 100})
     with pytest.raises(InvalidInput, match="at most 100 tokens, the vocab_size of tiny, found 257"):
-        Profile(wide, **SETTINGS).begin(tmp_path)
+        Profile(wide, **SETTINGS).on_start(tmp_path)
 
 
 def experiment(text: Path, **more: Any) -> dict[str, Any]:
@@ -282,11 +282,11 @@ from pathlib import Path
 import numpy as np
 from hwnas.experiment import load
 from hwnas.runner.reference_point import Reference
-from hwnas.runner.search_loop import Cell, search
+from hwnas.runner.search_loop import SearchRun, search
 experiment = load(json.loads(sys.argv[1]))
 one = np.ones(2)
 reference = Reference("given", one, one, one)
-search(Cell(experiment, experiment.optimizers[0], 1, Path(sys.argv[2]), reference))
+search(SearchRun(experiment, experiment.optimizers[0], 1, Path(sys.argv[2]), reference))
 """
 
 
@@ -401,10 +401,10 @@ def test_a_full_disk_ends_the_search(text: Path, tmp_path: Path, monkeypatch: An
 
 def test_checkpoints_can_stay(space: SearchSpace, text: Path, codes: Any, tmp_path: Path) -> None:
     backend = Profile(space, text=str(text), keep_checkpoints=True, **SETTINGS)
-    backend.begin(tmp_path)
+    backend.on_start(tmp_path)
     for i in range(2):
         measure(backend, codes[i : i + 1], parse_objectives(["perplexity", "params"]))
-    backend.end()
+    backend.on_end()
     assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 2
 
 

@@ -315,7 +315,7 @@ def test_an_optimizer_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         """Falls over."""
 
         def ask(self, n: int) -> Any:
-            if len(self.told) > 3:
+            if len(self.history) > 3:
                 raise ZeroDivisionError("by nought")
             return self.space.sample(1, self.rng)
 

@@ -37,14 +37,16 @@ class Scribe(Optimizer):
         super().__init__(space, 2, seed=seed, n_constraints=n_constraints)
         self.asked: list[int] = []
         self.failed: list[tuple[bytes, str]] = []
-        self.slacks: list[Any] = []
+        self.violations: list[Any] = []
 
     def ask(self, n: int) -> Codes:
         self.asked.append(n)
         return self.space.sample(n, self.rng)
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
-        self.slacks.append(constraints)
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
+        self.violations.append(constraints)
 
     def fail(self, codes: Codes, reason: str) -> None:
         assert codes.shape == (1, len(self.space.columns))
@@ -90,8 +92,8 @@ def test_a_budget_of_evaluations_is_kept_exactly(toy: Backend, store: Store) -> 
     assert trials.ask.tolist() == [0] * 4 + [1] * 4 + [2] * 2
     assert (trials.tells_before <= trials.ask).all()
     assert (np.diff(trials.elapsed) >= 0).all()
-    np.testing.assert_array_equal(optimizer.told.codes, trials.codes)
-    np.testing.assert_array_equal(optimizer.told.losses, trials.values)
+    np.testing.assert_array_equal(optimizer.history.codes, trials.codes)
+    np.testing.assert_array_equal(optimizer.history.losses, trials.values)
 
 
 def test_a_budget_of_seconds_ends(toy: Backend, store: Store) -> None:
@@ -154,11 +156,11 @@ def test_losses_are_signed_and_values_are_not(toy: Backend, tmp_path: Path) -> N
     with Store.create(tmp_path / "t.db", names, {}) as store:
         trials = run(problem_of(toy, objectives, constraints), optimizer, store)
     assert (trials.values > 0).all()
-    np.testing.assert_array_equal(optimizer.told.losses[:, 0], -trials.values[:, 0])
-    np.testing.assert_array_equal(optimizer.told.losses[:, 1], trials.values[:, 1])
-    slacks = np.concatenate(optimizer.slacks)
-    np.testing.assert_array_equal(slacks[:, 0], 3 - trials.values[:, 2])
-    np.testing.assert_array_equal(slacks[:, 1], trials.values[:, 3] - 2.5)
+    np.testing.assert_array_equal(optimizer.history.losses[:, 0], -trials.values[:, 0])
+    np.testing.assert_array_equal(optimizer.history.losses[:, 1], trials.values[:, 1])
+    violations = np.concatenate(optimizer.violations)
+    np.testing.assert_array_equal(violations[:, 0], 3 - trials.values[:, 2])
+    np.testing.assert_array_equal(violations[:, 1], trials.values[:, 3] - 2.5)
 
 
 def test_failures_are_trials(toy: Backend, store: Store) -> None:
@@ -181,13 +183,13 @@ def test_failures_are_trials(toy: Backend, store: Store) -> None:
     assert set(reasons[raised]) == {"RuntimeError: out of memory"}
     assert set(reasons[missing]) == {"not finite: error"}
     assert len(optimizer.failed) == (~trials.ok).sum()
-    assert len(optimizer.told) == trials.ok.sum()
+    assert len(optimizer.history) == trials.ok.sum()
 
 
 def test_an_exhausted_space_ends_the_search(toy: Backend, store: Store) -> None:
     class Short(Scribe):
         def ask(self, n: int) -> Codes:
-            if len(self.told) >= 8:
+            if len(self.history) >= 8:
                 raise SpaceExhausted("no more")
             return super().ask(n)
 
@@ -251,7 +253,7 @@ def test_resuming_is_the_same_loop(toy: Backend, tmp_path: Path, stop: int) -> N
             assert len(store.trials()) == stop // 4 * 4
         optimizer = Scribe(toy.space)
         assert_same(run(problem_of(toy), optimizer, store, n=20), expected)
-        np.testing.assert_array_equal(optimizer.told.codes, expected.codes)
+        np.testing.assert_array_equal(optimizer.history.codes, expected.codes)
         assert "diverged" not in store.meta
 
 
@@ -260,7 +262,7 @@ def test_a_different_proposal_is_told_what_is_stored(toy: Backend, store: Store)
     other = Scribe(toy.space, seed=1)
     after = run(problem_of(toy), other, store, n=16)
     assert_same(after[:8], before)
-    np.testing.assert_array_equal(other.told.codes, after.codes)
+    np.testing.assert_array_equal(other.history.codes, after.codes)
     assert store.meta["diverged"] == "0"
 
 
@@ -338,7 +340,9 @@ class Rungs(MultiFidelityOptimizer):
         )
         return codes, self.fidelity
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         higher = [f for f in self.fidelities if f > self.fidelity]
         if higher:
             self.next.append((codes[:1], higher[0]))
@@ -525,7 +529,9 @@ class Climber(MultiFidelityOptimizer):
         codes = self.space.sample(n, self.rng)
         return codes, 1
 
-    def tell(self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None) -> None:
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
         if len(codes) > 1:
             self.waiting.append(codes[:1])
 
@@ -571,17 +577,17 @@ def test_a_budget_of_cost_ends_within_an_ask(small_space: SearchSpace, tmp_path:
 
 def test_a_stopped_network_teaches_its_slacks(small_space: SearchSpace, tmp_path: Path) -> None:
     class Student(Scribe):
-        def stopped(self, codes: Codes, constraints: Any) -> None:
-            self.slacks.append((codes, constraints))
+        def tell_infeasible(self, codes: Codes, constraints: Any) -> None:
+            self.violations.append((codes, constraints))
 
     optimizer = Student(small_space, n_constraints=2)
     bounds = ["params <= 1", "latency@fast <= 1e9"]
     store = Store.create(tmp_path / "trials.db", [*PAIR, *bounds], {})
     run(problem_of(OneByOne(small_space), constraints=bounds), optimizer, store, n=3)
     assert list(store.trials().status) == ["infeasible"] * 3
-    for codes, slacks in optimizer.slacks:
-        assert slacks[0, 0] == small_space.params(codes)[0] - 1
-        assert np.isnan(slacks[0, 1])
+    for codes, violations in optimizer.violations:
+        assert violations[0, 0] == small_space.params(codes)[0] - 1
+        assert np.isnan(violations[0, 1])
     silent = Scribe(small_space, n_constraints=2)
     store = Store.create(tmp_path / "silent.db", [*PAIR, *bounds], {})
     run(problem_of(OneByOne(small_space), constraints=bounds), silent, store, n=3)

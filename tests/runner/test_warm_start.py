@@ -12,10 +12,11 @@ import hwnas
 from hwnas import registry
 from hwnas.errors import InvalidInput
 from hwnas.experiment import load, problem_of
-from hwnas.optimizers import Array, Optimizer
+from hwnas.optimizers import Optimizer
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE, Known, collect
 from hwnas.spaces import Codes
+from hwnas.typing import Array
 
 TINY = {
     "name": "tiny",
@@ -41,9 +42,9 @@ class Listener(Optimizer):
     heard: ClassVar[list[int]] = []
 
     def ask(self, n: int) -> Codes:
-        self.heard.append(len(self.told))
+        self.heard.append(len(self.history))
         fresh = self.space.sample(200, self.rng)
-        known = {row.tobytes() for row in self.told.codes}
+        known = {row.tobytes() for row in self.history.codes}
         return np.stack([row for row in fresh if row.tobytes() not in known])[:1]
 
 

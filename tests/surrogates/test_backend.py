@@ -11,7 +11,13 @@ from scipy.interpolate import interp1d
 from hwnas import pareto
 from hwnas.backends import measure
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.objectives import Objective, losses_of, parse_constraints, parse_objectives, slacks_of
+from hwnas.objectives import (
+    Objective,
+    constraint_violations,
+    losses_of,
+    parse_constraints,
+    parse_objectives,
+)
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.published import DATA, SCALES
@@ -78,7 +84,7 @@ def test_front_is_that_of_all_networks(
     assert front is not None
     codes = np.concatenate(list(small.space.enumerate()))
     kept = parse_constraints(constraints)
-    codes = codes[(slacks_of(kept, small.predict(codes, kept)) <= 0).all(axis=1)]
+    codes = codes[(constraint_violations(kept, small.predict(codes, kept)) <= 0).all(axis=1)]
     losses = losses_of(parse_objectives(objectives), small.predict(codes, objectives))
     best = np.unique(losses[pareto.non_dominated(losses)], axis=0)
     assert len(best) > 0

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from hwnas.objectives import Objective, losses_of, slacks_of
+from hwnas.objectives import Objective, constraint_violations, losses_of
 from hwnas.pareto import non_dominated
 from hwnas.spaces import Codes, SearchSpace, space
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.pareto_front import Limit, epsilon_front, exact_front, known_front
 from hwnas.surrogates.published import SCALES
 from hwnas.surrogates.tables import AdditiveTable, predict
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 # -- random tables ---------------------------------------------------------------------------------
 
@@ -322,15 +320,15 @@ def test_a_front_is_that_of_all_networks(
         constraints.append(replace(constraint, bound=bound))
     front = backend.front(objectives, constraints)
     assert front is not None
-    slacks = slacks_of(tuple(constraints), backend.predict(codes, constraints))
-    kept = codes[(slacks <= 0).all(axis=1)]
+    violations = constraint_violations(tuple(constraints), backend.predict(codes, constraints))
+    kept = codes[(violations <= 0).all(axis=1)]
     losses = losses_of(wanted, backend.predict(kept, wanted))
     expected = np.unique(losses[non_dominated(losses)], axis=0)
     np.testing.assert_array_equal(front.losses, expected)  # best in the first objective first
     np.testing.assert_array_equal(front.values, backend.predict(front.codes, wanted))
     assert front.objectives == wanted
     assert SMALL[name].is_valid(front.codes).all()
-    found = slacks_of(tuple(constraints), backend.predict(front.codes, constraints))
+    found = constraint_violations(tuple(constraints), backend.predict(front.codes, constraints))
     assert (found <= 0).all()
 
 

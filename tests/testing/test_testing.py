@@ -131,7 +131,7 @@ def test_checks_leave_global_randomness_alone() -> None:
 
 GOOD = """
 import hwnas
-from hwnas.optimizers import Unseen
+from hwnas.optimizers import UniqueSampler
 
 @hwnas.register_optimizer("mine")
 class Mine(hwnas.Optimizer):
@@ -139,14 +139,14 @@ class Mine(hwnas.Optimizer):
     claims_to_beat_random = False
 
     def ask(self, n):
-        if "_unseen" not in self.__dict__:
-            self._unseen = Unseen(self.space, self.rng)
-            self._unseen.take(self.told.codes)
-        return self._unseen.sample(n)
+        if "_sampler" not in self.__dict__:
+            self._sampler = UniqueSampler(self.space, self.rng)
+            self._sampler.take(self.history.codes)
+        return self._sampler.sample(n)
 
     def tell(self, codes, losses, *, std=None, constraints=None):
-        if "_unseen" in self.__dict__:
-            self._unseen.take(codes)
+        if "_sampler" in self.__dict__:
+            self._sampler.take(codes)
 """
 
 

@@ -71,5 +71,5 @@ def is_steady(samples: ArrayLike, *, within: float = 0.01) -> bool:
     if len(array) < 2 * WINDOW:
         return False
     before, last = array[-2 * WINDOW : -WINDOW], float(np.median(array[-WINDOW:]))
-    slack = within * last
-    return bool(before.min() - slack <= last <= before.max() + slack)
+    violation = within * last
+    return bool(before.min() - violation <= last <= before.max() + violation)

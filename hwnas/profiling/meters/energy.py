@@ -150,7 +150,7 @@ class EnergyMeter:
             if window >= seconds:
                 watts = sum(s.joules for s in found) / window
                 ratios = [s.joules / s.seconds for s in found]
-                return Power(watts, relative_error(ratios, segment.slack, window))
+                return Power(watts, relative_error(ratios, segment.violation, window))
         raise AssertionError("segments never end")
 
     def measure(
@@ -315,4 +315,4 @@ def _error(found: list[Segment]) -> float:
     blocks = [found[begin:end] for begin, end in pairwise(ends)]
     ratios = [sum(s.joules for s in block) / sum(s.passes for s in block) for block in blocks]
     window = sum(s.seconds for s in found)
-    return relative_error(ratios, max(s.slack for s in found), window)
+    return relative_error(ratios, max(s.violation for s in found), window)

@@ -153,8 +153,8 @@ def ticks(
 
     Returns
     -------
-    times, slacks, values : (k,) each
-        The tick lies within `slacks` of `times`, and the counter says `values` after it.
+    times, violations, values : (k,) each
+        The tick lies within `violations` of `times`, and the counter says `values` after it.
     """
     begun, ended, readings = np.asarray(begun), np.asarray(ended), np.asarray(readings)
     after = np.flatnonzero(np.diff(readings) != 0) + 1
@@ -167,7 +167,7 @@ class Tick:
     """A tick of a counter: seconds, how far off they may be, and the energy in J after it."""
 
     time: float
-    slack: float
+    violation: float
     joules: float
 
 
@@ -197,21 +197,21 @@ def next_tick(
         now = (begin, counter.read(), clock())
         if now[1] != before[1]:
             begun, readings, ended = zip(before, now, strict=True)
-            times, slacks, _ = ticks(begun, ended, readings)
-            return Tick(float(times[0]), float(slacks[0]), now[1])
+            times, violations, _ = ticks(begun, ended, readings)
+            return Tick(float(times[0]), float(violations[0]), now[1])
         if now[2] - began > _LONGEST:
             raise NoMeter(f"{counter.name}: the counter has not moved for {_LONGEST:g} s")
         before = now
 
 
-def relative_error(ratios: ArrayLike, slack: float, seconds: float) -> float:
+def relative_error(ratios: ArrayLike, violation: float, seconds: float) -> float:
     """How far the mean of a window may be off, with 95 % confidence, as a share of it.
 
     Parameters
     ----------
     ratios : (n,) float64
         Of each segment of the window.
-    slack
+    violation
         By how much both ends of the window may be off together, in s.
     seconds
         Length of the window.
@@ -226,4 +226,4 @@ def relative_error(ratios: ArrayLike, slack: float, seconds: float) -> float:
     mean = array.mean() if len(array) >= 5 else 0.0
     if mean <= 0:
         return math.inf
-    return float(1.96 * array.std(ddof=1) / math.sqrt(len(array)) / mean) + slack / seconds
+    return float(1.96 * array.std(ddof=1) / math.sqrt(len(array)) / mean) + violation / seconds

@@ -20,7 +20,7 @@ class Segment:
     """From one tick of a counter to another: s, how far both may be off together, J, passes."""
 
     seconds: float
-    slack: float
+    violation: float
     joules: float
     passes: float
 
@@ -140,6 +140,9 @@ def segments(
         tick = next_tick(counter, load.wait, clock=clock)
         now = load.passes(tick.time)
         yield Segment(
-            tick.time - last.time, last.slack + tick.slack, tick.joules - last.joules, now - done
+            tick.time - last.time,
+            last.violation + tick.violation,
+            tick.joules - last.joules,
+            now - done,
         )
         last, done = tick, now

@@ -71,7 +71,7 @@ def survey(
     seed
         Of the design.
     report
-        Told of each new row, with the number of networks that are done.
+        History of each new row, with the number of networks that are done.
 
     Raises
     ------

@@ -15,8 +15,8 @@ from hwnas import statistics
 from hwnas.errors import UnknownName
 from hwnas.reports.comparison.problem_comparison import GREATER, METRICS, Contest, Entry, contests
 from hwnas.runner.results import Result
+from hwnas.typing import Array
 
-Array = NDArray[np.float64]
 Over = Literal["problems", "seeds"]
 
 ENOUGH = 5  # problems for a test over them; with fewer it is over seeds

@@ -14,9 +14,8 @@ from hwnas import pareto, statistics
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Budget
 from hwnas.runner.reference_point import Reference
-from hwnas.runner.results import CellResult, Result
-
-Array = NDArray[np.float64]
+from hwnas.runner.results import Result, SearchResult
+from hwnas.typing import Array
 
 METRICS = ("normalised", "hypervolume", "igd_plus", "epsilon", "r2")
 _FEWEST = 3  # seeds for an interval: of two it goes beyond what any search can have
@@ -192,7 +191,7 @@ def contests(results: Sequence[Result], *, at: int | None = None) -> list[Contes
     return found
 
 
-def front_at(result: Result, cell: CellResult, at: int | None = None) -> tuple[Array, int]:
+def front_at(result: Result, cell: SearchResult, at: int | None = None) -> tuple[Array, int]:
     """The front of a search after so many evaluations, or at its end; by then how many it used.
 
     Returns
@@ -211,7 +210,7 @@ def front_at(result: Result, cell: CellResult, at: int | None = None) -> tuple[A
     return losses[pareto.non_dominated(losses)], int(spent[n - 1]) if n else 0
 
 
-Part = tuple[Result, str, list[CellResult]]
+Part = tuple[Result, str, list[SearchResult]]
 """An optimizer's searches in one run, and the settings that they share."""
 
 
@@ -275,7 +274,7 @@ def _stated(status: dict[int, str]) -> str:
     )
 
 
-def _spent(cell: CellResult) -> int:
+def _spent(cell: SearchResult) -> int:
     return int(cell.trials.evaluations.sum())
 
 

@@ -16,7 +16,7 @@ from hwnas.objectives import Objective
 from hwnas.reports.comparison.tables import overview
 from hwnas.reports.plots import style, trajectories
 from hwnas.reports.plots.subset import evenly
-from hwnas.runner.results import SUMMARY, CellResult, Result
+from hwnas.runner.results import SUMMARY, Result, SearchResult
 from hwnas.spaces import Codes
 
 Rows = NDArray[np.intp]
@@ -183,7 +183,7 @@ def _chosen(rows: Rows, wanted: Rows, most: int) -> Rows:
     return np.sort(np.concatenate([best, evenly(rows[~among], most - len(best))]))
 
 
-def _trials(cell: CellResult, rows: Rows, result: Result, pool: _Pool) -> dict[str, Any]:
+def _trials(cell: SearchResult, rows: Rows, result: Result, pool: _Pool) -> dict[str, Any]:
     """Columns of some trials; those that say nothing of any of them are left out."""
     all_trials, m = cell.trials, len(result.objectives)
     std = all_trials.std[rows, :m]

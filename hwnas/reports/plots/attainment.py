@@ -9,15 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
-from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.reports.plots import style
 from hwnas.reports.plots.convergence import truth
 from hwnas.runner.results import Result
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 
 def surface(fronts: Sequence[Array], share: float) -> Array:

@@ -17,13 +17,12 @@ from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design, model_of
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective, losses_of
-from hwnas.optimizers import Told
+from hwnas.optimizers import History
 from hwnas.reports.plots import style
 from hwnas.reports.plots.subset import evenly
 from hwnas.runner.results import Result
 from hwnas.spaces import Codes
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 CHOICES = ("mlp_ratio", "n_head")  # of a layer, as its columns have them
 
@@ -226,7 +225,7 @@ def _measured(result: Result) -> tuple[Codes, Array, Array]:
     """
     m = len(result.objectives)
     codes = _ok(result, "codes")
-    told = Told(len(result.space.columns), m, 0)
+    told = History(len(result.space.columns), m, 0)
     if len(codes):
         fidelity = _ok(result, "fidelity")
         values, std = _ok(result, "values")[:, :m], _ok(result, "std")[:, :m]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from mpl_toolkits.mplot3d import Axes3D
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
@@ -16,8 +15,7 @@ from hwnas.reports.plots import style, trajectories
 from hwnas.reports.plots.subset import evenly
 from hwnas.reports.plots.trajectories import PROGRESS
 from hwnas.runner.results import Result
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 _FEW = 40  # members of a front that can still be told apart
 _CLOUD = 3000  # members of a front that a picture can hold

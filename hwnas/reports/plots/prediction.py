@@ -9,7 +9,6 @@ from statistics import NormalDist
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import Design, model_of
@@ -18,8 +17,7 @@ from hwnas.reports.plots import style
 from hwnas.reports.plots.attribution import learned_from
 from hwnas.reports.plots.subset import evenly
 from hwnas.runner.results import Result
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 LEVELS = np.arange(0.05, 0.96, 0.05)  # of quantiles
 

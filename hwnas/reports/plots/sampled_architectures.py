@@ -14,8 +14,7 @@ from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.runner.results import Result
 from hwnas.spaces import Codes, SearchSpace
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 SAMPLES = 2000  # random networks that stand for a space
 ASPECTS = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")

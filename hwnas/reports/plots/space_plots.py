@@ -12,14 +12,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.reports.plots import style
 from hwnas.reports.plots.sampled_architectures import Population, aspects, grouped, kendall
-
-Array = NDArray[np.float64]
 
 COMPARED = 1000  # networks whose order is compared pair by pair, at most
 _READABLE = 16  # rows of a matrix whose numbers can be read

@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
 from hwnas.reports.plots import style
 from hwnas.runner.results import Result, Trajectory
 from hwnas.statistics import interval, ranks
-
-Array = NDArray[np.float64]
+from hwnas.typing import Array
 
 # What a trajectory can be drawn over, columns of hypervolume.csv, and what the axis then says.
 PROGRESS = {

@@ -40,16 +40,16 @@ def test_ticks_are_where_they_are_said_to_be(period: float, gap: float, offset: 
     begun = np.arange(0, 1, gap)
     ended = begun + gap / 3
     readings = np.floor((begun + gap / 6 + offset) / period)  # each looked at in the middle
-    times, slacks, values = ticks(begun, ended, readings)
+    times, violations, values = ticks(begun, ended, readings)
     true = np.array([period * k - offset for k in values])
-    assert (abs(times - true) <= slacks + 1e-12).all()
-    assert (slacks <= 0.7 * gap).all()
+    assert (abs(times - true) <= violations + 1e-12).all()
+    assert (violations <= 0.7 * gap).all()
     assert len(values) == readings[-1] - readings[0]
 
 
 def test_no_ticks_in_a_counter_that_stands_still() -> None:
-    times, slacks, values = ticks([0, 1, 2], [0.5, 1.5, 2.5], [7, 7, 7])
-    assert len(times) == len(slacks) == len(values) == 0
+    times, violations, values = ticks([0, 1, 2], [0.5, 1.5, 2.5], [7, 7, 7])
+    assert len(times) == len(violations) == len(values) == 0
 
 
 class Stairs(Counter):
@@ -72,7 +72,7 @@ def test_the_next_tick() -> None:
     counter = Stairs()
     found = [next_tick(counter, lambda: None, clock=counter.clock) for _ in range(3)]
     for k, tick in enumerate(found, 1):
-        assert abs(tick.time - 0.1 * k) <= tick.slack <= 5e-4
+        assert abs(tick.time - 0.1 * k) <= tick.violation <= 5e-4
         assert tick.joules == 3.0 * k
 
 

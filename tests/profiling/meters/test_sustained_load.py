@@ -15,7 +15,7 @@ def found(machine: Any, load: Load, count: int = 8) -> list[Segment]:
 def test_an_idle_device(machine: Any) -> None:
     for segment in found(machine, Nothing(machine.sleep)):
         assert segment.joules / segment.seconds == pytest.approx(50, rel=0.02)
-        assert abs(segment.seconds - 0.1) <= segment.slack < 0.002
+        assert abs(segment.seconds - 0.1) <= segment.violation < 0.002
         assert segment.passes == 0
 
 
@@ -25,7 +25,7 @@ def test_a_queue_keeps_a_gpu_busy(machine: Any) -> None:
     for segment in parts:
         assert segment.joules / segment.seconds == pytest.approx(250, rel=0.01)
         assert segment.passes == pytest.approx(0.1 / 0.007, rel=0.02)
-        assert segment.slack < 0.001
+        assert segment.violation < 0.001
     total = sum(s.passes for s in parts)
     assert sum(s.joules for s in parts) / total == pytest.approx(250 * 0.007, rel=0.002)
     gaps = [b[0] - a[1] for a, b in zip(machine.work, machine.work[1:], strict=False)]

@@ -1,0 +1,41 @@
+"""Former names, which work for one more version with a `DeprecationWarning`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn the caller's caller that a name has changed."""
+    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
+
+
+def accept_former_hooks(cls: type[Any]) -> None:
+    """Let methods that an optimizer's class defines by their former names serve by the new ones."""
+    for old, new in (("notes", "diagnostics"), ("stopped", "tell_infeasible")):
+        if old in cls.__dict__:
+            warn_renamed(f"{cls.__name__}.{old}", new)
+            setattr(cls, new, cls.__dict__[old])
+    if "tell" in cls.__dict__:
+        warn_renamed(f"{cls.__name__}.tell", "update")
+        cls.update = _update_by_tell(cls, cls.__dict__["tell"])
+        del cls.tell
+
+
+def _update_by_tell(cls: type, tell: Callable[..., None]) -> Callable[..., None]:
+    """Return an `update` that runs an overridden `tell`.
+
+    While it runs, `Optimizer.tell` passes a call of ``super().tell`` to the `update` of the parent
+    of `cls`.
+    """
+
+    def update(self: Any, *observations: Any, **extra: Any) -> None:
+        outer, self.class_in_tell = self.class_in_tell, cls
+        try:
+            tell(self, *observations, **extra)
+        finally:
+            self.class_in_tell = outer
+
+    return update
