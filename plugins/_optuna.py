@@ -76,7 +76,7 @@ class Trials(Optimizer):
             while len(asked) < n and len(self._unique) < self.space.size:
                 asked.append(self._next())
         if not asked:
-            raise SpaceExhausted(f"all {self.space.size} networks of {self.space.name} are taken")
+            raise SpaceExhausted(f"all {self.space.size} architectures of {self.space.name} are taken")
         return np.concatenate(asked)
 
     def update(
