@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from hwnas.files import replaced
+from hwnas.files import atomic_writer
 
 
 def test_who_reads_sees_the_old_content_or_the_new(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
-    with replaced(path) as file:
+    with atomic_writer(path) as file:
         file.write(b"old")
         assert not path.exists()
-    with replaced(path) as file:
+    with atomic_writer(path) as file:
         file.write(b"new")
         file.flush()
         assert path.read_bytes() == b"old"
     with path.open("rb") as reader:
-        with replaced(path) as file:
+        with atomic_writer(path) as file:
             file.write(b"newer")
         assert reader.read() == b"new"  # the file that was opened is another one now
     assert path.read_bytes() == b"newer"
@@ -28,7 +28,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
     path.write_bytes(b"old")
 
     def interrupted() -> None:
-        with replaced(path) as file:
+        with atomic_writer(path) as file:
             file.write(b"new")
             raise KeyboardInterrupt
 

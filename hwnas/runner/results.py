@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +21,7 @@ from hwnas.experiment import (
     problem_of,
     refuse_plugins,
 )
+from hwnas.files import write_csv
 from hwnas.fronts import Front, standing
 from hwnas.objectives import (
     constraint_violations,
@@ -396,16 +395,6 @@ class Result:
             columns = steps.columns()
             rows = zip(*(column.tolist() for column in columns.values()), strict=True)
             write_csv(cell.path / "hypervolume.csv", tuple(columns), rows)
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a table, whole or not at all."""
-    draft = path.with_name(path.name + ".part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-    draft.replace(path)
 
 
 def _keys(codes: Codes, values: Array) -> list[bytes]:

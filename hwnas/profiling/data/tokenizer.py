@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
-from hwnas.files import replaced
+from hwnas.files import atomic_writer
 from hwnas.spaces import VOCABULARY
 
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -220,7 +220,7 @@ def tokens(
     else:
         file = Path(cache) / f"{tokenizer.name}-{_key(documents, tokenizer)}.npy"
         if not file.exists():
-            with replaced(file) as partial:
+            with atomic_writer(file) as partial:
                 np.save(partial, _encoded(documents, tokenizer), allow_pickle=False)
         ids = np.load(file, mmap_mode="r", allow_pickle=False)
     return Tokens(ids, n_bytes, tokenizer.vocab_size, tokenizer.end)

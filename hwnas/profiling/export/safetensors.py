@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hwnas.errors import InvalidInput, MissingExtra
-from hwnas.files import replaced
+from hwnas.files import atomic_writer
 from hwnas.profiling.gpt import GPT
 from hwnas.spaces.architecture import Architecture
 
@@ -63,9 +63,9 @@ def export(model: GPT, folder: str | Path) -> Path:
     }
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     content = _safetensors().save(weights, metadata={"format": "pt"})
-    with replaced(folder / WEIGHTS) as file:
+    with atomic_writer(folder / WEIGHTS) as file:
         file.write(content)
-    with replaced(folder / CONFIG) as file:
+    with atomic_writer(folder / CONFIG) as file:
         file.write(json.dumps(config, indent=2).encode() + b"\n")
     return folder
 

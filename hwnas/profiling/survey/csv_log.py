@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import InvalidInput
-from hwnas.files import replaced
+from hwnas.files import atomic_writer
 from hwnas.profiling import measurement_log
 
 
@@ -141,5 +141,5 @@ def _text(value: object) -> str:
 
 
 def _write(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    with replaced(file) as stream:
+    with atomic_writer(file) as stream:
         stream.writelines(json.dumps(line).encode() + b"\n" for line in lines)

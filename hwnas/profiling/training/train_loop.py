@@ -21,7 +21,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from hwnas.errors import InvalidInput
-from hwnas.files import replaced
+from hwnas.files import atomic_writer
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.errors import Diverged, TimedOut, memory_given_back
 from hwnas.profiling.gpt import GPT
@@ -228,7 +228,7 @@ class _Run:
 
     def save(self, file: Path) -> None:
         """Write the checkpoint."""
-        with replaced(file) as partial:
+        with atomic_writer(file) as partial:
             torch.save(self._content(), partial)
 
     def _content(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.errors import InvalidInput, UnknownName
+from hwnas.files import write_csv
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.reports.plots import attainment as attainments
@@ -22,7 +23,7 @@ from hwnas.reports.plots import convergence, prediction, space_plots, style, tra
 from hwnas.reports.plots.sampled_architectures import Population, measured_in, population_of
 from hwnas.reports.plots.subset import evenly
 from hwnas.reports.plots.trajectories import PROGRESS
-from hwnas.runner.results import Result, write_csv
+from hwnas.runner.results import Result
 
 _COLUMNS = 3  # of panels, where there can be many
 _LINES = 400  # of networks that can be told apart
