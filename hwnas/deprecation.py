@@ -12,12 +12,16 @@ def warn_renamed(old: str, new: str) -> None:
     warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
 
 
-def accept_former_hooks(cls: type[Any]) -> None:
-    """Let methods that an optimizer's class defines by their former names serve by the new ones."""
-    for old, new in (("notes", "diagnostics"), ("stopped", "tell_infeasible")):
+def accept_former_methods(cls: type[Any], names: dict[str, str]) -> None:
+    """Let methods that a class defines by their former names serve by their new ones."""
+    for old, new in names.items():
         if old in cls.__dict__:
             warn_renamed(f"{cls.__name__}.{old}", new)
             setattr(cls, new, cls.__dict__[old])
+
+
+def accept_overridden_tell(cls: type[Any]) -> None:
+    """Let a `tell` that an optimizer's class overrides serve as its `update`."""
     if "tell" in cls.__dict__:
         warn_renamed(f"{cls.__name__}.tell", "update")
         cls.update = _update_by_tell(cls, cls.__dict__["tell"])

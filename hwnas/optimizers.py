@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas import pareto
-from hwnas.deprecation import accept_former_hooks, warn_renamed
+from hwnas.deprecation import accept_former_methods, accept_overridden_tell, warn_renamed
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes, IndexArray
@@ -136,7 +136,8 @@ class Optimizer(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        accept_former_hooks(cls)
+        accept_former_methods(cls, {"notes": "diagnostics", "stopped": "tell_infeasible"})
+        accept_overridden_tell(cls)
 
     def __getattr__(self, name: str) -> Any:
         # Called only for missing attributes.

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hwnas.backends import Backend, Evaluation, all_metrics, measure, metric_of
+from hwnas.backends import Backend, Evaluation, all_metrics, metric_of
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
+from hwnas.runner.evaluation import measure
 from hwnas.spaces import Codes, SearchSpace
 
 Answer = Callable[[Codes, Sequence[Objective]], Any]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import Status, breach
+from hwnas.backends import Status, stop_reason
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
 from hwnas.profiling.device_profiler import MEASURES
@@ -79,7 +79,7 @@ class Trial:
                     objective.bound is not None and objective.violation(values[j : j + 1])[0] > 0
                 )
                 if broken and rest:
-                    return "infeasible", breach(objective, values[j])
+                    return "infeasible", stop_reason(objective, values[j])
         except (TrialFailed, NoMeter) as error:
             self.backend.note(self.arch, self.seed, failed=f"{type(error).__name__}: {error}")
             self.backend.finished(self.backend.checkpoint(self.arch, self.seed))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import measure
 from hwnas.experiment import Problem
+from hwnas.runner.evaluation import measure
 from hwnas.runner.storage import Trials
 from hwnas.spaces import Codes
 from hwnas.typing import Array

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas import pareto, registry
-from hwnas.backends import measure
 from hwnas.errors import InvalidInput
 from hwnas.experiment import (
     Experiment,
@@ -29,6 +28,7 @@ from hwnas.objectives import (
     parse_constraints,
     parse_objectives,
 )
+from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.storage import Store, Trials
 from hwnas.spaces import Codes, SearchSpace, space

@@ -17,7 +17,8 @@ import torch
 
 import hwnas
 import hwnas.testing
-from hwnas.backends import measure, metric_of
+from hwnas.backends import metric_of
+from hwnas.runner.evaluation import measure
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
 from hwnas.experiment import load
 from hwnas.objectives import Objective, parse_constraints, parse_objectives

@@ -9,7 +9,7 @@ import pytest
 from scipy.interpolate import interp1d
 
 from hwnas import pareto
-from hwnas.backends import measure
+from hwnas.runner.evaluation import measure
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import (
     Objective,

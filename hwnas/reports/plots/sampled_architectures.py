@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import Backend, all_metrics, measure
+from hwnas.backends import Backend, all_metrics
+from hwnas.runner.evaluation import measure
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.runner.results import Result
