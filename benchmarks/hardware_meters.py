@@ -20,7 +20,15 @@ import torch
 from hardware_common import Work, homogeneous, percent, save, table
 from numpy.typing import ArrayLike
 
-from hwnas.profiling import GPT, EnergyMeter, NoMeter, energy_meter, gpt, latency, peak_memory
+from hwnas.profiling import (
+    GPT,
+    EnergyMeter,
+    NoMeter,
+    build_gpt,
+    energy_meter,
+    latency,
+    peak_memory,
+)
 from hwnas.profiling.meters import forward_pass, memory
 from hwnas.profiling.meters import latency as latencies
 from hwnas.spaces.architecture import Architecture
@@ -301,7 +309,7 @@ def _latency_and_memory(model: GPT) -> dict[str, Any]:
 
 def built(work: Work, arch: Architecture) -> GPT:
     """A network, its first weights drawn."""
-    model = gpt(work.space, arch, device=work.device)
+    model = build_gpt(work.space, arch, device=work.device)
     if model.cos.device.type == "cuda":
         torch.cuda.synchronize(model.cos.device)
     return model

@@ -26,7 +26,7 @@ from hwnas.profiling import (
     Progress,
     Tokens,
     TrainingSettings,
-    gpt,
+    build_gpt,
     latency,
     peak_memory,
     train,
@@ -122,7 +122,7 @@ def trained(
 def _train_ours(
     work: Work, variant: str, batch_size: int, steps: int, look: Look | None
 ) -> tuple[float, int]:
-    model = gpt(work.space, homogeneous(work.space, 1), device=work.device)
+    model = build_gpt(work.space, homogeneous(work.space, 1), device=work.device)
     if variant == "tuned":
         loss = torch.compile(model.loss, dynamic=False, mode="max-autotune-no-cudagraphs")
         model.loss = loss  # type: ignore[method-assign]

@@ -91,12 +91,12 @@ def build(
 ) -> None:
     """Write a network for use elsewhere: config.json and model.safetensors."""
     from hwnas.profiling.export.safetensors import export
-    from hwnas.profiling.gpt import gpt
+    from hwnas.profiling.gpt import build_gpt
     from hwnas.profiling.training.train_loop import weights_of
     from hwnas.spaces.architecture import Architecture
 
     parsed = Architecture.parse(arch)
-    model = gpt(_space_of(space or parsed.space), parsed, seed=seed)
+    model = build_gpt(_space_of(space or parsed.space), parsed, seed=seed)
     if checkpoint is not None:
         model.load_state_dict(weights_of(checkpoint, model))
     folder = export(model, out)

@@ -15,7 +15,7 @@ from hwnas.profiling.data.text import Split, Text, text
 from hwnas.profiling.data.tokenizer import Tokenizer, Tokens, tokenizer, tokens
 from hwnas.profiling.errors import Diverged, OutOfMemory, TimedOut, TrialFailed
 from hwnas.profiling.export.safetensors import export, load
-from hwnas.profiling.gpt import GPT, gpt
+from hwnas.profiling.gpt import GPT, build_gpt
 from hwnas.profiling.meters.energy import Energy, EnergyMeter, energy_meter
 from hwnas.profiling.meters.forward_pass import PassSettings
 from hwnas.profiling.meters.latency import Latency, latency
@@ -46,7 +46,7 @@ __all__ = [
     "TrialFailed",
     "energy_meter",
     "export",
-    "gpt",
+    "build_gpt",
     "latency",
     "load",
     "peak_memory",

@@ -13,7 +13,7 @@ import torch
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.metrics import Metric
 from hwnas.profiling.errors import memory_given_back
-from hwnas.profiling.gpt import GPT, gpt
+from hwnas.profiling.gpt import GPT, build_gpt
 from hwnas.profiling.meters.energy import Energy, EnergyMeter, Power, energy_meter
 from hwnas.profiling.meters.forward_pass import PassSettings
 from hwnas.profiling.meters.latency import Latency, latency
@@ -127,7 +127,7 @@ class Bench:
             The space does not offer the architecture.
         """
         with memory_given_back(self.device, f"building {arch}"):
-            return gpt(space, arch, seed=seed, device=self.device)
+            return build_gpt(space, arch, seed=seed, device=self.device)
 
     def measure(self, model: GPT, measure: Measure) -> Measured:
         """Measure one thing of a network that is on the device.

@@ -1,9 +1,11 @@
-"""HW-GPT-Bench's GPT, with heads and MLP ratio of each layer its own; reads from top to bottom.
+"""GPT of HW-GPT-Bench, with the number of heads and the MLP ratio chosen for each layer.
 
-Pre-LayerNorm; attention and MLP in parallel on one residual stream, each behind a norm of its own;
-rotary positions on the first half of each head; GELU; an output layer that shares no weights with
-the embedding (Sukthanker et al. 2024, arXiv:2405.10299; the block is GPT-NeoX's, Black et al. 2022,
-arXiv:2204.06745).
+The file reads from top to bottom: rotary positions, attention, MLP, block, model.
+
+The block is that of GPT-NeoX (Black et al. 2022, arXiv:2204.06745), as HW-GPT-Bench uses it
+(Sukthanker et al. 2024, arXiv:2405.10299): pre-LayerNorm; attention and MLP in parallel on one
+residual stream, each with its own norm; rotary positions on the first half of each head; GELU; an
+output layer that shares no weights with the embedding.
 
 Shapes: B sequences of T tokens, C the width of the residual stream, nh heads of size hs.
 """
@@ -11,23 +13,26 @@ Shapes: B sequences of T tokens, C the width of the residual stream, nh heads of
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
 from hwnas.spaces import CONTEXT, HEAD_SIZE, VOCABULARY, SearchSpace
 from hwnas.spaces.architecture import Architecture
 
 ROTARY_BASE = 10_000
+LOGIT_ALIGNMENT = 64  # tensor cores are fastest on rows of a multiple of 64 logits
 
 
 def rotary_angles(head_size: int, context: int) -> Tensor:
-    """Angle of each position and pair of numbers.
+    """Return the rotation angle of each position and each pair of numbers.
 
-    Half of a head is rotated, so there are ``head_size // 4`` pairs (Su et al. 2021,
-    arXiv:2104.09864).
+    The first half of a head is rotated, so there are ``head_size // 4`` pairs (Su et al. 2021,
+    arXiv:2104.09864, equation 15).
 
     Returns
     -------
@@ -39,25 +44,30 @@ def rotary_angles(head_size: int, context: int) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the leading pairs of numbers of each head by their angles; the rest stays as it is.
+    """Rotate the first half of each head by the angles of its position.
 
-    Number i of the first quarter of a head and number i of the second are a pair.
+    Number i of the first quarter of a head and number i of the second quarter are a pair.
 
     Parameters
     ----------
     x
         (B, nh, T, hs), queries or keys.
     cos, sin
-        (T, hs // 4) of `rotary_angles`.
+        (T, hs // 4), cosine and sine of `rotary_angles`.
+
+    Returns
+    -------
+    (B, nh, T, hs)
     """
-    pairs = cos.shape[-1]
-    a, b, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
-    turned = torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
-    return torch.cat((turned.to(x.dtype), rest), dim=-1)  # (B, nh, T, hs)
+    n_pairs = cos.shape[-1]
+    # a and b are the two numbers of each pair: (B, nh, T, hs // 4) each
+    a, b, unrotated = x[..., :n_pairs], x[..., n_pairs : 2 * n_pairs], x[..., 2 * n_pairs :]
+    rotated = torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)  # (B, nh, T, hs // 2)
+    return torch.cat((rotated.to(x.dtype), unrotated), dim=-1)  # (B, nh, T, hs)
 
 
 class Attention(nn.Module):
-    """Causal self-attention."""
+    """Causal self-attention with rotary positions."""
 
     def __init__(self, width: int, n_head: int, head_size: int, bias: bool) -> None:
         super().__init__()
@@ -66,14 +76,16 @@ class Attention(nn.Module):
         self.proj = nn.Linear(n_head * head_size, width, bias=bias)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
+        """Return the attention output; (B, T, C) to (B, T, C)."""
         B, T, _ = x.shape
-        # Query, key and value of one head stand together, so that fewer heads are the first rows.
-        qkv = self.qkv(x).view(B, T, self.n_head, 3, self.head_size)
+        # The rows of query, key and value of one head are adjacent in the weights, so that a
+        # model with fewer heads consists of the first rows of a model with more.
+        qkv = self.qkv(x).view(B, T, self.n_head, 3, self.head_size)  # (B, T, nh, 3, hs)
         q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind()  # (B, nh, T, hs) each
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, nh, T, hs)
-        y = y.transpose(1, 2).reshape(B, T, self.n_head * self.head_size)
+        # Put the outputs of all heads side by side and project them back to the stream.
+        y = y.transpose(1, 2).reshape(B, T, self.n_head * self.head_size)  # (B, T, nh * hs)
         out: Tensor = self.proj(y)  # (B, T, C)
         return out
 
@@ -87,13 +99,14 @@ class MLP(nn.Module):
         self.proj = nn.Linear(ratio * width, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
-        out: Tensor = self.proj(F.gelu(self.fc(x)))
+        """Return the MLP output; (B, T, C) to (B, T, C)."""
+        h = F.gelu(self.fc(x))  # (B, T, ratio * C)
+        out: Tensor = self.proj(h)  # (B, T, C)
         return out
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP side by side."""
+    """One layer: attention and MLP in parallel."""
 
     def __init__(self, width: int, ratio: int, n_head: int, head_size: int, bias: bool) -> None:
         super().__init__()
@@ -103,34 +116,40 @@ class Block(nn.Module):
         self.mlp = MLP(width, ratio, bias)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
+        """Return the residual stream after this layer; (B, T, C) to (B, T, C)."""
         out: Tensor = x + self.attention(self.norm_1(x), cos, sin) + self.mlp(self.norm_2(x))
         return out
 
 
 class GPT(nn.Module):
-    """The network that an architecture describes.
+    """Language model described by an architecture.
 
     Parameters
     ----------
     arch
-        Widths, ratios and heads; the name of its space is not looked at.
+        Widths, MLP ratios and numbers of heads. The name of its search space is ignored.
     head_size
         Width of one attention head, a multiple of 4.
     context
-        Longest sequence in tokens.
+        Maximum length of a sequence in tokens.
     vocab_size
-        Number of tokens.
+        Number of tokens in the vocabulary.
     seed
-        Of the first weights, which are GPT-2's: normal with deviation 0.02, what is added to the
-        residual stream by ``sqrt(2 * n_layer)`` less. Each kind of device draws its own.
+        Seed of the initial weights, see `reset`. CPU and GPU generate different numbers from it.
     device
-        ``"meta"``: shapes without numbers, for counting.
+        Device of the weights. ``"meta"`` builds shapes without numbers, for counting.
 
     Raises
     ------
     InvalidInput
-        The numbers make no network.
+        A size is not a positive integer, or sizes do not fit together.
+
+    Examples
+    --------
+    >>> arch = Architecture.parse("tiny-2-32-2-4-1-2-True")
+    >>> model = GPT(arch, head_size=16, context=64, vocab_size=50)
+    >>> model(torch.zeros(3, 10, dtype=torch.long)).shape
+    torch.Size([3, 10, 50])
     """
 
     cos: Tensor
@@ -147,10 +166,12 @@ class GPT(nn.Module):
         device: str | torch.device = "cpu",
     ) -> None:
         super().__init__()
-        _check(arch, head_size=head_size, context=context, vocab_size=vocab_size)
+        _check_sizes(arch, head_size=head_size, context=context, vocab_size=vocab_size)
         self.arch = arch
         self.head_size, self.context, self.vocab_size = head_size, context, vocab_size
-        with torch.device("meta"):  # the layers' own initialisation would draw from torch's stream
+        # Layers are created on meta: their default initialization would advance torch's global
+        # random stream.
+        with torch.device("meta"):
             self.embedding = nn.Embedding(vocab_size, arch.embed_dim)
             self.blocks = nn.ModuleList(
                 Block(arch.embed_dim, ratio, n_head, head_size, arch.bias)
@@ -167,7 +188,11 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def reset(self, seed: int) -> None:
-        """Draw the first weights (again)."""
+        """Draw new initial weights, distributed as in GPT-2.
+
+        Weights are normal with standard deviation 0.02, divided by ``sqrt(2 * n_layer)`` where a
+        layer adds its output to the residual stream (Radford et al. 2019, section 2.3).
+        """
         generator = torch.Generator(self.cos.device).manual_seed(seed)
         for name, parameter in self.named_parameters():
             if "norm" in name:
@@ -175,35 +200,36 @@ class GPT(nn.Module):
             elif name.endswith("bias"):
                 parameter.zero_()
             else:
-                added = name.endswith("proj.weight")  # to the residual stream
-                std = 0.02 / math.sqrt(2 * self.arch.n_layer) if added else 0.02
+                is_residual = name.endswith("proj.weight")
+                std = 0.02 / math.sqrt(2 * self.arch.n_layer) if is_residual else 0.02
                 parameter.normal_(0, std, generator=generator)
         angles = rotary_angles(self.head_size, self.context)
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())
 
     def features(self, tokens: Tensor) -> Tensor:
-        """What the output layer reads; (B, T) integers to (B, T, C).
+        """Return the input of the output layer; (B, T) integers to (B, T, C).
 
         Raises
         ------
         InvalidInput
-            T is more than `context`.
+            T is larger than `context`.
         """
         T = tokens.shape[1]
         if self.context < T:
             raise InvalidInput(f"expected at most {self.context} tokens, found {T}")
         cos, sin = self.cos[:T], self.sin[:T]  # (T, hs // 4)
         x = self.embedding(tokens)  # (B, T, C)
-        if torch.is_autocast_enabled(x.device.type):  # or the residual stream would be float32
+        # Under autocast an embedding stays in float32, and with it the whole residual stream.
+        if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         for block in self.blocks:
-            x = block(x, cos, sin)
-        normed: Tensor = self.norm(x)  # (B, T, C)
-        return normed
+            x = block(x, cos, sin)  # (B, T, C)
+        normalized: Tensor = self.norm(x)  # (B, T, C)
+        return normalized
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of the token after each.
+        """Return the logits of the next token at each position.
 
         Parameters
         ----------
@@ -218,39 +244,42 @@ class GPT(nn.Module):
         return logits
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy in nats; `tokens` and `targets` are (B, T) integers."""
-        x, missing = self.features(tokens), -self.vocab_size % 64
-        if x.is_cuda and missing:  # tensor cores want rows of logits that are aligned
-            weight = F.pad(self.head.weight, (0, 0, 0, missing))
-            never = F.pad(weight.new_zeros(self.vocab_size), (0, missing), value=-math.inf)
-            logits = F.linear(x, weight, never)  # (B, T, a multiple of 64)
+        """Return the mean cross-entropy in nats; `tokens` and `targets` are (B, T) integers."""
+        x, n_padding = self.features(tokens), -self.vocab_size % LOGIT_ALIGNMENT
+        if x.is_cuda and n_padding:
+            # Pad the vocabulary; a bias of -inf gives the added tokens probability 0.
+            weight = F.pad(self.head.weight, (0, 0, 0, n_padding))  # (padded vocab_size, C)
+            bias = F.pad(weight.new_zeros(self.vocab_size), (0, n_padding), value=-math.inf)
+            logits = F.linear(x, weight, bias)  # (B, T, padded vocab_size)
         else:
-            logits = self.head(x)
+            logits = self.head(x)  # (B, T, vocab_size)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     @property
     def params(self) -> int:
-        """Number of parameters, the same as `SearchSpace.params` says."""
+        """Number of parameters, equal to `SearchSpace.params`."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops(self, tokens: int | None = None) -> int:
-        """Exact floating-point operations of the matrix products of one forward pass.
+        """Return the exact number of floating-point operations of the matrix products of one pass.
 
-        A multiplication and an addition are two. Attention is counted in full, the half above the
-        diagonal included.
+        A multiplication and an addition count as two operations. Attention counts in full,
+        including the half above the diagonal.
 
         Parameters
         ----------
         tokens
-            Length of the one sequence; the whole context by default.
+            Length of the one sequence; `context` by default.
 
         Notes
         -----
-        With `weights` those of all linear layers and `inner` the width of all heads of all
-        layers: ``2 * weights * tokens + 4 * inner * tokens**2``. HW-GPT-Bench's formula
-        (`SearchSpace.flops`) takes all parameters for `weights`, so also the embedding, which only
-        looks up, and norms and biases; and ``n_layer * embed_dim`` for `inner`, as if the heads of
-        every layer were together as wide as the residual stream.
+        With `weights` the number of weights of all linear layers and `inner` the total width of
+        all heads of all layers: ``2 * weights * tokens + 4 * inner * tokens**2``.
+
+        The formula of HW-GPT-Bench (`SearchSpace.flops`) differs in two terms. Its `weights` are
+        all parameters, including the embedding, norms and biases, which multiply nothing. Its
+        `inner` is ``n_layer * embed_dim``, as if the heads of each layer were together as wide as
+        the residual stream.
         """
         length = self.context if tokens is None else tokens
         width, inner = self.arch.embed_dim, self.head_size * sum(self.arch.n_head)
@@ -258,25 +287,33 @@ class GPT(nn.Module):
         return 2 * weights * length + 4 * inner * length**2
 
     def training_flops_per_token(self, tokens: int | None = None) -> int:
-        """Operations a token that training needs: forward once, backward twice as much.
+        """Return the operations per token of training: one forward and two of its size backward.
 
-        That is ``6 * weights + 12 * inner * tokens``, the count behind model-FLOPs utilisation
-        (Chowdhery et al. 2022, arXiv:2204.02311, appendix B): nothing that is computed again
-        counts.
+        The result is ``6 * weights + 12 * inner * tokens``, the count behind model-FLOPs
+        utilization (Chowdhery et al. 2022, arXiv:2204.02311, appendix B). Recomputation does not
+        count.
         """
         length = self.context if tokens is None else tokens
         return 3 * self.flops(length) // length
 
 
-def gpt(
+def build_gpt(
     space: SearchSpace, arch: Architecture, *, seed: int = 0, device: str | torch.device = "cpu"
 ) -> GPT:
-    """The network of an architecture with head size, context and vocabulary of its space.
+    """Build the model of an architecture with head size, context and vocabulary of its space.
 
     Raises
     ------
     InvalidInput
-        The space does not offer the architecture.
+        The architecture is not in the space.
+
+    Examples
+    --------
+    >>> import hwnas, numpy as np
+    >>> space = hwnas.space("gpt-s")
+    >>> arch = space.decode(space.sample(1, np.random.default_rng(0)))[0]
+    >>> build_gpt(space, arch, device="meta").context
+    1024
     """
     space.encode([arch])
     return GPT(
@@ -289,12 +326,13 @@ def gpt(
     )
 
 
-def _check(arch: Architecture, **scalars: int) -> None:
+def _check_sizes(arch: Architecture, **scalars: int) -> None:
+    """Raise InvalidInput unless all sizes are positive and fit together."""
     per_layer = {"mlp_ratio": arch.mlp_ratio, "n_head": arch.n_head}
     for name, values in per_layer.items():
         if len(values) != arch.n_layer:
             raise InvalidInput(
-                f"{name}: expected one value a layer, {arch.n_layer}, found {len(values)}"
+                f"{name}: expected one value per layer, {arch.n_layer}, found {len(values)}"
             )
     single = {"embed_dim": arch.embed_dim, "n_layer": arch.n_layer, **scalars}
     for name, values in {**{key: (v,) for key, v in single.items()}, **per_layer}.items():
@@ -303,6 +341,13 @@ def _check(arch: Architecture, **scalars: int) -> None:
                 raise InvalidInput(f"{name}: expected a positive integer, found {value!r}")
     if scalars["head_size"] % 4:
         raise InvalidInput(
-            f"head_size: expected a multiple of 4, because pairs of numbers of half a head are "
-            f"rotated, found {scalars['head_size']}"
+            f"head_size: expected a multiple of 4, because half of each head is rotated in pairs "
+            f"of numbers, found {scalars['head_size']}"
         )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "gpt":
+        warn_renamed("hwnas.profiling.gpt.gpt", "build_gpt")
+        return build_gpt
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
