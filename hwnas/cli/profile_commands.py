@@ -90,7 +90,7 @@ def build(
     ] = None,
 ) -> None:
     """Write a network for use elsewhere: config.json and model.safetensors."""
-    from hwnas.profiling.export.safetensors import export
+    from hwnas.profiling.export.safetensors import save_model
     from hwnas.profiling.gpt import build_gpt
     from hwnas.profiling.training.train_loop import weights_of
     from hwnas.spaces.architecture import Architecture
@@ -99,7 +99,7 @@ def build(
     model = build_gpt(_space_of(space or parsed.space), parsed, seed=seed)
     if checkpoint is not None:
         model.load_state_dict(weights_of(checkpoint, model))
-    folder = export(model, out)
+    folder = save_model(model, out)
     typer.echo(f"{folder}: config.json, model.safetensors ({model.params:,} parameters)")
 
 

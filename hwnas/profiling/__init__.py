@@ -1,20 +1,33 @@
-"""The real thing: a GPT that is built, trained on text and measured. Needs numpy and torch alone.
+"""Models that are built, trained on text and measured on the device at hand.
 
-``models`` builds the network, ``texts`` and ``tokenizers`` bring what it reads, ``schedules`` and
-``training`` train it, ``perplexities`` says how well it predicts, ``exports`` writes it to files,
-``failures`` says why a trial failed.
+Importing it needs no packages other than numpy and torch. Its modules, from the bottom up::
 
-``passes`` makes one forward pass ready to be measured, ``latencies``, ``energies`` and ``memories``
-measure it. Behind them stand ``medians`` (statistics), ``boards`` (a GPU's clocks and throttling),
-``counters`` (of energy) and ``loads`` (what a device does meanwhile).
+    gpt.py               the model: `GPT` and `build_gpt`
+    errors.py            reasons for which a trial fails
+    data/                text (documents), tokenizer (token ids), corpus (both, for a search space)
+    training/            config (settings), train_loop (the loop), checkpoint (its files)
+    meters/              forward_pass (the workload), latency, energy, memory, perplexity;
+                         behind them convergence (when to stop sampling), nvml (state of a GPU),
+                         energy_counter and sustained_load (energy over a window)
+    device_profiler.py   all meters of one device behind one method
+    measurement_log.py   a file with one JSON record for each measurement
+    peak_flops.py        peak throughput of known GPUs
+    trial.py             one architecture measured and trained, the cheapest measurement first
+    backend.py           the backend ``profile``, which runs trials for a search
+    survey/              designed sets of architectures measured into a CSV: design (the choice of
+                         architectures), csv_log (the file), drift (the summary), survey (the loop)
+    export/              a model as files for use elsewhere
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from hwnas.deprecation import warn_renamed
 from hwnas.profiling.data.text import Split, Text, text
 from hwnas.profiling.data.tokenizer import Tokenizer, Tokens, tokenizer, tokens
 from hwnas.profiling.errors import Diverged, OutOfMemory, TimedOut, TrialFailed
-from hwnas.profiling.export.safetensors import export, load
+from hwnas.profiling.export.safetensors import load_model, save_model
 from hwnas.profiling.gpt import GPT, build_gpt
 from hwnas.profiling.meters.energy import Energy, EnergyMeter, energy_meter
 from hwnas.profiling.meters.forward_pass import PassSettings
@@ -44,15 +57,23 @@ __all__ = [
     "Tokens",
     "TrainingSettings",
     "TrialFailed",
-    "energy_meter",
-    "export",
     "build_gpt",
+    "energy_meter",
     "latency",
-    "load",
+    "load_model",
     "peak_memory",
     "perplexity",
+    "save_model",
     "text",
     "tokenizer",
     "tokens",
     "train",
 ]
+
+
+# The former functions `gpt` and `export` have no alias here: their names are submodules.
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        warn_renamed("hwnas.profiling.load", "load_model")
+        return load_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

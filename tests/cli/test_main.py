@@ -325,7 +325,7 @@ def test_a_search_that_raises_is_our_fault(
     def raising(*arguments: Any) -> None:
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr("hwnas.runner.run.search", raising)
+    monkeypatch.setattr("hwnas.api.search", raising)
     said = hw("run", small)
     assert said.code == 1
     assert "ZeroDivisionError: by nought" in said.err
@@ -337,7 +337,7 @@ def test_an_interrupt_says_how_to_go_on(
     def stopped(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hwnas.runner.run.search", stopped)
+    monkeypatch.setattr("hwnas.api.search", stopped)
     said = hw("run", small)
     assert said.code == 2
     assert "hwnas resume" in said.err
@@ -491,7 +491,7 @@ def test_an_interrupted_profile_says_how_to_go_on(hw: Any, monkeypatch: pytest.M
 
 
 def test_build(hw: Any, tmp_path: Path) -> None:
-    from hwnas.profiling.export.safetensors import load
+    from hwnas.profiling.export.safetensors import load_model
     from hwnas.spaces.architecture import Architecture
 
     arch = "gpt-s-10-192-" + "-".join(["2"] * 10 + ["4"] * 10) + "-True"
@@ -500,7 +500,7 @@ def test_build(hw: Any, tmp_path: Path) -> None:
     space = hwnas.space("gpt-s")
     params = int(space.params(space.encode([Architecture.parse(arch)]))[0])
     assert said.out == f"net: config.json, model.safetensors ({params:,} parameters)\n"
-    assert str(load(tmp_path / "net").arch) == arch
+    assert str(load_model(tmp_path / "net").arch) == arch
     refused(hw("build", arch, "--out", "net"), "net/model.safetensors is there already|net/config")
     refused(hw("build", "gpt-s-10", "--out", "other"), "expected")
     refused(hw("build", arch.replace("192", "200"), "--out", "other"), "embed_dim")

@@ -2,18 +2,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
+
+import pytest
 
 import hwnas.profiling
+from hwnas.profiling.export import safetensors
 
 
-def test_it_needs_numpy_and_torch_alone() -> None:
+def test_imports_nothing_but_numpy_and_torch() -> None:
     script = (
         "import sys\n"
         "for name in 'matplotlib moocore pandas pydantic rich safetensors scipy sklearn'.split():\n"
         "    sys.modules[name] = None\n"
         "for name in 'threadpoolctl tiktoken typer yaml'.split(): sys.modules[name] = None\n"
-        "import hwnas.profiling as p, hwnas.profiling.survey.survey, hwnas.profiling.device_profiler\n"
-        "model = p.GPT(p.models.Architecture.parse('x-1-32-2-1-True'), vocab_size=257)\n"
+        "import hwnas.profiling as p\n"
+        "import hwnas.profiling.survey.survey, hwnas.profiling.device_profiler\n"
+        "from hwnas.spaces.architecture import Architecture\n"
+        "model = p.GPT(Architecture.parse('x-1-32-2-1-True'), vocab_size=257)\n"
         "held_out = p.tokens(['some text'], p.tokenizer('bytes'))\n"
         "assert p.perplexity(model, held_out).n_tokens == 10\n"
     )
@@ -23,3 +29,18 @@ def test_it_needs_numpy_and_torch_alone() -> None:
 def test_public_names() -> None:
     for name in hwnas.profiling.__all__:
         assert getattr(hwnas.profiling, name).__doc__, name
+
+
+def test_former_names() -> None:
+    with pytest.warns(DeprecationWarning, match="load is now called load_model"):
+        assert hwnas.profiling.load is hwnas.profiling.load_model
+    for former, name in (("export", "save_model"), ("load", "load_model")):
+        with pytest.warns(DeprecationWarning, match=f"{former} is now called {name}"):
+            assert getattr(safetensors, former) is getattr(hwnas.profiling, name)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = hwnas.profiling.nothing
+
+
+def test_submodules_are_not_hidden_by_functions() -> None:
+    for name in ("gpt", "export", "data", "training", "meters"):
+        assert isinstance(getattr(hwnas.profiling, name), ModuleType)

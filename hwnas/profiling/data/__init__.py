@@ -1,1 +1,1 @@
-"""Training text: documents, tokens, prepared corpora."""
+"""Text to train on: documents, tokens, prepared corpora."""

@@ -1,1 +1,1 @@
-"""Export of built architectures to files."""
+"""Files of built models, for use elsewhere."""

@@ -1,4 +1,4 @@
-"""A network as two files for use elsewhere: what it is, and its weights; never a pickle."""
+"""A model in two files, its configuration and its weights as safetensors; never a pickle."""
 
 from __future__ import annotations
 
@@ -10,42 +10,53 @@ from typing import Any
 
 import torch
 
+from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput, MissingExtra
-from hwnas.files import atomic_writer
+from hwnas.files import atomic_writer, write_text
 from hwnas.profiling.gpt import GPT
 from hwnas.spaces.architecture import Architecture
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = "hwnas-gpt-1"
 _SCALARS = ("head_size", "context", "vocab_size")
-_PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+_PICKLE_SUFFIXES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 
 
-def export(model: GPT, folder: str | Path) -> Path:
+def save_model(model: GPT, folder: str | Path) -> Path:
     """Write ``config.json`` and ``model.safetensors``.
 
-    The weights are named as in `GPT` and have its type; ``config.json`` has all that `GPT` needs.
+    The weights have the names and the data type that they have in `model`. ``config.json`` holds
+    all arguments of `GPT`.
 
     Parameters
     ----------
     folder
-        Is made if it is not there.
+        Directory for the files; created if it does not exist.
 
     Returns
     -------
     Path
-        The folder.
+        The directory.
 
     Raises
     ------
     InvalidInput
-        One of the files is there, or the network has no weights.
+        One of the files exists already, or the model has no weights.
     MissingExtra
         safetensors is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> arch = Architecture.parse("tiny-1-32-2-1-True")
+    >>> model = GPT(arch, head_size=16, context=64, vocab_size=50)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     str(load_model(save_model(model, folder)).arch)
+    'tiny-1-32-2-1-True'
     """
     folder = Path(folder)
     if model.cos.is_meta:
-        raise InvalidInput(f"{model.arch}: expected a network with weights, found one on meta")
+        raise InvalidInput(f"{model.arch}: expected a model with weights, found one on meta")
     for name in (CONFIG, WEIGHTS):
         if (folder / name).exists():
             raise InvalidInput(f"{folder / name} is there already; expected another folder")
@@ -62,32 +73,32 @@ def export(model: GPT, folder: str | Path) -> Path:
         "params": model.params,
     }
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    content = _safetensors().save(weights, metadata={"format": "pt"})
+    content = _import_safetensors().save(weights, metadata={"format": "pt"})
+    # The configuration comes last, so that a folder with one is complete.
     with atomic_writer(folder / WEIGHTS) as file:
         file.write(content)
-    with atomic_writer(folder / CONFIG) as file:
-        file.write(json.dumps(config, indent=2).encode() + b"\n")
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     return folder
 
 
-def load(folder: str | Path, *, device: str | torch.device = "cpu") -> GPT:
-    """The network that `export` wrote.
+def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> GPT:
+    """Load a model that `save_model` wrote.
 
     Raises
     ------
     InvalidInput
-        A file is missing, or is not what `export` writes: a pickle, for one, is never read.
+        A file is missing, or was not written by `save_model`. Pickles are never read.
     MissingExtra
         safetensors is not installed.
     """
     folder = Path(folder)
-    model = _built(folder / CONFIG, device)
+    model = _build_from_config(folder / CONFIG, device)
     file = folder / WEIGHTS
     if not file.is_file():
-        pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES)
+        pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLE_SUFFIXES)
         hint = f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
         raise InvalidInput(f"{file}: no such file{hint}")
-    library = _safetensors()
+    library = _import_safetensors()
     try:
         weights = library.load_file(file, device=str(device))
         model.load_state_dict(weights)
@@ -99,8 +110,8 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> GPT:
     return model
 
 
-def _built(file: Path, device: str | torch.device) -> GPT:
-    """A network as its configuration says, with weights of no meaning."""
+def _build_from_config(file: Path, device: str | torch.device) -> GPT:
+    """Build the model of a configuration file; its weights are random."""
     try:
         config: Any = json.loads(file.read_bytes())
     except OSError as error:
@@ -118,8 +129,17 @@ def _built(file: Path, device: str | torch.device) -> GPT:
         raise InvalidInput(f"{file}: {error}") from None
 
 
-def _safetensors() -> ModuleType:
+def _import_safetensors() -> ModuleType:
+    """Import safetensors; MissingExtra if it is not installed."""
     try:
         return import_module("safetensors.torch")
     except ImportError as error:
-        raise MissingExtra("a network's weights in a file", "safetensors", "profile") from error
+        raise MissingExtra("weights of a model in a file", "safetensors", "profile") from error
+
+
+def __getattr__(name: str) -> Any:
+    former = {"export": save_model, "load": load_model}
+    if name in former:
+        warn_renamed(f"hwnas.profiling.export.safetensors.{name}", former[name].__name__)
+        return former[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

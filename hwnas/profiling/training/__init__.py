@@ -1,1 +1,1 @@
-"""Training of one architecture."""
+"""Training of one model: settings, loop, checkpoints."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hwnas.errors import InvalidInput, MissingExtra
-from hwnas.profiling.export.safetensors import export, load
+from hwnas.profiling.export.safetensors import load_model, save_model
 from hwnas.profiling.gpt import GPT
 from hwnas.spaces.architecture import Architecture
 
@@ -17,18 +17,18 @@ from hwnas.spaces.architecture import Architecture
 @pytest.fixture
 def folder(model: GPT, tmp_path: Path) -> Path:
     pytest.importorskip("safetensors")
-    return export(model, tmp_path / "new")
+    return save_model(model, tmp_path / "new")
 
 
-def test_there_and_back(model: GPT, folder: Path) -> None:
-    back = load(folder)
-    assert back.arch == model.arch
+def test_round_trip(model: GPT, folder: Path) -> None:
+    loaded = load_model(folder)
+    assert loaded.arch == model.arch
     tokens = torch.arange(64)[None]
-    assert torch.equal(back(tokens), model(tokens))
+    assert torch.equal(loaded(tokens), model(tokens))
     assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_the_configuration_says_what_the_network_is(model: GPT, folder: Path) -> None:
+def test_configuration(model: GPT, folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config == {
         "format": "hwnas-gpt-1",
@@ -45,15 +45,15 @@ def test_the_configuration_says_what_the_network_is(model: GPT, folder: Path) ->
     }
 
 
-def test_nothing_is_written_over(model: GPT, folder: Path) -> None:
+def test_existing_files_are_not_overwritten(model: GPT, folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"config\.json is there already"):
-        export(model, folder)
+        save_model(model, folder)
 
 
-def test_a_network_without_weights(tmp_path: Path) -> None:
+def test_model_without_weights(tmp_path: Path) -> None:
     model = GPT(Architecture.parse("x-1-32-2-1-True"), device="meta")
-    with pytest.raises(InvalidInput, match="expected a network with weights"):
-        export(model, tmp_path)
+    with pytest.raises(InvalidInput, match="expected a model with weights"):
+        save_model(model, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -65,10 +65,10 @@ def test_pickles_are_not_read(model: GPT, folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch, "load", read)
     torch.save(model.state_dict(), folder / "model.safetensors")
     with pytest.raises(InvalidInput, match=r"expected the weights of tiny-2.* as safetensors"):
-        load(folder)
+        load_model(folder)
     (folder / "model.safetensors").rename(folder / "model.bin")
     with pytest.raises(InvalidInput, match=r"no such file; model\.bin may be a pickle"):
-        load(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_pickles_are_not_read(model: GPT, folder: Path, monkeypatch: pytest.Monk
         ('{"format": "hwnas-gpt-1"}', "missing: arch, head_size, context, vocab_size"),
     ],
 )
-def test_what_is_no_configuration(folder: Path, content: str, message: str) -> None:
+def test_invalid_configuration(folder: Path, content: str, message: str) -> None:
     (folder / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(InvalidInput, match=rf"config\.json: {message}"):
-        load(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -93,18 +93,16 @@ def test_what_is_no_configuration(folder: Path, content: str, message: str) -> N
         ("vocab_size", 300, r"model\.safetensors: expected the weights of .* size mismatch"),
     ],
 )
-def test_files_that_do_not_fit(folder: Path, key: str, value: object, message: str) -> None:
+def test_files_that_do_not_match(folder: Path, key: str, value: object, message: str) -> None:
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**config, key: value}), encoding="utf-8")
-    with pytest.raises(InvalidInput, match=message) as found:
-        load(folder)
-    assert "\n" not in str(found.value)
+    with pytest.raises(InvalidInput, match=message) as error:
+        load_model(folder)
+    assert "\n" not in str(error.value)
 
 
-def test_without_safetensors_the_extra_is_named(
-    model: GPT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_safetensors(model: GPT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
     with pytest.raises(MissingExtra, match=r'safetensors: pip install "hwnas\[profile\]"'):
-        export(model, tmp_path)
+        save_model(model, tmp_path)
