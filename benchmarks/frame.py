@@ -52,7 +52,7 @@ def quality() -> list[str]:
             rows.append((f"{optimizer}, 10,000 evaluations, 3 seeds", np.mean(values)))
         homogeneous = [
             float(steps.normalised[np.searchsorted(steps.evaluations, 162, side="right") - 1])
-            for cell, steps in zip(result.cells, result.trajectories, strict=True)
+            for cell, steps in zip(result.searches, result.trajectories, strict=True)
             if cell.optimizer == "uniform"
         ]
     rows.append(("uniform's 162 homogeneous networks", np.mean(homogeneous)))

@@ -52,10 +52,10 @@ def main() -> None:
                 out=Path(folder, "out"),
             )
         for name in ("random", "random-9", "moasha"):
-            cells = [cell for cell in result.cells if cell.optimizer == name]
+            cells = [cell for cell in result.searches if cell.optimizer == name]
             final = [row["normalised"] for row in result.summary if row["optimizer"] == name]
             steps = [
-                s for c, s in zip(result.cells, result.trajectories, strict=True) if c in cells
+                s for c, s in zip(result.searches, result.trajectories, strict=True) if c in cells
             ]
             observed = np.mean([s.observed[-1] / result.best_hypervolume for s in steps])
             networks = np.mean([len(np.unique(c.trials.codes, axis=0)) for c in cells])
@@ -64,7 +64,7 @@ def main() -> None:
                 f"{min(final):.4f} to {max(final):.4f} | {observed:.4f} |"
             )
         reached: Counter[int] = Counter()
-        for cell in (cell for cell in result.cells if cell.optimizer == "moasha"):
+        for cell in (cell for cell in result.searches if cell.optimizer == "moasha"):
             codes = map(bytes, cell.trials.codes)
             reached.update(dict(zip(codes, cell.trials.fidelity.tolist(), strict=True)).values())
         top = {f: n / chosen.seeds for f, n in sorted(reached.items())}

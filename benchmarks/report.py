@@ -48,7 +48,7 @@ def row(space: str, evaluations: int, page: chromium.Page) -> str:
         size = file.stat().st_size / 1e6
     if page.troubles:
         raise RuntimeError(f"{space}: {page.troubles}")
-    trials = sum(len(cell.trials) for cell in result.cells)
+    trials = sum(len(cell.trials) for cell in result.searches)
     seconds = f"{statistics.median(writing):.2f} | {statistics.median(loading):.2f}"
     return f"| {space} | {len(result.space.columns)} | {trials:,} | {size:.2f} | {seconds} |"
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import hwnas
-from hwnas.runner.results import Result, SearchResult
+from hwnas.runner.results import Result
+from hwnas.runner.search_result import SearchResult
 
 PAGE = Path(__file__).with_suffix(".md")
 
@@ -41,7 +42,7 @@ def steps(cell: SearchResult, whole: int) -> int:
 
 def reached(result: Result, seed: int, evaluations: float) -> float:
     """Normalised hypervolume of random search after so many evaluations."""
-    cells = zip(result.cells, result.trajectories, strict=True)
+    cells = zip(result.searches, result.trajectories, strict=True)
     steps = next(t for c, t in cells if c.optimizer == "random" and c.seed == seed)
     before = np.flatnonzero(steps.evaluations <= evaluations)
     return float(steps.normalised[before[-1]]) if len(before) else 0.0
@@ -52,7 +53,7 @@ def page(result: Result, seconds: float) -> str:
     whole = result.experiment.backend.settings["training"]["steps"]
     rows: list[tuple[str, float, list[float], float, float]] = []
     for name in ("random", "moasha"):
-        cells = [cell for cell in result.cells if cell.optimizer == name]
+        cells = [cell for cell in result.searches if cell.optimizer == name]
         of = [row for row in result.summary if row["optimizer"] == name]
         found = [row["normalised"] for row in of]
         trained = [steps(cell, whole) for cell in cells]

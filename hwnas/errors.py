@@ -90,3 +90,24 @@ def shortened(names: Iterable[str], most: int = 12) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+class ExperimentError(InvalidInput):
+    """An experiment that cannot be run.
+
+    Parameters
+    ----------
+    file
+        File of the experiment; empty where there is none.
+    key_path
+        Path of the key at fault, ``optimizers[1].name``.
+    message
+        What was found and what was expected.
+    """
+
+    def __init__(self, file: str, key_path: str, message: str) -> None:
+        super().__init__(": ".join(part for part in (file, key_path, message) if part))
+
+
+class SearchFailed(RuntimeError):
+    """An optimizer or the framework raised an error in a search; the others ran to their end."""

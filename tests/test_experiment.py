@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from hwnas.experiment import Experiment, ExperimentError, load, load_form, problem_of, shipped
+from hwnas.experiment import Experiment, ExperimentError, shipped_experiment, validate_form
+from hwnas.problem import build_problem, load_experiment
 from hwnas.yaml_loader import parse_yaml
 
 GOOD: dict[str, Any] = {
@@ -28,7 +29,7 @@ OWN_SPACE = {
 
 
 def test_defaults_are_filled_in() -> None:
-    experiment = load(GOOD)
+    experiment = load_experiment(GOOD)[0]
     assert experiment.backend.type == "surrogate"
     assert experiment.seeds == [0, 1, 2]
     assert (experiment.noise, experiment.constraints) == (False, [])
@@ -53,44 +54,44 @@ def test_defaults_are_filled_in() -> None:
     ],
 )
 def test_the_resolved_yaml_is_the_same_experiment(tmp_path: Path, change: dict[str, Any]) -> None:
-    experiment = load({**GOOD, **change})
+    experiment = load_experiment({**GOOD, **change})[0]
     file = tmp_path / "experiment.yaml"
     file.write_text(experiment.to_yaml())
-    assert load(file) == experiment
-    assert load(experiment) == experiment
+    assert load_experiment(file)[0] == experiment
+    assert load_experiment(experiment)[0] == experiment
 
 
 def test_settings_go_to_their_optimizer() -> None:
-    experiment = load({**GOOD, "optimizers": [{"type": "nsga2", "pop_size": 8, "batch": 4}]})
+    experiment = load_experiment({**GOOD, "optimizers": [{"type": "nsga2", "pop_size": 8, "batch": 4}]})[0]
     (entry,) = experiment.optimizers
     assert (entry.name, entry.batch, entry.settings) == ("nsga2", 4, {"pop_size": 8})
 
 
 def test_the_problem_is_built() -> None:
-    problem = problem_of(load({**GOOD, "constraints": ["params <= 1e8"]}))
+    problem = build_problem(load_experiment({**GOOD, "constraints": ["params <= 1e8"]})[0])
     assert list(map(str, problem.measured)) == [
         "perplexity",
         "latency@rtx3080",
         "params <= 100000000",
     ]
     assert problem.backend is problem.truth
-    noisy = problem_of(load({**GOOD, "noise": True}))
+    noisy = build_problem(load_experiment({**GOOD, "noise": True})[0])
     assert noisy.backend is not noisy.truth
     assert noisy.backend.fidelities
 
 
 def test_overrides() -> None:
-    experiment = load(GOOD, {"budget.evaluations": 7, "name": "y"})
+    experiment = load_experiment(GOOD, {"budget.evaluations": 7, "name": "y"})[0]
     assert (experiment.budget.evaluations, experiment.name) == (7, "y")
     with pytest.raises(ExperimentError, match="colour: unknown key 'colour'"):
-        load(GOOD, {"colour": 1})
+        load_experiment(GOOD, {"colour": 1})[0]
     with pytest.raises(ValueError, match=r"--set name\.first: 'name' holds no keys"):
-        load(GOOD, {"name.first": 1})
+        load_experiment(GOOD, {"name.first": 1})[0]
 
 
 def test_overrides_leave_their_source_alone() -> None:
     content = {**GOOD, "budget": {"evaluations": 10}}
-    load(content, {"budget.evaluations": 7})
+    load_experiment(content, {"budget.evaluations": 7})[0]
     assert content["budget"] == {"evaluations": 10}
 
 
@@ -195,14 +196,14 @@ def test_wrong_input_is_one_line(tmp_path: Path, content: dict[str, Any], messag
     file = tmp_path / "wrong.yaml"
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(ExperimentError, match=message) as caught:
-        load(file)
+        load_experiment(file)[0]
     assert str(caught.value).startswith(f"{file}: ")
     assert "\n" not in str(caught.value)
 
 
 def test_form_alone_needs_nothing_installed() -> None:
     content = {**GOOD, "optimizers": ["not-installed"], "backend": "neither"}
-    assert load_form(content).optimizers[0].type == "not-installed"
+    assert validate_form(content).optimizers[0].type == "not-installed"
 
 
 def test_shipped_experiments_load() -> None:
@@ -213,19 +214,19 @@ def test_shipped_experiments_load() -> None:
         content = file.read_text()
         if file.stem == "gpu":  # there may be none here
             content = content.replace("cuda", "cpu").replace(", energy@cpu", "")
-        assert load(parse_yaml(content)).name == file.stem
-    assert shipped("quickstart") is not None
-    assert shipped("hardware/cpu-tiny") is not None
-    assert load("quickstart").name == "quickstart"
+        assert load_experiment(parse_yaml(content))[0].name == file.stem
+    assert shipped_experiment("quickstart") is not None
+    assert shipped_experiment("hardware/cpu-tiny") is not None
+    assert load_experiment("quickstart")[0].name == "quickstart"
     for name in ("nothing", "../experiments/quickstart", "hardware/../quickstart", "", None):
-        assert shipped(name) is None
+        assert shipped_experiment(name) is None
 
 
 def test_schema_agrees_with_the_loader() -> None:
     schema = json.loads(json.dumps(Experiment.model_json_schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
     check = jsonschema.Draft202012Validator(schema)
-    quick = yaml.safe_load((shipped("quickstart") or Path()).read_text())
+    quick = yaml.safe_load((shipped_experiment("quickstart") or Path()).read_text())
     for good in (
         GOOD,
         quick,

@@ -23,10 +23,12 @@ FLOORS = [
     {"optimizers", "backends"},
     {"surrogates", "profiling"},
     {"registry"},
+    {"plugin_files"},
     {"experiment", "testing"},
+    {"problem"},
     {"runner"},
     {"reports"},
-    {"compat"},
+    {"api", "compat"},
     {"reproductions"},
     {"cli"},
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import hwnas
-from hwnas import registry
+from hwnas import plugin_files, registry
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.spaces import Codes, SearchSpace
@@ -17,7 +17,7 @@ from hwnas.spaces import Codes, SearchSpace
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decorated classes of a test are gone after it."""
-    monkeypatch.setattr(registry, "_decorated", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr(registry, "_registered", {"optimizer": {}, "backend": {}})
 
 
 class Mine(Optimizer):
@@ -173,7 +173,7 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def test_a_file_registers(plugin: Path, small_space: SearchSpace) -> None:
-    loaded = registry.load_file(plugin)
+    loaded = plugin_files.load_plugin_file(plugin)
     assert loaded.registered == (("optimizer", "of-a-file"), ("backend", "of-a-file"))
     assert loaded.sha256 == hashlib.sha256(plugin.read_bytes()).hexdigest()
     assert loaded.path == plugin.resolve()
@@ -184,13 +184,13 @@ def test_a_file_registers(plugin: Path, small_space: SearchSpace) -> None:
 
 
 def test_a_file_runs_once_for_a_content(plugin: Path) -> None:
-    first = registry.load_file(plugin)
+    first = plugin_files.load_plugin_file(plugin)
     cls = registry.lookup("optimizer", "of-a-file")
     hwnas.register_optimizer("of-a-file")(Mine)
-    assert registry.load_file(str(plugin)) == first
+    assert plugin_files.load_plugin_file(str(plugin)) == first
     assert registry.lookup("optimizer", "of-a-file") is cls
     plugin.write_text(PLUGIN + "\n# changed", encoding="utf-8")
-    assert registry.load_file(plugin).sha256 != first.sha256
+    assert plugin_files.load_plugin_file(plugin).sha256 != first.sha256
     assert registry.lookup("optimizer", "of-a-file") is not cls
 
 
@@ -211,7 +211,7 @@ def test_a_file_that_does_not_work(plugin: Path, source: str, message: str) -> N
     plugin.write_text(source, encoding="utf-8")
     for _ in range(2):
         with pytest.raises(InvalidInput, match=message) as caught:
-            registry.load_file(plugin)
+            plugin_files.load_plugin_file(plugin)
         assert str(caught.value).startswith(str(plugin))
         assert "\n" not in str(caught.value)
     assert "of-a-file" not in registry.names("optimizer")
@@ -219,9 +219,9 @@ def test_a_file_that_does_not_work(plugin: Path, source: str, message: str) -> N
 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"none\.py: cannot be read: No such file"):
-        registry.load_file(tmp_path / "none.py")
+        plugin_files.load_plugin_file(tmp_path / "none.py")
     with pytest.raises(InvalidInput, match="cannot be read: Is a directory"):
-        registry.load_file(tmp_path)
+        plugin_files.load_plugin_file(tmp_path)
 
 
 def test_a_class_serves_as_a_name(small_space: SearchSpace) -> None:

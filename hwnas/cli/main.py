@@ -25,7 +25,7 @@ from hwnas.cli.console import (
 )
 from hwnas.cli.profile_commands import build, profile
 from hwnas.cli.report_commands import compare, plot, report, reproduce
-from hwnas.errors import HwnasError, HwnasWarning, InvalidInput
+from hwnas.errors import HwnasError, HwnasWarning, InvalidInput, SearchFailed
 
 if TYPE_CHECKING:
     from hwnas.runner.results import Result
@@ -83,24 +83,25 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run experiments and leave fronts, trajectories, plots and a summary."""
-    from hwnas.experiment import load
-    from hwnas.runner.run import run as run_experiment
+    from hwnas.api import run as run_experiment
+    from hwnas.problem import load_experiment
 
     if quiet:
         warnings.simplefilter("ignore", HwnasWarning)
     overrides = dict(map(_assignment, set_ or ()))
-    experiments = [  # all are checked before one runs
-        load(file, overrides, plugins=plugin or (), allow_plugins=allow_plugins) for file in files
+    loaded = [  # all are checked before one runs
+        load_experiment(file, overrides, plugins=plugin or (), allow_plugins=allow_plugins)
+        for file in files
     ]
-    names = [experiment.name for experiment in experiments]
+    names = [experiment.name for experiment, _ in loaded]
     if len(set(names)) != len(names):
         raise InvalidInput(f"expected experiments of different names, found {', '.join(names)}")
-    for experiment in experiments:
+    for experiment, problem in loaded:
         path = Path("runs") if out is None else out
         target = path / experiment.name if out is None or len(files) > 1 else path
         with Progress(experiment.budget.evaluations, quiet) as progress:
             result = run_experiment(
-                experiment, target, workers=workers, progress=progress.at, allow_plugins=True
+                experiment, target, workers=workers, progress=progress.at, problem=problem
             )
         if not quiet:
             _summary(result)
@@ -114,7 +115,7 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run that was stopped, to the trials of an uninterrupted one."""
-    from hwnas.runner.run import resume as resume_run
+    from hwnas.api import resume as resume_run
 
     with Progress(None, quiet) as progress:
         result = resume_run(
@@ -246,13 +247,14 @@ def check(
     Of a file, every class that it registers. Leaves with 2 if a check failed.
     """
     from hwnas import testing
-    from hwnas.registry import kinds_of, load_file
+    from hwnas.plugin_files import load_plugin_file
+    from hwnas.registry import kinds_of
 
     settings = dict(map(_assignment, set_ or ()))
     if space is not None:
         settings["space"] = space
     file = what.endswith(".py") or "/" in what
-    named = load_file(what).registered if file else [(one, what) for one in kinds_of(what)]
+    named = load_plugin_file(what).registered if file else [(one, what) for one in kinds_of(what)]
     if not file and kind is not None:
         named = [(kind.value, what)]
     wanted = [(its, name) for its, name in named if kind is None or its == kind.value]
@@ -290,8 +292,6 @@ app.command()(build)
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from hwnas.runner.run import SearchFailed
-
     warnings.showwarning = _one_line(warnings.showwarning)
     try:
         code = app(standalone_mode=False) or 0
@@ -345,7 +345,7 @@ def _summary(result: Result) -> None:
     from hwnas.reports.comparison.tables import overview
 
     print_table(*overview(result))
-    for cell in result.cells:
+    for cell in result.searches:
         for line in cell.meta.get("notes", "").splitlines():
             typer.echo(f"{cell.optimizer} seed {cell.seed}: {line}")
         if saved := cell.seconds_saved:

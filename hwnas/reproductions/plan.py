@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwnas.errors import HwnasWarning, InvalidInput
-from hwnas.experiment import Experiment, load
+from hwnas.experiment import Experiment, read_experiment
 from hwnas.runner.results import Result
-from hwnas.runner.run import resume, run
+from hwnas.api import resume, run
 from hwnas.runner.search_loop import SearchRun
 from hwnas.surrogates.devices import DEVICES
 from hwnas.surrogates.published import SCALES
@@ -100,7 +100,7 @@ def _part(
 ) -> Part:
     name = f"{kind}.{scale}.{what.replace('@', '.')}"
     overrides = {"name": name, "space": scale, "objectives": objectives, **changed}
-    return Part(kind, what, load(f"paper/{kind}", overrides))
+    return Part(kind, what, read_experiment(f"paper/{kind}", overrides)[0])
 
 
 def seconds(of: Sequence[Part], workers: int) -> float:
@@ -142,7 +142,7 @@ def complete(path: Path, part: Part) -> Result | None:
     except InvalidInput:
         return None  # killed before its first trial
     wanted = len(part.experiment.optimizers) * len(part.experiment.seeds)
-    done = sum("finished" in cell.meta for cell in result.cells)
+    done = sum("finished" in cell.meta for cell in result.searches)
     return result if done == wanted and (path / "summary.csv").is_file() else None
 
 

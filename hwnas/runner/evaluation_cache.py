@@ -1,4 +1,4 @@
-"""From proposals to trials: what is measured, with which luck, and what it counts for."""
+"""From proposals to trials: what is measured, with which noise seed, at which budget cost."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.experiment import Problem
+from hwnas.problem import Problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.storage import Trials
-from hwnas.spaces import Codes
-from hwnas.typing import Array
+from hwnas.typing import Array, Codes, IntArray
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
-    """How far a network has been measured."""
+class _Measurement:
+    """The highest fidelity at which an architecture has been measured, and its values there."""
 
     fidelity: int
     repeat: int
@@ -28,56 +27,57 @@ class _Record:
 
 
 class EvaluationCache:
-    """The trials of one search so far, as far as the next ones depend on them.
+    """State of earlier trials that the next ones of a search depend on.
 
     Parameters
     ----------
     problem
-        What to evaluate.
+        Problem to evaluate.
     seed
-        The run's seed.
+        Seed of the run.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self.problem = problem
         self.seed = seed
-        self._trials = 0
-        self._times: Counter[bytes] = Counter()  # evaluated anew, by code
-        self._records: dict[bytes, _Record] = {}  # only of networks with a fidelity
+        self._n_trials = 0
+        self._n_evaluations: Counter[bytes] = Counter()  # of each code, not counting continuations
+        self._measurements: dict[bytes, _Measurement] = {}  # of codes measured at a fidelity
 
     def __len__(self) -> int:
-        return self._trials
+        return self._n_trials
 
     def add(self, trials: Trials) -> None:
-        """Take note of trials, new or stored."""
-        self._trials += len(trials)
+        """Record trials, new or stored."""
+        self._n_trials += len(trials)
         for i, row in enumerate(trials.codes):
             key = row.tobytes()
-            self._times[key] = int(trials.repeat[i]) + 1
+            self._n_evaluations[key] = int(trials.repeat[i]) + 1
             if trials.fidelity[i] < 0:
                 continue
             if trials.status[i] == "ok":
-                self._records[key] = _Record(
+                self._measurements[key] = _Measurement(
                     int(trials.fidelity[i]),
                     int(trials.repeat[i]),
                     trials.values[i],
                     trials.std[i],
                 )
             else:
-                self._records.pop(key, None)
+                self._measurements.pop(key, None)
 
-    def evaluations(self, codes: Codes, fidelity: int | None) -> NDArray[np.int64]:
-        """What measuring networks counts for in a budget, (n,)."""
+    def evaluations(self, codes: Codes, fidelity: int | None) -> IntArray:
+        """Return the budget cost of each architecture in evaluations, (n,)."""
         if fidelity is None:
             return np.ones(len(codes), dtype=np.int64)
-        done = [0 if (r := self._record(row, fidelity)) is None else r.fidelity for row in codes]
-        return np.array([self.problem.backend.evaluations(fidelity, d) for d in done])
+        earlier = [self._continued_from(row, fidelity) for row in codes]
+        reached = [0 if measurement is None else measurement.fidelity for measurement in earlier]
+        return np.array([self.problem.backend.evaluations(fidelity, r) for r in reached])
 
-    def evaluated(self, codes: Codes, fidelity: int | None, ask: int, began: float) -> Trials:
-        """Measure networks.
+    def evaluate(self, codes: Codes, fidelity: int | None, ask: int, start: float) -> Trials:
+        """Evaluate architectures.
 
-        One that goes on from a lower fidelity keeps its luck, and only metrics that depend on the
-        fidelity are measured again.
+        One that continues from a lower fidelity keeps its noise seed, and only metrics that depend
+        on the fidelity are measured again.
 
         Parameters
         ----------
@@ -86,41 +86,46 @@ class EvaluationCache:
             One of the backend's; ``None`` for a plain evaluation.
         ask
             Number of the ask that proposed them.
-        began
-            Clock reading at which the search began.
+        start
+            Reading of `time.perf_counter` at which the search started.
         """
         n, measured = len(codes), self.problem.measured
-        records = [self._record(row, fidelity) for row in codes]
-        repeat = np.zeros(n, dtype=np.int64)
-        within: Counter[bytes] = Counter()
-        for i, (row, record) in enumerate(zip(codes, records, strict=True)):
-            key = row.tobytes()
-            repeat[i] = record.repeat if record else self._times[key] + within[key]
-            within[key] += 1
+        earlier = [self._continued_from(row, fidelity) for row in codes]
+        repeat = self._repeats(codes, earlier)
         seeds = trial_seeds(self.seed, codes, repeat)
+
+        # Values of lower fidelities stand where a metric does not depend on the fidelity.
         values, std = np.zeros((2, n, len(measured)))
-        for i, record in enumerate(records):
-            if record:
-                values[i], std[i] = record.values, record.std
-        new = np.array([record is None for record in records])
-        every = np.arange(len(measured))
-        changing = np.array(self.problem.fidelity_dependent, dtype=np.intp)
+        for i, measurement in enumerate(earlier):
+            if measurement:
+                values[i], std[i] = measurement.values, measurement.std
+
+        # Two groups: new architectures with all metrics, continued ones with those that change.
+        is_new = np.array([measurement is None for measurement in earlier])
+        all_columns = np.arange(len(measured))
+        changing_columns = np.array(self.problem.fidelity_dependent, dtype=np.intp)
         status, reason, seconds = [""] * n, [""] * n, np.zeros(n)
-        for rows, columns in ((np.flatnonzero(new), every), (np.flatnonzero(~new), changing)):
+        for rows, columns in (
+            (np.flatnonzero(is_new), all_columns),
+            (np.flatnonzero(~is_new), changing_columns),
+        ):
             if len(rows) == 0:
                 continue
-            wanted = [measured[j] for j in columns]
             answer = measure(
-                self.problem.backend, codes[rows], wanted, seeds=seeds[rows], fidelity=fidelity
+                self.problem.backend,
+                codes[rows],
+                [measured[j] for j in columns],
+                seeds=seeds[rows],
+                fidelity=fidelity,
             )
             block = np.ix_(rows, columns)
             values[block] = answer.values
             std[block] = 0.0 if answer.std is None else answer.std
             seconds[rows] = answer.seconds
-            for i, word, why in zip(
+            for i, word, text in zip(
                 rows.tolist(), answer.status or (), answer.reasons or (), strict=True
             ):
-                status[i], reason[i] = word, why
+                status[i], reason[i] = word, text
         return Trials(
             codes=codes,
             values=values,
@@ -132,27 +137,41 @@ class EvaluationCache:
             ask=np.full(n, ask),
             tells_before=np.full(n, ask),
             tell=np.full(n, ask),
-            elapsed=np.full(n, time.perf_counter() - began),
+            elapsed=np.full(n, time.perf_counter() - start),
             status=status,
             reason=reason,
         )
 
-    def _record(self, code: Codes, fidelity: int | None) -> _Record | None:
-        """What a measurement at this fidelity goes on from."""
-        record = self._records.get(code.tobytes()) if fidelity is not None else None
-        return record if record and fidelity and record.fidelity < fidelity else None
+    def _repeats(self, codes: Codes, earlier: list[_Measurement | None]) -> IntArray:
+        """Return how often each code has been evaluated before, in this batch too, (n,)."""
+        repeat = np.zeros(len(codes), dtype=np.int64)
+        in_batch: Counter[bytes] = Counter()
+        for i, (row, measurement) in enumerate(zip(codes, earlier, strict=True)):
+            key = row.tobytes()
+            anew = self._n_evaluations[key] + in_batch[key]
+            repeat[i] = measurement.repeat if measurement else anew
+            in_batch[key] += 1
+        return repeat
+
+    def _continued_from(self, code: Codes, fidelity: int | None) -> _Measurement | None:
+        """Return the measurement at a lower fidelity that a new one continues from."""
+        measurement = self._measurements.get(code.tobytes()) if fidelity is not None else None
+        if measurement and fidelity and measurement.fidelity < fidelity:
+            return measurement
+        return None
 
 
 def trial_seeds(seed: int, codes: Codes, repeats: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A seed for each trial from the run's seed, the network and how often it came before.
+    """Return a noise seed for each trial from the run's seed, the code and its repeat.
 
-    So the luck of a trial depends neither on batches nor on workers, and every optimizer meets
-    the same.
+    So the noise of a trial depends neither on batches nor on workers, and is the same for every
+    optimizer.
 
     Parameters
     ----------
     codes : (n, d) int8
     repeats : (n,)
+        Number of earlier evaluations of the same code.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Where searches run: in this process, or side by side in spawned ones.
+"""Executors: searches one after another in this process, or side by side in spawned ones.
 
-Every search has one numerical thread wherever it runs, because some results differ in their last
-bits with the number of threads, and a proposal with them.
+Every search has one numerical thread in either case, because some results differ in their last bits
+with the number of threads, and then a proposal differs too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import threadpoolctl
 
 Task = TypeVar("Task")
-Progress = Callable[[int, int], None]  # index of the task, how far it is
+Progress = Callable[[int, int], None]  # index of the task, amount of work that is finished
 Function = Callable[[Task, Callable[[int], None]], None]
 
 _messages: Any = None  # in a worker, the queue to the parent
@@ -28,60 +28,60 @@ def run_all(
     tasks: Sequence[Task],
     *,
     workers: int,
-    progress: Progress = lambda task, done: None,
+    progress: Progress = lambda task, n_done: None,
 ) -> list[BaseException | None]:
-    """Call ``function(task, report)`` for every task; one that raises does not stop the others.
+    """Call ``function(task, report)`` for every task; an error does not stop the other tasks.
 
     Parameters
     ----------
     function
-        A module-level function. It may call ``report(done)`` to say how far it is.
+        Module-level function. It may call ``report(n_done)`` to show its progress.
     tasks
         Picklable when there is more than one worker.
     workers
-        How many processes; 1 runs in this one.
+        Number of processes; 1 runs in this one.
     progress
-        Called in this process with the index of a task and what it reported.
+        Called in this process with the index of a task and the number that it reported.
 
     Returns
     -------
     list
-        For each task what it raised, or ``None``.
+        For each task the error that it raised, or ``None``.
     """
     if workers == 1 or len(tasks) <= 1:
         return [
-            _guarded(function, task, lambda done, i=i: progress(i, done))  # type: ignore[misc]
+            _call(function, task, lambda n_done, i=i: progress(i, n_done))  # type: ignore[misc]
             for i, task in enumerate(tasks)
         ]
     context = multiprocessing.get_context("spawn")  # fork would share locks with BLAS and torch
     messages = context.Queue()
 
-    def pass_on() -> None:
+    def forward_messages() -> None:
         with contextlib.suppress(queue.Empty):
             while True:
                 progress(*messages.get_nowait())
 
     with ProcessPoolExecutor(
-        min(workers, len(tasks)), context, initializer=_listen, initargs=(messages,)
+        min(workers, len(tasks)), context, initializer=_connect_worker, initargs=(messages,)
     ) as pool:
-        futures = [pool.submit(_work, function, i, task) for i, task in enumerate(tasks)]
+        futures = [pool.submit(_run_in_worker, function, i, task) for i, task in enumerate(tasks)]
         try:
             pending = set(futures)
             while pending:
                 pending = wait(pending, timeout=0.1).not_done
-                pass_on()
+                forward_messages()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in (pool._processes or {}).values():
-                process.terminate()  # what they had told is committed
+                process.terminate()  # whatever they have told is committed
             raise
-    pass_on()  # a worker's last words are in the queue once it has ended
+    forward_messages()  # the last messages of a worker are in the queue once it has ended
     return [f.exception() or f.result() for f in futures]
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Within, numerical libraries that are loaded use a single thread."""
+    """Limit the numerical libraries that are loaded to a single thread within the block."""
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else 0
     with threadpoolctl.threadpool_limits(1):
@@ -94,7 +94,7 @@ def one_thread() -> Iterator[None]:
                 torch.set_num_threads(threads)
 
 
-def _guarded(
+def _call(
     function: Function[Task], task: Task, report: Callable[[int], None]
 ) -> BaseException | None:
     try:
@@ -104,10 +104,10 @@ def _guarded(
     return None
 
 
-def _listen(messages: Any) -> None:
+def _connect_worker(messages: Any) -> None:
     global _messages
     _messages = messages
 
 
-def _work(function: Function[Task], i: int, task: Task) -> BaseException | None:
-    return _guarded(function, task, lambda done: _messages.put((i, done)))
+def _run_in_worker(function: Function[Task], i: int, task: Task) -> BaseException | None:
+    return _call(function, task, lambda n_done: _messages.put((i, n_done)))

@@ -1,4 +1,4 @@
-"""What a search is judged by: fixed points that no search has a part in.
+"""Reference points: fixed scales of the hypervolume, the same for every optimizer and seed.
 
 An optimizer never sees them.
 """
@@ -15,17 +15,17 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
-from hwnas.experiment import Experiment, Problem
+from hwnas.experiment import Experiment
 from hwnas.objectives import Objective, losses_of
+from hwnas.problem import Problem
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.storage import Store, Trials
-from hwnas.spaces import Codes
-from hwnas.typing import Array
+from hwnas.typing import Array, Codes
 
 Source = Literal["exact", "epsilon", "best known", "given", "measured"]
 
 _SOURCES: dict[float | None, Source] = {0.0: "exact", None: "best known"}
-_SAMPLES = 8  # measured beside the smallest and the largest network
+_N_SAMPLES = 8  # architectures measured beside the smallest and the largest one
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Reference:
     Attributes
     ----------
     source
-        ``"exact"``: from the exact front; ``"epsilon"``: from one that is exact up to `epsilon`;
-        ``"best known"``: from one of which nothing is proved; ``"given"``: by the experiment;
-        ``"measured"``: from the smallest, the largest and a few fixed networks.
+        ``"exact"``: the exact front; ``"epsilon"``: a front that is exact up to `epsilon`;
+        ``"best known"``: a front without proof; ``"given"``: the experiment; ``"measured"``: the
+        smallest, the largest and a few fixed architectures.
     ideal, nadir : (m,)
-        The best and the worst of each objective over the front or the measured networks.
+        Minimum and maximum of each objective over the front or the measured architectures.
     point : (m,)
-        The reference point.
+        Reference point.
     best
-        Hypervolume of the backend's front, where it has one. The front itself is not kept: it can
-        have a million members, and the backend has it. Of an exact front it is the most there can
-        be, of any other a search can have a little more.
+        Hypervolume of the backend's front, where it has one. The front itself, which can have a
+        million members, stays with the backend. No search exceeds the hypervolume of an exact
+        front; it may exceed that of another by a little.
     epsilon
-        That of the backend's front, see `hwnas.fronts.Front`.
+        Epsilon of the backend's front, see `hwnas.fronts.Front`.
     """
 
     source: Source
@@ -58,107 +58,112 @@ class Reference:
     epsilon: float | None = None
 
     def scaled(self, losses: Array) -> Array:
-        """Losses with the ideal at 0 and the nadir at 1."""
+        """Scale losses so that the ideal is at 0 and the nadir at 1."""
         return (losses - self.ideal) / (self.nadir - self.ideal)
 
     def to_json(self) -> str:
-        """A text from which `from_json` gives the same reference."""
+        """Return a text from which `from_json` restores the same reference."""
         arrays = {key: getattr(self, key).tolist() for key in ("ideal", "nadir", "point")}
         plain = {"source": self.source, **arrays, "best": self.best, "epsilon": self.epsilon}
         return json.dumps(plain)
 
     @classmethod
     def from_json(cls, text: str) -> Reference:
-        """The reference that `to_json` wrote."""
+        """Restore a reference from the text of `to_json`."""
         plain = json.loads(text)
         arrays = {key: np.array(plain[key]) for key in ("ideal", "nadir", "point")}
         return cls(plain["source"], **arrays, best=plain["best"], epsilon=plain.get("epsilon", 0.0))
 
 
-def reference_of(experiment: Experiment, problem: Problem, folder: Path | None = None) -> Reference:
-    """The reference of a problem.
+def build_reference(
+    experiment: Experiment, problem: Problem, folder: Path | None = None
+) -> Reference:
+    """Build the reference of a problem.
 
-    From the backend's front where it has one, and a reference point the experiment gives is kept;
-    otherwise from a few networks, which are measured here.
+    It is computed from the backend's front where there is one, and otherwise from a few
+    architectures, which are measured here. A reference point of the experiment takes precedence.
 
     Parameters
     ----------
+    experiment, problem
+        Experiment and its problem.
     folder
-        Where a backend that takes its time keeps what it measured, to go on from after a kill.
+        Directory where measurements on hardware are stored, to continue from after a kill.
 
     Raises
     ------
     InvalidInput
-        No network keeps the constraints, or none could be measured.
+        No architecture is feasible, or none could be measured.
     """
     front = problem.truth.front(problem.objectives, problem.constraints)
-    given = experiment.reference
+    point_of_user = experiment.reference
     if front is not None:
         if len(front) == 0:
-            kept = ", ".join(map(str, problem.constraints))
-            raise InvalidInput(f"constraints: no network of {problem.space.name} keeps {kept}")
+            bounds = ", ".join(map(str, problem.constraints))
+            name = problem.space.name
+            raise InvalidInput(f"constraints: no architecture of {name} keeps {bounds}")
         ideal, nadir = _extent(front.losses, problem)
         point = nadir + 0.1 * (nadir - ideal)
-        if given is not None:
-            point = _given(given, problem.objectives)
+        if point_of_user is not None:
+            point = _losses(point_of_user, problem.objectives)
         best = pareto.hypervolume(front.losses, point)
-        source = "given" if given is not None else _SOURCES.get(front.epsilon, "epsilon")
+        source = "given" if point_of_user is not None else _SOURCES.get(front.epsilon, "epsilon")
         return Reference(source, ideal, nadir, point, best, front.epsilon)
-    losses = _measured(problem, folder)
+    losses = _measure_losses(problem, folder)
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     nadir = np.where(nadir > ideal, nadir, ideal + 1)
-    if given is not None:
-        return Reference("given", ideal, nadir, _given(given, problem.objectives))
+    if point_of_user is not None:
+        return Reference("given", ideal, nadir, _losses(point_of_user, problem.objectives))
     return Reference("measured", ideal, nadir, nadir + 0.1 * (nadir - ideal))
 
 
-def _given(values: list[float], objectives: tuple[Objective, ...]) -> Array:
+def _losses(values: list[float], objectives: tuple[Objective, ...]) -> Array:
     return losses_of(objectives, np.array([values], dtype=np.float64)).ravel()
 
 
 def _extent(losses: Array, problem: Problem) -> tuple[Array, Array]:
-    """Ideal and nadir of a front; where they coincide, the space's worst in place of the nadir."""
+    """Return ideal and nadir of a front; where they coincide, the worst of the space as nadir."""
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     for j in np.flatnonzero(ideal == nadir):
-        worst = problem.truth.front((_reversed(problem.objectives[j]),))
+        worst = problem.truth.front((_opposite(problem.objectives[j]),))
         nadir[j] = -worst.losses[0, 0] if worst is not None else ideal[j]
         if nadir[j] <= ideal[j]:
-            nadir[j] = ideal[j] + 1  # the objective is the same for all networks
+            nadir[j] = ideal[j] + 1  # the objective is constant
     return ideal, nadir
 
 
-def _reversed(objective: Objective) -> Objective:
+def _opposite(objective: Objective) -> Objective:
     return Objective(
         objective.metric, objective.devices, objective.level, maximise=not objective.maximise
     )
 
 
-def _measured(problem: Problem, folder: Path | None) -> Array:
-    """Losses of the smallest network, the largest and a few others, whatever their bounds."""
+def _measure_losses(problem: Problem, folder: Path | None) -> Array:
+    """Measure the smallest, the largest and a few other architectures, feasible or not."""
     space = problem.space
     corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
-    samples = space.sample(_SAMPLES, np.random.default_rng(0))
+    samples = space.sample(_N_SAMPLES, np.random.default_rng(0))
     codes = np.concatenate([corners, samples])
-    free = replace(problem, backend=problem.truth, constraints=())
+    unconstrained = replace(problem, backend=problem.truth, constraints=())
     if folder is None or not problem.truth.on_hardware:
-        trials = EvaluationCache(free, 0).evaluated(codes, None, 0, time.perf_counter())
+        trials = EvaluationCache(unconstrained, 0).evaluate(codes, None, 0, time.perf_counter())
     else:
-        trials = _kept(free, codes, folder)
+        trials = _measure_and_store(unconstrained, codes, folder)
     if not trials.ok.any():
         reason = next((reason for reason in trials.reason if reason), "")
-        raise InvalidInput(f"none of {len(codes)} networks could be measured: {reason}")
+        raise InvalidInput(f"none of {len(codes)} architectures could be measured: {reason}")
     return np.asarray(losses_of(problem.objectives, trials.values[trials.ok]))
 
 
-def _kept(problem: Problem, codes: Codes, folder: Path) -> Trials:
-    """Networks measured one by one, each stored as soon as it is."""
+def _measure_and_store(problem: Problem, codes: Codes, folder: Path) -> Trials:
+    """Measure architectures one by one, each stored as soon as it is measured."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "trials.db"
     names = [str(objective) for objective in problem.objectives]
     with Store.open(file) if file.exists() else Store.create(file, names, {}) as store:
         problem.backend.on_start(folder)
-        history, began = EvaluationCache(problem, 0), time.perf_counter()
+        cache, start = EvaluationCache(problem, 0), time.perf_counter()
         for i in range(len(store.trials()), len(codes)):
-            store.add(history.evaluated(codes[i : i + 1], None, i, began))
+            store.add(cache.evaluate(codes[i : i + 1], None, i, start))
         problem.backend.on_end()
         return store.trials()

@@ -1,25 +1,18 @@
-"""What a run leaves beside its trials, rebuilt from them: fronts, trajectories, a summary."""
+"""Results of a run, rebuilt from its trials: fronts, trajectories and a summary."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto, registry
 from hwnas.errors import InvalidInput
-from hwnas.experiment import (
-    Experiment,
-    Problem,
-    load_form,
-    load_plugins,
-    problem_of,
-    refuse_plugins,
-)
+from hwnas.experiment import Experiment, refuse_plugins, run_plugin_files, validate_form
 from hwnas.files import write_csv
 from hwnas.fronts import Front, standing
 from hwnas.objectives import (
@@ -28,14 +21,16 @@ from hwnas.objectives import (
     parse_constraints,
     parse_objectives,
 )
+from hwnas.problem import Problem, build_problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
+from hwnas.runner.search_result import SearchResult, Trajectory
 from hwnas.runner.storage import Store, Trials
-from hwnas.spaces import Codes, SearchSpace, space
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace, space
+from hwnas.typing import Array, BoolArray, Codes, IndexArray
 from hwnas.yaml_loader import parse_yaml
 
-_BOUND_AT_MOST = 200  # members of a best subset
+_MAX_BOUND = 200  # members of the best subset up to which `Result.bound` is computed
 
 SUMMARY = (
     "optimizer",
@@ -50,150 +45,56 @@ SUMMARY = (
     "status",
 )
 
-
-@dataclass(frozen=True)
-class Trajectory:
-    """How the hypervolume of a search grew: a step function, one row a step.
-
-    Attributes
-    ----------
-    evaluations, cost, seconds : (k,)
-        When each step was reached: evaluations used, seconds spent in evaluations, seconds since
-        the search began. The last row is the end of the search.
-    hypervolume : (k,)
-        In the product of the objectives' units. Under noise it is the true one: of what the
-        optimizer recommends at that point, valued by medians, which can also fall.
-    normalised : (k,)
-        `hypervolume` relative to the best known one.
-    observed : (k,), optional
-        Under noise, the hypervolume of the noisy values as they were seen.
-    """
-
-    evaluations: NDArray[np.int64]
-    cost: Array
-    seconds: Array
-    hypervolume: Array
-    normalised: Array
-    observed: Array | None = None
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns of ``hypervolume.csv``."""
-        start: dict[str, NDArray[Any]] = {
-            "evaluations": self.evaluations,
-            "cost": self.cost,
-            "seconds": self.seconds,
-        }
-        if self.observed is None:
-            return {**start, "hypervolume": self.hypervolume, "normalised": self.normalised}
-        return {
-            **start,
-            "observed": self.observed,
-            "true": self.hypervolume,
-            "normalised": self.normalised,
-        }
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """One optimizer with one seed.
-
-    Attributes
-    ----------
-    optimizer, seed
-        Which.
-    path
-        Its directory.
-    trials
-        All its trials.
-    losses : (n, m)
-        Of the trials, NaN where a trial failed or breaks a constraint.
-    front
-        The feasible non-dominated networks. Under noise those of what the optimizer recommends in
-        the end, valued by medians.
-    front_trials : (k,)
-        The first trial of each member of the front, -1 of one that was recommended unmeasured.
-    recommended
-        Under noise, after how many trials which networks were recommended, with their true losses
-        (r, m), NaN where a constraint is broken.
-    meta
-        The texts stored beside the trials.
-    """
-
-    optimizer: str
-    seed: int
-    path: Path
-    trials: Trials
-    losses: Array
-    front: Front
-    front_trials: NDArray[np.intp]
-    recommended: list[tuple[int, Array]]
-    meta: dict[str, str]
-
-    @property
-    def status(self) -> str:
-        """How the search stands, in a word or a short sentence."""
-        if "finished" not in self.meta:  # an error of an earlier attempt may have been mended
-            error = " ".join(self.meta.get("error", "").split())  # a table has one line a search
-            return f"error: {error}" if error else "unfinished"
-        status = "exhausted" if "exhausted" in self.meta else "done"
-        words = self.trials.status
-        counts = {"failed": words.count("failed"), "stopped": words.count("infeasible")}
-        return ", ".join([status, *(f"{n} {word}" for word, n in counts.items() if n)])
-
-    @property
-    def seconds_saved(self) -> float:
-        """What stopping networks at a bound saved, about.
-
-        Each would have taken as long as the mean of those that were measured whole, the first time
-        that they were; 0 where none was stopped or none was whole.
-        """
-        whole = self.trials.ok & (self.trials.evaluations > 0)
-        stopped = np.array([word == "infeasible" for word in self.trials.status], dtype=bool)
-        if not whole.any() or not stopped.any():
-            return 0.0
-        each = float(self.trials.seconds[whole].mean())
-        return max(0.0, float((each - self.trials.seconds[stopped]).sum()))
+# Trials, recommendations and texts of one store.
+_Stored = tuple[Trials, list[tuple[int, Codes]], dict[str, str]]
 
 
 class Result:
-    """What a run found, read from its directory.
+    """Results of a run, read from its directory.
 
     Parameters
     ----------
     path
-        The directory of a run.
+        Directory of the run.
     allow_plugins
-        Whether the files of plugins that the run had may run, if its backend is in one of them;
-        nothing else of a plugin is needed to read a run.
+        Whether the plugin files of the run may run, if its backend is in one of them; nothing else
+        of a plugin is needed to read a run.
+    problem
+        Problem of the run, if it is built already.
 
     Attributes
     ----------
     experiment
-        As it was resolved.
+        The experiment as it was resolved.
     reference
-        What the searches are judged by.
-    cells
+        Reference by which the searches are judged.
+    searches
         One result for each optimizer and seed that has trials on disk.
 
     Raises
     ------
     InvalidInput
         The directory holds no run, or a file in it is damaged; or the run's backend is in a
-        plugin's file, which may not run.
+        plugin file that may not run.
     """
 
-    def __init__(self, path: Path | str, *, allow_plugins: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, allow_plugins: bool = False, problem: Problem | None = None
+    ) -> None:
         self.path = Path(path)
         databases = sorted(self.path.glob("*/seed-*/trials.db"))
         if not databases:
             raise InvalidInput(f"{self.path}: no trials here, expected the directory of a run")
-        read = [_read(file) for file in databases]
-        meta = read[0][-1]
-        self.experiment: Experiment = load_form(parse_yaml(meta["experiment"]), str(databases[0]))
+        stored = [_read(file) for file in databases]
+        meta = stored[0][-1]
+        content = parse_yaml(meta["experiment"])
+        self.experiment: Experiment = validate_form(content, str(databases[0]))
         if self.experiment.backend.type not in registry.names("backend"):
             file = str(self.path / "experiment.yaml")
             refuse_plugins(self.experiment.plugins, allow_plugins, file)
-            load_plugins(self.experiment)
+            run_plugin_files(self.experiment)
+        if problem is not None:
+            self.problem = problem
         self.reference = Reference.from_json(meta["reference"])
         self.space: SearchSpace = space(self.experiment.space)
         self.objectives = parse_objectives(self.experiment.objectives)
@@ -203,90 +104,147 @@ class Result:
             for i, entry in enumerate(self.experiment.optimizers)
             for j, seed in enumerate(self.experiment.seeds)
         }
-        cells = [self._cell(file.parent, *rest) for file, rest in zip(databases, read, strict=True)]
-        last = (len(order), 0)
-        self.cells = sorted(cells, key=lambda c: order.get((c.optimizer, c.seed), last))
+        searches = [
+            self._search_result(file.parent, *parts)
+            for file, parts in zip(databases, stored, strict=True)
+        ]
+        behind_all = (len(order), 0)
+        self.searches = sorted(searches, key=lambda s: order.get((s.optimizer, s.seed), behind_all))
 
-    def _cell(
+    @cached_property
+    def problem(self) -> Problem:
+        """Problem of the experiment."""
+        return build_problem(self.experiment)
+
+    # -- searches ------------------------------------------------------------------------------
+
+    def _search_result(
         self,
         path: Path,
         trials: Trials,
         recommendations: list[tuple[int, Codes]],
         meta: dict[str, str],
     ) -> SearchResult:
+        """Build the result of one search."""
         if len(trials) == 0:  # killed before its first
             trials = replace(trials, codes=self.space.encode([]))
-        losses = self._losses(trials.values)
+        losses = self._feasible_losses(trials.values)
         losses[~trials.ok] = np.nan
-        codes, values, kept = trials.codes, trials.values, losses
+        front, recommended = self._front(trials, losses, recommendations)
+        return SearchResult(
+            meta["optimizer"],
+            int(meta["seed"]),
+            path,
+            trials,
+            losses,
+            front,
+            self._first_trials(trials, front),
+            recommended,
+            meta,
+        )
+
+    def _front(
+        self, trials: Trials, losses: Array, recommendations: list[tuple[int, Codes]]
+    ) -> tuple[Front, list[tuple[int, Array]]]:
+        """Return the front of a search, and its recommendations with their true losses.
+
+        Without noise the front is that of the trials. Under noise it is that of the last
+        recommendation, valued by medians.
+        """
+        codes, values = trials.codes, trials.values
         recommended: list[tuple[int, Array]] = []
         if self.experiment.noise:
             codes = recommendations[-1][1] if recommendations else trials.codes[:0]
-            recommended = self._valued(recommendations)
+            recommended = self._with_true_losses(recommendations)
             values = measure(self.problem.truth, codes, self.problem.measured).values
-            kept = self._losses(values)
+            losses = self._feasible_losses(values)
+        usable = np.flatnonzero(np.isfinite(losses).all(axis=1))
         m = len(self.objectives)
-        usable = np.flatnonzero(np.isfinite(kept).all(axis=1))
         front = Front.of(codes[usable], values[usable, :m], self.objectives, epsilon=None)
-        # The first trial of a network; where better ones follow at other fidelities, of its values.
-        seen, named = trials.values[:, :m], front.values
-        if self.experiment.noise:
-            seen, named = seen[:, :0], named[:, :0]
-        first = {key: i for i, key in reversed(list(enumerate(_keys(trials.codes, seen))))}
-        at = np.array([first.get(key, -1) for key in _keys(front.codes, named)], dtype=np.intp)
-        optimizer, seed = meta["optimizer"], int(meta["seed"])
-        return SearchResult(optimizer, seed, path, trials, losses, front, at, recommended, meta)
+        return front, recommended
 
-    def _losses(self, values: Array) -> Array:
-        """Losses (n, m) of measured values (n, q), NaN where a constraint is broken."""
+    def _first_trials(self, trials: Trials, front: Front) -> IndexArray:
+        """Return the first trial of each member of a front (k,), -1 where there is none.
+
+        Without noise the trial must have the member's values too: where a trial of a higher
+        fidelity follows, only that one belongs to the front.
+        """
+        trial_values, front_values = trials.values[:, : len(self.objectives)], front.values
+        if self.experiment.noise:
+            trial_values, front_values = trial_values[:, :0], front_values[:, :0]
+        keys = list(enumerate(_keys(trials.codes, trial_values)))
+        first = {key: i for i, key in reversed(keys)}
+        indices = [first.get(key, -1) for key in _keys(front.codes, front_values)]
+        return np.array(indices, dtype=np.intp)
+
+    def _feasible_losses(self, values: Array) -> Array:
+        """Return losses (n, m) of values (n, q), NaN where a constraint is violated."""
         m = len(self.objectives)
         losses = losses_of(self.objectives, values[:, :m])
         feasible = (constraint_violations(self.constraints, values[:, m:]) <= 0).all(axis=1)
         losses[~feasible] = np.nan
         return losses
 
-    def _valued(self, recommendations: list[tuple[int, Codes]]) -> list[tuple[int, Array]]:
-        """Recommendations with their true losses; every network is valued once."""
+    def _with_true_losses(
+        self, recommendations: list[tuple[int, Codes]]
+    ) -> list[tuple[int, Array]]:
+        """Return recommendations as true losses; every architecture is evaluated once."""
         if not recommendations:
             return []
         codes = np.concatenate([codes for _, codes in recommendations])
-        unique, which = np.unique(codes, axis=0, return_inverse=True)
+        unique, inverse = np.unique(codes, axis=0, return_inverse=True)
         answer = measure(self.problem.truth, unique, self.problem.measured)
-        losses = self._losses(answer.values)[which.ravel()]
+        losses = self._feasible_losses(answer.values)[inverse.ravel()]
         ends = np.cumsum([len(codes) for _, codes in recommendations])
         parts = np.split(losses, ends[:-1])
         return [(n, part) for (n, _), part in zip(recommendations, parts, strict=True)]
 
-    @cached_property
-    def problem(self) -> Problem:
-        """What the experiment names, built."""
-        return problem_of(self.experiment)
+    def has_full_fidelity(self, search: SearchResult) -> BoolArray:
+        """Return which trials (n,) of a search show what their architectures are worth.
+
+        These are the complete ones; in a run that trained some architectures less than others, the
+        ones that were trained to the end. Under noise a fidelity is a number of repeats, and any
+        will do.
+        """
+        mask = search.trials.ok
+        if not self.experiment.noise:
+            fidelities = [s.trials.fidelity.max() for s in self.searches if len(s.trials)]
+            top = max(fidelities, default=-1)
+            mask = mask & ((search.trials.fidelity < 0) | (search.trials.fidelity == top))
+        return np.asarray(mask)
+
+    @property
+    def fronts(self) -> dict[tuple[str, int], Front]:
+        """Front of each optimizer and seed."""
+        return {(search.optimizer, search.seed): search.front for search in self.searches}
+
+    # -- the best known front ------------------------------------------------------------------
 
     @cached_property
     def known(self) -> Front | None:
-        """The backend's own front, where it has one."""
+        """Front of the backend, where it has one."""
         if self.reference.best is None:
             return None
         return self.problem.truth.front(self.objectives, self.constraints)
 
     @property
     def exact(self) -> Front | None:
-        """The backend's own front, where that is exact."""
+        """Front of the backend, where that is exact."""
         return self.known if self.reference.epsilon == 0 else None
 
     @property
     def standard(self) -> str:
-        """What `normalised` is relative to, in words."""
+        """Name of the front that `normalised` is relative to."""
         if self.reference.best is None:
             return "union of all fronts"
         return standing(self.reference.epsilon)
 
     @cached_property
     def best_known(self) -> Array:
-        """The backend's own front, or the union of all fronts found; losses (n, m)."""
+        """Front of the backend, or the union of all searches' fronts; losses (n, m)."""
         if self.known is not None:
             return self.known.losses
-        union = np.concatenate([cell.front.losses for cell in self.cells])
+        union = np.concatenate([search.front.losses for search in self.searches])
         return union[pareto.non_dominated(union)]
 
     @cached_property
@@ -296,113 +254,100 @@ class Result:
             return self.reference.best
         return pareto.hypervolume(self.best_known, self.reference.point)
 
-    def fully(self, cell: SearchResult) -> NDArray[np.bool_]:
-        """Which trials (n,) of a cell say what its networks are worth.
-
-        Those that have their values; and of a run that trained some networks less than others,
-        those that were trained to the end. Under noise a fidelity is a number of repeats, and all
-        will do.
-        """
-        found = cell.trials.ok
-        if not self.experiment.noise:
-            top = max((c.trials.fidelity.max() for c in self.cells if len(c.trials)), default=-1)
-            found = found & ((cell.trials.fidelity < 0) | (cell.trials.fidelity == top))
-        return np.asarray(found)
-
-    @property
-    def fronts(self) -> dict[tuple[str, int], Front]:
-        """The front of each optimizer and seed."""
-        return {(cell.optimizer, cell.seed): cell.front for cell in self.cells}
-
     @cached_property
     def bound(self) -> Array:
-        """Most normalised hypervolume that 1, 2, ... evaluations can have, (k,).
+        """Greatest normalized hypervolume that 1, 2, ... evaluations can have, (k,).
 
-        Empty where no exact front of two objectives is known; cut where it is 1 to the eye.
+        Empty where no exact front of two objectives is known; cut where it is nearly 1.
         """
         if self.exact is None or len(self.objectives) != 2 or self.best_hypervolume == 0:
             return np.zeros(0)
-        k = min(len(self.exact), _BOUND_AT_MOST)
+        k = min(len(self.exact), _MAX_BOUND)
         best = pareto.best_hypervolumes(self.exact.losses, self.reference.point, k)
         return best / self.best_hypervolume
 
+    # -- trajectories and summary --------------------------------------------------------------
+
     @cached_property
     def trajectories(self) -> list[Trajectory]:
-        """How the hypervolume of each cell grew."""
-        return [self._trajectory(cell) for cell in self.cells]
+        """Trajectory of each search."""
+        return [self._trajectory(search) for search in self.searches]
 
-    def _trajectory(self, cell: SearchResult) -> Trajectory:
-        n = len(cell.trials)
-        at, hypervolume = pareto.hypervolume_steps(cell.losses, self.reference.point)
+    def _trajectory(self, search: SearchResult) -> Trajectory:
+        n = len(search.trials)
+        steps, hypervolume = pareto.hypervolume_steps(search.losses, self.reference.point)
         observed = None
         if self.experiment.noise:
-            ends = np.array([trials for trials, _ in cell.recommended], dtype=np.intp) - 1
-            seen = np.searchsorted(at, ends, side="right")
-            at, observed = ends, np.concatenate([[0.0], hypervolume])[seen]
-            hypervolume = np.array([self._true(losses) for _, losses in cell.recommended])
-        elif n and (len(at) == 0 or at[-1] != n - 1):
-            at = np.append(at, n - 1)
+            # One step a recommendation, with the observed hypervolume up to then.
+            ends = np.array([trials for trials, _ in search.recommended], dtype=np.intp) - 1
+            n_steps = np.searchsorted(steps, ends, side="right")
+            steps, observed = ends, np.concatenate([[0.0], hypervolume])[n_steps]
+            hypervolume = np.array([self._hypervolume(losses) for _, losses in search.recommended])
+        elif n and (len(steps) == 0 or steps[-1] != n - 1):
+            # One more step, at the end of the search.
+            steps = np.append(steps, n - 1)
             hypervolume = np.append(hypervolume, hypervolume[-1] if len(hypervolume) else 0.0)
         best = self.best_hypervolume
         return Trajectory(
-            np.cumsum(cell.trials.evaluations)[at],
-            np.cumsum(cell.trials.seconds)[at],
-            cell.trials.elapsed[at],
+            np.cumsum(search.trials.evaluations)[steps],
+            np.cumsum(search.trials.seconds)[steps],
+            search.trials.elapsed[steps],
             hypervolume,
             hypervolume / best if best > 0 else np.zeros_like(hypervolume),
             observed,
         )
 
-    def _true(self, losses: Array) -> float:
+    def _hypervolume(self, losses: Array) -> float:
         finite = losses[np.isfinite(losses).all(axis=1)]
         return pareto.hypervolume(finite, self.reference.point)
 
     @cached_property
     def summary(self) -> list[dict[str, Any]]:
-        """A row for each optimizer and seed, with the columns of ``summary.csv``."""
-        return [self._row(cell) for cell in self.cells]
+        """One row for each optimizer and seed, with the columns of ``summary.csv``."""
+        return [self._summary_row(search) for search in self.searches]
 
-    def _row(self, cell: SearchResult) -> dict[str, Any]:
-        hypervolume = pareto.hypervolume(cell.front.losses, self.reference.point)
-        known, found = map(self.reference.scaled, (self.best_known, cell.front.losses))
-        some = len(found) > 0 and len(known) > 0
+    def _summary_row(self, search: SearchResult) -> dict[str, Any]:
+        hypervolume = pareto.hypervolume(search.front.losses, self.reference.point)
+        best_front, front = map(self.reference.scaled, (self.best_known, search.front.losses))
+        comparable = len(front) > 0 and len(best_front) > 0
         best = self.best_hypervolume
         values = (
-            cell.optimizer,
-            cell.seed,
-            int(cell.trials.evaluations.sum()),
+            search.optimizer,
+            search.seed,
+            int(search.trials.evaluations.sum()),
             hypervolume,
             hypervolume / best if best > 0 else 0.0,
-            pareto.igd_plus(found, known) if some else float("nan"),
-            pareto.epsilon(found, known) if some else float("nan"),
-            len(found),
-            float(cell.trials.elapsed[-1]) if len(cell.trials) else 0.0,
-            cell.status,
+            pareto.igd_plus(front, best_front) if comparable else float("nan"),
+            pareto.epsilon(front, best_front) if comparable else float("nan"),
+            len(front),
+            float(search.trials.elapsed[-1]) if len(search.trials) else 0.0,
+            search.status,
         )
         return dict(zip(SUMMARY, values, strict=True))
 
     def write(self) -> None:
-        """Write ``summary.csv``, and ``front.csv`` and ``hypervolume.csv`` of every cell."""
+        """Write ``summary.csv``, and ``front.csv`` and ``hypervolume.csv`` of every search."""
         write_csv(self.path / "summary.csv", SUMMARY, (row.values() for row in self.summary))
-        for cell, steps in zip(self.cells, self.trajectories, strict=True):
-            archs = self.space.decode(cell.front.codes)
-            trials = [str(at) if at >= 0 else "" for at in cell.front_trials.tolist()]
+        for search, trajectory in zip(self.searches, self.trajectories, strict=True):
+            archs = self.space.decode(search.front.codes)
+            trials = [str(trial) if trial >= 0 else "" for trial in search.front_trials.tolist()]
             write_csv(
-                cell.path / "front.csv",
+                search.path / "front.csv",
                 ("trial", "arch", *map(str, self.objectives)),
-                zip(trials, archs, *cell.front.values.T.tolist(), strict=True),
+                zip(trials, archs, *search.front.values.T.tolist(), strict=True),
             )
-            columns = steps.columns()
+            columns = trajectory.columns()
             rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-            write_csv(cell.path / "hypervolume.csv", tuple(columns), rows)
+            write_csv(search.path / "hypervolume.csv", tuple(columns), rows)
 
 
-def _keys(codes: Codes, values: Array) -> list[bytes]:
-    """Codes (n, d) and values (n, m), of each row what tells it from all others."""
+def _keys(codes: Codes, values: Array) -> Sequence[bytes]:
+    """Return a key of each row of codes (n, d) and values (n, m)."""
     return [a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True)]
 
 
-def _read(file: Path) -> tuple[Trials, list[tuple[int, Codes]], dict[str, str]]:
+def _read(file: Path) -> _Stored:
+    """Read one store."""
     with Store.open(file) as store:
         trials = store.trials()
         return trials, store.recommendations(trials.codes.shape[1]), store.meta

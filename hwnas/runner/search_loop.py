@@ -1,58 +1,54 @@
-"""The one loop: ask, evaluate, store, tell. Resuming is the same loop over stored trials."""
+"""The search loop: propose, evaluate, store, tell. A resumed search replays what is stored."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hwnas.errors import InvalidInput, SpaceExhausted
-from hwnas.experiment import (
-    Budget,
-    Experiment,
-    OptimizerEntry,
-    Problem,
-    load_plugins,
-    optimizer_of,
-    problem_of,
-)
+from hwnas.experiment import Budget, Experiment, OptimizerEntry, run_plugin_files
 from hwnas.objectives import constraint_violations, losses_of
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
+from hwnas.problem import Problem, build_optimizer, build_problem
+from hwnas.runner.budget import BudgetTracker
+from hwnas.runner.checkpoints import reaches_checkpoint, split_at_checkpoints
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors import one_thread
 from hwnas.runner.reference_point import Reference
+from hwnas.runner.replay import ReplayLog
 from hwnas.runner.storage import Store, Trials
-from hwnas.runner.warm_start import Known
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.runner.warm_start import PriorTrials
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
-# Evaluations after which, under noise, an optimizer says what it recommends.
-_CHECKPOINTS = np.unique(np.ceil(1.1 ** np.arange(250)))
-_MOST_REFUSALS = 1000
+_MAX_REFUSALS = 1000  # proposals in a row that do not fit the budget
+
+Report = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class SearchRun:
-    """One optimizer with one seed: the unit that runs, is stored and is resumed.
+    """One optimizer with one seed: the unit that is run, stored and resumed.
 
     Attributes
     ----------
     experiment
-        What it belongs to.
+        Experiment that it belongs to.
     entry
         The optimizer and its settings.
     seed
-        The run's seed.
+        Seed of the optimizer and of the trials' noise.
     path
-        The directory that holds its ``trials.db``.
+        Directory that holds its ``trials.db``.
     reference
-        What it will be judged by; only stored here.
+        Reference by which it will be judged; only stored here.
     warm_start
-        What earlier runs measured, see `hwnas.runner.warm_start`.
+        File of prior trials, see `hwnas.runner.warm_start`.
     """
 
     experiment: Experiment
@@ -64,47 +60,56 @@ class SearchRun:
 
     @property
     def database(self) -> Path:
-        """Where its trials are."""
+        """File of its trials."""
         return self.path / "trials.db"
 
     def __str__(self) -> str:
         return f"{self.entry.name} seed {self.seed}"
 
 
-def search(cell: SearchRun, report: Callable[[int], None] = lambda done: None) -> None:
-    """Run a cell to the end of its budget, going on from the trials that it has.
+def ignore_progress(evaluations: int) -> None:
+    """Ignore a report of progress."""
+
+
+def search(
+    run: SearchRun, report: Report = ignore_progress, problem: Problem | None = None
+) -> None:
+    """Run a search to the end of its budget, starting from the trials that it has.
 
     Parameters
     ----------
-    cell
-        What to run.
+    run
+        The search.
     report
-        Called after every tell with the number of evaluations so far.
+        Called with the number of evaluations so far after every tell.
+    problem
+        Problem of the experiment; built here, in a worker process, if it is not given.
     """
-    load_plugins(cell.experiment)  # in a worker, nothing is registered yet
-    problem = problem_of(cell.experiment)
-    known = None if cell.warm_start is None else Known.load(cell.warm_start)
-    with _store_of(cell, problem) as store:
+    if problem is None:
+        run_plugin_files(run.experiment)
+        problem = build_problem(run.experiment)
+    prior = None if run.warm_start is None else PriorTrials.load(run.warm_start)
+    with _open_store(run, problem) as store:
         if "finished" in store.meta:  # a replay can take as long as the search did
             return
-        optimizer = optimizer_of(cell.experiment, cell.entry, problem, seed=cell.seed)
-        problem.backend.on_start(cell.path)
-        _same_data(store, problem)
+        optimizer = build_optimizer(run.entry, problem, seed=run.seed)
+        problem.backend.on_start(run.path)
+        _check_same_data(store, problem)
         with one_thread():  # of the libraries that the optimizer has loaded by now
             loop(
                 problem,
                 optimizer,
-                cell.experiment.budget,
+                run.experiment.budget,
                 store,
-                seed=cell.seed,
-                batch=cell.entry.batch or optimizer.batch,
-                known=known,
+                seed=run.seed,
+                batch=run.entry.batch or optimizer.batch,
+                prior=prior,
                 report=report,
             )
-            if notes := optimizer.diagnostics():
-                store.note("notes", "\n".join(notes))
+            if diagnostics := optimizer.diagnostics():
+                store.set_meta("notes", "\n".join(diagnostics))
         problem.backend.on_end()
-        store.note("finished", "true")
+        store.set_meta("finished", "true")
 
 
 def loop(
@@ -115,156 +120,159 @@ def loop(
     *,
     seed: int,
     batch: int,
-    known: Known | None = None,
-    report: Callable[[int], None] = lambda done: None,
+    prior: PriorTrials | None = None,
+    report: Report = ignore_progress,
 ) -> None:
-    """Ask, evaluate, store, tell, until the budget or the space is spent.
+    """Propose, evaluate, store and tell, until the budget or the space is spent.
 
-    An ask that the store has already is answered from it. Where the replayed proposal differs (on
-    another machine, with another version of a library) the stored trials are told all the same,
-    and the store keeps from which trial on.
+    An ask whose trials are stored already is answered from the store. If the replayed proposal
+    differs (on another machine, with another version of a library), the stored trials are told all
+    the same, and the store notes from which trial on.
 
     Parameters
     ----------
     problem
-        What to evaluate.
+        Problem to evaluate.
     optimizer
-        What proposes, fresh from its seed.
+        Optimizer in its initial state.
     budget
-        When to end.
+        Limits of the search.
     store
-        Where trials are committed before they are told.
+        Store to which trials are committed before they are told.
     seed
-        The run's seed, from which trials have theirs.
+        Seed of the trials' noise.
     batch
-        How many networks to ask for at once.
-    known
-        What the optimizer is told before it is asked; it counts for nothing else.
+        Number of architectures to ask for at once.
+    prior
+        Trials that the optimizer is told before its first ask; they count for nothing else.
     report
-        Called after every tell with the number of evaluations so far, and, where trials are stored
+        Called with the number of evaluations so far after every tell and, where trials are stored
         one by one, between them.
     """
-    past = store.trials()
-    bounds = np.searchsorted(past.ask, np.arange(past.ask[-1] + 2 if len(past) else 1))
-    began = time.perf_counter() - (past.elapsed[-1] if len(past) else 0.0)
-    history = EvaluationCache(problem, seed)
-    told, spent, cost = 0, 0, 0.0
-    if known is not None and len(known.codes):
-        _tell_values(optimizer, problem, known.codes, known.values, known.std)
+    replay = ReplayLog(store.trials())
+    tracker = BudgetTracker(budget, start=time.perf_counter() - replay.elapsed)
+    cache = EvaluationCache(problem, seed)
+    if prior is not None and len(prior.codes):
+        _tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
+    n_told = 0
     for ask in itertools.count():
-        stored = past[bounds[ask] : bounds[ask + 1]] if ask < len(bounds) - 1 else past[:0]
-        left = np.inf if budget.evaluations is None else budget.evaluations - spent
-        late = not len(stored) and time.perf_counter() - began >= (budget.seconds or np.inf)
-        if (left <= 0 and not _goes_on_free(optimizer, problem)) or late:
-            break
-        if cost >= (budget.cost or np.inf):
+        # 1. Propose, if the budget allows.
+        is_new = len(replay.trials(ask)) == 0
+        if (
+            (tracker.evaluations_left <= 0 and not _continues_for_free(optimizer, problem))
+            or (is_new and tracker.time_is_up())
+            or tracker.cost_is_spent()
+        ):
             break
         try:
-            proposal = _proposal(optimizer, int(min(batch, left)) or batch, left, history)
+            proposal = _propose(optimizer, batch, tracker.evaluations_left, cache)
         except SpaceExhausted:
-            if left > 0:
-                store.note("exhausted", "true")
+            if tracker.evaluations_left > 0:
+                store.set_meta("exhausted", "true")
             break
         if proposal is None:
             break
         codes, fidelity = proposal
-        # A kill can leave a part of the last ask where trials are stored one by one.
-        last = ask + 1 >= len(bounds) - 1
-        same = len(stored) == 0 or np.array_equal(codes[: len(stored)], stored.codes)
-        if not (same and (last or len(stored) == len(codes))) and "diverged" not in store.meta:
-            store.note("diverged", str(len(history)))
-        history.add(stored)
-        rest = codes[len(stored) :] if same and last else codes[:0]
-        parts = [stored]
-        for some in _shares(rest, problem):
+        if not replay.is_faithful(ask, codes) and "diverged" not in store.meta:
+            store.set_meta("diverged", str(len(cache)))
+
+        # 2. Evaluate what is not stored, and commit it.
+        parts = [replay.trials(ask)]
+        cache.add(parts[0])
+        for group in _commit_groups(replay.unstored(ask, codes), problem):
             if any(map(len, parts)):
-                report(spent + sum(int(part.evaluations.sum()) for part in parts))
-                took = sum(float(part.seconds.sum()) for part in parts)
-                late = time.perf_counter() - began >= (budget.seconds or np.inf)
-                if cost + took >= (budget.cost or np.inf) or late:
+                report(tracker.evaluations + sum(int(p.evaluations.sum()) for p in parts))
+                untold = sum(float(part.seconds.sum()) for part in parts)
+                if tracker.cost_is_spent(untold) or tracker.time_is_up():
                     break
-            parts.append(history.evaluated(some, fidelity, ask, began))
+            parts.append(cache.evaluate(group, fidelity, ask, tracker.start))
             store.add(parts[-1])
-            history.add(parts[-1])
-        trials = Trials.joined([part for part in parts if len(part)])
-        for piece in _pieces(trials, spent) if problem.noisy else [trials]:
+            cache.add(parts[-1])
+
+        # 3. Tell the optimizer; under noise ask for its recommendation at every checkpoint.
+        trials = Trials.concatenate([part for part in parts if len(part)])
+        pieces = split_at_checkpoints(trials, tracker.evaluations) if problem.noisy else [trials]
+        for piece in pieces:
             _tell(optimizer, problem, piece)
-            told += len(piece)
-            spent += int(piece.evaluations.sum())
-            cost += float(piece.seconds.sum())
-            if problem.noisy and _is_checkpoint(spent, int(piece.evaluations[-1])):
-                store.recommend(told, optimizer.recommend())
-        report(spent)
-    if problem.noisy and len(history):
-        store.recommend(len(history), optimizer.recommend())
+            n_told += len(piece)
+            tracker.add(piece)
+            n_last = int(piece.evaluations[-1])
+            if problem.noisy and reaches_checkpoint(tracker.evaluations, n_last):
+                store.recommend(n_told, optimizer.recommend())
+        report(tracker.evaluations)
+    if problem.noisy and len(cache):
+        store.recommend(len(cache), optimizer.recommend())
 
 
-def _shares(codes: Codes, problem: Problem) -> list[Codes]:
-    """What is measured and stored at once: all networks, or one where each takes its time."""
+def _commit_groups(codes: Codes, problem: Problem) -> list[Codes]:
+    """Return what is evaluated and committed at once: single codes where each takes long."""
     if len(codes) == 0:
         return []
     return np.split(codes, len(codes)) if problem.backend.on_hardware else [codes]
 
 
-def _goes_on_free(optimizer: Optimizer, problem: Problem) -> bool:
-    """Whether networks can be measured better when no evaluations are left."""
+def _continues_for_free(optimizer: Optimizer, problem: Problem) -> bool:
+    """Return whether architectures can reach a higher fidelity when no evaluations are left."""
     if not isinstance(optimizer, MultiFidelityOptimizer) or len(optimizer.fidelities) < 2:
         return False
     lowest, highest = optimizer.fidelities[0], optimizer.fidelities[-1]
     return problem.backend.evaluations(highest, lowest) == 0
 
 
-def _same_data(store: Store, problem: Problem) -> None:
-    """Trials of a search rest on the same data, also after a resume."""
-    now = problem.truth.data_hash()
-    if store.meta.setdefault("data", now) != now:
+def _check_same_data(store: Store, problem: Problem) -> None:
+    """Refuse to resume a search whose backend rests on other data than before."""
+    data_hash = problem.truth.data_hash()
+    if store.meta.setdefault("data", data_hash) != data_hash:
         raise InvalidInput(
             f"{store.path}: its trials rest on other data than there is now; put back the data, or "
             "begin anew with --out"
         )
-    store.note("data", now)
+    store.set_meta("data", data_hash)
 
 
-def _store_of(cell: SearchRun, problem: Problem) -> Store:
-    if cell.database.exists():
-        return Store.open(cell.database)
-    cell.path.mkdir(parents=True, exist_ok=True)
+def _open_store(run: SearchRun, problem: Problem) -> Store:
+    """Open the store of a search, or create it."""
+    if run.database.exists():
+        return Store.open(run.database)
+    run.path.mkdir(parents=True, exist_ok=True)
     return Store.create(
-        cell.database,
+        run.database,
         [str(objective) for objective in problem.measured],
         {
-            "experiment": cell.experiment.to_yaml(),
-            "optimizer": cell.entry.name,
-            "seed": str(cell.seed),
-            "reference": cell.reference.to_json(),
+            "experiment": run.experiment.to_yaml(),
+            "optimizer": run.entry.name,
+            "seed": str(run.seed),
+            "reference": run.reference.to_json(),
         },
     )
 
 
-def _proposal(
-    optimizer: Optimizer, n: int, left: float, history: EvaluationCache
+def _propose(
+    optimizer: Optimizer, batch: int, evaluations_left: float, cache: EvaluationCache
 ) -> tuple[Codes, int | None] | None:
-    """What the optimizer asks for and at which fidelity; ``None`` once nothing fits the budget.
+    """Return codes and their fidelity; ``None`` once no proposal fits the budget.
 
-    What does not fit has failed for the optimizer, which may go on with something cheaper.
+    A proposal that does not fit has failed for the optimizer, which may go on with a cheaper one.
     """
-    for _ in range(_MOST_REFUSALS if left > 0 else 1):
-        asked = optimizer.ask(n)
+    n = int(min(batch, evaluations_left)) or batch
+    for _ in range(_MAX_REFUSALS if evaluations_left > 0 else 1):
+        proposal = optimizer.ask(n)
         fidelity = None
         if isinstance(optimizer, MultiFidelityOptimizer):
-            asked, fidelity = asked
+            proposal, fidelity = proposal
             if fidelity not in optimizer.fidelities:
                 name = type(optimizer).__name__
                 expected = ", ".join(map(str, optimizer.fidelities))
                 raise ValueError(f"{name}.ask: expected a fidelity of {expected}, found {fidelity}")
-        codes = _checked(asked, n, optimizer.space, optimizer)
-        if history.evaluations(codes, fidelity).sum() <= left:
+        codes = _checked_codes(proposal, n, optimizer.space, optimizer)
+        if cache.evaluations(codes, fidelity).sum() <= evaluations_left:
             return codes, fidelity
         optimizer.fail(codes, "does not fit the budget")
     return None
 
 
-def _checked(codes: Codes, n: int, space: SearchSpace, optimizer: Optimizer) -> Codes:
+def _checked_codes(codes: Codes, n: int, space: SearchSpace, optimizer: Optimizer) -> Codes:
+    """Return proposed codes as int8, after a check of shape, number and form."""
     name = type(optimizer).__name__
     codes = np.ascontiguousarray(codes)
     if codes.ndim != 2 or not np.issubdtype(codes.dtype, np.integer):
@@ -272,32 +280,13 @@ def _checked(codes: Codes, n: int, space: SearchSpace, optimizer: Optimizer) -> 
     if not 1 <= len(codes) <= n:
         raise ValueError(f"{name}.ask({n}): expected 1 to {n} codes, found {len(codes)}")
     if not (valid := space.is_valid(codes)).all():
-        bad = codes[np.argmin(valid)].tolist()
-        raise ValueError(f"{name}.ask: expected canonical codes of {space.name}, found {bad}")
+        invalid = codes[np.argmin(valid)].tolist()
+        raise ValueError(f"{name}.ask: expected canonical codes of {space.name}, found {invalid}")
     return codes.astype(np.int8)
 
 
-def _pieces(trials: Trials, spent: int) -> Iterator[Trials]:
-    """Trials cut after each checkpoint, so that a large batch is not recommended from at once."""
-    total = spent + np.cumsum(trials.evaluations)
-    crossed = np.searchsorted(_CHECKPOINTS, total, side="right")
-    before = np.searchsorted(_CHECKPOINTS, spent, side="right")
-    ends = np.flatnonzero(np.diff(crossed, prepend=before)) + 1
-    start = 0
-    for end in [*ends.tolist(), len(trials)]:
-        if end > start:
-            yield trials[start:end]
-        start = end
-
-
-def _is_checkpoint(spent: int, last: int) -> bool:
-    """Whether the last trial, of so many evaluations, reached or passed a checkpoint."""
-    reached = np.searchsorted(_CHECKPOINTS, [spent - last, spent], side="right")
-    return bool(reached[0] < reached[1])
-
-
 def _tell(optimizer: Optimizer, problem: Problem, trials: Trials) -> None:
-    """Tell what was measured, and of what was not that it failed."""
+    """Tell an optimizer the values of trials, and which of them failed or were stopped."""
     ok = trials.ok
     if ok.any():
         _tell_values(optimizer, problem, trials.codes[ok], trials.values[ok], trials.std[ok])
@@ -305,9 +294,8 @@ def _tell(optimizer: Optimizer, problem: Problem, trials: Trials) -> None:
     for i in np.flatnonzero(~ok).tolist():
         code = trials.codes[i : i + 1]
         if trials.status[i] == "infeasible" and problem.constraints:
-            optimizer.tell_infeasible(
-                code, constraint_violations(problem.constraints, trials.values[i : i + 1, m:])
-            )
+            violations = constraint_violations(problem.constraints, trials.values[i : i + 1, m:])
+            optimizer.tell_infeasible(code, violations)
         else:
             optimizer.fail(code, trials.reason[i] or trials.status[i])
 
@@ -317,11 +305,12 @@ def _tell_values(
 ) -> None:
     """Tell raw values (k, q) of objectives and constraints, and their standard errors."""
     m = len(problem.objectives)
+    violations = None
+    if problem.constraints:
+        violations = constraint_violations(problem.constraints, values[:, m:])
     optimizer.tell(
         codes,
         losses_of(problem.objectives, values[:, :m]),
         std=std[:, :m] if std.any() else None,
-        constraints=constraint_violations(problem.constraints, values[:, m:])
-        if problem.constraints
-        else None,
+        constraints=violations,
     )

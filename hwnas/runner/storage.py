@@ -1,8 +1,8 @@
-"""Trials on disk: one SQLite file a search, and the authority over everything else it leaves.
+"""Storage of trials: one SQLite file a search, from which everything else can be rebuilt.
 
-A trial is one evaluation of one network. It is committed before the optimizer is told of it, so
-that a killed search can be replayed. With every trial stands the ask that proposed it and how many
-tells came before that ask.
+A trial is one evaluation of one architecture. It is committed before the optimizer is told, so
+that a killed search can be replayed. Each trial has the number of the ask that proposed it and the
+number of tells before that ask.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import Codes
+from hwnas.typing import Array, BoolArray, Codes, IntArray
 
 VERSION = 1
-PATIENCE_S = 5.0  # how long to wait for another program that holds a store
+PATIENCE_S = 5.0  # seconds to wait for another program that locks a store
 
 _FIXED = (
     ("trial", "INTEGER PRIMARY KEY"),
@@ -43,41 +42,41 @@ _FIXED = (
 
 @dataclass(frozen=True)
 class Trials:
-    """n trials, in the order in which they were asked for.
+    """Columns of n trials, in the order in which they were asked for.
 
     Attributes
     ----------
     codes : (n, d) int8
     values, std : (n, q) float64
-        What was measured, objectives then constraints, in raw units, and its standard errors. NaN
+        Measured values, objectives then constraints, in raw units, and their standard errors. NaN
         where a trial failed; ``std`` is 0 where a value is exact.
     repeat : (n,)
-        How often the same network had been evaluated before.
+        Number of earlier evaluations of the same code.
     fidelity : (n,)
-        The fidelity it was measured at, -1 where there is only one.
+        Fidelity of the measurement, -1 where there is only one.
     evaluations : (n,)
-        What it cost, in evaluations.
+        Budget cost, in evaluations.
     seconds : (n,)
-        What it took.
+        Duration of the evaluation.
     ask, tells_before, tell : (n,)
-        The ask that proposed it, the number of tells before that, the tell that reported it.
+        Number of the ask that proposed it, of tells before that, and of the tell of its result.
     elapsed : (n,)
-        Seconds since the search began, when it was told.
+        Seconds from the start of the search to the tell.
     status, reason : n strings
-        ``"ok"``, ``"failed"`` or ``"infeasible"``, and why.
+        ``"ok"``, ``"failed"`` or ``"infeasible"``, and the reason.
     """
 
     codes: Codes
-    values: NDArray[np.float64]
-    std: NDArray[np.float64]
-    repeat: NDArray[np.int64]
-    fidelity: NDArray[np.int64]
-    evaluations: NDArray[np.int64]
-    seconds: NDArray[np.float64]
-    ask: NDArray[np.int64]
-    tells_before: NDArray[np.int64]
-    tell: NDArray[np.int64]
-    elapsed: NDArray[np.float64]
+    values: Array
+    std: Array
+    repeat: IntArray
+    fidelity: IntArray
+    evaluations: IntArray
+    seconds: Array
+    ask: IntArray
+    tells_before: IntArray
+    tell: IntArray
+    elapsed: Array
     status: Sequence[str]
     reason: Sequence[str]
 
@@ -88,8 +87,8 @@ class Trials:
         return Trials(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @classmethod
-    def joined(cls, parts: Sequence[Trials]) -> Trials:
-        """Trials one behind the other; at least one part."""
+    def concatenate(cls, parts: Sequence[Trials]) -> Trials:
+        """Concatenate trials; at least one part."""
         columns: dict[str, Any] = {}
         for field in fields(cls):
             pieces = [getattr(part, field.name) for part in parts]
@@ -98,13 +97,13 @@ class Trials:
         return cls(**columns)
 
     @property
-    def ok(self) -> NDArray[np.bool_]:
-        """Which trials have all their values, (n,) bool."""
+    def ok(self) -> BoolArray:
+        """Mask of the trials that have all their values, (n,) bool."""
         return np.array([status == "ok" for status in self.status], dtype=bool)
 
 
 class Store:
-    """The trials of one search.
+    """Trials of one search in a file.
 
     Use `Store.create` or `Store.open`, as a context manager or with `close`.
     """
@@ -120,18 +119,18 @@ class Store:
 
     @classmethod
     def create(cls, path: Path, measured: Sequence[str], meta: Mapping[str, str]) -> Store:
-        """A new store.
+        """Create a store.
 
         Parameters
         ----------
         path
-            A file that does not exist yet.
+            File that does not exist yet.
         measured
             Names of the values of a trial: objectives, then constraints.
         meta
-            Texts that go with the trials: the resolved experiment, the reference.
+            Texts beside the trials: the resolved experiment, the reference.
         """
-        # Made under another name, so that no store is ever seen without its tables.
+        # Created under another name, so that no store is ever seen without its tables.
         draft = path.with_name(path.name + ".part")
         draft.unlink(missing_ok=True)
         columns = [f"{_quoted(name)} {kind}" for name, kind in _FIXED]
@@ -147,11 +146,11 @@ class Store:
                 "INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), *meta.items()]
             )
         draft.replace(path)
-        return cls(_connected(path), path)
+        return cls(_connect(path), path)
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """An existing store.
+        """Open an existing store.
 
         Raises
         ------
@@ -164,11 +163,11 @@ class Store:
             with path.open("rb") as file:
                 if file.read(16) != b"SQLite format 3\0":
                     raise InvalidInput(f"{path}: cannot be read as a trials.db: no SQLite file")
-            db = _connected(path)
+            db = _connect(path)
             version = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
             if version is None or version[0] != str(VERSION):
-                found = version[0] if version else "none"
-                raise InvalidInput(f"{path}: expected store version {VERSION}, found {found}")
+                actual = version[0] if version else "none"
+                raise InvalidInput(f"{path}: expected store version {VERSION}, found {actual}")
             return cls(db, path)
         except (sqlite3.DatabaseError, OSError) as error:
             raise InvalidInput(f"{path}: cannot be read as a trials.db: {error}") from error
@@ -185,25 +184,25 @@ class Store:
 
     @property
     def meta(self) -> dict[str, str]:
-        """The texts that go with the trials."""
+        """Texts stored beside the trials."""
         return dict(self._db.execute("SELECT key, value FROM meta"))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction, with an error that says what is in its way."""
+        """Run one transaction; an error becomes one line that names the file."""
         try:
             with self._db:
                 yield
         except sqlite3.OperationalError as error:
             raise InvalidInput(f"{self.path}: cannot be written: {error}") from error
 
-    def note(self, key: str, value: str) -> None:
-        """Keep one more text."""
+    def set_meta(self, key: str, value: str) -> None:
+        """Store a text beside the trials."""
         with self._writing():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def add(self, trials: Trials) -> None:
-        """Append trials, in one transaction."""
+        """Append trials in one transaction."""
         start = self._db.execute("SELECT count(*) FROM trials").fetchone()[0]
         lists: list[Sequence[Any]] = [
             range(start, start + len(trials)),
@@ -225,18 +224,18 @@ class Store:
             self._db.executemany(self._insert, zip(*lists, strict=True))
 
     def recommend(self, trials: int, codes: Codes) -> None:
-        """Keep what the optimizer recommends after so many trials, codes (k, d)."""
+        """Store the optimizer's recommendation after a number of trials, codes (k, d)."""
         with self._writing():
             row = (trials, codes.tobytes())
             self._db.execute("INSERT OR REPLACE INTO recommendations VALUES (?, ?)", row)
 
-    def recommendations(self, width: int) -> list[tuple[int, Codes]]:
-        """After how many trials the optimizer recommended which networks, codes (k, `width`)."""
+    def recommendations(self, n_columns: int) -> list[tuple[int, Codes]]:
+        """Return numbers of trials and the recommendations after them, codes (k, `n_columns`)."""
         rows = self._db.execute("SELECT trials, codes FROM recommendations ORDER BY trials")
-        return [(n, np.frombuffer(blob, dtype=np.int8).reshape(-1, width)) for n, blob in rows]
+        return [(n, np.frombuffer(blob, dtype=np.int8).reshape(-1, n_columns)) for n, blob in rows]
 
     def trials(self) -> Trials:
-        """All trials.
+        """Read all trials.
 
         Raises
         ------
@@ -250,29 +249,31 @@ class Store:
             raise InvalidInput(f"{self.path}: cannot be read: {error}") from error
         n, q = len(rows), len(self._measured)
         columns = list(zip(*rows, strict=True)) or [()] * (len(_FIXED) + 2 * q)
-        named = {name: columns[i] for i, (name, _) in enumerate(_FIXED)}
+        by_name = {name: columns[i] for i, (name, _) in enumerate(_FIXED)}
         measured = np.array(columns[len(_FIXED) :], dtype=np.float64).reshape(2, q, n)
         integers = {
-            key: np.array(named[key], dtype=np.int64)
+            key: np.array(by_name[key], dtype=np.int64)
             for key in ("repeat", "fidelity", "evaluations", "ask", "tells_before", "tell")
         }
-        width = len(named["code"][0]) if n else 0
+        n_columns = len(by_name["code"][0]) if n else 0
         return Trials(
-            codes=np.frombuffer(b"".join(named["code"]), dtype=np.int8).reshape(n, width),
+            codes=np.frombuffer(b"".join(by_name["code"]), dtype=np.int8).reshape(n, n_columns),
             values=np.ascontiguousarray(measured[0].T),
             std=np.ascontiguousarray(measured[1].T),
-            seconds=np.array(named["seconds"], dtype=np.float64),
-            elapsed=np.array(named["elapsed"], dtype=np.float64),
-            status=named["status"],
-            reason=named["reason"],
+            seconds=np.array(by_name["seconds"], dtype=np.float64),
+            elapsed=np.array(by_name["elapsed"], dtype=np.float64),
+            status=by_name["status"],
+            reason=by_name["reason"],
             **integers,
         )
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a database for writing, or read-only in a directory of somebody else's."""
     log = path.with_name(f"{path.name}-wal")
-    merged = not log.exists() or log.stat().st_size == 0  # or the last trials are in it alone
-    if merged and not os.access(path.parent, os.W_OK):  # somebody else's: to look at only
+    # Trials of a log that is not merged would be missed by a connection that ignores it.
+    log_is_merged = not log.exists() or log.stat().st_size == 0
+    if log_is_merged and not os.access(path.parent, os.W_OK):
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     db = sqlite3.connect(path, timeout=PATIENCE_S)
     # A write-ahead log survives a killed process at a third of the cost. Network file systems

@@ -1,4 +1,4 @@
-"""What earlier runs measured, told to an optimizer before it begins."""
+"""Warm starts: trials of an earlier run that an optimizer is told before it starts."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
-from hwnas.experiment import Problem, load_form
+from hwnas.experiment import validate_form
+from hwnas.files import atomic_writer
 from hwnas.objectives import Objective
+from hwnas.problem import Problem
 from hwnas.runner.storage import Store
-from hwnas.spaces import Codes, space
+from hwnas.spaces import space
+from hwnas.typing import Array, Codes
 from hwnas.yaml_loader import parse_yaml
 
-FILE = "warm_start.npz"  # a run's own copy in its directory, so that it resumes as it began
+FILE = "warm_start.npz"  # the run's own copy, so that a resume does not depend on the earlier run
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """Networks with what was measured of them.
+class PriorTrials:
+    """Architectures and their measured values.
 
     Attributes
     ----------
@@ -30,17 +32,17 @@ class Known:
     """
 
     codes: Codes
-    values: NDArray[np.float64]
-    std: NDArray[np.float64]
+    values: Array
+    std: Array
 
     def save(self, file: Path) -> None:
-        """Write it to an npz."""
-        with file.open("wb") as stream:  # numpy would add a suffix to a name
+        """Write an npz atomically."""
+        with atomic_writer(file) as stream:
             np.savez_compressed(stream, codes=self.codes, values=self.values, std=self.std)
 
     @classmethod
-    def load(cls, file: Path) -> Known:
-        """Read what `save` wrote.
+    def load(cls, file: Path) -> PriorTrials:
+        """Read a file written by `save`.
 
         Raises
         ------
@@ -54,21 +56,21 @@ class Known:
             raise InvalidInput(f"{file}: cannot be read as a warm start: {error}") from error
 
 
-def collect(directory: Path, problem: Problem) -> Known:
-    """What all searches of an earlier run have measured, in the order of their files.
+def collect(directory: Path, problem: Problem) -> PriorTrials:
+    """Collect the trials of all searches of an earlier run, in the order of their files.
 
     Parameters
     ----------
     directory
-        The directory of the earlier run.
+        Directory of the earlier run.
     problem
-        What the new run evaluates: in the same space, with or without noise as the earlier one,
-        and nothing that that one did not measure. Without noise each network comes once.
+        Problem of the new run. The earlier run must have the same space, noise like this one or
+        none like this one, and all its metrics. Without noise each architecture comes once.
 
     Raises
     ------
     InvalidInput
-        The directory holds no run, or none that fits.
+        The directory holds no run, or its run does not fit.
     """
     files = sorted(directory.glob("*/seed-*/trials.db"))
     if not files:
@@ -79,29 +81,28 @@ def collect(directory: Path, problem: Problem) -> Known:
         _, first = np.unique(codes, axis=0, return_index=True)
         first.sort()
         codes, values, std = codes[first], values[first], std[first]
-    return Known(codes, values, std)
+    return PriorTrials(codes, values, std)
 
 
-def _read(
-    file: Path, directory: Path, problem: Problem
-) -> tuple[Codes, NDArray[np.float64], NDArray[np.float64]]:
-    """Codes, values and standard errors of one search's trials that have all their values."""
+def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, Array]:
+    """Read codes, values and standard errors of the complete trials of one search."""
     with Store.open(file) as store:
-        earlier = load_form(parse_yaml(store.meta["experiment"]), str(file))
+        earlier = validate_form(parse_yaml(store.meta["experiment"]), str(file))
         trials = store.trials()
-    there, here = space(earlier.space), problem.space
-    if there.to_dict() != here.to_dict():
-        other = f"found {there.name}" if there.name != here.name else "found one of other choices"
-        raise InvalidInput(f"{directory}: expected a run on {here.name}, {other}")
+    earlier_space, new_space = space(earlier.space), problem.space
+    if earlier_space.to_dict() != new_space.to_dict():
+        name = earlier_space.name
+        actual = f"found {name}" if name != new_space.name else "found one of other choices"
+        raise InvalidInput(f"{directory}: expected a run on {new_space.name}, {actual}")
     if earlier.noise != problem.noisy:
         expected = str(problem.noisy).lower()
         raise InvalidInput(f"{directory}: expected a run with noise: {expected}, as this one")
     measured = [Objective.parse(text).value for text in (*earlier.objectives, *earlier.constraints)]
-    for wanted in problem.measured:
-        if wanted.value not in measured:
-            found = ", ".join(dict.fromkeys(map(str, measured)))
-            raise InvalidInput(f"{directory}: did not measure {wanted.value}, only {found}")
-    columns = [measured.index(wanted.value) for wanted in problem.measured]
+    for objective in problem.measured:
+        if objective.value not in measured:
+            names = ", ".join(dict.fromkeys(map(str, measured)))
+            raise InvalidInput(f"{directory}: did not measure {objective.value}, only {names}")
+    columns = [measured.index(objective.value) for objective in problem.measured]
     ok = np.flatnonzero(trials.ok)
-    codes = trials.codes[ok].reshape(len(ok), len(here.columns))
+    codes = trials.codes[ok].reshape(len(ok), len(new_space.columns))
     return codes, trials.values[ok][:, columns], trials.std[ok][:, columns]

@@ -325,7 +325,7 @@ def test_a_search_that_raises_is_our_fault(
     def raising(*arguments: Any) -> None:
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr("hwnas.api.search", raising)
+    monkeypatch.setattr("hwnas.runner.run_searches.search", raising)
     said = hw("run", small)
     assert said.code == 1
     assert "ZeroDivisionError: by nought" in said.err
@@ -337,7 +337,7 @@ def test_an_interrupt_says_how_to_go_on(
     def stopped(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hwnas.api.search", stopped)
+    monkeypatch.setattr("hwnas.runner.run_searches.search", stopped)
     said = hw("run", small)
     assert said.code == 2
     assert "hwnas resume" in said.err
@@ -400,15 +400,15 @@ def test_plots_of_a_run_whose_backend_is_a_plugin(hw: Any, monkeypatch: pytest.M
     Path("mine.py").write_text(PLUGIN)
     Path("mine.yaml").write_text(yaml.safe_dump(form))
     assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet").code == 0
-    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
     message = r"small/experiment\.yaml: plugins: .* allow it with --allow-plugins"
     refused(hw("plot", "runs/small"), message)
     refused(hw("report", "runs/small"), message)
     assert hw("report", "runs/small", "--allow-plugins").code == 0
-    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
     said = hw("plot", "runs/small", "--allow-plugins", "--kind", "fronts")
     assert (said.code, said.out) == (0, "runs/small/plots/fronts.png\n")
-    assert "typed-in" in hwnas.registry._decorated["backend"]
+    assert "typed-in" in hwnas.registry._registered["backend"]
 
 
 def test_plots_of_a_run_whose_optimizer_was_a_plugin(
@@ -417,7 +417,7 @@ def test_plots_of_a_run_whose_optimizer_was_a_plugin(
     Path("mine.py").write_text(PLUGIN)
     Path("mine.yaml").write_text(yaml.safe_dump({**SMALL, "optimizers": ["typed-in"]}))
     assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet").code == 0
-    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
     Path("mine.py").unlink()
     assert hw("plot", "runs/small", "--kind", "fronts").code == 0
 

@@ -18,14 +18,14 @@ import torch
 import hwnas
 import hwnas.testing
 from hwnas.backends import metric_of
-from hwnas.runner.evaluation import measure
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
-from hwnas.experiment import load
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
+from hwnas.problem import load_experiment
 from hwnas.profiling import measurement_log
 from hwnas.profiling.backend import Profile
 from hwnas.profiling.errors import Diverged
 from hwnas.profiling.meters.memory import PeakMemory
+from hwnas.runner.evaluation import measure
 from hwnas.runner.storage import Store
 from hwnas.spaces import SearchSpace
 from hwnas.testing.checks import NotJudged
@@ -270,7 +270,7 @@ def test_halving_goes_on_when_the_budget_of_networks_is_spent(text: Path, tmp_pa
     given = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
     given["backend"] |= {"rungs": [2]}
     result = hwnas.run(given, tmp_path / "out")
-    trials = result.cells[0].trials
+    trials = result.searches[0].trials
     assert trials.evaluations.sum() == 9
     at_the_top = trials.fidelity == 8
     assert at_the_top.sum() >= 3
@@ -281,10 +281,10 @@ SEARCH = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from hwnas.experiment import load
+from hwnas.problem import load_experiment
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.search_loop import SearchRun, search
-experiment = load(json.loads(sys.argv[1]))
+experiment = load_experiment(json.loads(sys.argv[1]))[0]
 one = np.ones(2)
 reference = Reference("given", one, one, one)
 search(SearchRun(experiment, experiment.optimizers[0], 1, Path(sys.argv[2]), reference))
@@ -334,7 +334,7 @@ def stored(cell: Path) -> int:
 
 
 def test_it_is_known_by_its_name(text: Path) -> None:
-    assert load(experiment(text)).backend.type == "profile"
+    assert load_experiment(experiment(text))[0].backend.type == "profile"
 
 
 def test_a_bound_on_what_is_measured_last_is_told(backend: Profile, codes: Any) -> None:
@@ -383,7 +383,7 @@ def test_trials_of_one_search_rest_on_one_text(text: Path, tmp_path: Path) -> No
     file = tmp_path / "text.txt"
     file.write_bytes(text.read_bytes())
     result = hwnas.run(experiment(file, reference=[300, 1e6]), tmp_path / "out")
-    with Store.open(result.cells[0].path / "trials.db") as store:
+    with Store.open(result.searches[0].path / "trials.db") as store:
         store._db.execute("DELETE FROM meta WHERE key = 'finished'")
         store._db.commit()
     file.write_text(text.read_text() + "\n\nand one more document")
@@ -412,7 +412,7 @@ def test_checkpoints_can_stay(space: SearchSpace, text: Path, codes: Any, tmp_pa
 def test_the_front_names_the_trial_that_has_its_values(text: Path, tmp_path: Path) -> None:
     given = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
     given["backend"] |= {"rungs": [2]}
-    cell = hwnas.run(given, tmp_path / "out").cells[0]
+    cell = hwnas.run(given, tmp_path / "out").searches[0]
     assert (cell.front_trials >= 0).all()
     assert np.array_equal(cell.trials.values[cell.front_trials], cell.front.values)
     assert (cell.trials.fidelity[cell.front_trials] == 8).any()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwnas.api import run
 from hwnas.objectives import parse_objectives
 from hwnas.runner.results import Result
-from hwnas.runner.run import run
 from hwnas.spaces import Codes, SearchSpace
 
 SMALL: dict[str, Any] = {
@@ -70,14 +70,14 @@ def measured(done: Result) -> Callable[..., Result]:
         made.space = of.get("space", TINY)
         made.objectives = parse_objectives(of.get("objectives", ["params"]))
         trials = replace(
-            done.cells[0].trials,
+            done.searches[0].trials,
             codes=codes,
             values=values,
             std=np.broadcast_to(std, values.shape),
             fidelity=np.broadcast_to(fidelity, n),
             status=of.get("status", ["ok"] * n),
         )
-        made.cells = [replace(done.cells[0], trials=trials)]
+        made.searches = [replace(done.searches[0], trials=trials)]
         return made
 
     return make

@@ -10,9 +10,10 @@ import hwnas
 from hwnas import pareto
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import InvalidInput
-from hwnas.experiment import Experiment, Problem, load, problem_of
+from hwnas.experiment import Experiment
 from hwnas.objectives import parse_constraints, parse_objectives
-from hwnas.runner.reference_point import Reference, reference_of
+from hwnas.problem import Problem, build_problem, load_experiment
+from hwnas.runner.reference_point import Reference, build_reference
 
 BASE: dict[str, Any] = {
     "name": "x",
@@ -24,9 +25,9 @@ BASE: dict[str, Any] = {
 
 
 def reference(**change: Any) -> tuple[Reference, Problem]:
-    experiment = load({**BASE, **change})
-    problem = problem_of(experiment)
-    return reference_of(experiment, problem), problem
+    experiment = load_experiment({**BASE, **change})[0]
+    problem = build_problem(experiment)
+    return build_reference(experiment, problem), problem
 
 
 def test_from_the_exact_front() -> None:
@@ -77,7 +78,7 @@ def test_where_ideal_and_nadir_coincide_the_spaces_worst_counts() -> None:
 
 
 def test_no_network_keeps_the_constraints() -> None:
-    with pytest.raises(InvalidInput, match="no network of gpt-s keeps params <= 5"):
+    with pytest.raises(InvalidInput, match="no architecture of gpt-s keeps params <= 5"):
         reference(constraints=["params <= 5"])
 
 
@@ -99,22 +100,22 @@ def frontless(space: hwnas.SearchSpace, broken: bool = False) -> tuple[Experimen
     backend = Frontless(space)
     backend.broken = broken
     problem = Problem(space, backend, backend, parse_objectives(["a", "-b"]), parse_constraints([]))
-    return load(BASE), problem
+    return load_experiment(BASE)[0], problem
 
 
 def test_measured_where_no_front_is_known(small_space: hwnas.SearchSpace) -> None:
-    found = reference_of(*frontless(small_space))
+    found = build_reference(*frontless(small_space))
     assert found.source == "measured"
     assert found.best is None
     size = small_space.params(small_space.canonical([[0] * 9, [9] * 9]))
     assert [found.ideal[0], found.nadir[0]] == size.tolist()
     assert found.ideal[1] == -1 / size[0]
-    assert found.to_json() == reference_of(*frontless(small_space)).to_json()
+    assert found.to_json() == build_reference(*frontless(small_space)).to_json()
 
 
 def test_nothing_can_be_measured(small_space: hwnas.SearchSpace) -> None:
-    with pytest.raises(InvalidInput, match="none of 10 networks could be measured: RuntimeError"):
-        reference_of(*frontless(small_space, broken=True))
+    with pytest.raises(InvalidInput, match="none of 10 architectures could be measured: RuntimeError"):
+        build_reference(*frontless(small_space, broken=True))
 
 
 @pytest.mark.parametrize(
@@ -128,11 +129,11 @@ def test_a_reference_says_what_its_front_is(
     assert front is not None
     monkeypatch.setattr(toy, "front", lambda *_: replace(front, epsilon=epsilon))
     problem = Problem(toy.space, toy, toy, objectives, ())
-    found = reference_of(load(BASE), problem)
+    found = build_reference(load_experiment(BASE)[0], problem)
     assert (found.source, found.epsilon) == (source, epsilon)
     assert found.best == pareto.hypervolume(front.losses, found.point)
     assert Reference.from_json(found.to_json()).epsilon == epsilon
-    given = reference_of(load({**BASE, "reference": [1000.0, 1000.0]}), problem)
+    given = build_reference(load_experiment({**BASE, "reference": [1000.0, 1000.0]})[0], problem)
     assert (given.source, given.epsilon) == ("given", epsilon)
 
 

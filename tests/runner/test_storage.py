@@ -72,8 +72,8 @@ def test_a_batch_is_added_whole_or_not_at_all(store: Store) -> None:
 
 
 def test_notes(store: Store) -> None:
-    store.note("finished", "true")
-    store.note("finished", "false")
+    store.set_meta("finished", "true")
+    store.set_meta("finished", "false")
     assert store.meta["finished"] == "false"
 
 
@@ -109,7 +109,7 @@ def test_a_truncated_store(store: Store) -> None:
 
 
 def test_a_store_of_another_version(store: Store) -> None:
-    store.note("version", "99")
+    store.set_meta("version", "99")
     with pytest.raises(InvalidInput, match="expected store version 1, found 99"):
         Store.open(store.path)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import hwnas
-from hwnas import registry
+from hwnas import plugin_files, registry
 from hwnas.errors import InvalidInput
-from hwnas.experiment import load, problem_of
 from hwnas.optimizers import Optimizer
+from hwnas.problem import build_problem, load_experiment
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE, Known, collect
 from hwnas.spaces import Codes
@@ -58,7 +58,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> type[Listener]:
     monkeypatch.setattr(Listener, "heard", [])
-    monkeypatch.setitem(registry._decorated["optimizer"], "listener", Listener)
+    monkeypatch.setitem(registry._registered["optimizer"], "listener", Listener)
     return Listener
 
 
@@ -75,7 +75,7 @@ def trials_of(path: Path) -> Array:
 def test_what_was_measured_is_told_before_the_first_ask(
     earlier: Path, listener: type[Listener], tmp_path: Path
 ) -> None:
-    known = collect(earlier, problem_of(load({**EARLIER, "name": "x"})))
+    known = collect(earlier, build_problem(load_experiment({**EARLIER, "name": "x"})[0]))
     assert len(np.unique(known.codes, axis=0)) == len(known.codes) > 20  # of four searches
     hwnas.run(later(warm_start=str(earlier)), out=tmp_path / "later")
     assert listener.heard == [len(known.codes) + i for i in range(5)]
@@ -86,7 +86,7 @@ def test_what_was_measured_is_told_before_the_first_ask(
 
 def test_values_are_those_of_the_objectives_wanted(earlier: Path) -> None:
     form = {**EARLIER, "objectives": ["-params", "perplexity"], "constraints": []}
-    problem = problem_of(load({**form, "name": "x"}))
+    problem = build_problem(load_experiment({**form, "name": "x"})[0])
     known = collect(earlier, problem)
     bench = hwnas.surrogate(problem.space)
     np.testing.assert_allclose(known.values, bench.predict(known.codes, ["params", "perplexity"]))
@@ -160,9 +160,9 @@ def test_an_experiment_s_own_plugins_run_when_allowed(tmp_path: Path, workers: i
     with pytest.raises(InvalidInput, match=r"plugins: runs code of others.*--allow-plugins"):
         hwnas.run(file, out=tmp_path / "run")
     result = hwnas.run(file, out=tmp_path / "run", workers=workers, allow_plugins=True)
-    assert len(result.cells) == 2
+    assert len(result.searches) == 2
     hashes = json.loads((tmp_path / "run" / "environment.json").read_text())["plugins"]
-    assert hashes == {str(tmp_path / "mine.py"): registry.load_file(tmp_path / "mine.py").sha256}
+    assert hashes == {str(tmp_path / "mine.py"): plugin_files.load_plugin_file(tmp_path / "mine.py").sha256}
     with pytest.raises(InvalidInput, match="--allow-plugins"):
         hwnas.resume(tmp_path / "run")
     hwnas.resume(tmp_path / "run", allow_plugins=True)

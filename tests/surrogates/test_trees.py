@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from hwnas.errors import InvalidInput
-from hwnas.experiment import load
 from hwnas.objectives import parse_objectives
 from hwnas.pareto import non_dominated
+from hwnas.problem import load_experiment
 from hwnas.spaces import SearchSpace, space
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.published import DATA, SCALES
@@ -158,9 +158,9 @@ def test_it_is_a_backend_s_setting() -> None:
         "optimizers": ["random"],
         "budget": {"evaluations": 5},
     }
-    assert load(form).name == "trees"
+    assert load_experiment(form)[0].name == "trees"
     with pytest.raises(InvalidInput, match="model"):
-        load({**form, "backend": {"type": "surrogate", "model": "tree"}})
+        load_experiment({**form, "backend": {"type": "surrogate", "model": "tree"}})[0]
     with pytest.raises(InvalidInput, match="expected 'additive' or 'trees', found 'tree'"):
         Surrogate(space("gpt-s"), model="tree")  # type: ignore[arg-type]
 

@@ -156,7 +156,7 @@ def said(
 ) -> Any:
     """Call hwnas check beside mine.py: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_decorated", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr(registry, "_registered", {"optimizer": {}, "backend": {}})
 
     def call(*arguments: str, source: str = GOOD) -> tuple[int, str, str]:
         Path("mine.py").write_text(source, encoding="utf-8")

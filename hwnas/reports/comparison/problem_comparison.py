@@ -14,7 +14,8 @@ from hwnas import pareto, statistics
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Budget
 from hwnas.runner.reference_point import Reference
-from hwnas.runner.results import Result, SearchResult
+from hwnas.runner.results import Result
+from hwnas.runner.search_result import SearchResult
 from hwnas.typing import Array
 
 METRICS = ("normalised", "hypervolume", "igd_plus", "epsilon", "r2")
@@ -118,7 +119,7 @@ class Measure:
         first = results[0]
         if first.reference.best is not None:
             return cls(first.reference, first.best_known, first.best_hypervolume)
-        union = np.concatenate([cell.front.losses for run in results for cell in run.cells])
+        union = np.concatenate([cell.front.losses for run in results for cell in run.searches])
         union = union[pareto.non_dominated(union)]
         return cls(first.reference, union, pareto.hypervolume(union, first.reference.point))
 
@@ -219,7 +220,7 @@ def _entrants(runs: Sequence[Result], labels: Sequence[str]) -> Iterator[tuple[s
     named: dict[str, list[tuple[str, Part]]] = {}
     for result, label in zip(runs, labels, strict=True):
         for entry in result.experiment.optimizers:
-            cells = [cell for cell in result.cells if cell.optimizer == entry.name]
+            cells = [cell for cell in result.searches if cell.optimizer == entry.name]
             part = (result, json.dumps(entry.model_dump(exclude={"name"}), sort_keys=True), cells)
             named.setdefault(entry.name, []).append((label, part))
     for name, parts in named.items():
@@ -287,7 +288,7 @@ def _check_reached(results: Sequence[Result], at: int) -> None:
         # What no evaluation could be spent on any more is no shorter search.
         budget = result.experiment.budget
         whole = budget == Budget(evaluations=budget.evaluations) and (budget.evaluations or 0) >= at
-        for cell in result.cells:
+        for cell in result.searches:
             ended = "finished" in cell.meta and "exhausted" not in cell.meta and not whole
             if ended and _spent(cell) < at:
                 short.append((_spent(cell), f"{cell.path}"))
@@ -318,7 +319,7 @@ def _question(result: Result) -> tuple[str, ...]:
         *map(str, result.objectives),
         *sorted(map(str, result.constraints)),
         str(experiment.noise),
-        result.cells[0].meta.get("data", ""),
+        result.searches[0].meta.get("data", ""),
         result.reference.source,
     )
 

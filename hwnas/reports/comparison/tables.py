@@ -23,7 +23,7 @@ def overview(result: Result) -> tuple[list[str], list[list[str]]]:
     header, rows
     """
     rows = []
-    for optimizer in names([cell.optimizer for cell in result.cells]):
+    for optimizer in names([cell.optimizer for cell in result.searches]):
         of = [row for row in result.summary if row["optimizer"] == optimizer]
         hypervolumes = [row["normalised"] for row in of]
         mean = {

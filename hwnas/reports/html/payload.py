@@ -16,7 +16,8 @@ from hwnas.objectives import Objective
 from hwnas.reports.comparison.tables import overview
 from hwnas.reports.plots import style, trajectories
 from hwnas.reports.plots.subset import evenly
-from hwnas.runner.results import SUMMARY, Result, SearchResult
+from hwnas.runner.results import SUMMARY, Result
+from hwnas.runner.search_result import SearchResult
 from hwnas.spaces import Codes
 
 Rows = NDArray[np.intp]
@@ -117,7 +118,7 @@ def encoded(codes: Codes) -> str:
 
 
 def _optimizers(result: Result) -> list[str]:
-    return style.names([cell.optimizer for cell in result.cells])
+    return style.names([cell.optimizer for cell in result.searches])
 
 
 def _look(index: int) -> dict[str, Any]:
@@ -145,11 +146,11 @@ def _described(objective: Objective) -> dict[str, Any]:
 def _searches(result: Result, pool: _Pool, most: int) -> tuple[list[dict[str, Any]], list[Rows]]:
     """Every search with its trials and its front, and which members of the fronts they are."""
     m = len(result.objectives)
-    valued = [np.isfinite(cell.trials.values[:, :m]).all(axis=1) for cell in result.cells]
+    valued = [np.isfinite(cell.trials.values[:, :m]).all(axis=1) for cell in result.searches]
     share = min(1.0, most / max(1, sum(int(rows.sum()) for rows in valued)))
     optimizers = _optimizers(result)
     searches, all_members = [], []
-    for cell, rows in zip(result.cells, valued, strict=True):
+    for cell, rows in zip(result.searches, valued, strict=True):
         quota = most if share == 1 else max(1, int(share * rows.sum()))
         members = evenly(np.arange(len(cell.front)), quota)
         first = cell.front_trials[members]
@@ -208,7 +209,7 @@ def _trials(cell: SearchResult, rows: Rows, result: Result, pool: _Pool) -> dict
 
 def _union(result: Result, members: Sequence[Rows]) -> list[list[int]]:
     """Search and place of what no member of any search's front dominates, of those shown."""
-    losses = [c.front.losses[rows] for c, rows in zip(result.cells, members, strict=True)]
+    losses = [c.front.losses[rows] for c, rows in zip(result.searches, members, strict=True)]
     where = [[i, j] for i, rows in enumerate(losses) for j in range(len(rows))]
     keep = np.flatnonzero(pareto.non_dominated(np.concatenate(losses)))
     return [where[k] for k in keep.tolist()]
@@ -281,7 +282,7 @@ def _table(header: list[str], rows: list[list[str]]) -> dict[str, Any]:
 def _notes(result: Result) -> list[str]:
     """What each search says of itself."""
     notes = []
-    for cell in result.cells:
+    for cell in result.searches:
         who = f"{cell.optimizer} seed {cell.seed}"
         notes += [f"{who}: {line}" for line in cell.meta.get("notes", "").splitlines()]
         if saved := cell.seconds_saved:
@@ -294,12 +295,12 @@ def _failures(result: Result, pool: _Pool) -> dict[str, Any]:
     """Trials that have not all their values, the first of them, and how many there are."""
     failed = [
         (i, trial)
-        for i, cell in enumerate(result.cells)
+        for i, cell in enumerate(result.searches)
         for trial in np.flatnonzero(~cell.trials.ok).tolist()
     ]
     rows = []
     for i, trial in failed[:_FAILURES]:
-        trials = result.cells[i].trials
+        trials = result.searches[i].trials
         network = pool.places(trials.codes[trial : trial + 1])[0]
         status, reason = trials.status[trial], trials.reason[trial]
         word = "stopped" if status == "infeasible" else status

@@ -100,7 +100,7 @@ def attainment(axes: Axes, result: Result) -> None:
     _expect_two(result, "attainment")
     if result.known is not None:
         truth(axes, result.known)
-    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
+    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.searches])):
         look, fronts = style.look(index), fronts_of(result, optimizer)
         best, median, worst = (
             _outline(surface(fronts, share), result) for share in (1 / len(fronts), 0.5, 1.0)
@@ -168,7 +168,7 @@ def difference(axes: Axes, result: Result, first: str, second: str) -> PolyColle
 
 def fronts_of(result: Result, optimizer: str) -> list[Array]:
     """Losses (k_i, 2) of the front of each seed of an optimizer."""
-    return [cell.front.losses for cell in result.cells if cell.optimizer == optimizer]
+    return [cell.front.losses for cell in result.searches if cell.optimizer == optimizer]
 
 
 def _expect_two(result: Result, what: str) -> None:
@@ -185,7 +185,7 @@ def _signs(result: Result) -> Array:
 
 def _floor(result: Result) -> Array:
     """The least loss (2,) that anything drawn has."""
-    found = [cell.front.losses.min(axis=0) for cell in result.cells if len(cell.front)]
+    found = [cell.front.losses.min(axis=0) for cell in result.searches if len(cell.front)]
     return np.asarray(np.min([result.reference.ideal, *found], axis=0))
 
 

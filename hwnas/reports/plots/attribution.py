@@ -211,7 +211,7 @@ def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0)
 
 def _ok(result: Result, name: str) -> NDArray[Any]:
     """A column of all trials that have their values, see `Result.fully`."""
-    kept = [(cell, result.fully(cell)) for cell in result.cells]
+    kept = [(cell, result.has_full_fidelity(cell)) for cell in result.searches]
     # Of a cell without trials not even the widths are known.
     parts = [getattr(cell.trials, name)[rows] for cell, rows in kept if rows.any()]
     return np.concatenate(parts) if parts else np.empty((0, len(result.space.columns)), np.int8)

@@ -38,10 +38,10 @@ def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
     objectives = result.objectives
     if result.known is not None:
         truth(axes, result.known, x, y)
-    optimizers = style.names([cell.optimizer for cell in result.cells])
+    optimizers = style.names([cell.optimizer for cell in result.searches])
     for index, optimizer in enumerate(optimizers):
         look = style.look(index)
-        for i, cell in enumerate(c for c in result.cells if c.optimizer == optimizer):
+        for i, cell in enumerate(c for c in result.searches if c.optimizer == optimizer):
             values = cell.front.values
             if len(objectives) == 2:
                 style.steps(axes, values, objectives, color=look["color"], linewidth=0.9, alpha=0.8)
@@ -82,9 +82,9 @@ def fronts_in_space(axes: Axes3D, result: Result, x: int = 0, y: int = 1, z: int
         values = result.known.values[:, shown]
         some = values[evenly(np.arange(len(values)), _CLOUD)]
         axes.scatter(*some.T, s=2, color=style.GREY, alpha=0.25, linewidths=0)
-    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
+    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.searches])):
         look = style.look(index)
-        cells = [cell for cell in result.cells if cell.optimizer == optimizer]
+        cells = [cell for cell in result.searches if cell.optimizer == optimizer]
         values = np.concatenate([cell.front.values for cell in cells])[:, shown]
         axes.scatter(*values.T, s=12, color=look["color"], marker=look["marker"], linewidths=0)
     for objective, name in zip(shown, "xyz", strict=True):
@@ -146,7 +146,7 @@ def hypervolume(
     def shown(normalised: Array) -> Array:
         return np.maximum(1 - normalised, 1e-6) if missing else normalised
 
-    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.cells])):
+    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.searches])):
         at, grown = trajectories.curves(result, optimizer, x)
         if len(at) == 0:
             continue

@@ -77,7 +77,7 @@ def attainment(result: Result) -> Figure:
 
 def difference(result: Result) -> Figure:
     """Where the best optimizer's seeds attain more than each other's, and where fewer."""
-    names = style.names([cell.optimizer for cell in result.cells])
+    names = style.names([cell.optimizer for cell in result.searches])
     if len(names) < 2:
         raise InvalidInput(f"difference: expected two optimizers or more, found {names[0]} alone")
     mean = {
@@ -98,8 +98,8 @@ def difference(result: Result) -> Figure:
 def parallel(result: Result) -> Figure:
     """The best networks of all searches as lines across their choices and objectives."""
     union = Front.of(
-        np.concatenate([cell.front.codes for cell in result.cells]),
-        np.concatenate([cell.front.values for cell in result.cells]),
+        np.concatenate([cell.front.codes for cell in result.searches]),
+        np.concatenate([cell.front.values for cell in result.searches]),
         result.objectives,
         None,
     )

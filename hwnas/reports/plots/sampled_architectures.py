@@ -96,7 +96,7 @@ def measured_in(result: Result) -> Population:
         None was measured.
     """
     m = len(result.objectives)
-    kept = [(cell.trials, result.fully(cell)) for cell in result.cells]
+    kept = [(cell.trials, result.has_full_fidelity(cell)) for cell in result.searches]
     kept = [(trials, rows) for trials, rows in kept if rows.any()]
     if not kept:
         raise InvalidInput(f"{result.path}: no network was measured here yet")

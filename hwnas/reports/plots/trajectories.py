@@ -9,7 +9,8 @@ import numpy as np
 
 from hwnas.errors import InvalidInput
 from hwnas.reports.plots import style
-from hwnas.runner.results import Result, Trajectory
+from hwnas.runner.results import Result
+from hwnas.runner.search_result import Trajectory
 from hwnas.statistics import interval, ranks
 from hwnas.typing import Array
 
@@ -48,7 +49,7 @@ def curves(result: Result, optimizer: str, x: str) -> tuple[Array, Array]:
     """
     own = [
         (steps.columns()[x].astype(np.float64), steps.normalised, "finished" in cell.meta)
-        for cell, steps in zip(result.cells, result.trajectories, strict=True)
+        for cell, steps in zip(result.searches, result.trajectories, strict=True)
         if cell.optimizer == optimizer and len(steps.normalised)
     ]
     end = min((reached[-1] for reached, _, finished in own if not finished), default=np.inf)
@@ -64,7 +65,7 @@ def after(reached: Array, values: Array, at: Array) -> Array:
 
 def enough_seeds(result: Result) -> bool:
     """Whether every optimizer has the seeds for an interval of their mean."""
-    counts = Counter(cell.optimizer for cell in result.cells)
+    counts = Counter(cell.optimizer for cell in result.searches)
     return min(counts.values()) >= SEEDS_FOR_INTERVAL
 
 
@@ -91,7 +92,7 @@ def costs(result: Result) -> bool:
 
 def last_evaluation(result: Result) -> int:
     """How many evaluations the longest search of a run had."""
-    return max(int(cell.trials.evaluations.sum()) for cell in result.cells)
+    return max(int(cell.trials.evaluations.sum()) for cell in result.searches)
 
 
 def bound_name(result: Result) -> str:
@@ -120,16 +121,16 @@ def mean_ranks(results: Sequence[Result]) -> tuple[list[str], Array, Array]:
         Numbers of evaluations.
     mean : (k, t)
     """
-    names = style.names([cell.optimizer for cell in results[0].cells])
+    names = style.names([cell.optimizer for cell in results[0].searches])
     for result in results[1:]:
-        there = {cell.optimizer for cell in result.cells}
+        there = {cell.optimizer for cell in result.searches}
         names = [name for name in names if name in there]
     # Up to where all searches got, but for those that ended before: these keep what they have.
     ends = [last_evaluation(result) for result in results]
     ends += [
         int(cell.trials.evaluations.sum())
         for result in results
-        for cell in result.cells
+        for cell in result.searches
         if cell.optimizer in names and "finished" not in cell.meta
     ]
     last = min(ends)
@@ -140,7 +141,7 @@ def mean_ranks(results: Sequence[Result]) -> tuple[list[str], Array, Array]:
             (cell.optimizer, cell.seed): after(
                 steps.evaluations.astype(np.float64), steps.normalised, at
             )
-            for cell, steps in zip(result.cells, result.trajectories, strict=True)
+            for cell, steps in zip(result.searches, result.trajectories, strict=True)
         }
         for seed in sorted({seed for _, seed in found}):
             if all((name, seed) in found for name in names):

@@ -20,6 +20,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hwnas import registry
+from hwnas.api import run
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.metrics import Metric
@@ -28,7 +29,6 @@ from hwnas.reports.comparison import critical_difference, export, tables
 from hwnas.reports.comparison.comparison import Comparison, Pair, compare, comparison_of
 from hwnas.reports.comparison.problem_comparison import METRICS, Contest, Entry, contests, front_at
 from hwnas.runner.results import Result
-from hwnas.runner.run import run
 from hwnas.spaces import Codes
 
 SMALL: dict[str, Any] = {
@@ -76,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
     registry.register_backend("sizes")(Sizes)
     return {"backend": "sizes", "objectives": ["error", "latency"]}
 
@@ -84,10 +84,10 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def changed(result: Result, seed: int, **meta: str | None) -> Result:
     """A result with other texts beside the trials of one seed of its first optimizer."""
     made = copy.copy(result)
-    made.cells = list(result.cells)
-    at = next(i for i, cell in enumerate(made.cells) if cell.seed == seed)
-    texts = {k: v for k, v in {**made.cells[at].meta, **meta}.items() if v is not None}
-    made.cells[at] = replace(made.cells[at], meta=texts)
+    made.searches = list(result.searches)
+    at = next(i for i, cell in enumerate(made.searches) if cell.seed == seed)
+    texts = {k: v for k, v in {**made.searches[at].meta, **meta}.items() if v is not None}
+    made.searches[at] = replace(made.searches[at], meta=texts)
     return made
 
 
@@ -119,7 +119,7 @@ def test_indicators_are_moocores_and_pymoos(made: Any, third: list[str]) -> None
     result = made("three", objectives=objectives, seeds=1) if third else made("small")
     (contest,) = contests([result])
     reference, known = result.reference, result.best_known
-    for cell in result.cells:
+    for cell in result.searches:
         values = {
             metric: contest.judged[cell.optimizer].values[metric][cell.seed] for metric in METRICS
         }
@@ -203,7 +203,7 @@ def test_a_union_is_taken_over_all_runs(sizes: dict[str, Any], tmp_path: Path) -
     (contest,) = contests(results)
     assert contest.standard == "union of all fronts"
     assert list(contest.judged) == ["random", "uniform"]
-    fronts = [cell.front.losses for result in results for cell in result.cells]
+    fronts = [cell.front.losses for result in results for cell in result.searches]
     point = results[0].reference.point
     best = moocore.hypervolume(np.concatenate(fronts), ref=point)
     for entry in contest.entries:
@@ -251,15 +251,15 @@ def test_unfinished_searches_are_left_out(made: Any) -> None:
 
 def test_missing_seeds_and_optimizers(made: Any) -> None:
     result = copy.copy(made("small"))
-    result.cells = [made("small").cells[0]]
+    result.searches = [made("small").searches[0]]
     (contest,) = contests([result])
     assert contest.entries[0].status == "seed 0: done; seed 1: missing"
     assert contest.entries[1].status == "missing"
     assert list(contest.judged) == ["random"]
     _, rows = tables.standings(compare([result]), contest)
     assert rows[1] == ["uniform", "0", *[""] * 8, "missing"]
-    result.cells = [replace(result.cells[0], meta={**result.cells[0].meta})]
-    del result.cells[0].meta["finished"]
+    result.searches = [replace(result.searches[0], meta={**result.searches[0].meta})]
+    del result.searches[0].meta["finished"]
     with pytest.raises(InvalidInput, match="no search has ended yet; --at N compares"):
         compare([result])
 
@@ -293,7 +293,7 @@ def test_after_evaluations_it_is_the_trajectory(made: Any, name: str) -> None:
     result = made(name, **changes)
     for at in (1, 17, 40):
         (contest,) = contests([result], at=at)
-        for cell, steps in zip(result.cells, result.trajectories, strict=True):
+        for cell, steps in zip(result.searches, result.trajectories, strict=True):
             entry = contest.judged[cell.optimizer]
             reached = np.searchsorted(steps.evaluations, at, side="right")
             expected = steps.normalised[reached - 1] if reached else 0.0
@@ -303,7 +303,7 @@ def test_after_evaluations_it_is_the_trajectory(made: Any, name: str) -> None:
 
 def test_all_indicators_are_of_what_was_found_by_then(made: Any) -> None:
     result = made("small")
-    cell = result.cells[0]
+    cell = result.searches[0]
     losses, evaluations = front_at(result, cell, 25)
     assert evaluations == 25
     first = cell.losses[:25]
@@ -323,7 +323,7 @@ def test_what_ended_before_is_refused(made: Any) -> None:
     exhausted = made("small")
     for seed in (0, 1):
         exhausted = changed(exhausted, seed, exhausted="true")
-    exhausted.cells = exhausted.cells[:2]
+    exhausted.searches = exhausted.searches[:2]
     (contest,) = contests([exhausted], at=1000)
     assert contest.entries[0].evaluations.tolist() == [40, 40]
 

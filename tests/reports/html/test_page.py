@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import hwnas
 from hwnas import pareto
+from hwnas.api import run
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import InvalidInput
 from hwnas.metrics import Metric
@@ -27,7 +28,6 @@ from hwnas.reports.html.payload import contents, encoded
 from hwnas.reports.plots import style
 from hwnas.reports.plots.trajectories import curves
 from hwnas.runner.results import Result
-from hwnas.runner.run import run
 from hwnas.spaces import Codes
 
 SMALL: dict[str, Any] = {
@@ -80,7 +80,7 @@ class Brittle(Backend):
 @pytest.fixture(scope="module")
 def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+        patched.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
         hwnas.register_backend("brittle")(Brittle)
         form = {
             **SMALL,
@@ -113,7 +113,7 @@ def test_trials_and_fronts_are_all_there(done: Result) -> None:
         (1, 0),
         (1, 1),
     ]
-    for search, cell in zip(data["searches"], done.cells, strict=True):
+    for search, cell in zip(data["searches"], done.searches, strict=True):
         trials, front = search["trials"], search["front"]
         assert set(trials) == {"network", "values"}
         np.testing.assert_array_equal(codes_in(data, trials["network"]), cell.trials.codes)
@@ -121,7 +121,7 @@ def test_trials_and_fronts_are_all_there(done: Result) -> None:
         np.testing.assert_array_equal(codes_in(data, front["network"]), cell.front.codes)
         np.testing.assert_allclose(np.transpose(front["values"]), cell.front.values, rtol=5e-6)
         assert front["trial"] == cell.front_trials.tolist()
-    distinct = np.concatenate([*(c.trials.codes for c in done.cells), done.exact.codes])
+    distinct = np.concatenate([*(c.trials.codes for c in done.searches), done.exact.codes])
     assert len(data["networks"]) == 27 * len(np.unique(distinct, axis=0))
 
 
@@ -133,8 +133,8 @@ def test_networks_are_their_codes(small_space: hwnas.SearchSpace) -> None:
 
 def test_the_union_is_what_no_other_front_beats(done: Result) -> None:
     data = contents(done)
-    found = [done.cells[i].front.values[j] for i, j in data["union"]]
-    union = np.concatenate([cell.front.values for cell in done.cells])
+    found = [done.searches[i].front.values[j] for i, j in data["union"]]
+    union = np.concatenate([cell.front.values for cell in done.searches])
     expected = union[pareto.non_dominated(union)]
     np.testing.assert_array_equal(np.unique(found, axis=0), np.unique(expected, axis=0))
 
@@ -199,7 +199,7 @@ def test_looks_are_those_of_the_plots(done: Result) -> None:
 
 def test_noise(noisy: Result) -> None:
     data = contents(noisy)
-    (search, _), (cell, _) = data["searches"], noisy.cells
+    (search, _), (cell, _) = data["searches"], noisy.searches
     assert data["noise"]
     medians = hwnas.surrogate("gpt-s").predict(cell.front.codes, SMALL["objectives"])
     np.testing.assert_allclose(np.transpose(search["front"]["values"]), medians, rtol=5e-6)
@@ -209,7 +209,7 @@ def test_noise(noisy: Result) -> None:
 
 
 def test_what_was_recommended_unmeasured(noisy: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    for cell in noisy.cells:
+    for cell in noisy.searches:
         monkeypatch.setitem(cell.__dict__, "front_trials", np.full(len(cell.front), -1))
     assert set(contents(noisy)["searches"][0]["front"]["trial"]) == {-1}
 
@@ -221,7 +221,7 @@ def test_constraints_failures_and_a_maximised_objective(brittle: Result) -> None
     (bound,) = data["constraints"]
     assert (bound["value"], bound["relation"], bound["bound"]) == ("size", "<=", 150)
     assert (data["known"], data["bound"], data["standard"]) == (None, None, "union of all fronts")
-    for search, cell in zip(data["searches"], brittle.cells, strict=True):
+    for search, cell in zip(data["searches"], brittle.searches, strict=True):
         shown = np.flatnonzero(cell.trials.ok)
         trials = search["trials"]
         assert trials["number"] == shown.tolist()
@@ -230,9 +230,9 @@ def test_constraints_failures_and_a_maximised_objective(brittle: Result) -> None
         assert trials["kept"] == (cell.trials.values[shown, 2] <= 150).astype(int).tolist()
         assert 0 < sum(trials["kept"]) < len(shown)
     failures = data["failures"]
-    assert failures["of"] == sum(int((~cell.trials.ok).sum()) for cell in brittle.cells)
+    assert failures["of"] == sum(int((~cell.trials.ok).sum()) for cell in brittle.searches)
     for row in failures["rows"]:
-        cell = brittle.cells[row["search"]]
+        cell = brittle.searches[row["search"]]
         assert row["reason"] == (cell.trials.reason[row["trial"]] or "stopped")
         network = codes_in(data, [row["network"]])[0]
         np.testing.assert_array_equal(network, cell.trials.codes[row["trial"]])
@@ -241,7 +241,7 @@ def test_constraints_failures_and_a_maximised_objective(brittle: Result) -> None
 
 def test_only_so_many_trials_are_drawn(done: Result) -> None:
     data = contents(done, trials=80)
-    for search, cell in zip(data["searches"], done.cells, strict=True):
+    for search, cell in zip(data["searches"], done.searches, strict=True):
         assert search["valued"] == 60
         number = search["trials"]["number"]
         assert len(number) == 20

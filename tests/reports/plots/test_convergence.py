@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 from scipy.stats import t
 
+from hwnas.api import run
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import Objective
 from hwnas.reports.plots import convergence, kinds, style, trajectories
-from hwnas.runner.results import Result, Trajectory
-from hwnas.runner.run import run
+from hwnas.runner.results import Result
+from hwnas.runner.search_result import Trajectory
 
 
 def lines(axes: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def test_fronts_are_steps_with_the_exact_front_behind(done: Result) -> None:
     assert done.exact is not None
     np.testing.assert_array_equal(np.sort(exact.get_xdata()), np.sort(done.exact.values[:, 0]))
     assert exact.get_zorder() < drawn["random"].get_zorder()
-    np.testing.assert_array_equal(drawn["random"].get_ydata(), done.cells[0].front.values[:, 1])
+    np.testing.assert_array_equal(drawn["random"].get_ydata(), done.searches[0].front.values[:, 1])
     assert axes.get_xlabel() == "perplexity"
     assert axes.get_ylabel() == "latency@rtx3080 (ms)"
 
@@ -75,8 +76,8 @@ STEPS = {
 def stepping(done: Result, steps: dict[int, Any]) -> Result:
     """A result of one optimizer whose seeds take these steps."""
     made = copy.copy(done)
-    cells = [replace(cell, optimizer="made") for cell in done.cells[: len(steps)]]
-    made.cells = [
+    cells = [replace(cell, optimizer="made") for cell in done.searches[: len(steps)]]
+    made.searches = [
         replace(cell, meta={"finished": "true"} if ended else {})
         for cell, (*_, ended) in zip(cells, steps.values(), strict=True)
     ]
@@ -124,7 +125,7 @@ def test_hypervolume_over_cost_and_time(done: Result, x: str, label: str) -> Non
         assert axes.get_xscale() == "log"
         ends = [
             steps.columns()[x][-1]
-            for cell, steps in zip(done.cells, done.trajectories, strict=True)
+            for cell, steps in zip(done.searches, done.trajectories, strict=True)
             if cell.optimizer == "random"
         ]
         assert drawn["random"].get_xdata()[-1] == max(ends)
@@ -159,7 +160,7 @@ def test_three_objectives_have_three_panels_and_one_in_space(three: Result) -> N
     exact, *found = space.collections
     assert len(exact.get_offsets()) > 100
     assert [len(points.get_offsets()) for points in found] == [
-        sum(len(c.front) for c in three.cells if c.optimizer == name)
+        sum(len(c.front) for c in three.searches if c.optimizer == name)
         for name in ("random", "uniform")
     ]
 
@@ -181,18 +182,18 @@ def test_the_band_of_few_seeds_is_their_range_and_of_many_an_interval() -> None:
 def test_an_interval_is_drawn_where_every_optimizer_has_the_seeds(done: Result) -> None:
     assert trajectories.band_is(done) == "range"
     more = copy.copy(done)
-    more.cells = [cell for cell in done.cells for _ in range(3)]
+    more.searches = [cell for cell in done.searches for _ in range(3)]
     assert trajectories.band_is(more) == "95 % interval"
-    more.cells = more.cells[3:]  # one seed of one optimizer has not begun
+    more.searches = more.searches[3:]  # one seed of one optimizer has not begun
     assert trajectories.band_is(more) == "range"
 
 
 def test_ranks_end_where_a_search_is(done: Result) -> None:
     """One that goes on is not shown losing from where it is."""
     going = stepping(done, {0: (*STEPS[0][:4], False), 1: STEPS[1]})
-    first, second = going.cells
+    first, second = going.searches
     trials = replace(first.trials, evaluations=first.trials.evaluations[:3])
-    going.cells = [replace(first, trials=trials), replace(second, optimizer="other", seed=0)]
+    going.searches = [replace(first, trials=trials), replace(second, optimizer="other", seed=0)]
     _, at, _ = trajectories.mean_ranks([going])
     assert at[-1] == 3
 

@@ -110,8 +110,8 @@ def test_a_space_without_choices_is_said(done: Result) -> None:
         "none", embed_dim=[192], n_layer=[2], mlp_ratio=[2], n_head=[4], bias=[True]
     )
     codes = none.space.encode(none.space.decode([[0] * 7]))
-    trials = replace(done.cells[0].trials, codes=codes.repeat(len(done.cells[0].trials), axis=0))
-    none.cells = [replace(done.cells[0], trials=trials)]
+    trials = replace(done.searches[0].trials, codes=codes.repeat(len(done.searches[0].trials), axis=0))
+    none.searches = [replace(done.searches[0], trials=trials)]
     none.reference = replace(done.reference, best=None)
     for kind in ("effect", "distribution"):
         with pytest.raises(InvalidInput, match="the networks of none have nothing to choose"):

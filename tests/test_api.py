@@ -17,10 +17,10 @@ import pytest
 
 import hwnas
 from hwnas import pareto
+from hwnas.api import SearchFailed, resume, run
 from hwnas.errors import HwnasWarning, InvalidInput
-from hwnas.experiment import load
+from hwnas.problem import load_experiment
 from hwnas.runner.results import SUMMARY, Result
-from hwnas.runner.run import SearchFailed, resume, run
 from hwnas.runner.storage import Store, Trials
 
 SMALL: dict[str, Any] = {
@@ -84,7 +84,7 @@ def test_the_summary(done: Result) -> None:
     ]
     front = hwnas.surrogate("gpt-s").front(SMALL["objectives"])
     assert front is not None
-    for row, cell in zip(rows, done.cells, strict=True):
+    for row, cell in zip(rows, done.searches, strict=True):
         assert row["evaluations"] == "120"
         assert row["status"] == "done"
         hypervolume = pareto.hypervolume(cell.trials.values, done.reference.point)
@@ -100,7 +100,7 @@ def test_the_summary(done: Result) -> None:
 
 
 def test_fronts(done: Result) -> None:
-    for cell in done.cells:
+    for cell in done.searches:
         rows = table(cell.path / "front.csv")
         assert list(rows[0]) == ["trial", "arch", *SMALL["objectives"]]
         trials = [int(row["trial"]) for row in rows]
@@ -114,7 +114,7 @@ def test_fronts(done: Result) -> None:
 
 
 def test_trajectories(done: Result) -> None:
-    for cell in done.cells:
+    for cell in done.searches:
         rows = table(cell.path / "hypervolume.csv")
         assert list(rows[0]) == ["evaluations", "cost", "seconds", "hypervolume", "normalised"]
         assert int(rows[-1]["evaluations"]) == 120
@@ -143,7 +143,7 @@ def test_every_file_can_be_rebuilt_from_the_trials(done: Result, tmp_path: Path)
     again = Result(copy)
     again.write()
     assert [file.read_bytes() for file in csvs] == before
-    assert again.experiment == load(SMALL)
+    assert again.experiment == load_experiment(SMALL)[0]
 
 
 def test_the_environment(done: Result) -> None:
@@ -211,8 +211,8 @@ def test_what_differs_is_told_and_marked(tmp_path: Path) -> None:
         other = Trials(**{f.name: getattr(trials, f.name)[::-1] for f in fields(Trials)})
         store.add(other[:60])
     result = resume(path)
-    np.testing.assert_array_equal(result.cells[0].trials.codes[:60], other.codes[:60])
-    assert len(result.cells[0].trials) == 120
+    np.testing.assert_array_equal(result.searches[0].trials.codes[:60], other.codes[:60])
+    assert len(result.searches[0].trials) == 120
     content = json.loads((path / "environment.json").read_text())
     assert content["not_identical_from_trial"] == {"random/seed-0": 0}
 
@@ -220,7 +220,7 @@ def test_what_differs_is_told_and_marked(tmp_path: Path) -> None:
 def _meta(path: Path, content: dict[str, Any]) -> dict[str, str]:
     reference = run({**content, "budget": {"evaluations": 1}}, out=path.parent / "ref").reference
     return {
-        "experiment": load(content).to_yaml(),
+        "experiment": load_experiment(content)[0].to_yaml(),
         "optimizer": "random",
         "seed": "0",
         "reference": reference.to_json(),
@@ -245,7 +245,7 @@ def test_other_directories_are_left_alone(tmp_path: Path) -> None:
         run(SMALL, out=tmp_path)
     with pytest.raises(InvalidInput, match="is a file"):
         run(SMALL, out=tmp_path / "notes.txt")
-    with pytest.raises(InvalidInput, match="no network of gpt-s keeps"):
+    with pytest.raises(InvalidInput, match="no architecture of gpt-s keeps"):
         run({**SMALL, "constraints": ["params <= 1"]}, out=tmp_path / "deep" / "er")
     with pytest.raises(InvalidInput, match="workers: expected at least 1, found 0"):
         run(SMALL, out=tmp_path / "x", workers=0)
@@ -308,7 +308,7 @@ def test_a_damaged_store_is_named(tmp_path: Path) -> None:
 
 
 def test_an_optimizer_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwnas.registry._decorated", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
 
     @hwnas.register_optimizer("broken")
     class Broken(hwnas.Optimizer):
@@ -354,7 +354,7 @@ def test_other_problems_run(tmp_path: Path, change: dict[str, Any]) -> None:
 def test_fronts_keep_the_constraints(tmp_path: Path) -> None:
     content = {**SMALL, "constraints": ["latency@rtx3080 <= 30", "params <= 5e7"]}
     result = run(content, out=tmp_path / "x")
-    for cell in result.cells:
+    for cell in result.searches:
         assert (cell.front.values[:, 1] <= 30).all()
         assert (result.space.params(cell.front.codes) <= 5e7).all()
         ok = (cell.trials.values[:, 1] <= 30) & (cell.trials.values[:, 3] <= 5e7)
@@ -366,7 +366,7 @@ def test_relative_to_the_union_where_no_front_is_known(tmp_path: Path) -> None:
     result = run(content, out=tmp_path / "x")
     assert result.exact is None
     assert result.reference.source == "measured"
-    union = np.concatenate([cell.trials.values for cell in result.cells])
+    union = np.concatenate([cell.trials.values for cell in result.searches])
     assert result.best_hypervolume == pareto.hypervolume(union, result.reference.point)
     assert max(row["normalised"] for row in result.summary) < 1
     assert len(result.bound) == 0
@@ -390,7 +390,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Result:
 def test_observed_and_true_trajectories(noisy: Result) -> None:
     truth = hwnas.surrogate("gpt-s")
     best = noisy.best_hypervolume
-    for cell, row in zip(noisy.cells, noisy.summary, strict=True):
+    for cell, row in zip(noisy.searches, noisy.summary, strict=True):
         rows = table(cell.path / "hypervolume.csv")
         names = ["evaluations", "cost", "seconds", "observed", "true", "normalised"]
         assert list(rows[0]) == names
@@ -409,7 +409,7 @@ def test_observed_and_true_trajectories(noisy: Result) -> None:
 
 def test_fronts_under_noise_are_recommended_and_true(noisy: Result) -> None:
     truth = hwnas.surrogate("gpt-s")
-    for cell in noisy.cells:
+    for cell in noisy.searches:
         with Store.open(cell.path / "trials.db") as store:
             final = {row.tobytes() for row in store.recommendations(27)[-1][1]}
         assert {row.tobytes() for row in cell.front.codes} <= final
@@ -422,7 +422,7 @@ def test_fronts_under_noise_are_recommended_and_true(noisy: Result) -> None:
 def test_every_optimizer_meets_the_same_luck(noisy: Result) -> None:
     values: dict[tuple[int, bytes, int], Any] = {}
     met = 0
-    for cell in noisy.cells:
+    for cell in noisy.searches:
         for code, repeat, value in zip(
             cell.trials.codes, cell.trials.repeat, cell.trials.values, strict=True
         ):
@@ -433,7 +433,7 @@ def test_every_optimizer_meets_the_same_luck(noisy: Result) -> None:
 
 
 def test_repeats(noisy: Result) -> None:
-    cell = next(cell for cell in noisy.cells if cell.optimizer == "random-3")
+    cell = next(cell for cell in noisy.searches if cell.optimizer == "random-3")
     assert cell.trials.repeat.tolist() == [0, 1, 2] * 30
     assert (cell.trials.std[:, 1] > 0).all()
     assert (cell.trials.std[:, 0] == 0).all()
@@ -443,14 +443,14 @@ def test_the_same_luck_with_workers_and_batches(noisy: Result, tmp_path: Path) -
     run(NOISY, out=tmp_path / "x", workers=2)
     assert_same_trials(noisy.path, tmp_path / "x")
     batched = {**NOISY, "optimizers": [{"type": "random", "batch": 7}]}
-    again = run(batched, out=tmp_path / "y").cells[0]
-    np.testing.assert_array_equal(again.trials.values, noisy.cells[0].trials.values)
+    again = run(batched, out=tmp_path / "y").searches[0]
+    np.testing.assert_array_equal(again.trials.values, noisy.searches[0].trials.values)
 
 
 def test_moasha_measures_its_best_in_full(tmp_path: Path) -> None:
     pytest.importorskip("syne_tune")
     content = {**NOISY, "optimizers": ["moasha"], "budget": {"evaluations": 400}, "seeds": 1}
-    (cell,) = run(content, out=tmp_path / "x").cells
+    (cell,) = run(content, out=tmp_path / "x").searches
     reached = dict(zip(map(bytes, cell.trials.codes), cell.trials.fidelity.tolist(), strict=True))
     assert {1, 81} <= set(reached.values()) <= {1, 3, 9, 27, 81}
     assert cell.trials.evaluations.sum() == 400

@@ -1,0 +1,238 @@
+"""Run and resume experiments: from a YAML to a directory of results, plots and a report."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hwnas.errors import HwnasWarning, InvalidInput, SearchFailed
+from hwnas.experiment import Experiment
+from hwnas.files import write_text
+from hwnas.optimizers import MultiFidelityOptimizer
+from hwnas.problem import Problem, load_experiment
+from hwnas.registry import lookup
+from hwnas.runner.reference_point import Reference, build_reference
+from hwnas.runner.results import Result
+from hwnas.runner.run_directory import (
+    describe_environment,
+    locked,
+    new_directory,
+    refuse_existing,
+)
+from hwnas.runner.run_searches import Progress, collect_prior_trials, run_searches
+from hwnas.runner.search_loop import SearchRun
+from hwnas.runner.storage import Store
+from hwnas.runner.warm_start import FILE as WARM_START
+
+REFERENCE = "reference"  # directory of architectures that were measured for the reference
+
+
+def ignore_progress(run: SearchRun, evaluations: int) -> None:
+    """Ignore a report of progress."""
+
+
+def run(
+    source: str | Path | Mapping[str, Any] | Experiment,
+    out: str | Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    progress: Progress = ignore_progress,
+    plugins: Sequence[str | Path] = (),
+    allow_plugins: bool = False,
+    draw: bool = True,
+    problem: Problem | None = None,
+) -> Result:
+    """Run an experiment and write its results to a directory.
+
+    Parameters
+    ----------
+    source
+        A YAML file, the name of an experiment that hwnas ships, or the content as a mapping.
+    out
+        Directory to create; ``runs/<name>`` by default.
+    overrides
+        Values by dotted path, ``{"budget.evaluations": 50}``.
+    workers
+        Number of processes that run searches side by side; the results do not depend on it.
+    progress
+        Called with a search and the number of its evaluations so far.
+    plugins
+        Python files that register optimizers or backends.
+    allow_plugins
+        Whether the plugin files that the experiment itself lists may run.
+    draw
+        Whether to write ``plots/`` and ``report.html`` too.
+    problem
+        Problem of an `Experiment` that `hwnas.problem.load_experiment` has built already.
+
+    Returns
+    -------
+    Result
+        With `summary`, `fronts` and `path`.
+
+    Raises
+    ------
+    ExperimentError
+        The experiment is wrong, see `hwnas.problem.load_experiment`.
+    InvalidInput
+        The directory exists and is not empty.
+    SearchFailed
+        An optimizer raised an error; the other searches have run to their end.
+
+    Examples
+    --------
+    >>> import hwnas, tempfile
+    >>> experiment = {
+    ...     "name": "example",
+    ...     "space": "gpt-s",
+    ...     "objectives": ["perplexity", "latency@h100"],
+    ...     "optimizers": ["random"],
+    ...     "budget": {"evaluations": 10},
+    ...     "seeds": 1,
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = hwnas.run(experiment, f"{folder}/example", draw=False)
+    >>> result.summary[0]["evaluations"]
+    10
+    """
+    _check_workers(workers)
+    if isinstance(source, Experiment) and problem is not None:
+        experiment = source
+    else:
+        experiment, problem = load_experiment(
+            source, overrides, plugins=plugins, allow_plugins=allow_plugins
+        )
+    path = Path("runs", experiment.name) if out is None else Path(out)
+    refuse_existing(path, experiment)
+    _check_workers(workers, problem)
+    prior = collect_prior_trials(experiment, problem)
+    _warn_of_single_fidelity(experiment, problem)
+    with new_directory(path), locked(path):
+        refuse_existing(path, experiment)  # another run may have started in between
+
+        # 1. What can still be refused comes before the first file.
+        reference = None
+        if not problem.backend.on_hardware:
+            reference = build_reference(experiment, problem)
+        description = json.dumps(describe_environment(experiment, problem), indent=2) + "\n"
+
+        # 2. The files from which a killed run is resumed.
+        write_text(path / "experiment.yaml", experiment.to_yaml())
+        write_text(path / "environment.json", description)
+        if prior is not None:
+            prior.save(path / WARM_START)
+
+        # 3. Measurements and searches, which continue from their own files.
+        if reference is None:
+            reference = build_reference(experiment, problem, path / REFERENCE)
+        return run_searches(
+            path,
+            experiment,
+            problem,
+            reference,
+            workers=workers,
+            progress=progress,
+            on_results=_drawing(draw),
+        )
+
+
+def resume(
+    path: str | Path,
+    *,
+    workers: int = 1,
+    progress: Progress = ignore_progress,
+    allow_plugins: bool = False,
+    draw: bool = True,
+) -> Result:
+    """Resume a run that was stopped, to the trials of an uninterrupted one.
+
+    Parameters
+    ----------
+    path
+        Directory of the run.
+    workers, progress, allow_plugins, draw
+        As for `run`; every plugin file of the run now counts as listed by its experiment.
+
+    Raises
+    ------
+    InvalidInput
+        The directory holds no run, is in use by another process, or a file in it is damaged.
+    """
+    _check_workers(workers)
+    path = Path(path)
+    if not (path / "experiment.yaml").is_file():
+        raise InvalidInput(f"{path}: no experiment.yaml here, expected the directory of a run")
+    experiment, problem = load_experiment(path / "experiment.yaml", allow_plugins=allow_plugins)
+    _check_workers(workers, problem)
+    with locked(path):
+        if not (path / WARM_START).exists():  # killed before it was in place
+            prior = collect_prior_trials(experiment, problem)
+            if prior is not None:
+                prior.save(path / WARM_START)
+        reference = _stored_reference(path)
+        if reference is None:
+            reference = build_reference(experiment, problem, path / REFERENCE)
+        return run_searches(
+            path,
+            experiment,
+            problem,
+            reference,
+            workers=workers,
+            progress=progress,
+            on_results=_drawing(draw),
+        )
+
+
+def _drawing(draw: bool) -> Callable[[Result], None]:
+    """Return a function that draws plots and the report of results, or does nothing."""
+
+    def draw_results(result: Result) -> None:
+        if draw:
+            # Matplotlib is loaded only for runs that are drawn.
+            from hwnas.reports.html.page import write_page
+            from hwnas.reports.plots.kinds import draw as draw_plots
+
+            draw_plots(result)
+            write_page(result)
+
+    return draw_results
+
+
+def _stored_reference(path: Path) -> Reference | None:
+    """Return the reference that the stores of a run hold, if there are any."""
+    reference = None
+    for file in sorted(path.glob("*/seed-*/trials.db")):
+        with Store.open(file) as store:  # every one, so that a damaged one is named
+            reference = Reference.from_json(store.meta["reference"])
+    return reference
+
+
+def _warn_of_single_fidelity(experiment: Experiment, problem: Problem) -> None:
+    """Warn of multi-fidelity optimizers where the backend has one fidelity."""
+    if len(problem.backend.fidelities or ()) > 1:
+        return
+    for entry in experiment.optimizers:
+        if issubclass(lookup("optimizer", entry.type), MultiFidelityOptimizer):
+            warnings.warn(
+                f"{entry.name}: there is one fidelity here, so it is random search; on the "
+                "surrogate, repeats under noise: true are fidelities",
+                HwnasWarning,
+                stacklevel=3,
+            )
+
+
+def _check_workers(workers: int, problem: Problem | None = None) -> None:
+    if workers < 1:
+        raise InvalidInput(f"workers: expected at least 1, found {workers}")
+    if problem is not None and problem.backend.on_hardware and workers > 1:
+        raise InvalidInput(
+            f"workers: searches that measure on this machine would disturb each other, expected 1, "
+            f"found {workers}"
+        )
+
+
+__all__ = ["Result", "SearchFailed", "resume", "run"]

@@ -1,0 +1,124 @@
+"""Run directories: creating, locking and describing the directory of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hwnas.errors import InvalidInput
+from hwnas.experiment import Experiment, run_plugin_files
+from hwnas.files import PARTIAL, write_text
+from hwnas.problem import Problem
+from hwnas.registry import lookup
+from hwnas.yaml_loader import read_yaml
+
+_LIBRARIES = ("hwnas", "numpy", "moocore", "pymoo", "torch", "botorch", "optuna", "syne-tune")
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[None]:
+    """Create a directory and its parents; remove them if the block refuses its input.
+
+    Raises
+    ------
+    InvalidInput
+        The directory cannot be created.
+    """
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except InvalidInput:
+        for directory in missing:
+            with contextlib.suppress(OSError):
+                directory.rmdir()  # only what is empty, and only what was created here
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a directory against a second run; the system releases it when the process dies.
+
+    Raises
+    ------
+    InvalidInput
+        Another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidInput(f"{path}: another process is running here; wait for it") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_existing(path: Path, experiment: Experiment) -> None:
+    """Refuse a directory that holds a run or anything else.
+
+    Raises
+    ------
+    InvalidInput
+        Naming what to do: resume, or choose another directory.
+    """
+    if not path.exists():
+        return
+    if path.is_dir() and all(file.suffix == PARTIAL for file in path.iterdir()):
+        return  # empty, or killed before the run started
+    if not path.is_dir():
+        raise InvalidInput(f"{path}: is a file, expected a directory to make")
+    if not (path / "experiment.yaml").is_file():
+        raise InvalidInput(f"{path}: is not empty and holds no run; choose another with --out")
+    if read_yaml(path / "experiment.yaml") == experiment.model_dump(exclude_none=True):
+        raise InvalidInput(
+            f"{path}: already holds this experiment; go on with: hwnas resume {path}"
+        )
+    raise InvalidInput(f"{path}: holds another experiment; choose another directory with --out")
+
+
+def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, Any]:
+    """Return what a run depends on beside its experiment: versions, machine, hashes."""
+    versions = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    types = {entry.type for entry in experiment.optimizers}
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "seeds": list(experiment.seeds),
+        "optimizers": {name: _source_hash(lookup("optimizer", name)) for name in sorted(types)},
+        "backend": _source_hash(lookup("backend", experiment.backend.type)),
+        "data": problem.truth.data_hash(),
+        "plugins": run_plugin_files(experiment),
+    }
+
+
+def note_divergence(path: Path, first_trials: dict[str, int]) -> None:
+    """Note in ``environment.json`` the trials from which resumed searches are not identical."""
+    file = path / "environment.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["not_identical_from_trial"] = first_trials
+    write_text(file, json.dumps(content, indent=2) + "\n")
+
+
+def _source_hash(cls: type) -> str:
+    """Return the SHA-256 of the file that defines a class; empty where there is none."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

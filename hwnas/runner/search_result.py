@@ -1,0 +1,118 @@
+"""Results of one search: its trials, its front and how its hypervolume grew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.fronts import Front
+from hwnas.runner.storage import Trials
+from hwnas.typing import Array, IndexArray, IntArray
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Hypervolume of a search as a step function, one row a step.
+
+    Attributes
+    ----------
+    evaluations, cost, seconds : (k,)
+        Evaluations, seconds spent in evaluations, and seconds since the start at each step. The
+        last row is the end of the search.
+    hypervolume : (k,)
+        In the product of the objectives' units. Under noise it is the true one: of the current
+        recommendation, valued by medians, which can also fall.
+    normalised : (k,)
+        `hypervolume` relative to the best known one.
+    observed : (k,), optional
+        Under noise, the hypervolume of the noisy observations.
+    """
+
+    evaluations: IntArray
+    cost: Array
+    seconds: Array
+    hypervolume: Array
+    normalised: Array
+    observed: Array | None = None
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of ``hypervolume.csv``."""
+        start: dict[str, NDArray[Any]] = {
+            "evaluations": self.evaluations,
+            "cost": self.cost,
+            "seconds": self.seconds,
+        }
+        if self.observed is None:
+            return {**start, "hypervolume": self.hypervolume, "normalised": self.normalised}
+        return {
+            **start,
+            "observed": self.observed,
+            "true": self.hypervolume,
+            "normalised": self.normalised,
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Results of one optimizer with one seed.
+
+    Attributes
+    ----------
+    optimizer, seed
+        Name of the optimizer in the run, and its seed.
+    path
+        Directory of the search.
+    trials
+        All its trials.
+    losses : (n, m)
+        Losses of the trials, NaN where a trial failed or violates a constraint.
+    front
+        Feasible non-dominated architectures. Under noise those of the final recommendation, valued
+        by medians.
+    front_trials : (k,)
+        First trial of each member of the front, -1 of one that was recommended unmeasured.
+    recommended
+        Under noise, numbers of trials and true losses (r, m) of the recommendation after them, NaN
+        where a constraint is violated.
+    meta
+        Texts stored beside the trials.
+    """
+
+    optimizer: str
+    seed: int
+    path: Path
+    trials: Trials
+    losses: Array
+    front: Front
+    front_trials: IndexArray
+    recommended: list[tuple[int, Array]]
+    meta: dict[str, str]
+
+    @property
+    def status(self) -> str:
+        """State of the search in a word or a short sentence."""
+        if "finished" not in self.meta:  # an error of an earlier attempt may have been mended
+            error = " ".join(self.meta.get("error", "").split())  # one line, for tables
+            return f"error: {error}" if error else "unfinished"
+        status = "exhausted" if "exhausted" in self.meta else "done"
+        words = self.trials.status
+        counts = {"failed": words.count("failed"), "stopped": words.count("infeasible")}
+        return ", ".join([status, *(f"{n} {word}" for word, n in counts.items() if n)])
+
+    @property
+    def seconds_saved(self) -> float:
+        """Estimate of the seconds that were saved by stopping trials at violated constraints.
+
+        Each stopped trial would have taken as long as the mean of the complete ones that started
+        anew; 0 where none was stopped or none was complete.
+        """
+        complete = self.trials.ok & (self.trials.evaluations > 0)
+        stopped = np.array([word == "infeasible" for word in self.trials.status], dtype=bool)
+        if not complete.any() or not stopped.any():
+            return 0.0
+        mean = float(self.trials.seconds[complete].mean())
+        return max(0.0, float((mean - self.trials.seconds[stopped]).sum()))
