@@ -92,13 +92,13 @@ def build(
     """Write a network for use elsewhere: config.json and model.safetensors."""
     from hwnas.profiling.export.safetensors import save_model
     from hwnas.profiling.gpt import build_gpt
-    from hwnas.profiling.training.train_loop import weights_of
+    from hwnas.profiling.training.checkpoint import read_weights
     from hwnas.spaces.architecture import Architecture
 
     parsed = Architecture.parse(arch)
     model = build_gpt(_space_of(space or parsed.space), parsed, seed=seed)
     if checkpoint is not None:
-        model.load_state_dict(weights_of(checkpoint, model))
+        model.load_state_dict(read_weights(checkpoint, model))
     folder = save_model(model, out)
     typer.echo(f"{folder}: config.json, model.safetensors ({model.params:,} parameters)")
 

@@ -21,7 +21,7 @@ from hwnas.backends import Backend, Evaluation, Status
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
-from hwnas.profiling.data.corpus import Corpus, cache_folder, corpus
+from hwnas.profiling.data.corpus import Corpus, cache_folder, load_corpus
 from hwnas.profiling.device_profiler import Bench
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
@@ -157,10 +157,10 @@ class Profile(Backend):
     @cached_property
     def corpus(self) -> Corpus:
         """The text, read when it is first needed."""
-        return corpus(
+        return load_corpus(
             self.space,
             self._source,
-            tokens_are=self._tokenizer,
+            tokenizer_name=self._tokenizer,
             cache=cache_folder(),
             **self._text,  # type: ignore[arg-type]
         )

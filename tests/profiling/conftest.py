@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwnas.profiling.data.tokenizer import Bytes, Tokens, tokens
+from hwnas.profiling.data.tokenizer import ByteTokenizer, Tokens, tokens
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.energy_counter import Counter
 from hwnas.spaces.architecture import Architecture
@@ -36,7 +36,7 @@ def corpus() -> Tokens:
     words = ["the", "network", "reads", "some", "text", "and", "says", "what", "comes", "next"]
     rng = np.random.default_rng(0)
     documents = [" ".join(rng.choice(words, size=int(n))) for n in rng.integers(2, 30, size=40)]
-    return tokens(documents, Bytes())
+    return tokens(documents, ByteTokenizer())
 
 
 class Machine(Counter):

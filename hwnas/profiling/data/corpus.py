@@ -1,4 +1,4 @@
-"""A text made ready: what is trained on and what is held out, as tokens."""
+"""Text prepared for a search space: tokens to train on and tokens held out."""
 
 from __future__ import annotations
 
@@ -18,58 +18,70 @@ from hwnas.spaces import SearchSpace
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Tokens to train on, tokens to measure on, and the SHA-256 of all documents and tokens."""
+    """Tokens of one text.
+
+    Attributes
+    ----------
+    train
+        Tokens of the documents to train on.
+    held_out
+        Tokens of the documents to evaluate on.
+    sha256
+        Hash of the tokenizer and of all tokens.
+    """
 
     train: Tokens
     held_out: Tokens
     sha256: str
 
 
-def corpus(
+def load_corpus(
     space: SearchSpace,
     source: str = "pydoc",
     *,
     separator: str | None = None,
     held_out: float = 0.1,
-    tokens_are: str = "bytes",
+    tokenizer_name: str = "bytes",
     vocabulary: str | None = None,
     cache: Path | None = None,
 ) -> Corpus:
-    """Read a text, hold some documents out, and encode it for the networks of a space.
+    """Read a text, hold out documents, and encode it for the architectures of a space.
 
     Parameters
     ----------
     source, separator
         See `hwnas.profiling.data.text.text`.
     held_out
-        Share of the bytes.
-    tokens_are, vocabulary
+        Share of the bytes to hold out.
+    tokenizer_name, vocabulary
         Name of a tokenizer and its file, see `hwnas.profiling.data.tokenizer.tokenizer`.
     cache
-        Folder for the encoded text, which is then mapped into memory; None keeps it there.
+        Directory of files with encoded text, which are mapped into memory. Without one the tokens
+        are encoded in memory.
 
     Raises
     ------
     InvalidInput
-        There is no such text, it is too short for the space's context, or the space has fewer
-        tokens than the tokenizer.
+        The text does not exist or is too short for the context of the space, or the vocabulary of
+        the space is smaller than that of the tokenizer.
     MissingExtra
-        The tokenizer needs a library that is not installed.
+        The tokenizer needs a package that is not installed.
     """
-    known = tokenizer(tokens_are, vocabulary=vocabulary)
-    if known.vocab_size > space.vocab_size:
+    encoder = tokenizer(tokenizer_name, vocabulary=vocabulary)
+    if encoder.vocab_size > space.vocab_size:
         raise InvalidInput(
             f"tokenizer: expected at most {space.vocab_size} tokens, the vocab_size of "
-            f"{space.name}, found {known.vocab_size} of {tokens_are!r}"
+            f"{space.name}, found {encoder.vocab_size} of {tokenizer_name!r}"
         )
     split = text(source, separator=separator).split(held_out=held_out)
-    parts = [tokens(documents, known, cache=cache) for documents in (split.train, split.held_out)]
+    parts = [tokens(documents, encoder, cache=cache) for documents in (split.train, split.held_out)]
     if len(parts[0]) <= space.context:
         raise InvalidInput(
             f"text: {source}: expected more than {space.context} tokens to train on, the context "
             f"of {space.name}, found {len(parts[0])}"
         )
-    digest = hashlib.sha256(known.identity.encode())
+    # The length of each part goes first, so that different splits of equal tokens differ.
+    digest = hashlib.sha256(encoder.identity.encode())
     for part in parts:
         digest.update(b"%d " % len(part))
         ids: Any = np.ascontiguousarray(part.ids)
@@ -78,6 +90,6 @@ def corpus(
 
 
 def cache_folder() -> Path:
-    """Where encoded texts are kept: ``hwnas/tokens`` in the user's folder of caches."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    return (Path(given) if given else Path.home() / ".cache") / "hwnas" / "tokens"
+    """Return the directory of encoded texts: ``hwnas/tokens`` in the user's cache directory."""
+    cache_home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache_home) if cache_home else Path.home() / ".cache") / "hwnas" / "tokens"

@@ -1,6 +1,6 @@
-"""Text to train on: documents, and how they are split.
+"""Text as documents, and their split into a training and a held-out part.
 
-A *document* is what must not be torn apart: all of it is trained on, or all of it is held out.
+A *document* is never divided: it belongs to the training part or to the held-out part as a whole.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Documents to train on and documents to measure on; none is in both."""
+    """Documents to train on and documents to evaluate on; no document is in both."""
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -33,9 +33,15 @@ class Text:
     Attributes
     ----------
     name
-        Where they come from.
+        Source of the documents.
     documents
-        In their order; those that differ only in white space are one.
+        The documents in their original order, without duplicates. Documents that differ only in
+        white space are duplicates.
+
+    Examples
+    --------
+    >>> Text("letters", ("a a a a", "b b b b", "c")).split(held_out=0.1).held_out
+    ('c',)
     """
 
     name: str
@@ -44,21 +50,21 @@ class Text:
     @property
     def n_bytes(self) -> int:
         """Length of all documents in UTF-8."""
-        return sum(map(_bytes, self.documents))
+        return sum(map(_byte_length, self.documents))
 
     def split(self, *, held_out: float = 0.1, seed: int = 0) -> Split:
-        """Some whole documents are held out, the others are for training.
+        """Split the documents into a training part and a held-out part.
 
-        Documents are visited in the order of a hash of their words and the seed, so neither their
-        order nor their number of copies matters. Each one that brings the held-out part nearer to
-        its share of the bytes joins it; at least one does.
+        Documents are visited in the order of a hash of their words and the seed, so the split
+        depends neither on their order nor on duplicates. A document is held out if this brings the
+        held-out part closer to its share of the bytes; at least one document is held out.
 
         Parameters
         ----------
         held_out
             Share of the bytes to hold out, between 0 and 1.
         seed
-            Another seed holds out other documents.
+            Seed of the order in which documents are visited.
 
         Raises
         ------
@@ -69,18 +75,19 @@ class Text:
             raise InvalidInput(f"held_out: expected a share between 0 and 1, found {held_out!r}")
         if len(self.documents) < 2:
             raise InvalidInput(
-                f"{self.name}: too little text to hold some of it out: expected at least 2 "
-                f"distinct documents, found {len(self.documents)}; a folder has one a file, "
-                f"a file one between two {END_OF_TEXT} or blank lines, or give separator"
+                f"{self.name}: too little text to hold out a part of it: expected at least 2 "
+                f"distinct documents, found {len(self.documents)}; in a folder each file is a "
+                f"document, in a file {END_OF_TEXT}, blank lines or separator divide documents"
             )
-        visited = sorted(self.documents, key=lambda document: _rank(document, seed))
-        lacking = held_out * self.n_bytes
+        visited = sorted(self.documents, key=lambda document: _hash_document(document, seed))
+        lacking = held_out * self.n_bytes  # bytes that the held-out part still lacks
         chosen = set()
         for document in visited:
-            if (size := _bytes(document)) < 2 * lacking:
+            # |lacking - size| < |lacking| exactly if size < 2 * lacking.
+            if (size := _byte_length(document)) < 2 * lacking:
                 lacking -= size
                 chosen.add(document)
-        chosen = chosen or {min(visited, key=_bytes)}
+        chosen = chosen or {min(visited, key=_byte_length)}
         train = tuple(d for d in self.documents if d not in chosen)
         if not train:
             raise InvalidInput(
@@ -91,29 +98,34 @@ class Text:
 
 
 def text(source: str | Path = DEFAULT, *, separator: str | None = None) -> Text:
-    """The documents of a file, of a folder, or of Python's own help.
+    """Read the documents of a file, of a folder, or of Python's own help.
 
     Parameters
     ----------
     source
-        A text file in UTF-8; a folder, of which all files in it and below are read, hidden ones
-        left out; or ``"pydoc"``, the topics of Python's ``help()``, some 0.46 MB of English that
-        are on every machine.
+        A text file in UTF-8; a folder, whose files are all read, including those in subfolders but
+        not hidden ones; or ``"pydoc"``, the topics of Python's ``help()``, about 0.46 MB of
+        English that every Python installation has.
     separator
-        What stands between two documents of a file. By default ``<|endoftext|>``; where a file is
-        the whole text and has none of these, blank lines.
+        String between two documents of a file. By default ``<|endoftext|>``; a single file without
+        it is divided at blank lines.
 
     Raises
     ------
     InvalidInput
-        There is no such file, it is not text, or there are no documents in it.
+        The file does not exist, is not text, or contains no documents.
+
+    Examples
+    --------
+    >>> text("pydoc").name
+    "Python's help topics"
     """
     if separator == "":
-        raise InvalidInput("separator: expected some text, found ''")
+        raise InvalidInput("separator: expected a non-empty string, found ''")
     if source == DEFAULT:
         from pydoc_data.topics import topics
 
-        return _distinct("Python's help topics", topics.values())
+        return _distinct_documents("Python's help topics", topics.values())
     path = Path(source)
     if path.is_dir():
         files = sorted(
@@ -124,18 +136,21 @@ def text(source: str | Path = DEFAULT, *, separator: str | None = None) -> Text:
         )
         if not files:
             raise InvalidInput(f"{path}: expected a folder with text files, found none in it")
-        return _distinct(str(path), chain.from_iterable(_documents(f, separator) for f in files))
+        documents = chain.from_iterable(_read_documents(f, separator) for f in files)
+        return _distinct_documents(str(path), documents)
     if not path.exists():
         raise InvalidInput(
             f"{path}: no such file or folder; expected text, or {DEFAULT!r} for Python's own help"
         )
-    found = _distinct(str(path), _documents(path, separator))
-    if len(found.documents) == 1 and separator is None:
-        found = _distinct(str(path), re.split(r"\n\s*\n", found.documents[0]))
-    return found
+    content = _distinct_documents(str(path), _read_documents(path, separator))
+    # A single file without any separator is divided at blank lines.
+    if len(content.documents) == 1 and separator is None:
+        content = _distinct_documents(str(path), re.split(r"\n\s*\n", content.documents[0]))
+    return content
 
 
-def _documents(file: Path, separator: str | None) -> list[str]:
+def _read_documents(file: Path, separator: str | None) -> list[str]:
+    """Read the documents of one file; they may be empty or duplicates."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -146,28 +161,28 @@ def _documents(file: Path, separator: str | None) -> list[str]:
     except UnicodeDecodeError as error:
         binary = error.start
     if binary >= 0:
-        raise InvalidInput(f"{file}: expected text in UTF-8, found another byte at {binary}")
+        raise InvalidInput(f"{file}: expected text in UTF-8, found a different byte at {binary}")
     return decoded.split(separator or END_OF_TEXT)
 
 
-def _distinct(name: str, documents: Iterable[str]) -> Text:
-    """Text of documents that may be empty or come twice."""
-    first: dict[str, str] = {}
+def _distinct_documents(name: str, documents: Iterable[str]) -> Text:
+    """Return the text of documents without empty ones and duplicates."""
+    document_of_words: dict[str, str] = {}
     for document in documents:
-        if words := _words(document):
-            first.setdefault(words, document)
-    if not first:
+        if words := _normalize_whitespace(document):
+            document_of_words.setdefault(words, document)
+    if not document_of_words:
         raise InvalidInput(f"{name}: expected text, found none")
-    return Text(name, tuple(first.values()))
+    return Text(name, tuple(document_of_words.values()))
 
 
-def _words(document: str) -> str:
+def _normalize_whitespace(document: str) -> str:
     return " ".join(document.split())
 
 
-def _bytes(document: str) -> int:
+def _byte_length(document: str) -> int:
     return len(document.encode())
 
 
-def _rank(document: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed} {_words(document)}".encode()).digest()
+def _hash_document(document: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed} {_normalize_whitespace(document)}".encode()).digest()

@@ -1,7 +1,7 @@
-"""From text to numbers and back, and the numbers in a file that is mapped into memory.
+"""Tokenizers, and the tokens of a text in memory or in a memory-mapped file.
 
-A document is followed by the token that ends it, so the tokens of a text are one row of numbers in
-which every document can be found again.
+Each document is followed by an end token, so the tokens of a text are one array in which the
+documents can be told apart.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
 from hwnas.files import atomic_writer
 from hwnas.spaces import VOCABULARY
+from hwnas.typing import TokenArray
 
-Ids = NDArray[np.unsignedinteger[Any]]
-
-# GPT-2's own, from its encoder.py (Radford et al. 2019): merges do not cross from one to the next.
+# Pattern of GPT-2's encoder.py (Radford et al. 2019). It divides text into words; byte pairs are
+# merged within a word only.
 _GPT2_WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-_GPT2_MERGED = 50_256  # tokens, the 256 bytes among them
+_GPT2_N_MERGED = 50_256  # tokens of bytes and merges, without the end token
 
 
 class Tokenizer(ABC):
-    """Text to numbers and back.
+    """Base class of tokenizers, which encode text as integers and decode it again.
 
     Attributes
     ----------
     name
-        Short, for a file's name.
+        Short name, part of the names of cached files.
     vocab_size
-        Number of tokens, the end of a document among them.
+        Number of tokens, including the end token.
     end
-        The token that ends a document; no text becomes it.
+        Token at the end of a document. `encode` never returns it.
     """
 
     name: str
@@ -48,73 +48,84 @@ class Tokenizer(ABC):
     end: int
 
     @abstractmethod
-    def encode(self, document: str) -> Ids:
-        """The (n,) tokens of a document, without its end."""
+    def encode(self, document: str) -> TokenArray:
+        """Return the (n,) tokens of a document, without the end token."""
 
     @abstractmethod
     def decode(self, ids: ArrayLike) -> str:
-        """The text of (n,) tokens; ends of documents are left out, torn characters become �."""
+        """Return the text of (n,) tokens.
+
+        End tokens are left out. Bytes that are not valid UTF-8 become the character "�".
+        """
 
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Two tokenizers with the same identity encode alike."""
+        """String that is equal for two tokenizers only if they encode text in the same way."""
 
     @property
     def dtype(self) -> type[np.unsignedinteger[Any]]:
-        """The smallest type that holds every token."""
+        """Smallest data type that can represent every token."""
         return np.uint16 if self.vocab_size <= 2**16 else np.uint32
 
 
-class Bytes(Tokenizer):
-    """Every byte of the UTF-8 text is a token: 256, and the end of a document."""
+class ByteTokenizer(Tokenizer):
+    """Tokenizer with one token for each byte of the UTF-8 text, and an end token.
+
+    Examples
+    --------
+    >>> ByteTokenizer().encode("ab").tolist()
+    [97, 98]
+    """
 
     name, identity, vocab_size, end = "bytes", "bytes", 257, 256
 
-    def encode(self, document: str) -> Ids:
-        """The (n,) bytes of a document."""
+    def encode(self, document: str) -> TokenArray:
+        """Return the (n,) bytes of a document."""
         return np.frombuffer(document.encode(), dtype=np.uint8).astype(self.dtype)
 
     def decode(self, ids: ArrayLike) -> str:
-        """The text of (n,) tokens."""
-        given = np.asarray(ids, dtype=np.int64)
-        return bytes(given[given != self.end].tolist()).decode(errors="replace")
+        """Return the text of (n,) tokens."""
+        ids = np.asarray(ids, dtype=np.int64)
+        return bytes(ids[ids != self.end].tolist()).decode(errors="replace")
 
 
-class GPT2(Tokenizer):
-    """GPT-2's byte-pair encoding, whole or cut to its first merges.
+class GPT2Tokenizer(Tokenizer):
+    """Byte-pair encoding of GPT-2, complete or limited to its first merges.
 
     Parameters
     ----------
     vocabulary
-        A file ``gpt2.tiktoken``: a line for each token, base64 and rank. Without one tiktoken
-        fetches GPT-2's from the network, once.
+        A file ``gpt2.tiktoken`` with one line for each token, base64 and rank. Without it tiktoken
+        downloads the vocabulary of GPT-2 once.
     vocab_size
-        Number of tokens, at most GPT-2's 50,257. The default is that of the named spaces: the
-        last three merges are left out. A small network is better served by a small vocabulary.
+        Number of tokens, at most the 50,257 of GPT-2. The default is that of the named spaces,
+        which lack the last three merges. A smaller vocabulary suits small models better.
 
     Raises
     ------
     MissingExtra
         tiktoken is not installed.
     InvalidInput
-        The file is not such a vocabulary, or has not so many tokens.
+        The file is not a vocabulary, or has fewer than `vocab_size` tokens.
     """
 
     def __init__(
         self, vocabulary: str | Path | None = None, *, vocab_size: int = VOCABULARY
     ) -> None:
-        tiktoken = _tiktoken("tiktoken")
-        if type(vocab_size) is not int or not 257 <= vocab_size <= _GPT2_MERGED + 1:
+        tiktoken = _import_tiktoken("tiktoken")
+        if type(vocab_size) is not int or not 257 <= vocab_size <= _GPT2_N_MERGED + 1:
             raise InvalidInput(
-                f"vocab_size: expected 257 to {_GPT2_MERGED + 1}, found {vocab_size!r}"
+                f"vocab_size: expected 257 to {_GPT2_N_MERGED + 1}, found {vocab_size!r}"
             )
-        ranks = _downloaded() if vocabulary is None else _read(Path(vocabulary))
+        ranks = _download_ranks() if vocabulary is None else _read_ranks(Path(vocabulary))
         if len(ranks) < vocab_size - 1:
             raise InvalidInput(
                 f"{vocabulary}: expected {vocab_size - 1} tokens, found {len(ranks)}; "
                 f"vocab_size can be {len(ranks) + 1}"
             )
+        # The rank of a token is its id and the order of its merge, so the lowest ranks are a
+        # vocabulary of their own; the end token takes the id after them.
         ranks = {token: rank for token, rank in ranks.items() if rank < vocab_size - 1}
         self.name, self.vocab_size, self.end = f"gpt2-{vocab_size}", vocab_size, vocab_size - 1
         lines = "".join(f"{token.hex()} {rank}\n" for token, rank in sorted(ranks.items()))
@@ -128,64 +139,76 @@ class GPT2(Tokenizer):
 
     @property
     def identity(self) -> str:
-        """The hash of the tokens."""
+        """Hash of the vocabulary."""
         return self._identity
 
-    def encode(self, document: str) -> Ids:
-        """The (n,) tokens of a document; ``<|endoftext|>`` in it is text like any other."""
+    def encode(self, document: str) -> TokenArray:
+        """Return the (n,) tokens of a document; ``<|endoftext|>`` in it is ordinary text."""
         return np.array(self._encoding.encode_ordinary(document), dtype=self.dtype)
 
     def decode(self, ids: ArrayLike) -> str:
-        """The text of (n,) tokens."""
-        given = np.asarray(ids, dtype=np.int64)
-        return str(self._encoding.decode(given[given != self.end].tolist()))
+        """Return the text of (n,) tokens."""
+        ids = np.asarray(ids, dtype=np.int64)
+        return str(self._encoding.decode(ids[ids != self.end].tolist()))
 
 
 def tokenizer(
     name: str, *, vocabulary: str | Path | None = None, vocab_size: int | None = None
 ) -> Tokenizer:
-    """A tokenizer by name.
+    """Return a tokenizer by name.
 
     Parameters
     ----------
     name
         ``"bytes"`` or ``"gpt2"``.
     vocabulary, vocab_size
-        As of `GPT2`; bytes have none.
+        Parameters of `GPT2Tokenizer`; ``"bytes"`` has none.
 
     Raises
     ------
-    UnknownName, InvalidInput, MissingExtra
+    UnknownName
+        There is no tokenizer of this name.
+    InvalidInput
+        A parameter does not fit the tokenizer.
+    MissingExtra
+        The tokenizer needs a package that is not installed.
+
+    Examples
+    --------
+    >>> tokenizer("bytes").vocab_size
+    257
     """
     if name == "gpt2":
-        return GPT2(vocabulary, vocab_size=VOCABULARY if vocab_size is None else vocab_size)
+        return GPT2Tokenizer(
+            vocabulary, vocab_size=VOCABULARY if vocab_size is None else vocab_size
+        )
     if name != "bytes":
         raise UnknownName("tokenizer", name, ("bytes", "gpt2"))
-    if vocabulary is not None or vocab_size not in (None, Bytes.vocab_size):
+    if vocabulary is not None or vocab_size not in (None, ByteTokenizer.vocab_size):
         raise InvalidInput(
             f"tokenizer bytes: expected neither vocabulary nor vocab_size, found "
             f"{vocabulary or vocab_size}"
         )
-    return Bytes()
+    return ByteTokenizer()
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Documents as one row of tokens.
+    """Tokens of several documents in one array.
 
     Attributes
     ----------
     ids : (n,) unsigned integers
-        Each document, followed by `end`.
+        Tokens of each document, followed by `end`.
     n_bytes
-        Length of the documents in UTF-8, without their ends.
+        Length of the documents in UTF-8, without end tokens.
     vocab_size
-        Every token is below it.
+        Exclusive upper bound of the tokens.
     end
-        The token that ends a document.
+        Token at the end of a document.
     """
 
-    ids: Ids
+    ids: TokenArray
     n_bytes: int
     vocab_size: int
     end: int
@@ -197,70 +220,80 @@ class Tokens:
 def tokens(
     documents: Sequence[str], tokenizer: Tokenizer, *, cache: str | Path | None = None
 ) -> Tokens:
-    """Tokens of documents, in memory or in a file that is mapped into it.
+    """Encode documents, in memory or in a memory-mapped file.
 
     Parameters
     ----------
     documents
-        At least one.
+        At least one document.
     cache
-        Folder for a file whose name has the hash of documents and tokenizer. If the file is there
-        nothing is encoded again.
+        Directory for a file whose name contains a hash of the documents and the tokenizer. If the
+        file exists, it is read instead of encoding the documents.
 
     Raises
     ------
     InvalidInput
         There are no documents.
+
+    Examples
+    --------
+    >>> tokens(["ab", "c"], ByteTokenizer()).ids.tolist()
+    [97, 98, 256, 99, 256]
     """
     if not documents:
         raise InvalidInput("documents: expected at least one, found none")
     n_bytes = sum(len(document.encode()) for document in documents)
     if cache is None:
-        ids = _encoded(documents, tokenizer)
+        ids = _encode_documents(documents, tokenizer)
     else:
-        file = Path(cache) / f"{tokenizer.name}-{_key(documents, tokenizer)}.npy"
+        file = Path(cache) / f"{tokenizer.name}-{_cache_key(documents, tokenizer)}.npy"
         if not file.exists():
             with atomic_writer(file) as partial:
-                np.save(partial, _encoded(documents, tokenizer), allow_pickle=False)
+                np.save(partial, _encode_documents(documents, tokenizer), allow_pickle=False)
         ids = np.load(file, mmap_mode="r", allow_pickle=False)
     return Tokens(ids, n_bytes, tokenizer.vocab_size, tokenizer.end)
 
 
-def _encoded(documents: Sequence[str], tokenizer: Tokenizer) -> Ids:
+def _encode_documents(documents: Sequence[str], tokenizer: Tokenizer) -> TokenArray:
+    """Return the (n,) tokens of all documents, each followed by the end token."""
     end = np.array([tokenizer.end], dtype=tokenizer.dtype)
     parts = [part for document in documents for part in (tokenizer.encode(document), end)]
     return np.concatenate(parts)
 
 
-def _key(documents: Sequence[str], tokenizer: Tokenizer) -> str:
+def _cache_key(documents: Sequence[str], tokenizer: Tokenizer) -> str:
+    """Return a hash of documents and tokenizer."""
     digest = hashlib.sha256(tokenizer.identity.encode())
     for document in documents:
         content = document.encode()
+        # The length goes first, so that documents cannot be confused with their concatenation.
         digest.update(b"%d " % len(content) + content)
     return digest.hexdigest()[:32]
 
 
-def _tiktoken(module: str) -> ModuleType:
+def _import_tiktoken(module: str) -> ModuleType:
+    """Import a module of tiktoken; MissingExtra if it is not installed."""
     try:
         return import_module(module)
     except ImportError as error:
         raise MissingExtra("tokenizer 'gpt2'", "tiktoken", "profile") from error
 
 
-def _downloaded() -> dict[bytes, int]:
-    """GPT-2's tokens as tiktoken has them, from its cache or the network."""
+def _download_ranks() -> dict[bytes, int]:
+    """Return the rank of each token of GPT-2, from tiktoken's cache or the network."""
     try:
-        ranks: dict[bytes, int] = _tiktoken("tiktoken_ext.openai_public").gpt2()["mergeable_ranks"]
-    except (OSError, ImportError) as error:  # what requests raises is an OSError
+        encoding = _import_tiktoken("tiktoken_ext.openai_public").gpt2()
+        ranks: dict[bytes, int] = encoding["mergeable_ranks"]
+    except (OSError, ImportError) as error:  # errors of requests are OSErrors
         raise InvalidInput(
-            f"tokenizer 'gpt2': the vocabulary cannot be fetched ({type(error).__name__}); give "
+            f"tokenizer 'gpt2': the vocabulary cannot be downloaded ({type(error).__name__}); give "
             "vocabulary, a file gpt2.tiktoken"
         ) from None
     return ranks
 
 
-def _read(file: Path) -> dict[bytes, int]:
-    """The tokens of a file: all 256 bytes, and ranks without gaps."""
+def _read_ranks(file: Path) -> dict[bytes, int]:
+    """Read the rank of each token; there must be all 256 bytes, and ranks without gaps."""
     form = "expected lines of a token in base64 and its rank"
     try:
         lines = file.read_bytes().splitlines()

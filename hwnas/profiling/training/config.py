@@ -1,4 +1,4 @@
-"""How a network is trained: the settings, and what follows from them for a step."""
+"""Settings of a training, and what follows from them for each step."""
 
 from __future__ import annotations
 
@@ -12,46 +12,52 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput
-from hwnas.profiling.data.tokenizer import Ids
+from hwnas.typing import IntArray, TokenArray
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """How a network is trained. A checkpoint is continued with the very same settings only.
+    """Settings of a training. A checkpoint can be continued only with equal settings.
 
     Attributes
     ----------
     steps
-        Length of the whole training, to which the learning rate's schedule belongs; a training
-        may be paused before.
+        Length of the complete training, on which the learning-rate schedule is based. A training
+        may be paused earlier.
     batch_size
-        Sequences a step, each as long as the network's context.
+        Sequences per step, each as long as the context of the model.
     accumulate
-        The batch is computed in so many parts, which takes less memory.
+        Number of parts in which the gradient of a batch is computed; more parts need less memory.
     learning_rate, final
-        Highest learning rate, and the share of it that is left in the end.
+        Maximum of the learning rate, and its final value as a share of the maximum.
     warmup
-        Share of the steps in which the learning rate rises.
+        Share of the steps in which the learning rate increases.
     weight_decay
-        Of matrices; norms and biases have none.
+        Weight decay of matrices; norms and biases have none.
     betas
-        Of AdamW.
+        Betas of AdamW.
     clip
-        Longest gradient; a longer one is shortened.
+        Maximum norm of the gradient; larger gradients are scaled down to it.
     precision
-        ``"bfloat16"``: autocast, weights and optimizer stay in float32. ``"auto"`` is that on
-        CUDA and float32 elsewhere.
+        ``"bfloat16"``: autocast, with weights and optimizer state in float32. ``"auto"`` is
+        bfloat16 on CUDA and float32 elsewhere.
     compile
-        Compile the loss with ``torch.compile``.
+        Whether to compile the loss with ``torch.compile``.
     seed
-        Of the batches.
+        Seed of the batches.
 
     Raises
     ------
     InvalidInput
-        A setting is not of its type or range.
+        A setting has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> settings = TrainingSettings(steps=100, warmup=0.1)
+    >>> [round(settings.learning_rate_at(step), 6) for step in (0, 10, 100)]
+    [9.1e-05, 0.001, 0.0001]
     """
 
     steps: int
@@ -69,17 +75,17 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate"):
-            _integer(name, getattr(self, name), 1)
-        _integer("seed", self.seed, 0)
+            _check_integer(name, getattr(self, name), 1)
+        _check_integer("seed", self.seed, 0)
         for name in ("learning_rate", "clip"):
-            _number(name, getattr(self, name), "a number above 0", lambda v: v > 0)
-        _number("weight_decay", self.weight_decay, "a number of at least 0", lambda v: v >= 0)
+            _check_number(name, getattr(self, name), "a number above 0", lambda v: v > 0)
+        _check_number("weight_decay", self.weight_decay, "a number of at least 0", lambda v: v >= 0)
         for name in ("final", "warmup"):
-            _number(name, getattr(self, name), "a share from 0 to 1", lambda v: 0 <= v <= 1)
+            _check_number(name, getattr(self, name), "a share from 0 to 1", lambda v: 0 <= v <= 1)
         if not isinstance(self.betas, tuple) or len(self.betas) != 2:
             raise InvalidInput(f"betas: expected a pair of numbers, found {self.betas!r}")
         for beta in self.betas:
-            _number("betas", beta, "numbers from 0 to below 1", lambda v: 0 <= v < 1)
+            _check_number("betas", beta, "numbers from 0 to below 1", lambda v: 0 <= v < 1)
         if self.batch_size % self.accumulate:
             raise InvalidInput(
                 f"accumulate: expected a divisor of batch_size {self.batch_size}, found "
@@ -94,20 +100,20 @@ class TrainingSettings:
             raise InvalidInput(f"compile: expected true or false, found {self.compile!r}")
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0.
+        """Return the learning rate of a step, counted from 0.
 
-        It rises in a line, and then falls along a cosine to its final share, which the step after
-        the last would have.
+        It increases linearly and then decreases along a cosine (Loshchilov and Hutter 2017,
+        arXiv:1608.03983, equation 5). It reaches its final share one step after the last step.
         """
-        rising = round(self.warmup * self.steps)
-        if step < rising:
-            return self.learning_rate * (step + 1) / (rising + 1)
-        gone = (step - rising) / max(self.steps - rising, 1)
-        left = (1 + math.cos(math.pi * gone)) / 2
-        return self.learning_rate * (self.final + (1 - self.final) * left)
+        warmup_steps = round(self.warmup * self.steps)
+        if step < warmup_steps:
+            return self.learning_rate * (step + 1) / (warmup_steps + 1)
+        progress = (step - warmup_steps) / max(self.steps - warmup_steps, 1)
+        cosine = (1 + math.cos(math.pi * progress)) / 2  # from 1 down to 0
+        return self.learning_rate * (self.final + (1 - self.final) * cosine)
 
-    def batch(self, ids: Ids, context: int, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The sequences of a step, at random places; they follow from seed and step alone.
+    def batch(self, ids: TokenArray, context: int, step: int) -> IntArray:
+        """Return the sequences of a step, at random positions that depend on seed and step only.
 
         Parameters
         ----------
@@ -117,24 +123,27 @@ class TrainingSettings:
         Returns
         -------
         (batch_size, context + 1) int64
-            All but the last column are read, all but the first are predicted.
+            All columns but the last are the input, all but the first are the targets.
         """
+        # A generator for each step, so that a continued training sees the same batches.
         rng = np.random.default_rng([self.seed, step])
         starts = rng.integers(0, len(ids) - context, size=self.batch_size)
         return np.stack([ids[start : start + context + 1] for start in starts]).astype(np.int64)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """The context in which a network computes with a precision."""
-    on = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=on)
+    """Return a context in which a model computes with a precision."""
+    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def _integer(name: str, value: int, least: int) -> None:
-    if type(value) is not int or value < least:
-        raise InvalidInput(f"{name}: expected an integer of at least {least}, found {value!r}")
+def _check_integer(name: str, value: int, minimum: int) -> None:
+    if type(value) is not int or value < minimum:
+        raise InvalidInput(f"{name}: expected an integer of at least {minimum}, found {value!r}")
 
 
-def _number(name: str, value: float, expected: str, fits: Callable[[float], bool]) -> None:
-    if type(value) not in (int, float) or not fits(value):
+def _check_number(
+    name: str, value: float, expected: str, is_valid: Callable[[float], bool]
+) -> None:
+    if type(value) not in (int, float) or not is_valid(value):
         raise InvalidInput(f"{name}: expected {expected}, found {value!r}")

@@ -1,51 +1,52 @@
-"""Train a network, pause, go on: the loop.
+"""The training loop, which can pause and continue.
 
-What step k does follows from the settings, the weights and k, so a training that was paused or
-killed goes on from its checkpoint as if nothing had happened: bit for bit where the device computes
-the same sum twice alike, as a CPU does (attention on CUDA may add in another order).
+Step k depends only on the settings, the weights and k. So a training that was paused or killed
+continues from its checkpoint as if it had never stopped. The results are equal bit for bit where
+the device always computes a sum in the same order, as a CPU does; attention on CUDA may not.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-import pickle
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
 from hwnas.errors import InvalidInput
-from hwnas.files import atomic_writer
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.errors import Diverged, TimedOut, memory_given_back
 from hwnas.profiling.gpt import GPT
+from hwnas.profiling.training.checkpoint import (
+    read_checkpoint,
+    training_identity,
+    write_checkpoint,
+)
 from hwnas.profiling.training.config import TrainingSettings, autocast
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes
     ----------
     step
-        Steps done.
+        Number of completed steps.
     loss
-        Of the last step's batch, in nats a token.
+        Loss of the last step's batch, in nats per token.
     seconds
-        Time spent on all steps, those before a pause included.
+        Duration of all steps, including those before a pause.
     tokens_per_second
-        Of late; of a finished call over all its steps but those up to the first report, in which
-        kernels are compiled and chosen. None where no step was timed.
+        Throughput since the previous report. In the result of `train` it covers all steps of the
+        call except those before the first report, during which kernels are compiled and selected.
+        None if no step was timed.
     utilisation
-        Model-FLOPs utilisation: the share of the peak that `tokens_per_second` needs. None
-        without a peak.
+        Model-FLOPs utilization: the share of the device's peak throughput that
+        `tokens_per_second` corresponds to. None if the peak is unknown.
     """
 
     step: int
@@ -68,39 +69,52 @@ def train(
     report: Callable[[Progress], None] | None = None,
     report_every: int = 10,
 ) -> Progress:
-    """Train a network in place, on the device where it is.
+    """Train a model in place, on its device.
 
     Parameters
     ----------
     model
-        With its first weights; with those of the checkpoint, if there is one.
+        Model with its initial weights. If a checkpoint exists, its weights replace them.
     tokens
-        More than the network's context.
+        Tokens to train on, more than the context of the model.
     until
-        Pause after this step; by default `settings.steps`.
+        Step after which to pause; by default `settings.steps`.
     checkpoint
-        File to go on from, if it exists, and to write at the end of this call.
+        File to continue from, if it exists, and to write at the end of this call.
     checkpoint_every
-        Write it every so many steps as well.
+        Number of steps between two checkpoints; by default only the last one is written.
     time_limit
-        Seconds that the training may take, pauses left out.
+        Maximum duration of the training in seconds, without pauses.
     peak_flops
-        Operations that the device does in a second at best, in the precision of the training.
+        Peak throughput of the device in operations per second, in the precision of the training.
     report
-        Called every `report_every` steps, when the loss is looked at, and before a checkpoint.
+        Function called every `report_every` steps and before each checkpoint.
 
     Raises
     ------
     Diverged, OutOfMemory, TimedOut
-        The memory of gradients and optimizer is given back; the checkpoint stays as it was.
+        The training failed. The memory of gradients and optimizer is released, and the checkpoint
+        remains as it was.
     InvalidInput
-        Too few tokens or too many kinds of them, or a checkpoint of another training.
+        There are too few tokens, the vocabulary is too large, or the checkpoint belongs to another
+        training.
+
+    Examples
+    --------
+    >>> from hwnas.profiling import GPT, TrainingSettings, tokenizer, tokens
+    >>> from hwnas.spaces.architecture import Architecture
+    >>> arch = Architecture.parse("tiny-1-32-2-1-True")
+    >>> model = GPT(arch, head_size=16, context=8, vocab_size=257)
+    >>> train(model, tokens(["some text"], tokenizer("bytes")), TrainingSettings(steps=3)).step
+    3
     """
     until = settings.steps if until is None else until
-    _check(model, tokens, settings, until, checkpoint_every, report_every, peak_flops)
+    _check_arguments(model, tokens, settings, until, checkpoint_every, report_every, peak_flops)
     with memory_given_back(model.cos.device, f"training {model.arch}"):
         try:
-            return _Run(model, tokens, settings, peak_flops).go(
+            # The run is not bound to a name here: this frame is part of an error's traceback, and
+            # a name in it would keep the run's memory alive.
+            return _TrainingRun(model, tokens, settings, peak_flops).run(
                 until,
                 None if checkpoint is None else Path(checkpoint),
                 checkpoint_every or settings.steps,
@@ -111,11 +125,12 @@ def train(
         finally:
             model.zero_grad(set_to_none=True)
             if settings.compile:
-                torch.compiler.reset()  # or, after a few networks, torch compiles no more
+                # torch stops compiling after a few models unless its caches are cleared.
+                torch.compiler.reset()
 
 
-class _Run:
-    """A training in progress."""
+class _TrainingRun:
+    """Training in progress: model, optimizer, clock."""
 
     def __init__(
         self, model: GPT, tokens: Tokens, settings: TrainingSettings, peak_flops: float | None
@@ -123,11 +138,11 @@ class _Run:
         self.model, self.tokens, self.settings = model, tokens, settings
         self.device = model.cos.device
         matrices = [p for p in model.parameters() if p.ndim >= 2]
-        others = [p for p in model.parameters() if p.ndim < 2]
+        vectors = [p for p in model.parameters() if p.ndim < 2]  # norms and biases
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": settings.weight_decay},
-                {"params": others, "weight_decay": 0.0},
+                {"params": vectors, "weight_decay": 0.0},
             ],
             lr=settings.learning_rate,
             betas=settings.betas,
@@ -135,12 +150,13 @@ class _Run:
         )
         self.loss_of = torch.compile(model.loss, dynamic=False) if settings.compile else model.loss
         self.peak_flops = peak_flops
-        self.step, self.loss, self.before = 0, math.nan, 0.0
-        self.recent: list[torch.Tensor] = []  # loss and gradient norm of steps not looked at
-        self.began = time.perf_counter()
-        self.marks: list[tuple[int, float]] = []  # steps done, seconds in this call
+        self.step, self.loss = 0, math.nan
+        self.previous_seconds = 0.0  # duration of the steps before this call
+        self.unchecked: list[torch.Tensor] = []  # (2,) each: loss and gradient norm of a step
+        self.start = time.perf_counter()
+        self.marks: list[tuple[int, float]] = []  # completed steps, seconds in this call
 
-    def go(
+    def run(
         self,
         until: int,
         checkpoint: Path | None,
@@ -149,34 +165,35 @@ class _Run:
         report: Callable[[Progress], None] | None,
         report_every: int,
     ) -> Progress:
-        """All steps up to one; the settings are those of `train`."""
+        """Run all steps up to `until`; the parameters are those of `train`."""
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint, until)
         while self.step < until:
             self.advance()
-            to_save = self.step == until or self.step % checkpoint_every == 0
-            if to_save or self.step % report_every == 0:
-                progress = self.look()
+            # Reading a loss waits for the device, so that is done only every few steps.
+            is_checkpoint = self.step == until or self.step % checkpoint_every == 0
+            if is_checkpoint or self.step % report_every == 0:
+                progress = self.check_losses()
                 if report is not None:
                     report(progress)
-            if to_save and checkpoint is not None:
+            if is_checkpoint and checkpoint is not None:
                 self.save(checkpoint)
-            if self.before + self.passed > time_limit and self.step < until:
+            if self.previous_seconds + self.elapsed > time_limit and self.step < until:
                 raise TimedOut(
-                    f"training {self.model.arch}: {time_limit:g} s are over, at step {self.step} "
-                    f"of {until}"
+                    f"training {self.model.arch}: the time limit of {time_limit:g} s is over at "
+                    f"step {self.step} of {until}"
                 )
         return self.summary()
 
     @property
-    def passed(self) -> float:
+    def elapsed(self) -> float:
         """Seconds in this call."""
-        return time.perf_counter() - self.began
+        return time.perf_counter() - self.start
 
     def advance(self) -> None:
-        """One step. Nothing here waits for the device."""
+        """Run one step without waiting for the device."""
         if not self.marks:
-            self.marks.append((self.step, self.passed))
+            self.marks.append((self.step, self.elapsed))
         settings, context = self.settings, self.model.context
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate_at(self.step)
@@ -184,128 +201,82 @@ class _Run:
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         batch = batch.to(self.device, non_blocking=True)  # (batch_size, context + 1)
-        total = torch.zeros((), device=self.device)
-        for part in batch.chunk(settings.accumulate):
+        # Accumulate the gradient over the parts of the batch.
+        batch_loss = torch.zeros((), device=self.device)
+        for part in batch.chunk(settings.accumulate):  # (batch_size / accumulate, context + 1)
             with autocast(self.device, settings.precision):
                 loss = self.loss_of(part[:, :-1], part[:, 1:]) / settings.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+            batch_loss += loss.detach()
         norm = clip_grad_norm_(self.model.parameters(), settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.recent.append(torch.stack((total, norm)))
+        self.unchecked.append(torch.stack((batch_loss, norm)))
         self.step += 1
 
-    def look(self) -> Progress:
-        """Wait for the device, and see whether the losses since the last look are finite."""
-        looked_at = torch.stack(self.recent).tolist()
-        first = self.step - len(self.recent)
-        self.recent.clear()
-        for step, (loss, norm) in enumerate(looked_at, first + 1):
+    def check_losses(self) -> Progress:
+        """Wait for the device and check that the losses since the last check are finite.
+
+        Raises
+        ------
+        Diverged
+            A loss or the norm of a gradient is not finite.
+        """
+        losses_and_norms = torch.stack(self.unchecked).tolist()
+        n_checked = self.step - len(self.unchecked)
+        self.unchecked.clear()
+        for step, (loss, norm) in enumerate(losses_and_norms, n_checked + 1):
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise Diverged(
-                    f"training {self.model.arch}: loss {loss:g} with a gradient of length "
+                    f"training {self.model.arch}: loss {loss:g} with a gradient of norm "
                     f"{norm:g} in step {step}"
                 )
             self.loss = loss
-        self.marks.append((self.step, self.passed))
-        return self._progress(*self.marks[-2:])
+        self.marks.append((self.step, self.elapsed))
+        return self._progress_between(*self.marks[-2:])
 
     def summary(self) -> Progress:
-        """The whole call, without what comes before the first look if there is a second."""
+        """Return the progress of the whole call, from its first report on if there is a second."""
         if not self.marks:
-            return Progress(self.step, self.loss, self.before)
-        begin = self.marks[1 if len(self.marks) > 2 else 0]
-        return self._progress(begin, self.marks[-1])
+            return Progress(self.step, self.loss, self.previous_seconds)
+        first = self.marks[1 if len(self.marks) > 2 else 0]
+        return self._progress_between(first, self.marks[-1])
 
-    def _progress(self, begin: tuple[int, float], end: tuple[int, float]) -> Progress:
-        count = (end[0] - begin[0]) * self.settings.batch_size * self.model.context
-        rate = count / (end[1] - begin[1])
-        share = None
+    def _progress_between(self, first: tuple[int, float], last: tuple[int, float]) -> Progress:
+        """Return the progress, with the throughput between two marks."""
+        n_tokens = (last[0] - first[0]) * self.settings.batch_size * self.model.context
+        rate = n_tokens / (last[1] - first[1])
+        utilization = None
         if self.peak_flops is not None:
-            share = rate * self.model.training_flops_per_token() / self.peak_flops
-        return Progress(self.step, self.loss, self.before + self.passed, rate, share)
+            utilization = rate * self.model.training_flops_per_token() / self.peak_flops
+        seconds = self.previous_seconds + self.elapsed
+        return Progress(self.step, self.loss, seconds, rate, utilization)
 
     def save(self, file: Path) -> None:
         """Write the checkpoint."""
-        with atomic_writer(file) as partial:
-            torch.save(self._content(), partial)
-
-    def _content(self) -> dict[str, Any]:
-        return {
-            "identity": self._identity(),
+        content = {
+            "identity": training_identity(self.model, self.tokens, self.settings),
             "step": self.step,
             "loss": self.loss,
-            "seconds": self.before + self.passed,
+            "seconds": self.previous_seconds + self.elapsed,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        write_checkpoint(file, content)
 
     def load(self, file: Path, until: int) -> None:
-        """Go on from a checkpoint of this very training that is not beyond a step."""
-        content = _read(file)
-        if content is None or set(content) != set(self._content()):
-            raise InvalidInput(f"{file}: expected a checkpoint of a training, found something else")
-        given, own, step = content["identity"], self._identity(), content["step"]
-        if other := [key for key in own if given.get(key) != own[key]]:
-            key = other[0]
-            raise InvalidInput(
-                f"{file}: a checkpoint of another training: expected {key} {own[key]}, found "
-                f"{given.get(key)}"
-            )
-        if step > until:
-            raise InvalidInput(f"{file}: expected at most step {until}, found {step}")
+        """Continue from a checkpoint of this training; InvalidInput if it is beyond `until`."""
+        identity = training_identity(self.model, self.tokens, self.settings)
+        content = read_checkpoint(file, identity)
+        if content["step"] > until:
+            raise InvalidInput(f"{file}: expected at most step {until}, found {content['step']}")
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.step, self.loss, self.before = step, content["loss"], content["seconds"]
-
-    def _identity(self) -> dict[str, Any]:
-        """What makes this training another than any other, but for the first weights."""
-        model = self.model
-        return {
-            "arch": str(model.arch),
-            "head_size": model.head_size,
-            "context": model.context,
-            "vocab_size": model.vocab_size,
-            **asdict(self.settings),
-            "tokens": _fingerprint(self.tokens),
-        }
+        self.step, self.loss = content["step"], content["loss"]
+        self.previous_seconds = content["seconds"]
 
 
-def weights_of(checkpoint: Path, model: GPT) -> dict[str, torch.Tensor]:
-    """The weights in a training's checkpoint, by name, of the same network as a model.
-
-    Raises
-    ------
-    InvalidInput
-        The file is none, or of another network.
-    """
-    content = _read(checkpoint)
-    found = None if content is None else content.get("identity", {}).get("arch")
-    if content is None or found != str(model.arch) or "model" not in content:
-        what = "something else" if found is None else found
-        raise InvalidInput(f"{checkpoint}: expected a checkpoint of {model.arch}, found {what}")
-    weights: dict[str, torch.Tensor] = content["model"]
-    return weights
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    """What torch.save wrote; None where that is no dictionary. A pickle is never run."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _fingerprint(tokens: Tokens) -> str:
-    """A hash of some 64 pieces of the tokens and of their number, cheap for any number of them."""
-    pieces = [tokens.ids[k : k + 4096] for k in range(0, len(tokens), 1 + len(tokens) // 64)]
-    sample = np.concatenate(pieces).astype("<u4").tobytes()
-    return hashlib.sha256(b"%d " % len(tokens) + sample).hexdigest()[:16]
-
-
-def _check(
+def _check_arguments(
     model: GPT,
     tokens: Tokens,
     settings: TrainingSettings,
@@ -314,6 +285,7 @@ def _check(
     report_every: int,
     peak_flops: float | None,
 ) -> None:
+    """Raise InvalidInput unless the arguments of `train` are valid and fit together."""
     if type(until) is not int or not 0 <= until <= settings.steps:
         raise InvalidInput(f"until: expected 0 to {settings.steps} steps, found {until!r}")
     for name, every in (("checkpoint_every", checkpoint_every), ("report_every", report_every)):
@@ -323,11 +295,11 @@ def _check(
         raise InvalidInput(f"peak_flops: expected a number above 0, found {peak_flops!r}")
     if len(tokens) <= model.context:
         raise InvalidInput(
-            f"too little text: expected more than {model.context} tokens, the network's context, "
-            f"found {len(tokens)}"
+            f"too little text: expected more than {model.context} tokens, the context of the "
+            f"model, found {len(tokens)}"
         )
     if tokens.vocab_size > model.vocab_size:
         raise InvalidInput(
-            f"expected tokens of a vocabulary of at most {model.vocab_size}, the network's, found "
-            f"{tokens.vocab_size}"
+            f"expected tokens of a vocabulary of at most {model.vocab_size}, that of the model, "
+            f"found {tokens.vocab_size}"
         )

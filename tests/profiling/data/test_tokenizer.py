@@ -11,60 +11,61 @@ from hypothesis import strategies as st
 
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
 from hwnas.profiling.data import tokenizer as tokenizers
-from hwnas.profiling.data.tokenizer import Bytes, Tokenizer, tokenizer, tokens
+from hwnas.profiling.data.tokenizer import ByteTokenizer, Tokenizer, tokenizer, tokens
+from hwnas.typing import TokenArray
 
 
 @given(st.text())
-def test_bytes_are_utf8(document: str) -> None:
-    found = Bytes().encode(document)
-    assert found.tolist() == list(document.encode())
-    assert Bytes().decode(found) == document
-    assert (found != Bytes.end).all()
+def test_byte_tokens_are_utf8(document: str) -> None:
+    ids = ByteTokenizer().encode(document)
+    assert ids.tolist() == list(document.encode())
+    assert ByteTokenizer().decode(ids) == document
+    assert (ids != ByteTokenizer.end).all()
 
 
-def test_documents_are_followed_by_their_end() -> None:
-    found = tokens(["ab", "é"], Bytes())
-    assert found.ids.tolist() == [97, 98, 256, 0xC3, 0xA9, 256]
-    assert found.ids.dtype == np.uint16
-    assert (found.n_bytes, found.vocab_size, found.end, len(found)) == (4, 257, 256, 6)
-    assert Bytes().decode(found.ids) == "abé"
+def test_documents_are_followed_by_the_end_token() -> None:
+    encoded = tokens(["ab", "é"], ByteTokenizer())
+    assert encoded.ids.tolist() == [97, 98, 256, 0xC3, 0xA9, 256]
+    assert encoded.ids.dtype == np.uint16
+    assert (encoded.n_bytes, encoded.vocab_size, encoded.end, len(encoded)) == (4, 257, 256, 6)
+    assert ByteTokenizer().decode(encoded.ids) == "abé"
 
 
-class Counting(Bytes):
-    """Says how often it was asked, and starts at another number."""
+class Counting(ByteTokenizer):
+    """Tokenizer that counts its calls; its bytes start at a given number."""
 
     def __init__(self, first: int = 0) -> None:
-        self.first, self.asked = first, 0
+        self.first, self.n_calls = first, 0
 
     @property
     def identity(self) -> str:  # type: ignore[override]
         return f"counting {self.first}"
 
-    def encode(self, document: str) -> tokenizers.Ids:
-        self.asked += 1
+    def encode(self, document: str) -> TokenArray:
+        self.n_calls += 1
         return np.asarray(super().encode(document) + self.first, dtype=self.dtype)
 
 
-def test_tokens_come_from_the_file_the_second_time(tmp_path: Path) -> None:
+def test_tokens_are_cached(tmp_path: Path) -> None:
     counting = Counting()
     first = tokens(["ab", "c"], counting, cache=tmp_path / "new")
-    again = tokens(["ab", "c"], counting, cache=tmp_path / "new")
-    assert counting.asked == 2
-    assert isinstance(again.ids, np.memmap)
-    assert not again.ids.flags.writeable
-    assert again.ids.tolist() == first.ids.tolist() == [97, 98, 256, 99, 256]
+    second = tokens(["ab", "c"], counting, cache=tmp_path / "new")
+    assert counting.n_calls == 2
+    assert isinstance(second.ids, np.memmap)
+    assert not second.ids.flags.writeable
+    assert second.ids.tolist() == first.ids.tolist() == [97, 98, 256, 99, 256]
     assert [file.suffix for file in (tmp_path / "new").iterdir()] == [".npy"]
 
 
-def test_other_documents_and_tokenizers_have_other_files(tmp_path: Path) -> None:
+def test_cache_depends_on_documents_and_tokenizer(tmp_path: Path) -> None:
     tokens(["ab", "c"], Counting(), cache=tmp_path)
     assert tokens(["a", "bc"], Counting(), cache=tmp_path).ids.tolist() == [97, 256, 98, 99, 256]
     assert tokens(["ab", "c"], Counting(1), cache=tmp_path).ids.tolist()[0] == 98
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    class Failing(Bytes):
-        def encode(self, document: str) -> tokenizers.Ids:
+def test_cache_is_written_atomically(tmp_path: Path) -> None:
+    class Failing(ByteTokenizer):
+        def encode(self, document: str) -> TokenArray:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -74,11 +75,11 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_no_documents() -> None:
     with pytest.raises(InvalidInput, match="at least one"):
-        tokens([], Bytes())
+        tokens([], ByteTokenizer())
 
 
-def test_names() -> None:
-    assert isinstance(tokenizer("bytes"), Bytes)
+def test_tokenizers_by_name() -> None:
+    assert isinstance(tokenizer("bytes"), ByteTokenizer)
     with pytest.raises(UnknownName, match="did you mean 'gpt2'"):
         tokenizer("gpt-2")
     with pytest.raises(InvalidInput, match="neither vocabulary nor vocab_size, found 300"):
@@ -101,30 +102,30 @@ def small(tmp_path: Path) -> Tokenizer:
     return tokenizer("gpt2", vocabulary=vocabulary(tmp_path / "v", words), vocab_size=262)
 
 
-def test_byte_pairs_of_a_file(small: Tokenizer) -> None:
+def test_byte_pairs_from_a_file(small: Tokenizer) -> None:
     assert small.encode("the the").tolist() == [258, 259]
     assert small.encode("thing").tolist() == [256, 260, ord("g")]
     assert (small.vocab_size, small.end, small.dtype) == (262, 261, np.uint16)
 
 
 @given(st.text())
-def test_byte_pairs_and_back(document: str) -> None:
+def test_byte_pairs_round_trip(document: str) -> None:
     pytest.importorskip("tiktoken")
     ranks = {bytes([byte]): byte for byte in range(256)}
     ranks |= {merge: 256 + i for i, merge in enumerate(MERGES)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokenizers, "_downloaded", lambda: ranks)
-        whole = tokenizer("gpt2", vocab_size=262)
-    found = whole.encode(document)
-    assert whole.decode(np.append(found, whole.end)) == document
-    assert (found < whole.end).all()
+        patch.setattr(tokenizers, "_download_ranks", lambda: ranks)
+        byte_pairs = tokenizer("gpt2", vocab_size=262)
+    ids = byte_pairs.encode(document)
+    assert byte_pairs.decode(np.append(ids, byte_pairs.end)) == document
+    assert (ids < byte_pairs.end).all()
 
 
-def test_the_end_of_a_document_cannot_be_written(small: Tokenizer) -> None:
+def test_end_token_cannot_be_written_as_text(small: Tokenizer) -> None:
     assert small.end not in small.encode("<|endoftext|>")
 
 
-def test_a_vocabulary_can_be_cut(tmp_path: Path, small: Tokenizer) -> None:
+def test_smaller_vocabulary(tmp_path: Path, small: Tokenizer) -> None:
     cut = tokenizer("gpt2", vocabulary=tmp_path / "v", vocab_size=258)  # "th" alone is merged
     assert cut.encode("the").tolist() == [256, ord("e")]
     assert cut.end == 257
@@ -135,7 +136,7 @@ def test_a_vocabulary_can_be_cut(tmp_path: Path, small: Tokenizer) -> None:
         tokenizer("gpt2", vocabulary=tmp_path / "v", vocab_size=100)
 
 
-def test_what_is_no_vocabulary(tmp_path: Path) -> None:
+def test_invalid_vocabulary(tmp_path: Path) -> None:
     pytest.importorskip("tiktoken")
     file = tmp_path / "gpt2.tiktoken"
     with pytest.raises(InvalidInput, match="No such file"):
@@ -151,21 +152,19 @@ def test_what_is_no_vocabulary(tmp_path: Path) -> None:
         tokenizer("gpt2", vocabulary=file)
 
 
-def test_without_tiktoken_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tiktoken", None)
     with pytest.raises(MissingExtra, match=r'tiktoken: pip install "hwnas\[profile\]"'):
         tokenizer("gpt2")
 
 
 @pytest.mark.parametrize("error", [ConnectionError, ModuleNotFoundError])
-def test_without_a_network_the_file_is_named(
-    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-) -> None:
+def test_failed_download(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     public = pytest.importorskip("tiktoken_ext.openai_public")
 
     def unreachable() -> None:
         raise error
 
     monkeypatch.setattr(public, "gpt2", unreachable)
-    with pytest.raises(InvalidInput, match=r"cannot be fetched .* give vocabulary, a file gpt2"):
+    with pytest.raises(InvalidInput, match=r"cannot be downloaded .* give vocabulary, a file gpt2"):
         tokenizer("gpt2")

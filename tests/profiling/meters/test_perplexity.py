@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hwnas.errors import InvalidInput
-from hwnas.profiling.data.tokenizer import Bytes, Tokens, tokens
+from hwnas.profiling.data.tokenizer import ByteTokenizer, Tokens, tokens
 from hwnas.profiling.errors import Diverged
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters import perplexity as perplexities
@@ -48,7 +48,7 @@ def test_windows_of_any_number(model: GPT, corpus: Tokens, n: int) -> None:
 
 
 def valued(losses: list[float], documents: list[str]) -> Perplexity:
-    return summary(np.array(losses, dtype=float), tokens(documents, Bytes()))
+    return summary(np.array(losses, dtype=float), tokens(documents, ByteTokenizer()))
 
 
 def test_by_hand() -> None:

@@ -14,7 +14,7 @@ from hwnas.profiling.training.config import TrainingSettings, autocast
 IDS = np.arange(1000, dtype=np.uint16)
 
 
-def test_the_learning_rate_rises_and_falls() -> None:
+def test_learning_rate_increases_and_decreases() -> None:
     settings = TrainingSettings(steps=110, learning_rate=2.0, final=0.1, warmup=10 / 110)
     rates = [settings.learning_rate_at(step) for step in range(111)]
     assert rates[:11] == pytest.approx(np.arange(1, 12) * 2 / 11)
@@ -25,37 +25,37 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 
 @given(st.integers(1, 50), st.floats(0, 1), st.floats(0, 1))
-def test_the_learning_rate_stays_within_its_bounds(steps: int, warmup: float, final: float) -> None:
+def test_learning_rate_stays_within_its_bounds(steps: int, warmup: float, final: float) -> None:
     settings = TrainingSettings(steps=steps, warmup=warmup, final=final, learning_rate=1.0)
     rates = [settings.learning_rate_at(step) for step in range(steps)]
     assert all(0 < rate <= 1 for rate in rates) or final == 0
     assert max(rates) == 1 or warmup * steps > steps - 0.51
 
 
-def test_a_batch_is_made_of_stretches_of_the_text() -> None:
+def test_batch_consists_of_contiguous_sequences() -> None:
     batch = TrainingSettings(steps=9, batch_size=5).batch(IDS, 7, step=3)
     assert batch.shape == (5, 8)
     assert batch.dtype == np.int64
     assert (np.diff(batch) == 1).all()
 
 
-def test_a_batch_follows_from_seed_and_step() -> None:
-    one, longer = (TrainingSettings(steps=steps, seed=1) for steps in (9, 99))
-    assert (one.batch(IDS, 7, 3) == longer.batch(IDS, 7, 3)).all()
-    assert (one.batch(IDS, 7, 3) != one.batch(IDS, 7, 4)).any()
-    assert (one.batch(IDS, 7, 3) != TrainingSettings(steps=9).batch(IDS, 7, 3)).any()
+def test_batch_depends_only_on_seed_and_step() -> None:
+    shorter, longer = (TrainingSettings(steps=steps, seed=1) for steps in (9, 99))
+    assert (shorter.batch(IDS, 7, 3) == longer.batch(IDS, 7, 3)).all()
+    assert (shorter.batch(IDS, 7, 3) != shorter.batch(IDS, 7, 4)).any()
+    assert (shorter.batch(IDS, 7, 3) != TrainingSettings(steps=9).batch(IDS, 7, 3)).any()
 
 
-def test_every_place_is_drawn() -> None:
+def test_every_position_is_sampled() -> None:
     batch = TrainingSettings(steps=1, batch_size=400).batch(IDS[:11], 7, 0)
     assert set(batch[:, 0]) == {0, 1, 2, 3}
     assert batch.max() == 10
 
 
-@pytest.mark.parametrize(("precision", "on"), [("auto", False), ("bfloat16", True)])
-def test_precision_on_a_cpu(precision: Any, on: bool) -> None:
+@pytest.mark.parametrize(("precision", "enabled"), [("auto", False), ("bfloat16", True)])
+def test_precision_on_a_cpu(precision: Any, enabled: bool) -> None:
     with autocast(torch.device("cpu"), precision):
-        assert torch.is_autocast_enabled("cpu") == on
+        assert torch.is_autocast_enabled("cpu") == enabled
 
 
 @pytest.mark.parametrize(

@@ -26,33 +26,35 @@ from hwnas.spaces.architecture import Architecture
 SETTINGS = TrainingSettings(steps=12, batch_size=4, learning_rate=1e-2, warmup=0.3)
 
 
-def fresh(seed: int = 0) -> GPT:
+def new_model(seed: int = 0) -> GPT:
     arch = Architecture.parse("tiny-2-32-2-1-1-2-True")
     return GPT(arch, head_size=16, context=64, vocab_size=257, seed=seed)
 
 
-def same(one: GPT, other: GPT) -> bool:
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
+def same_weights(a: GPT, b: GPT) -> bool:
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return all(torch.equal(p, q) for p, q in pairs)
 
 
-def test_it_learns_what_comes_again_and_again(model: GPT, corpus: Tokens) -> None:
+def test_loss_decreases_on_repetitive_text(model: GPT, corpus: Tokens) -> None:
     losses = [p.loss for p in reports(model, corpus, replace(SETTINGS, steps=60), report_every=1)]
     assert losses[0] == pytest.approx(np.log(257), rel=0.02)
     assert np.mean(losses[-5:]) < 2.5
     assert all(p.grad is None for p in model.parameters())
 
 
-def reports(model: GPT, tokens: Tokens, settings: TrainingSettings, **more: Any) -> list[Progress]:
-    found: list[Progress] = []
-    train(model, tokens, settings, report=found.append, **more)
-    return found
+def reports(
+    model: GPT, tokens: Tokens, settings: TrainingSettings, **options: Any
+) -> list[Progress]:
+    history: list[Progress] = []
+    train(model, tokens, settings, report=history.append, **options)
+    return history
 
 
-def test_a_step_is_adamw(corpus: Tokens) -> None:
+def test_step_is_adamw(corpus: Tokens) -> None:
     """Two steps against the equations of Loshchilov and Hutter (2019), algorithm 2."""
     settings = replace(SETTINGS, clip=float("inf"), weight_decay=0.5)
-    trained, model = fresh(), fresh()
+    trained, model = new_model(), new_model()
     train(trained, corpus, settings, until=2)
     state = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in model.parameters()}
     for step in range(2):
@@ -73,37 +75,39 @@ def test_a_step_is_adamw(corpus: Tokens) -> None:
 
 
 @pytest.mark.parametrize("pauses", [(5,), (1, 2, 11)])
-def test_going_on_is_not_having_paused(tmp_path: Path, corpus: Tokens, pauses: tuple[int]) -> None:
-    whole = fresh()
-    expected = train(whole, corpus, SETTINGS)
+def test_paused_training_equals_uninterrupted_training(
+    tmp_path: Path, corpus: Tokens, pauses: tuple[int]
+) -> None:
+    uninterrupted = new_model()
+    expected = train(uninterrupted, corpus, SETTINGS)
     for until in (*pauses, None):
-        parts = fresh(seed=99)  # what it begins with does not matter
+        paused = new_model(seed=99)  # the checkpoint replaces these weights
         if until == pauses[0]:
-            parts = fresh()
-        found = train(parts, corpus, SETTINGS, until=until, checkpoint=tmp_path / "c.pt")
-        assert found.step == (until or 12)
-    assert same(parts, whole)
-    assert found.loss == expected.loss
-    assert not same(parts, fresh())
+            paused = new_model()
+        progress = train(paused, corpus, SETTINGS, until=until, checkpoint=tmp_path / "c.pt")
+        assert progress.step == (until or 12)
+    assert same_weights(paused, uninterrupted)
+    assert progress.loss == expected.loss
+    assert not same_weights(paused, new_model())
 
 
-def test_nothing_is_left_to_do(tmp_path: Path, corpus: Tokens) -> None:
+def test_completed_training_is_not_repeated(tmp_path: Path, corpus: Tokens) -> None:
     file = tmp_path / "deep" / "c.pt"
-    trained, again = fresh(), fresh()
-    done = train(trained, corpus, SETTINGS, checkpoint=file)
-    found = train(again, corpus, SETTINGS, checkpoint=file)
-    assert (found.step, found.loss, found.tokens_per_second) == (12, done.loss, None)
-    assert same(trained, again)
+    trained, reloaded = new_model(), new_model()
+    first = train(trained, corpus, SETTINGS, checkpoint=file)
+    second = train(reloaded, corpus, SETTINGS, checkpoint=file)
+    assert (second.step, second.loss, second.tokens_per_second) == (12, first.loss, None)
+    assert same_weights(trained, reloaded)
     assert [f.name for f in file.parent.iterdir()] == ["c.pt"]
 
 
 def test_seconds_add_up(tmp_path: Path, corpus: Tokens) -> None:
-    first = train(fresh(), corpus, SETTINGS, until=6, checkpoint=tmp_path / "c.pt")
-    second = train(fresh(), corpus, SETTINGS, checkpoint=tmp_path / "c.pt")
+    first = train(new_model(), corpus, SETTINGS, until=6, checkpoint=tmp_path / "c.pt")
+    second = train(new_model(), corpus, SETTINGS, checkpoint=tmp_path / "c.pt")
     assert second.seconds > first.seconds > 0
 
 
-def test_killed_in_the_middle(tmp_path: Path, corpus: Tokens) -> None:
+def test_killed_training_continues(tmp_path: Path, corpus: Tokens) -> None:
     np.save(tmp_path / "ids.npy", corpus.ids)
     script = f"""
 import os, signal, torch, numpy as np
@@ -123,8 +127,8 @@ train(model, tokens, settings, checkpoint={str(tmp_path / "c.pt")!r}, checkpoint
     killed = subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False)
     assert killed.returncode == -signal.SIGKILL
     seen: list[int] = []
-    whole, continued = fresh(), fresh()
-    train(whole, corpus, SETTINGS)
+    uninterrupted, continued = new_model(), new_model()
+    train(uninterrupted, corpus, SETTINGS)
     train(
         continued,
         corpus,
@@ -134,19 +138,19 @@ train(model, tokens, settings, checkpoint={str(tmp_path / "c.pt")!r}, checkpoint
         report_every=1,
     )
     assert seen == [9, 10, 11, 12]
-    assert same(whole, continued)
+    assert same_weights(uninterrupted, continued)
 
 
-def test_parts_of_a_batch_are_the_batch(corpus: Tokens) -> None:
-    at_once, in_parts = fresh(), fresh()
-    one = train(at_once, corpus, SETTINGS, until=3)
-    other = train(in_parts, corpus, replace(SETTINGS, accumulate=4), until=3)
-    assert other.loss == pytest.approx(one.loss, rel=1e-4)
+def test_accumulated_gradient_is_that_of_the_batch(corpus: Tokens) -> None:
+    at_once, in_parts = new_model(), new_model()
+    whole_batch = train(at_once, corpus, SETTINGS, until=3)
+    accumulated = train(in_parts, corpus, replace(SETTINGS, accumulate=4), until=3)
+    assert accumulated.loss == pytest.approx(whole_batch.loss, rel=1e-4)
     for a, b in zip(at_once.parameters(), in_parts.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-3)
 
 
-def test_a_long_gradient_is_shortened(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_is_clipped(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
     step = torch.optim.AdamW.step
 
@@ -156,63 +160,61 @@ def test_a_long_gradient_is_shortened(corpus: Tokens, monkeypatch: pytest.Monkey
         return step(self, *args)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
-    train(fresh(), corpus, replace(SETTINGS, clip=0.01), until=2)
+    train(new_model(), corpus, replace(SETTINGS, clip=0.01), until=2)
     assert lengths == pytest.approx([0.01, 0.01], rel=1e-3)
 
 
-def test_bfloat16_is_near(corpus: Tokens) -> None:
-    exact = train(fresh(), corpus, SETTINGS, until=5).loss
-    model = fresh()
+def test_bfloat16_is_close_to_float32(corpus: Tokens) -> None:
+    exact = train(new_model(), corpus, SETTINGS, until=5).loss
+    model = new_model()
     rounded = train(model, corpus, replace(SETTINGS, precision="bfloat16"), until=5).loss
     assert rounded == pytest.approx(exact, rel=0.02)
     assert rounded != exact
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
-def test_compiling_is_asked_for_and_forgotten(
-    corpus: Tokens, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiler_is_called_and_reset(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(torch, "compile", lambda f, *, dynamic: calls.append(f) or f)
     monkeypatch.setattr(torch.compiler, "reset", lambda: calls.append("reset"))
-    model = fresh()
+    model = new_model()
     train(model, corpus, replace(SETTINGS, compile=True), until=1)
     assert calls == [model.loss, "reset"]
 
 
-def test_rates(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock on which the first step takes 10 s and every other one 2 s."""
-    model, now = fresh(), 0.0
-    advance = train_loop._Run.advance
+def test_throughput(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a clock on which the first step takes 10 s and each later step 2 s."""
+    model, now = new_model(), 0.0
+    advance = train_loop._TrainingRun.advance
 
-    def timed(run: train_loop._Run) -> None:
+    def timed(run: train_loop._TrainingRun) -> None:
         nonlocal now
         advance(run)
         now += 10 if run.step == 1 else 2
 
-    monkeypatch.setattr(train_loop._Run, "advance", timed)
+    monkeypatch.setattr(train_loop._TrainingRun, "advance", timed)
     monkeypatch.setattr(train_loop.time, "perf_counter", lambda: now)
     per_token = model.training_flops_per_token()
-    found: list[Progress] = []
+    history: list[Progress] = []
     end = train(
         model,
         corpus,
         replace(SETTINGS, steps=3),
         peak_flops=per_token * 1000,
-        report=found.append,
+        report=history.append,
         report_every=1,
     )
     batch = 4 * 64
-    assert [p.tokens_per_second for p in found] == [batch / 10, batch / 2, batch / 2]
-    assert [p.seconds for p in found] == [10, 12, 14]
+    assert [p.tokens_per_second for p in history] == [batch / 10, batch / 2, batch / 2]
+    assert [p.seconds for p in history] == [10, 12, 14]
     assert end.tokens_per_second == batch / 2  # without the first
     assert end.utilisation == pytest.approx(batch / 2 / 1000)
-    assert train(fresh(), corpus, SETTINGS, until=1).utilisation is None
+    assert train(new_model(), corpus, SETTINGS, until=1).utilisation is None
 
 
 def test_divergence_names_the_step(tmp_path: Path, corpus: Tokens) -> None:
     settings = replace(SETTINGS, learning_rate=1e30, warmup=0.0, clip=float("inf"))
-    model, file = fresh(), tmp_path / "c.pt"
+    model, file = new_model(), tmp_path / "c.pt"
     with pytest.raises(Diverged, match=r"training tiny-2.*: loss .*nan.* in step [23]$"):
         train(model, corpus, settings, checkpoint=file)
     assert not file.exists()
@@ -227,72 +229,74 @@ def test_divergence_names_the_step(tmp_path: Path, corpus: Tokens) -> None:
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
 )
-def test_memory_is_given_back(
+def test_memory_is_released(
     corpus: Tokens, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    model = fresh()
-    held: list[Any] = []
+    model = new_model()
+    references: list[Any] = []
     forward = model.loss
 
     def hungry(tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss = forward(tokens, targets)
-        held.append(weakref.ref(loss))
-        if len(held) == 3:
+        references.append(weakref.ref(loss))
+        if len(references) == 3:
             raise error
         return loss
 
-    def optimizer(*args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        made = adamw(*args, **kwargs)
-        held.append(weakref.ref(made))
-        return made
+    def new_adamw(*args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        optimizer = adamw(*args, **kwargs)
+        references.append(weakref.ref(optimizer))
+        return optimizer
 
     adamw = torch.optim.AdamW
-    monkeypatch.setattr(torch.optim, "AdamW", optimizer)
+    monkeypatch.setattr(torch.optim, "AdamW", new_adamw)
     monkeypatch.setattr(model, "loss", hungry)
     with pytest.raises(OutOfMemory, match=r"training tiny-2.*: not enough memory on cpu: \w") as e:
         train(model, corpus, replace(SETTINGS, accumulate=4))  # in its second part
     assert "\n" not in str(e.value)
-    assert [reference() for reference in held] == [None] * 3  # though the error still lives
+    assert [reference() for reference in references] == [None] * 3  # though the error still lives
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_allocators_own_error_is_known(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fresh()
+def test_allocator_error_is_out_of_memory(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = new_model()
     monkeypatch.setattr(model, "loss", lambda *_: torch.empty(2**55))
     with pytest.raises(OutOfMemory):
         train(model, corpus, SETTINGS)
 
 
-def test_other_errors_stay_what_they_are(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fresh()
+def test_unrelated_errors_are_not_changed(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = new_model()
     monkeypatch.setattr(model, "loss", lambda *_: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="size"):
         train(model, corpus, SETTINGS)
 
 
-def test_time_is_over(tmp_path: Path, corpus: Tokens) -> None:
+def test_time_limit(tmp_path: Path, corpus: Tokens) -> None:
     file = tmp_path / "c.pt"
-    with pytest.raises(TimedOut, match=r"training tiny-2.*: 0 s are over, at step 1 of 12"):
-        train(fresh(), corpus, SETTINGS, time_limit=0, checkpoint=file, checkpoint_every=1)
-    whole, continued = fresh(), fresh()
-    train(whole, corpus, SETTINGS)
+    with pytest.raises(
+        TimedOut, match=r"training tiny-2.*: the time limit of 0 s is over at step 1 of 12"
+    ):
+        train(new_model(), corpus, SETTINGS, time_limit=0, checkpoint=file, checkpoint_every=1)
+    uninterrupted, continued = new_model(), new_model()
+    train(uninterrupted, corpus, SETTINGS)
     train(continued, corpus, SETTINGS, checkpoint=file, time_limit=600)
-    assert same(whole, continued)
+    assert same_weights(uninterrupted, continued)
 
 
-def test_a_checkpoint_of_another_training(tmp_path: Path, corpus: Tokens) -> None:
+def test_checkpoint_of_another_training(tmp_path: Path, corpus: Tokens) -> None:
     file = tmp_path / "c.pt"
-    train(fresh(), corpus, SETTINGS, until=4, checkpoint=file)
+    train(new_model(), corpus, SETTINGS, until=4, checkpoint=file)
     with pytest.raises(InvalidInput, match=r"another training: expected steps 13, found 12"):
-        train(fresh(), corpus, replace(SETTINGS, steps=13), checkpoint=file)
-    other = replace(corpus, ids=corpus.ids[::-1])
+        train(new_model(), corpus, replace(SETTINGS, steps=13), checkpoint=file)
+    reversed_tokens = replace(corpus, ids=corpus.ids[::-1])
     with pytest.raises(InvalidInput, match=r"another training: expected tokens"):
-        train(fresh(), other, SETTINGS, checkpoint=file)
+        train(new_model(), reversed_tokens, SETTINGS, checkpoint=file)
     wide = GPT(Architecture.parse("wide-1-32-4-4-True"), head_size=16, context=64, vocab_size=257)
     with pytest.raises(InvalidInput, match=r"another training: expected arch wide-1"):
         train(wide, corpus, SETTINGS, checkpoint=file)
     with pytest.raises(InvalidInput, match="expected at most step 3, found 4"):
-        train(fresh(), corpus, SETTINGS, until=3, checkpoint=file)
+        train(new_model(), corpus, SETTINGS, until=3, checkpoint=file)
 
 
 class Evil:
@@ -301,17 +305,17 @@ class Evil:
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", pickle.dumps(Evil(), 2), pickle.dumps({}, 2)])
-def test_what_is_no_checkpoint(
+def test_invalid_checkpoint(
     tmp_path: Path, corpus: Tokens, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "c.pt"
     file.write_bytes(content)
     with pytest.raises(InvalidInput, match=r"c\.pt: expected a checkpoint of a training"):
-        train(fresh(), corpus, SETTINGS, checkpoint=file)
+        train(new_model(), corpus, SETTINGS, checkpoint=file)
     torch.save({"model": Evil()}, file)
     with pytest.raises(InvalidInput, match=r"c\.pt: expected a checkpoint of a training"):
-        train(fresh(), corpus, SETTINGS, checkpoint=file)
+        train(new_model(), corpus, SETTINGS, checkpoint=file)
     assert not (tmp_path / "evil").exists()
 
 
@@ -326,11 +330,13 @@ def test_what_is_no_checkpoint(
 )
 def test_arguments_are_checked(corpus: Tokens, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        train(fresh(), corpus, SETTINGS, **settings)
+        train(new_model(), corpus, SETTINGS, **settings)
 
 
 def test_tokens_are_checked(corpus: Tokens) -> None:
     with pytest.raises(InvalidInput, match=r"too little text: .*more than 64 tokens.*found 64"):
-        train(fresh(), replace(corpus, ids=corpus.ids[:64]), SETTINGS)
-    with pytest.raises(InvalidInput, match="vocabulary of at most 257, the network's, found 258"):
-        train(fresh(), replace(corpus, vocab_size=258), SETTINGS)
+        train(new_model(), replace(corpus, ids=corpus.ids[:64]), SETTINGS)
+    with pytest.raises(
+        InvalidInput, match="vocabulary of at most 257, that of the model, found 258"
+    ):
+        train(new_model(), replace(corpus, vocab_size=258), SETTINGS)

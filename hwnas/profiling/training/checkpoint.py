@@ -1,0 +1,105 @@
+"""Checkpoint files of trainings: their content, and the training that they belong to.
+
+A checkpoint is a dictionary that ``torch.save`` wrote, with the keys `KEYS`. It is read without
+running any pickled code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwnas.errors import InvalidInput
+from hwnas.files import atomic_writer
+from hwnas.profiling.data.tokenizer import Tokens
+from hwnas.profiling.gpt import GPT
+from hwnas.profiling.training.config import TrainingSettings
+
+KEYS = frozenset({"identity", "step", "loss", "seconds", "model", "optimizer"})
+
+
+def training_identity(model: GPT, tokens: Tokens, settings: TrainingSettings) -> dict[str, Any]:
+    """Return everything that determines a training, except for the initial weights."""
+    return {
+        "arch": str(model.arch),
+        "head_size": model.head_size,
+        "context": model.context,
+        "vocab_size": model.vocab_size,
+        **asdict(settings),
+        "tokens": _fingerprint(tokens),
+    }
+
+
+def write_checkpoint(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically; `content` has the keys `KEYS`."""
+    with atomic_writer(file) as partial:
+        torch.save(dict(content), partial)
+
+
+def read_checkpoint(file: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the checkpoint of a training.
+
+    Parameters
+    ----------
+    identity
+        Result of `training_identity` for the training that is to be continued.
+
+    Raises
+    ------
+    InvalidInput
+        The file is not a checkpoint, or belongs to another training.
+    """
+    content = _read_dictionary(file)
+    if content is None or set(content) != KEYS:
+        raise InvalidInput(f"{file}: expected a checkpoint of a training, found something else")
+    stored = content["identity"]
+    for key, value in identity.items():
+        if stored.get(key) != value:
+            raise InvalidInput(
+                f"{file}: a checkpoint of another training: expected {key} {value}, found "
+                f"{stored.get(key)}"
+            )
+    return content
+
+
+def read_weights(file: Path, model: GPT) -> dict[str, torch.Tensor]:
+    """Read the weights in a checkpoint of the architecture of a model, by name.
+
+    Raises
+    ------
+    InvalidInput
+        The file is not a checkpoint, or belongs to another architecture.
+    """
+    content = _read_dictionary(file)
+    arch = None if content is None else content.get("identity", {}).get("arch")
+    if content is None or arch != str(model.arch) or "model" not in content:
+        content_name = "something else" if arch is None else arch
+        raise InvalidInput(f"{file}: expected a checkpoint of {model.arch}, found {content_name}")
+    weights: dict[str, torch.Tensor] = content["model"]
+    return weights
+
+
+def _read_dictionary(file: Path) -> dict[str, Any] | None:
+    """Return the dictionary that ``torch.save`` wrote, None if the file has none."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _fingerprint(tokens: Tokens) -> str:
+    """Return a hash of the number of tokens and of about 64 pieces of them.
+
+    Its cost does not grow with the number of tokens.
+    """
+    pieces = [tokens.ids[k : k + 4096] for k in range(0, len(tokens), 1 + len(tokens) // 64)]
+    sample = np.concatenate(pieces).astype("<u4").tobytes()
+    return hashlib.sha256(b"%d " % len(tokens) + sample).hexdigest()[:16]
