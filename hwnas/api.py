@@ -100,6 +100,7 @@ def run(
     10
     """
     _check_workers(workers)
+    # Load once: everything below gets the experiment and its problem.
     if isinstance(source, Experiment) and problem is not None:
         experiment = source
     else:
@@ -169,6 +170,7 @@ def resume(
     experiment, problem = load_experiment(path / "experiment.yaml", allow_plugins=allow_plugins)
     _check_workers(workers, problem)
     with locked(path):
+        # A warm start is copied before the searches start, unless the run was killed earlier.
         if not (path / WARM_START).exists():  # killed before it was in place
             prior = collect_prior_trials(experiment, problem)
             if prior is not None:

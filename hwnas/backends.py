@@ -185,11 +185,13 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
         A device is missing or superfluous, the metric has no quantiles, or the worst ratio over
         several devices is asked of a backend that does not know each device's optimum.
     """
+    # Devices on which each metric is offered; "" for a metric without a device.
     metrics = all_metrics(backend)
     devices: dict[str, list[str]] = {}
     for key in metrics:
         name, _, device = key.partition("@")
         devices.setdefault(name, []).append(device)
+    # The most specific reason first.
     for key in objective.keys:
         if key in backend.missing:
             raise InvalidInput(f"{key} cannot be measured here: {backend.missing[key]}")
@@ -206,6 +208,7 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
             raise InvalidInput(f"{objective.metric} takes no device, found {objective.key!r}")
         if device not in offered:
             raise UnknownName("device", device, (d for d in offered if d))
+    # All names are known from here on.
     requested = [metrics[key] for key in objective.keys]
     if objective.level is not None and not all(metric.quantiles for metric in requested):
         raise InvalidInput(f"{objective.key} has no quantiles, found {str(objective)!r}")

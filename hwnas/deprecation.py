@@ -36,6 +36,7 @@ def _update_by_tell(cls: type, tell: Callable[..., None]) -> Callable[..., None]
     """
 
     def update(self: Any, *observations: Any, **extra: Any) -> None:
+        # Nested for a chain of classes that all override `tell`.
         outer, self.class_in_tell = self.class_in_tell, cls
         try:
             tell(self, *observations, **extra)

@@ -94,6 +94,7 @@ def _name_or_entry(model: type[BaseModel]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"type": "string"}, entry]})
 
 
+# Forms that a user may write in short: a name for an entry, a number for a list of seeds.
 Seed = Annotated[int, Field(ge=0)]
 AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _name_or_entry(BackendEntry)]
 AnyOptimizer = Annotated[
@@ -206,6 +207,7 @@ def read_experiment(
     for key_path, value in (overrides or {}).items():
         _override(content, key_path, value)
     experiment = validate_form(content, file)
+    # Plugin files are listed relative to the YAML, and given relative to the working directory.
     listed = [str((folder / name).absolute()) for name in experiment.plugins]
     refuse_plugins(listed, allow_plugins, file)
     added = [str(Path(name).absolute()) for name in plugins]
@@ -233,6 +235,7 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
         experiment = Experiment.model_validate(content)
     except pydantic.ValidationError as error:
         raise ExperimentError(file, *_first_fault(error)) from None
+    # Checks that span several entries.
     names = [entry.name for entry in experiment.optimizers]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -299,6 +302,7 @@ def _override(content: dict[str, Any], key_path: str, value: Any) -> None:
 def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
     """Return the key path and the message of the first validation error."""
     first = error.errors()[0]
+    # Pydantic adds the names of union members to the location.
     location = [part for part in first["loc"] if part not in ("str", "dict[str,any]")]
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     if first["type"] == "extra_forbidden":

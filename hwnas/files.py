@@ -40,6 +40,7 @@ def write_text(path: Path, text: str) -> None:
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a CSV file atomically."""
     with atomic_writer(path) as file:
+        # The csv module wants text; detaching leaves the binary file open.
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(header)

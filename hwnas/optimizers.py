@@ -16,69 +16,9 @@ from numpy.typing import ArrayLike
 from hwnas import pareto
 from hwnas.deprecation import accept_former_methods, accept_overridden_tell, warn_renamed
 from hwnas.errors import InvalidInput, SpaceExhausted
+from hwnas.history import History
 from hwnas.spaces import SearchSpace
-from hwnas.typing import Array, Codes, IndexArray
-
-
-class History:
-    """All observations that an optimizer has been told, in order.
-
-    Attributes
-    ----------
-    codes : (n, d) int8
-    losses : (n, m) float64
-    std : (n, m) float64
-        Standard errors; zero where the losses are exact.
-    constraints : (n, c) float64
-        Constraint violations g(x); a code is feasible where all are at most 0.
-    """
-
-    def __init__(self, n_columns: int, n_objectives: int, n_constraints: int) -> None:
-        self._parts: list[tuple[Any, ...]] = [
-            (
-                np.empty((0, n_columns), dtype=np.int8),
-                np.empty((0, n_objectives)),
-                np.empty((0, n_objectives)),
-                np.empty((0, n_constraints)),
-            )
-        ]
-
-    def __len__(self) -> int:
-        return sum(len(part[0]) for part in self._parts)
-
-    def add(self, codes: Codes, losses: Array, std: Array, constraints: Array) -> None:
-        """Append k observations."""
-        self._parts.append((codes, losses, std, constraints))
-
-    def averaged(self) -> tuple[Codes, Array, Array, Array]:
-        """Average the observations of each code.
-
-        Returns
-        -------
-        codes (k, d), losses (k, m), std (k, m), constraints (k, c)
-            Distinct codes in the order in which they were first told, the means of their
-            observations and the standard errors of these means.
-        """
-        codes, first, group = np.unique(self.codes, axis=0, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        group, k = np.argsort(order)[group.ravel()], len(codes)
-        counts = np.bincount(group, minlength=k)[:, None]
-        losses, variance, violations = (
-            _group_sums(rows, group, k) / counts
-            for rows in (self.losses, self.std**2, self.constraints)
-        )
-        return np.ascontiguousarray(codes[order]), losses, np.sqrt(variance / counts), violations
-
-    codes = property(lambda self: self._joined()[0])
-    losses = property(lambda self: self._joined()[1])
-    std = property(lambda self: self._joined()[2])
-    constraints = property(lambda self: self._joined()[3])
-
-    def _joined(self) -> tuple[Any, ...]:
-        if len(self._parts) > 1:
-            columns = zip(*self._parts, strict=True)
-            self._parts = [tuple(np.concatenate(column) for column in columns)]
-        return self._parts[0]
+from hwnas.typing import Array, Codes
 
 
 class Optimizer(ABC):
@@ -200,6 +140,7 @@ class Optimizer(ABC):
             parent: Any = super(self.class_in_tell, self)
             parent.update(codes, losses, std=std, constraints=constraints)
             return
+        # The template: check, record, pass on.
         observations = _checked(self, codes, losses, std, constraints)
         self.history.add(*observations)
         self.update(
@@ -251,6 +192,7 @@ class Optimizer(ABC):
         -------
         (k, d) int8, distinct
         """
+        # Repeated observations count once, with their mean.
         codes, losses, _, violations = self.history.averaged()
         indices = np.flatnonzero((violations <= 0).all(axis=1))
         indices = indices if len(indices) else np.arange(len(codes))
@@ -372,6 +314,7 @@ class UniqueSampler:
         return np.concatenate([self.space.encode([]), *parts])
 
     def _sample_from_list(self, n: int) -> Codes:
+        # The list is shuffled once; codes that were taken meanwhile are dropped at every call.
         if self._remaining is None:
             codes = np.concatenate(list(self.space.enumerate()))
             self._remaining = codes[self.rng.permutation(len(codes))]
@@ -390,6 +333,7 @@ def _checked(
 ) -> tuple[Codes, Array, Array, Array]:
     """Return observations as read-only arrays of the right shapes and types."""
     space, m, c = optimizer.space, optimizer.n_objectives, optimizer.n_constraints
+    # Codes: shape, then form.
     rows = np.asarray(codes)
     k, n_columns = len(rows), len(space.columns)
     if rows.shape != (k, n_columns):
@@ -407,6 +351,7 @@ def _checked(
             raise InvalidInput(f"tell: expected finite {name}; report others with fail()")
         return out
 
+    # Values: one column for each objective and constraint.
     if constraints is None and c:
         raise InvalidInput(f"tell: expected constraints of shape {(k, c)}, found none")
     observations = (
@@ -418,13 +363,6 @@ def _checked(
     for part in observations:
         part.flags.writeable = False  # `update` gets the arrays of the history, not copies
     return observations
-
-
-def _group_sums(rows: Array, group: IndexArray, n_groups: int) -> Array:
-    """Sum the rows (n, m) of each group, (n_groups, m)."""
-    out = np.zeros((n_groups, rows.shape[1]))
-    np.add.at(out, group, rows)
-    return out
 
 
 def __getattr__(name: str) -> Any:

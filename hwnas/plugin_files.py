@@ -58,6 +58,7 @@ def load_plugin_file(path: str | Path) -> PluginFile:
     if key not in _loaded:
         _loaded[key] = _run(path, key[0], source, sha256)
     plugin_file, classes = _loaded[key]
+    # A second load only restores the names, in case another file has taken them since.
     registered = registry.registered_classes()
     for (kind, name), cls in zip(plugin_file.registered, classes, strict=True):
         registered[kind][name] = cls
@@ -69,6 +70,7 @@ def _run(
     name: str | Path, path: Path, source: bytes, sha256: str
 ) -> tuple[PluginFile, tuple[type, ...]]:
     """Run a plugin file and return it with the classes that it registered."""
+    # What a file registers is the difference between before and after.
     previous = registry.registered_classes()
     module = ModuleType(f"hwnas_file_{sha256[:16]}")
     module.__file__ = str(path)
@@ -106,5 +108,5 @@ def _fault(name: str | Path, path: Path, error: BaseException) -> str:
         return f"{name}, line {error.lineno}: SyntaxError: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    place = f", line {lines[-1]}" if lines else ""
-    return f"{name}{place}: {type(error).__name__}: {text}"
+    suffix = f", line {lines[-1]}" if lines else ""
+    return f"{name}{suffix}: {type(error).__name__}: {text}"

@@ -49,7 +49,7 @@ class Problem:
 
     @property
     def noisy(self) -> bool:
-        """Whether evaluations are noisy draws."""
+        """True if evaluations are noisy draws."""
         return self.backend is not self.truth
 
     @cached_property
@@ -84,6 +84,7 @@ def load_experiment(
     )
     try:
         problem = build_problem(experiment)
+        # Building an optimizer checks its settings against the space and the objectives.
         for i, entry in enumerate(experiment.optimizers):
             with _errors_at(f"optimizers[{i}]"):
                 build_optimizer(entry, problem, seed=0)
@@ -105,6 +106,7 @@ def build_problem(experiment: Experiment) -> Problem:
     with _errors_at("backend"):
         name, settings = experiment.backend.type, experiment.backend.settings
         registry.checked_settings("backend", name, settings)
+        # Without noise, backend and truth are one object.
         truth = backend = registry.backend(name, search_space, **settings)
         if experiment.noise:
             backend = registry.backend(name, search_space, noise=True, **settings)
@@ -169,6 +171,7 @@ def _check_metrics(
 
 def _check_budget(budget: Budget, measured: tuple[Objective, ...]) -> None:
     """Check that a budget of cost alone is ever spent."""
+    # Closed forms cost nothing, so a budget of cost alone would never be spent.
     by_cost_alone = budget == Budget(cost=budget.cost)
     if by_cost_alone and all(objective.key in EXACT_METRICS for objective in measured):
         with _errors_at("budget.cost"):

@@ -96,6 +96,7 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
         return _check_kind(kind, name, name)
     if name in _registered[kind]:
         return _registered[kind][name]
+    # Entry points are loaded only now: a plugin's libraries can take seconds to import.
     entry_points = _entry_points(kind)
     if name not in entry_points:
         raise UnknownName(kind, name, names(kind))
@@ -172,6 +173,7 @@ def checked_settings(kind: Kind, name: str | type, settings: Mapping[str, Any]) 
     for key, value in settings.items():
         if key not in parameters:
             raise UnknownName(f"setting of {label}:", key, parameters)
+        # Strict JSON: 3.0 is no integer and "3" no number, but a list serves as a tuple.
         expected = pydantic.TypeAdapter(annotations.get(key, Any))
         try:
             checked[key] = expected.validate_json(json.dumps(value), strict=True)
@@ -222,6 +224,7 @@ def optimizer(
     cls = lookup("optimizer", name)
     if isinstance(space, str):
         space = space_of(space)
+    # Only these take fidelities.
     if issubclass(cls, MultiFidelityOptimizer):
         settings["fidelities"] = fidelities or (1,)
     instance = cls(space, n_objectives, seed=seed, n_constraints=n_constraints, **settings)

@@ -38,6 +38,7 @@ class BudgetTracker:
     @property
     def evaluations_left(self) -> float:
         """Evaluations that may still be made, infinite without a limit; negative if overdrawn."""
+        # A search may overdraw: the trials of one batch are told even if the last exceed the limit.
         limit = self.budget.evaluations
         return np.inf if limit is None else limit - self.evaluations
 

@@ -21,10 +21,12 @@ def split_at_checkpoints(trials: Trials, n_before: int) -> Iterator[Trials]:
     n_before
         Evaluations before them.
     """
+    # A checkpoint lies behind a trial if the number of passed checkpoints grows there.
     total = n_before + np.cumsum(trials.evaluations)
     n_passed = np.searchsorted(CHECKPOINTS, total, side="right")
     n_passed_before = np.searchsorted(CHECKPOINTS, n_before, side="right")
     ends = np.flatnonzero(np.diff(n_passed, prepend=n_passed_before)) + 1
+    # Pieces end behind these trials; the last piece ends with the last trial.
     start = 0
     for end in [*ends.tolist(), len(trials)]:
         if end > start:

@@ -141,6 +141,7 @@ def _columns(
         if len(columns) > 1:
             optima = [optimum(backend, key, objective.level) for key in objective.keys]
             scale = 1 / np.array(optima, dtype=np.float64)
+        # The worst device decides; a single device has scale 1.
         ratios = answer.values[:, columns] * scale
         worst = ratios.argmax(axis=1)
         values[:, j] = ratios[np.arange(n), worst]
@@ -179,6 +180,7 @@ def _ask(
     start = time.perf_counter()
     if n == 0 or m == 0:
         return Evaluation(np.empty((n, m)), None, ["ok"] * n, np.zeros(n), [""] * n)
+    # A slice of one, so that the arrays keep their dimensions.
     rows = [slice(i, i + 1) for i in range(n)]
     if n > 1 and backend.on_hardware:  # a failure must not cost the measurements before it
         return _concatenated([_ask(backend, codes[i], requests, seeds[i], fidelity) for i in rows])

@@ -177,6 +177,7 @@ def trial_seeds(seed: int, codes: Codes, repeats: NDArray[np.int64]) -> NDArray[
     -------
     (n,) uint64
     """
+    # Seed, repeat and code identify a trial; hashing spreads them over all 64 bits.
     prefix = hashlib.blake2b(str(seed).encode(), digest_size=8)
     seeds = np.empty(len(codes), dtype=np.uint64)
     for i, (row, repeat) in enumerate(zip(codes, repeats.tolist(), strict=True)):

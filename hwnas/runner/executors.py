@@ -48,12 +48,14 @@ def run_all(
     list
         For each task the error that it raised, or ``None``.
     """
+    # One process: tasks in turn, with no cost of a pool.
     if workers == 1 or len(tasks) <= 1:
         return [
             _call(function, task, lambda n_done, i=i: progress(i, n_done))  # type: ignore[misc]
             for i, task in enumerate(tasks)
         ]
-    context = multiprocessing.get_context("spawn")  # fork would share locks with BLAS and torch
+    # Several: spawned, because a fork would share locks with BLAS and torch.
+    context = multiprocessing.get_context("spawn")
     messages = context.Queue()
 
     def forward_messages() -> None:
@@ -64,24 +66,28 @@ def run_all(
     with ProcessPoolExecutor(
         min(workers, len(tasks)), context, initializer=_connect_worker, initargs=(messages,)
     ) as pool:
+        # The pool starts a task as soon as a worker is idle; messages are forwarded meanwhile.
         futures = [pool.submit(_run_in_worker, function, i, task) for i, task in enumerate(tasks)]
         try:
             pending = set(futures)
             while pending:
                 pending = wait(pending, timeout=0.1).not_done
                 forward_messages()
+        # An interrupt ends the workers at once; whatever they have told is committed.
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in (pool._processes or {}).values():
-                process.terminate()  # whatever they have told is committed
+                process.terminate()
             raise
-    forward_messages()  # the last messages of a worker are in the queue once it has ended
+    # The last messages of a worker are in the queue once it has ended.
+    forward_messages()
     return [f.exception() or f.result() for f in futures]
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Limit the numerical libraries that are loaded to a single thread within the block."""
+    # Torch is never loaded for this: a library that is not loaded has no threads.
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else 0
     with threadpoolctl.threadpool_limits(1):

@@ -95,6 +95,7 @@ def build_reference(
     InvalidInput
         No architecture is feasible, or none could be measured.
     """
+    # 1. The backend's own front is the best scale there is.
     front = problem.truth.front(problem.objectives, problem.constraints)
     point_of_user = experiment.reference
     if front is not None:
@@ -103,12 +104,14 @@ def build_reference(
             name = problem.space.name
             raise InvalidInput(f"constraints: no architecture of {name} keeps {bounds}")
         ideal, nadir = _extent(front.losses, problem)
+        # 10 % beyond the nadir, so that the extremes of the front count too.
         point = nadir + 0.1 * (nadir - ideal)
         if point_of_user is not None:
             point = _losses(point_of_user, problem.objectives)
         best = pareto.hypervolume(front.losses, point)
         source = "given" if point_of_user is not None else _SOURCES.get(front.epsilon, "epsilon")
         return Reference(source, ideal, nadir, point, best, front.epsilon)
+    # 2. Without a front the scale comes from measurements.
     losses = _measure_losses(problem, folder)
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     nadir = np.where(nadir > ideal, nadir, ideal + 1)
@@ -141,6 +144,7 @@ def _opposite(objective: Objective) -> Objective:
 def _measure_losses(problem: Problem, folder: Path | None) -> Array:
     """Measure the smallest, the largest and a few other architectures, feasible or not."""
     space = problem.space
+    # `canonical` clips codes, so the greatest index of every column is its last choice.
     corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
     samples = space.sample(_N_SAMPLES, np.random.default_rng(0))
     codes = np.concatenate([corners, samples])

@@ -20,6 +20,7 @@ class ReplayLog:
     def __init__(self, trials: Trials) -> None:
         self._trials = trials
         self.n_asks = int(trials.ask[-1]) + 1 if len(trials) else 0
+        # Asks are numbered without gaps, so `_starts[i]` is the first trial of ask i.
         self._starts = np.searchsorted(trials.ask, np.arange(self.n_asks + 1))
 
     @property
@@ -39,6 +40,7 @@ class ReplayLog:
         Trials may be missing at the end of the last ask: a kill can come in the middle of one
         whose trials are stored one by one.
         """
+        # A new ask cannot differ from anything.
         stored = self.trials(ask).codes
         if not len(stored):
             return True

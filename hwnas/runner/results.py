@@ -85,10 +85,12 @@ class Result:
         databases = sorted(self.path.glob("*/seed-*/trials.db"))
         if not databases:
             raise InvalidInput(f"{self.path}: no trials here, expected the directory of a run")
+        # Every store has the experiment and the reference; those of the first one are used.
         stored = [_read(file) for file in databases]
         meta = stored[0][-1]
         content = parse_yaml(meta["experiment"])
         self.experiment: Experiment = validate_form(content, str(databases[0]))
+        # Only a backend that a plugin file registers needs foreign code to run.
         if self.experiment.backend.type not in registry.names("backend"):
             file = str(self.path / "experiment.yaml")
             refuse_plugins(self.experiment.plugins, allow_plugins, file)
@@ -99,6 +101,7 @@ class Result:
         self.space: SearchSpace = space(self.experiment.space)
         self.objectives = parse_objectives(self.experiment.objectives)
         self.constraints = parse_constraints(self.experiment.constraints)
+        # Searches in the order of the experiment; what it does not name comes last.
         order = {
             (entry.name, seed): (i, j)
             for i, entry in enumerate(self.experiment.optimizers)
@@ -158,6 +161,7 @@ class Result:
             recommended = self._with_true_losses(recommendations)
             values = measure(self.problem.truth, codes, self.problem.measured).values
             losses = self._feasible_losses(values)
+        # A failed or infeasible trial has NaN losses.
         usable = np.flatnonzero(np.isfinite(losses).all(axis=1))
         m = len(self.objectives)
         front = Front.of(codes[usable], values[usable, :m], self.objectives, epsilon=None)
@@ -172,6 +176,7 @@ class Result:
         trial_values, front_values = trials.values[:, : len(self.objectives)], front.values
         if self.experiment.noise:
             trial_values, front_values = trial_values[:, :0], front_values[:, :0]
+        # In reverse order, so that the first of several equal trials remains.
         keys = list(enumerate(_keys(trials.codes, trial_values)))
         first = {key: i for i, key in reversed(keys)}
         indices = [first.get(key, -1) for key in _keys(front.codes, front_values)]
@@ -192,6 +197,7 @@ class Result:
         if not recommendations:
             return []
         codes = np.concatenate([codes for _, codes in recommendations])
+        # Recommendations overlap widely: evaluate each architecture once.
         unique, inverse = np.unique(codes, axis=0, return_inverse=True)
         answer = measure(self.problem.truth, unique, self.problem.measured)
         losses = self._feasible_losses(answer.values)[inverse.ravel()]

@@ -34,6 +34,7 @@ def new_directory(path: Path) -> Iterator[None]:
     InvalidInput
         The directory cannot be created.
     """
+    # Innermost first, so that they can be removed one after another.
     missing = [p for p in (path, *path.parents) if not p.exists()]
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -54,6 +55,7 @@ def locked(path: Path) -> Iterator[None]:
     InvalidInput
         Another process holds it.
     """
+    # A lock on the directory itself leaves no file behind.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         try:
@@ -81,6 +83,7 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
         raise InvalidInput(f"{path}: is a file, expected a directory to make")
     if not (path / "experiment.yaml").is_file():
         raise InvalidInput(f"{path}: is not empty and holds no run; choose another with --out")
+    # The same experiment was stopped; another one must not be mixed with it.
     if read_yaml(path / "experiment.yaml") == experiment.model_dump(exclude_none=True):
         raise InvalidInput(
             f"{path}: already holds this experiment; go on with: hwnas resume {path}"

@@ -64,15 +64,18 @@ def run_searches(
         for seed in experiment.seeds
     ]
     in_this_process = workers == 1 or len(runs) == 1
+    # 1. Run the searches. A worker process cannot be handed a problem: it builds its own.
     errors = run_all(
         functools.partial(search, problem=problem) if in_this_process else search,
         runs,
         workers=workers,
         progress=lambda i, evaluations: progress(runs[i], evaluations),
     )
+    # 2. Keep what went wrong beside the search.
     failures = [(run, error) for run, error in zip(runs, errors, strict=True) if error]
     for run, error in failures:
         _note_error(run, error)
+    # 3. Write the results of all searches, finished or not.
     if any(run.database.exists() for run in runs):
         result = Result(path, allow_plugins=True, problem=problem)
         result.write()
@@ -84,6 +87,7 @@ def run_searches(
         if diverged:
             note_divergence(path, diverged)
         on_results(result)
+    # 4. Only then report a failure.
     if failures:
         _raise_failure(failures, len(runs))
     return result

@@ -85,6 +85,7 @@ def search(
     problem
         Problem of the experiment; built here, in a worker process, if it is not given.
     """
+    # A worker process starts without registered plugins and without a problem.
     if problem is None:
         run_plugin_files(run.experiment)
         problem = build_problem(run.experiment)
@@ -93,6 +94,7 @@ def search(
         if "finished" in store.meta:  # a replay can take as long as the search did
             return
         optimizer = build_optimizer(run.entry, problem, seed=run.seed)
+        # The backend may restore its own state before anything is replayed.
         problem.backend.on_start(run.path)
         _check_same_data(store, problem)
         with one_thread():  # of the libraries that the optimizer has loaded by now
@@ -152,6 +154,7 @@ def loop(
     replay = ReplayLog(store.trials())
     tracker = BudgetTracker(budget, start=time.perf_counter() - replay.elapsed)
     cache = EvaluationCache(problem, seed)
+    # Prior trials inform the optimizer but are no part of the search.
     if prior is not None and len(prior.codes):
         _tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
     n_told = 0
@@ -200,6 +203,7 @@ def loop(
             if problem.noisy and reaches_checkpoint(tracker.evaluations, n_last):
                 store.recommend(n_told, optimizer.recommend())
         report(tracker.evaluations)
+    # The final recommendation is the result of a noisy search.
     if problem.noisy and len(cache):
         store.recommend(len(cache), optimizer.recommend())
 
@@ -254,10 +258,12 @@ def _propose(
 
     A proposal that does not fit has failed for the optimizer, which may go on with a cheaper one.
     """
+    # With no evaluations left only free continuations are asked for, as many as in any batch.
     n = int(min(batch, evaluations_left)) or batch
     for _ in range(_MAX_REFUSALS if evaluations_left > 0 else 1):
         proposal = optimizer.ask(n)
         fidelity = None
+        # Multi-fidelity optimizers return a pair.
         if isinstance(optimizer, MultiFidelityOptimizer):
             proposal, fidelity = proposal
             if fidelity not in optimizer.fidelities:
@@ -287,10 +293,12 @@ def _checked_codes(codes: Codes, n: int, space: SearchSpace, optimizer: Optimize
 
 def _tell(optimizer: Optimizer, problem: Problem, trials: Trials) -> None:
     """Tell an optimizer the values of trials, and which of them failed or were stopped."""
+    # Complete trials first, in one tell.
     ok = trials.ok
     if ok.any():
         _tell_values(optimizer, problem, trials.codes[ok], trials.values[ok], trials.std[ok])
     m = len(problem.objectives)
+    # Then the others, each with its reason.
     for i in np.flatnonzero(~ok).tolist():
         code = trials.codes[i : i + 1]
         if trials.status[i] == "infeasible" and problem.constraints:

@@ -89,6 +89,7 @@ class Trials:
     @classmethod
     def concatenate(cls, parts: Sequence[Trials]) -> Trials:
         """Concatenate trials; at least one part."""
+        # Numeric columns are arrays, texts are sequences of strings.
         columns: dict[str, Any] = {}
         for field in fields(cls):
             pieces = [getattr(part, field.name) for part in parts]
@@ -111,6 +112,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self._db = connection
+        # The columns of the table say which objectives were measured.
         rows = connection.execute("SELECT name FROM pragma_table_info('trials')").fetchall()
         names = [row[0] for row in rows]
         self._measured = [n for n in names[len(_FIXED) :] if not n.startswith("std ")]
@@ -164,6 +166,7 @@ class Store:
                 if file.read(16) != b"SQLite format 3\0":
                     raise InvalidInput(f"{path}: cannot be read as a trials.db: no SQLite file")
             db = _connect(path)
+            # A store of another version could be misread without an error.
             version = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
             if version is None or version[0] != str(VERSION):
                 actual = version[0] if version else "none"
@@ -220,6 +223,7 @@ class Store:
             *trials.values.T.tolist(),
             *trials.std.T.tolist(),
         ]
+        # All or none: a kill never leaves a part of an evaluation.
         with self._writing():
             self._db.executemany(self._insert, zip(*lists, strict=True))
 
@@ -247,9 +251,11 @@ class Store:
             rows = self._db.execute(query).fetchall()
         except sqlite3.DatabaseError as error:
             raise InvalidInput(f"{self.path}: cannot be read: {error}") from error
+        # From rows to columns; an empty store has columns of length 0.
         n, q = len(rows), len(self._measured)
         columns = list(zip(*rows, strict=True)) or [()] * (len(_FIXED) + 2 * q)
         by_name = {name: columns[i] for i, (name, _) in enumerate(_FIXED)}
+        # Behind the fixed columns stand q values and then their q standard errors.
         measured = np.array(columns[len(_FIXED) :], dtype=np.float64).reshape(2, q, n)
         integers = {
             key: np.array(by_name[key], dtype=np.int64)
@@ -275,6 +281,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     log_is_merged = not log.exists() or log.stat().st_size == 0
     if log_is_merged and not os.access(path.parent, os.W_OK):
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    # Another process may hold the lock for a moment: wait before giving up.
     db = sqlite3.connect(path, timeout=PATIENCE_S)
     # A write-ahead log survives a killed process at a third of the cost. Network file systems
     # cannot share its memory and answer with the mode they keep: a rollback journal, which is safe

@@ -77,6 +77,7 @@ def collect(directory: Path, problem: Problem) -> PriorTrials:
         raise InvalidInput(f"{directory}: no trials here, expected the directory of a run")
     parts = [_read(file, directory, problem) for file in files]
     codes, values, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    # Without noise a repeated architecture has the same values: its first trial is enough.
     if not problem.noisy:
         _, first = np.unique(codes, axis=0, return_index=True)
         first.sort()
@@ -89,6 +90,7 @@ def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, 
     with Store.open(file) as store:
         earlier = validate_form(parse_yaml(store.meta["experiment"]), str(file))
         trials = store.trials()
+    # The earlier run must fit: the same space, the same kind of noise, all metrics.
     earlier_space, new_space = space(earlier.space), problem.space
     if earlier_space.to_dict() != new_space.to_dict():
         name = earlier_space.name
@@ -103,6 +105,7 @@ def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, 
             names = ", ".join(dict.fromkeys(map(str, measured)))
             raise InvalidInput(f"{directory}: did not measure {objective.value}, only {names}")
     columns = [measured.index(objective.value) for objective in problem.measured]
+    # Objectives of this run may stand in another order there.
     ok = np.flatnonzero(trials.ok)
     codes = trials.codes[ok].reshape(len(ok), len(new_space.columns))
     return codes, trials.values[ok][:, columns], trials.std[ok][:, columns]
