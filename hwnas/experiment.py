@@ -88,18 +88,21 @@ def _seed_list(seeds: Any) -> Any:
     return list(range(seeds)) if type(seeds) is int else seeds
 
 
-def _name_or_entry(model: type[BaseModel]) -> WithJsonSchema:
-    entry = model.model_json_schema()
-    entry["required"] = ["type"]
-    return WithJsonSchema({"anyOf": [{"type": "string"}, entry]})
+class _NameOrEntry:
+    """Annotation of the JSON Schema: a name, or an entry with settings."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        # Computed when the schema is printed: every run would pay for it at import.
+        model = core_schema["schema"]["cls"]
+        entry: dict[str, Any] = model.model_json_schema()
+        entry["required"] = ["type"]
+        return {"anyOf": [{"type": "string"}, entry]}
 
 
 # Forms that a user may write in short: a name for an entry, a number for a list of seeds.
 Seed = Annotated[int, Field(ge=0)]
-AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _name_or_entry(BackendEntry)]
-AnyOptimizer = Annotated[
-    OptimizerEntry, BeforeValidator(_with_name), _name_or_entry(OptimizerEntry)
-]
+AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _NameOrEntry()]
+AnyOptimizer = Annotated[OptimizerEntry, BeforeValidator(_with_name), _NameOrEntry()]
 Seeds = Annotated[
     list[Seed],
     BeforeValidator(_seed_list),

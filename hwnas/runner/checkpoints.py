@@ -8,7 +8,8 @@ import numpy as np
 
 from hwnas.runner.storage import Trials
 
-CHECKPOINTS = np.unique(np.ceil(1.1 ** np.arange(250)))  # in evaluations: 1, 2, ... 10 % apart
+# In evaluations: 1, 2, ... 10 % apart.
+CHECKPOINTS = np.array(sorted(set(np.ceil(1.1 ** np.arange(250)).tolist())))
 
 
 def split_at_checkpoints(trials: Trials, n_before: int) -> Iterator[Trials]:

@@ -7,11 +7,8 @@ with the number of threads, and then a proposal differs too.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import queue
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
 import threadpoolctl
@@ -54,6 +51,11 @@ def run_all(
             _call(function, task, lambda n_done, i=i: progress(i, n_done))  # type: ignore[misc]
             for i, task in enumerate(tasks)
         ]
+    # Imported here: a run in one process need not wait for it.
+    import multiprocessing
+    import queue
+    from concurrent.futures import ProcessPoolExecutor, wait
+
     # Several: spawned, because a fork would share locks with BLAS and torch.
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
