@@ -1,4 +1,4 @@
-"""The backend that really trains and measures, on the device at hand."""
+"""The backend ``profile``, which trains and measures on the device at hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,76 +26,82 @@ from hwnas.profiling.device_profiler import Bench
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
-from hwnas.profiling.trial import DEAR, Trial
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.profiling.trial import TRAINED_METRICS, Trial, TrialSettings
+from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
+from hwnas.typing import Codes
 
-# A full disk, and what newer torch raises for a device that is lost to this process.
+# Errors of the machine, not of an architecture: a full disk, a device lost to this process (for
+# which newer versions of torch have an error of their own).
 _MACHINE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     getattr(torch, "AcceleratorError", OSError),
 )
 
 _Settings = TypeVar("_Settings", TrainingSettings, PassSettings)
+# Settings that the backend determines itself, so that they cannot be set under these names.
+_RESERVED_SETTINGS = {"training": {"seed"}, "passes": {"threads"}}
 
 
 class Profile(Backend):
-    """Trains a network on text and measures it on the device at hand.
+    """Backend that trains models on text and measures them on the device at hand.
 
-    ``perplexity`` and ``bits_per_byte`` are those of held-out documents; ``latency@cuda`` (ms),
-    ``energy@cuda`` (mWh) and ``peak_memory@cuda`` (MB) are of one forward pass of a batch, on
-    ``cuda``, ``cuda:1`` or ``cpu``. What costs least is measured first, and a network that breaks a
-    bound is not measured any further, if there is something more to measure.
+    ``perplexity`` and ``bits_per_byte`` are those of held-out documents. ``latency@cuda`` (ms),
+    ``energy@cuda`` (mWh) and ``peak_memory@cuda`` (MB) are those of one forward pass of a batch,
+    on ``cuda``, ``cuda:1`` or ``cpu``. The cheapest metric is measured first, and an architecture
+    that violates a constraint is not measured further.
 
     Parameters
     ----------
     device
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` is CUDA where there is some.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` is CUDA where it is available.
     text
-        A text file, a folder of them, or ``"pydoc"``: Python's own help.
+        A text file, a folder of text files, or ``"pydoc"``: the help texts of Python.
     separator
-        What stands between two documents of a file; see `hwnas.profiling.data.text.text`.
+        String between two documents of a file; see `hwnas.profiling.data.text.text`.
     held_out
-        Share of the text, in whole documents, that perplexity is measured on.
+        Share of the text, in complete documents, on which perplexity is measured.
     tokenizer
         ``"bytes"`` or ``"gpt2"``.
     vocabulary
-        A file ``gpt2.tiktoken``; without it tiktoken fetches one.
+        A file ``gpt2.tiktoken``; without it tiktoken downloads one.
     training
-        Settings of `hwnas.profiling.TrainingSettings`; 1,000 steps unless said otherwise. Its seed
-        is the trial's.
+        Settings of `hwnas.profiling.TrainingSettings`, with 1,000 steps by default. The seed is
+        that of the trial.
     rungs
-        Steps at which a training can pause, the fidelities below its full length.
+        Steps at which a training can pause: the fidelities below its complete length.
     checkpoint_every
-        Steps after which a training is written to disk; a killed run loses no more.
+        Steps between two checkpoints. A killed run loses at most this many.
     keep_checkpoints
-        Leave the last one of every network, for ``hwnas build --checkpoint``. They take three times
-        the weights' space each.
+        Whether to keep the last checkpoint of each architecture, for ``hwnas build --checkpoint``.
+        A checkpoint is three times as large as the weights.
     time_limit
-        Seconds that one training may take.
+        Maximum duration of one training in seconds.
     passes
-        What is measured, as `hwnas.profiling.PassSettings`: HW-GPT-Bench's batch of 8 sequences of
-        the whole context unless said otherwise.
+        Forward pass to measure, as in `hwnas.profiling.PassSettings`. By default it is that of
+        HW-GPT-Bench: a batch of 8 sequences of the whole context.
     within, energy_within
-        How sure, with 95 % confidence, a median latency and an energy are to be, as shares.
+        Half-width of the 95 % confidence interval of a median latency and of an energy at which
+        the measurement stops, as a share of the value.
     max_seconds
-        What the samples of one latency or the window of one energy take at most.
+        Maximum duration of the samples of one latency, or of the window of one energy.
     threads
-        Of torch on the CPU; as many as there are processors for this process by default.
+        Threads of torch on the CPU; by default one for each processor available to this process.
     peak_tflops
-        What the device can do at best in the training's precision, for the share of it that is
-        reached, where it is a GPU that we do not know.
+        Peak throughput of the device in the precision of the training, needed to report the
+        utilization of a GPU that is not in `hwnas.profiling.peak_flops`.
 
     Notes
     -----
-    A latency and an energy come with their standard errors. Perplexities do not: all networks are
-    measured on the same documents, so what another choice of them would change is no noise between
-    networks. It stands in ``measurements.jsonl``, where every value is with its protocol.
+    Latencies and energies have standard errors. Perplexities have none: all architectures are
+    measured on the same documents, so the effect of the choice of documents is not noise between
+    architectures. That effect is recorded in ``measurements.jsonl``, together with the protocol of
+    every measurement.
 
     Raises
     ------
     InvalidInput
-        A setting does not fit the space, the device or the others.
+        A setting does not fit the space, the device or the other settings.
     """
 
     on_hardware = True
@@ -123,59 +129,67 @@ class Profile(Backend):
         peak_tflops: float | None = None,
     ) -> None:
         super().__init__(space)
-        self.training = _made(TrainingSettings, "training", {"steps": 1000, **(training or {})})
-        self.fidelities = _fidelities(rungs, self.training.steps)
+        for name, limit in (("time_limit", time_limit), ("peak_tflops", peak_tflops)):
+            if limit is not None and not limit > 0:
+                raise InvalidInput(f"{name}: expected a number above 0, found {limit}")
+        if checkpoint_every < 1:
+            raise InvalidInput(f"checkpoint_every: expected at least 1, found {checkpoint_every}")
+        self.training = _parse_settings(
+            TrainingSettings, "training", {"steps": 1000, **(training or {})}
+        )
+        self.fidelities = _rungs_to_fidelities(rungs, self.training.steps)
         self.threads = len(available_cpus()) if threads is None else threads
-        given = _made(PassSettings, "passes", passes or {})
-        if given.tokens is not None and given.tokens > space.context:
+        pass_settings = _parse_settings(PassSettings, "passes", passes or {})
+        if pass_settings.tokens is not None and pass_settings.tokens > space.context:
             raise InvalidInput(
                 f"passes.tokens: expected at most {space.context}, the context of {space.name}, "
-                f"found {given.tokens}"
+                f"found {pass_settings.tokens}"
             )
-        self.bench = Bench(
+        self.profiler = Bench(
             device=device,
-            passes=replace(given, threads=self.threads),
+            passes=replace(pass_settings, threads=self.threads),
             within=within,
             energy_within=energy_within,
             max_seconds=max_seconds,
         )
-        self.metrics = {**self.bench.metrics, **DEAR}
-        self.missing = self.bench.missing
-        if checkpoint_every < 1:
-            raise InvalidInput(f"checkpoint_every: expected at least 1, found {checkpoint_every}")
-        for name, limit in (("time_limit", time_limit), ("peak_tflops", peak_tflops)):
-            if limit is not None and not limit > 0:
-                raise InvalidInput(f"{name}: expected a number above 0, found {limit}")
-        self.checkpoint_every, self.time_limit = checkpoint_every, time_limit
+        self.metrics = {**self.profiler.metrics, **TRAINED_METRICS}
+        self.missing = self.profiler.missing
         self.keep_checkpoints = keep_checkpoints
-        self.peak_flops = self._peak() if peak_tflops is None else peak_tflops * 1e12
-        self._text = {"separator": separator, "held_out": held_out, "vocabulary": vocabulary}
-        self._source, self._tokenizer = text, tokenizer
+        self._text_settings = {
+            "source": text,
+            "separator": separator,
+            "held_out": held_out,
+            "tokenizer_name": tokenizer,
+            "vocabulary": vocabulary,
+        }
+        self._trial_settings = TrialSettings(
+            space=space,
+            profiler=self.profiler,
+            training=self.training,
+            load_corpus=lambda: self.corpus,
+            checkpoint_every=checkpoint_every,
+            time_limit=time_limit,
+            peak_flops=self._known_peak() if peak_tflops is None else peak_tflops * 1e12,
+        )
         self._folder: Path | None = None
-        self._over: list[Path] = []  # checkpoints of trainings that have come to their end
+        self._obsolete_checkpoints: list[Path] = []  # of trials that may not be stored yet
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The text, read when it is first needed."""
-        return load_corpus(
-            self.space,
-            self._source,
-            tokenizer_name=self._tokenizer,
-            cache=cache_folder(),
-            **self._text,  # type: ignore[arg-type]
-        )
+        """Text of the trainings, read at the first access."""
+        return load_corpus(self.space, cache=cache_folder(), **self._text_settings)  # type: ignore[arg-type]
 
     def data_hash(self) -> str:
-        """SHA-256 of the text and its tokens."""
+        """Return the SHA-256 of the text and its tokens."""
         return self.corpus.sha256
 
     def on_start(self, folder: Path) -> None:
-        """Keep checkpoints and ``measurements.jsonl`` in a folder; reads the text."""
+        """Read the text, and set the folder of checkpoints and ``measurements.jsonl``."""
         self._folder = folder
         _ = self.corpus
 
     def on_end(self) -> None:
-        """Remove the checkpoints, if they are not to be kept."""
+        """Remove the checkpoints unless `keep_checkpoints` is set."""
         if self._folder is not None and not self.keep_checkpoints:
             shutil.rmtree(self._folder / "checkpoints", ignore_errors=True)
 
@@ -187,89 +201,101 @@ class Profile(Backend):
         seeds: NDArray[np.uint64],
         fidelity: int | None = None,
     ) -> Evaluation:
-        """Measure networks one after the other; see `hwnas.Backend`."""
+        """Measure architectures one after the other; see `hwnas.Backend`.
+
+        Raises
+        ------
+        MachineFailed
+            The disk is full, or the device is lost.
+        """
         values, std = np.full((2, len(codes), len(objectives)), np.nan)
-        status: list[Status] = []
+        statuses: list[Status] = []
         reasons, seconds = [], np.zeros(len(codes))
         for i, arch in enumerate(self.space.decode(codes)):
-            while self._over:  # by now what they led to is stored
-                self._over.pop().unlink(missing_ok=True)
-            began = time.perf_counter()
-            trial = Trial(self, arch, int(seeds[i]), fidelity)
+            # Each trial is stored before the next one is evaluated.
+            while self._obsolete_checkpoints:
+                self._obsolete_checkpoints.pop().unlink(missing_ok=True)
+            start = time.perf_counter()
+            trial = self._new_trial(arch, int(seeds[i]), fidelity)
             try:
-                with _threads(self.threads):
-                    word, reason = trial.run(objectives, values[i], std[i])
+                with _torch_threads(self.threads):
+                    status, reason = trial.run(objectives, values[i], std[i])
             except _MACHINE_ERRORS as error:
                 raise MachineFailed(
-                    f"measuring {arch}: {type(error).__name__}: {error}; mend it and go on with: "
-                    "hwnas resume"
+                    f"measuring {arch}: {type(error).__name__}: {error}; solve this and continue "
+                    "with: hwnas resume"
                 ) from error
-            status.append(word)
+            if trial.is_complete and trial.checkpoint is not None and not self.keep_checkpoints:
+                self._obsolete_checkpoints.append(trial.checkpoint)
+            statuses.append(status)
             reasons.append(reason)
-            seconds[i] = time.perf_counter() - began
-        return Evaluation(values, np.nan_to_num(std), status, seconds, reasons)
+            seconds[i] = time.perf_counter() - start
+        return Evaluation(values, np.nan_to_num(std), statuses, seconds, reasons)
 
-    def checkpoint(self, arch: Architecture, seed: int) -> Path | None:
-        """The file of a trial's checkpoint, None where nothing is kept."""
-        if self._folder is None:
-            return None
-        name = hashlib.sha256(str(arch).encode()).hexdigest()[:16]
-        return self._folder / "checkpoints" / f"{name}-{seed:016x}.pt"
-
-    def note(self, arch: Architecture, seed: int, **what: Any) -> None:
-        """Keep what was measured, and how."""
+    def _new_trial(self, arch: Architecture, seed: int, fidelity: int | None) -> Trial:
+        checkpoint = None
         if self._folder is not None:
-            record = {"arch": str(arch), "seed": seed, "time": time.strftime("%FT%T%z"), **what}
-            measurement_log.append(self._folder / "measurements.jsonl", record)
+            name = hashlib.sha256(str(arch).encode()).hexdigest()[:16]
+            checkpoint = self._folder / "checkpoints" / f"{name}-{seed:016x}.pt"
+        return Trial(
+            self._trial_settings,
+            arch,
+            seed=seed,
+            fidelity=fidelity,
+            checkpoint=checkpoint,
+            record=partial(self._record, arch, seed),
+        )
 
-    def finished(self, checkpoint: Path | None) -> None:
-        """A training has come to its end: its checkpoint can go when its trial is stored."""
-        if checkpoint is not None and not self.keep_checkpoints:
-            self._over.append(checkpoint)
+    def _record(self, arch: Architecture, seed: int, **measurement: Any) -> None:
+        """Append a measurement to ``measurements.jsonl``; without a folder do nothing."""
+        if self._folder is not None:
+            record = {"arch": str(arch), "seed": seed, "time": time.strftime("%FT%T%z")}
+            file = self._folder / "measurements.jsonl"
+            measurement_log.append(file, {**record, **measurement})
 
-    def _peak(self) -> float | None:
-        if self.bench.device.type != "cuda":
+    def _known_peak(self) -> float | None:
+        """Return the peak throughput of a known GPU in operations per second, else None."""
+        if self.profiler.device.type != "cuda":
             return None
-        auto = self.training.precision in ("auto", "bfloat16")
-        name = torch.cuda.get_device_name(self.bench.device)
-        return peak_flops(name, "bfloat16" if auto else self.training.precision)
+        is_bfloat16 = self.training.precision in ("auto", "bfloat16")
+        name = torch.cuda.get_device_name(self.profiler.device)
+        return peak_flops(name, "bfloat16" if is_bfloat16 else self.training.precision)
 
 
-def _made(kind: type[_Settings], name: str, given: Mapping[str, Any]) -> _Settings:
-    """Settings from what a YAML has under a name; a list serves for a tuple."""
-    theirs = {"training": {"seed"}, "passes": {"threads"}}[name]  # set elsewhere
-    known = [field.name for field in fields(kind) if field.name not in theirs]
-    for key in given:
-        if key not in known:
-            raise UnknownName(f"setting of {name}:", key, known)
-    values: dict[str, Any] = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in given.items()
+def _parse_settings(kind: type[_Settings], name: str, values: Mapping[str, Any]) -> _Settings:
+    """Return the settings that a YAML file has under a name; lists become tuples."""
+    allowed = [f.name for f in fields(kind) if f.name not in _RESERVED_SETTINGS[name]]
+    for key in values:
+        if key not in allowed:
+            raise UnknownName(f"setting of {name}:", key, allowed)
+    arguments: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     try:
-        return kind(**values)
+        return kind(**arguments)
     except InvalidInput as error:
         raise InvalidInput(f"{name}.{error}") from None
 
 
-def _fidelities(rungs: Sequence[int], steps: int) -> tuple[int, ...] | None:
-    """The rungs and the full length; None without rungs."""
+def _rungs_to_fidelities(rungs: Sequence[int], steps: int) -> tuple[int, ...] | None:
+    """Return the rungs and the complete length of a training; None if there are no rungs."""
     if not rungs:
         return None
-    found = [*rungs] if rungs[-1] == steps else [*rungs, steps]
-    if found[0] < 1 or any(a >= b for a, b in pairwise(found)):
+    fidelities = [*rungs] if rungs[-1] == steps else [*rungs, steps]
+    if fidelities[0] < 1 or any(a >= b for a, b in pairwise(fidelities)):
         raise InvalidInput(
             f"rungs: expected increasing numbers of steps below the {steps} of the training, "
             f"found {list(rungs)}"
         )
-    return tuple(found)
+    return tuple(fidelities)
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many threads of torch within."""
-    before = torch.get_num_threads()
+def _torch_threads(count: int) -> Iterator[None]:
+    """Set the number of torch's threads within a block."""
+    previous = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(previous)

@@ -1,151 +1,210 @@
-"""One network on its way through the meters and the training, what costs least first."""
+"""One architecture that is measured and trained, the cheapest measurement first."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
 
 from hwnas.backends import Status, stop_reason
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
-from hwnas.profiling.device_profiler import MEASURES
+from hwnas.profiling.data.corpus import Corpus
+from hwnas.profiling.device_profiler import MEASURES, Bench
 from hwnas.profiling.errors import TrialFailed
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.meters.perplexity import perplexity
+from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.training.train_loop import Progress, train
+from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
+from hwnas.typing import Array
 
-if TYPE_CHECKING:
-    from hwnas.profiling.backend import Profile
-
-DEAR = {
+TRAINED_METRICS = {
     "perplexity": Metric("", "dear", fidelity_dependent=True),
     "bits_per_byte": Metric("bits", "dear", fidelity_dependent=True),
 }
-_ORDER = (*MEASURES, *DEAR)  # what costs least comes first
-_TOGETHER = 8192  # tokens whose losses are computed at once
-_EVERY = 10.0  # seconds between two lines on a training
+_COST_ORDER = (*MEASURES, *TRAINED_METRICS)  # cheapest first
+_EVALUATION_TOKENS = 8192  # tokens whose losses are computed in one batch
+_REPORT_SECONDS = 10.0  # seconds between two log messages of a training
+
+# From the level of a quantile, None for the metric itself, to a value and its standard error.
+Statistic = Callable[[float | None], tuple[float, float]]
 
 _log = logging.getLogger("hwnas.profiling")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrialSettings:
+    """Settings and resources that all trials of a backend share.
+
+    Attributes
+    ----------
+    space
+        Search space of the architectures.
+    profiler
+        Device with its meters.
+    training
+        Settings of the training; the seed is replaced by that of each trial.
+    load_corpus
+        Function that returns the text. It is called when a model is first trained.
+    checkpoint_every, time_limit, peak_flops
+        See `hwnas.profiling.train`.
+    """
+
+    space: SearchSpace
+    profiler: Bench
+    training: TrainingSettings
+    load_corpus: Callable[[], Corpus]
+    checkpoint_every: int
+    time_limit: float | None
+    peak_flops: float | None
+
+
 class Trial:
-    """One network that is measured.
+    """Evaluation of one architecture.
 
     Parameters
     ----------
-    backend
-        Whose bench, text and settings it uses, and which keeps its checkpoint and records.
+    settings
+        Settings of all trials.
+    arch
+        Architecture to evaluate.
     seed
-        Of its first weights and its batches.
+        Seed of the initial weights and of the batches.
     fidelity
-        Steps of training; None for all.
+        Training steps after which to pause; None trains to the end.
+    checkpoint
+        File of the training's checkpoint; None keeps none.
+    record
+        Function that is called with the fields of each measurement, as keyword arguments.
+
+    Attributes
+    ----------
+    is_complete
+        Whether the training cannot continue, because it ended or the trial failed. Its checkpoint
+        is then obsolete as soon as the trial is stored.
     """
 
     def __init__(
-        self, backend: Profile, arch: Architecture, seed: int, fidelity: int | None
+        self,
+        settings: TrialSettings,
+        arch: Architecture,
+        *,
+        seed: int,
+        fidelity: int | None,
+        checkpoint: Path | None,
+        record: Callable[..., None],
     ) -> None:
-        self.backend, self.arch, self.seed = backend, arch, seed
-        self.steps = backend.training.steps if fidelity is None else fidelity
-        self.said = time.monotonic()
+        self.settings, self.arch, self.seed = settings, arch, seed
+        self.steps = settings.training.steps if fidelity is None else fidelity
+        self.checkpoint, self.record = checkpoint, record
+        self.is_complete = False
+        self.last_report = time.monotonic()
 
     @cached_property
     def model(self) -> GPT:
-        """The network, built when something of it is first measured."""
-        return self.backend.bench.built(self.backend.space, self.arch, seed=self.seed)
+        """Model of the architecture on the device, built at the first measurement that needs it."""
+        return self.settings.profiler.built(self.settings.space, self.arch, seed=self.seed)
 
-    def run(
-        self, objectives: Sequence[Objective], values: NDArray[np.float64], std: NDArray[np.float64]
-    ) -> tuple[Status, str]:
-        """Fill in values and standard errors (m,), as far as bounds let it; status and reason."""
-        order = sorted(range(len(objectives)), key=lambda j: _ORDER.index(objectives[j].metric))
-        found: dict[str, Any] = {}
+    def run(self, objectives: Sequence[Objective], values: Array, std: Array) -> tuple[Status, str]:
+        """Measure the objectives until all are done or a constraint is violated.
+
+        Parameters
+        ----------
+        objectives
+            The m objectives.
+        values, std : (m,) float64
+            Arrays that receive the values and their standard errors.
+
+        Returns
+        -------
+        status, reason
+            The reason is empty if the status is ``"ok"``.
+        """
+        order = sorted(
+            range(len(objectives)), key=lambda j: _COST_ORDER.index(objectives[j].metric)
+        )
+        statistics: dict[str, Statistic] = {}
         try:
-            for n, j in enumerate(order):
+            for position, j in enumerate(order):
                 objective = objectives[j]
-                if objective.metric not in found:
-                    found |= self.measured(objective.metric)
-                values[j], std[j] = found[objective.metric](objective.level)
-                rest = any(objectives[k].metric not in found for k in order[n + 1 :])
-                broken = (
-                    objective.bound is not None and objective.violation(values[j : j + 1])[0] > 0
+                # One measurement may answer several objectives: quantiles of one latency, or both
+                # metrics of one training.
+                if objective.metric not in statistics:
+                    statistics |= self.measure(objective.metric)
+                values[j], std[j] = statistics[objective.metric](objective.level)
+                # Stopping early saves time only if another measurement would follow.
+                remaining = any(
+                    objectives[k].metric not in statistics for k in order[position + 1 :]
                 )
-                if broken and rest:
+                if remaining and _is_violated(objective, values[j : j + 1]):
                     return "infeasible", stop_reason(objective, values[j])
         except (TrialFailed, NoMeter) as error:
-            self.backend.note(self.arch, self.seed, failed=f"{type(error).__name__}: {error}")
-            self.backend.finished(self.backend.checkpoint(self.arch, self.seed))
-            return "failed", f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            self.record(failed=reason)
+            self.is_complete = True
+            return "failed", reason
         return "ok", ""
 
-    def measured(self, metric: str) -> dict[str, Any]:
-        """By metric, what gives the value and the standard error of a statistic of it."""
-        if metric in DEAR:
-            return self.trained()
-        found = self.backend.bench.measure(self.model, metric)  # type: ignore[arg-type]
-        self.backend.note(
-            self.arch, self.seed, metric=metric, value=found.value, std=found.std, how=found.record
-        )
-        return {
-            metric: lambda level: (
-                found.value if level is None else found.quantile(level),
-                found.std,
-            )
-        }
+    def measure(self, metric: str) -> dict[str, Statistic]:
+        """Measure a metric; return the statistics of all metrics of that measurement."""
+        if metric in TRAINED_METRICS:
+            return self.train()
+        result = self.settings.profiler.measure(self.model, metric)  # type: ignore[arg-type]
+        self.record(metric=metric, value=result.value, std=result.std, how=result.record)
 
-    def trained(self) -> dict[str, Any]:
-        """Train, or go on with it, and say how well the network predicts."""
-        backend = self.backend
-        settings = replace(backend.training, seed=self.seed)
-        checkpoint = backend.checkpoint(self.arch, self.seed)
+        def statistic(level: float | None) -> tuple[float, float]:
+            return result.value if level is None else result.quantile(level), result.std
+
+        return {metric: statistic}
+
+    def train(self) -> dict[str, Statistic]:
+        """Train the model, or continue its training, and evaluate it on the held-out text."""
+        settings = self.settings
+        training = replace(settings.training, seed=self.seed)
+        corpus = settings.load_corpus()
         progress = train(
             self.model,
-            backend.corpus.train,
-            settings,
+            corpus.train,
+            training,
             until=self.steps,
-            checkpoint=checkpoint,
-            checkpoint_every=backend.checkpoint_every,
-            time_limit=backend.time_limit,
-            peak_flops=backend.peak_flops,
+            checkpoint=self.checkpoint,
+            checkpoint_every=settings.checkpoint_every,
+            time_limit=settings.time_limit,
+            peak_flops=settings.peak_flops,
             report=self.report,
         )
-        how = perplexity(
+        quality = perplexity(
             self.model,
-            backend.corpus.held_out,
-            batch_size=max(1, _TOGETHER // backend.space.context),
-            precision=settings.precision,
+            corpus.held_out,
+            batch_size=max(1, _EVALUATION_TOKENS // settings.space.context),
+            precision=training.precision,
         )
-        if self.steps == settings.steps:
-            backend.finished(checkpoint)
-        backend.note(
-            self.arch,
-            self.seed,
+        self.is_complete = self.steps == training.steps
+        self.record(
             metric="perplexity",
-            value=how.value,
-            how=how,
+            value=quality.value,
+            how=quality,
             training=progress,
-            settings=settings,
-            device=backend.bench.device,
+            settings=training,
+            device=settings.profiler.device,
         )
         return {
-            "perplexity": lambda level: (how.value, 0.0),
-            "bits_per_byte": lambda level: (how.bits_per_byte, 0.0),
+            "perplexity": lambda level: (quality.value, 0.0),
+            "bits_per_byte": lambda level: (quality.bits_per_byte, 0.0),
         }
 
     def report(self, progress: Progress) -> None:
-        """A line now and then on how the training goes."""
-        if time.monotonic() - self.said < _EVERY:
+        """Log the progress of the training, at most once in `_REPORT_SECONDS`."""
+        if time.monotonic() - self.last_report < _REPORT_SECONDS:
             return
-        self.said = time.monotonic()
-        speed, share = progress.tokens_per_second, progress.utilisation
+        self.last_report = time.monotonic()
+        speed, utilization = progress.tokens_per_second, progress.utilisation
         _log.info(
             "training %s: step %d of %d, loss %.3f, %s tokens/s%s",
             self.arch,
@@ -153,5 +212,10 @@ class Trial:
             self.steps,
             progress.loss,
             "?" if speed is None else f"{speed:,.0f}",
-            "" if share is None else f", {share:.0%} of the peak",
+            "" if utilization is None else f", {utilization:.0%} of the peak",
         )
+
+
+def _is_violated(objective: Objective, value: Array) -> bool:
+    """Return whether an objective is a constraint that a value, of shape (1,), violates."""
+    return objective.bound is not None and bool(objective.violation(value)[0] > 0)

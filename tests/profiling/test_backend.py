@@ -1,4 +1,4 @@
-"""The backend that trains: what it measures, in which order, and what outlasts a kill."""
+"""Tests of the backend that trains: measurements, their order, and recovery from a kill."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ def seeds(n: int) -> Any:
     return np.arange(n, dtype=np.uint64) + 7
 
 
-def test_it_measures(backend: Profile, codes: Any) -> None:
+def test_all_metrics_are_measured(backend: Profile, codes: Any) -> None:
     names = ["perplexity", "latency@cpu", "latency@cpu:p90", "bits_per_byte", "params"]
-    found = measure(backend, codes, parse_objectives(names), seeds=seeds(3))
-    assert found.status == ["ok"] * 3, found.reasons
-    perplexity, median, p90, bits, params = found.values.T
+    evaluation = measure(backend, codes, parse_objectives(names), seeds=seeds(3))
+    assert evaluation.status == ["ok"] * 3, evaluation.reasons
+    perplexity, median, p90, bits, params = evaluation.values.T
     assert (perplexity > 1).all()
     assert (perplexity < 257).all()
     assert (median > 0).all()
@@ -96,75 +96,78 @@ def test_it_measures(backend: Profile, codes: Any) -> None:
     # Bits a byte count the ends of documents, but divide by bytes.
     assert (bits >= np.log2(perplexity)).all()
     assert params.tolist() == backend.space.params(codes).tolist()
-    assert found.std is not None
-    assert (found.std[:, 0] == 0).all()
-    assert found.seconds is not None
-    assert (found.seconds > 0).all()
+    assert evaluation.std is not None
+    assert (evaluation.std[:, 0] == 0).all()
+    assert evaluation.seconds is not None
+    assert (evaluation.seconds > 0).all()
 
 
-def test_a_trial_depends_on_its_seed_alone(backend: Profile, codes: Any) -> None:
+def test_trial_depends_only_on_its_seed(backend: Profile, codes: Any) -> None:
     wanted = parse_objectives(["perplexity", "params"])
     together = measure(backend, codes, wanted, seeds=seeds(3)).values
     alone = measure(backend, codes[2:], wanted, seeds=seeds(3)[2:]).values
     assert alone[0, 0] == together[2, 0]
-    other = measure(backend, codes[2:], wanted, seeds=seeds(1)).values
-    assert other[0, 0] != alone[0, 0]
+    reseeded = measure(backend, codes[2:], wanted, seeds=seeds(1)).values
+    assert reseeded[0, 0] != alone[0, 0]
 
 
-def test_what_costs_least_comes_first(backend: Profile, codes: Any, monkeypatch: Any) -> None:
+def test_cheapest_metric_is_measured_first(backend: Profile, codes: Any, monkeypatch: Any) -> None:
     order: list[str] = []
-    bench = backend.bench
+    profiler = backend.profiler
 
-    def measured(model: Any, metric: str, real: Any = bench.measure) -> Any:
+    def counting_measure(model: Any, metric: str, real: Any = profiler.measure) -> Any:
         order.append(metric)
         return real(model, metric)
 
-    monkeypatch.setattr(bench, "measure", measured)
+    monkeypatch.setattr(profiler, "measure", counting_measure)
     monkeypatch.setattr(
         "hwnas.profiling.device_profiler.peak_memory",
-        lambda *given: PeakMemory(300.0, None, 200.0, None, None),  # type: ignore[arg-type]
+        lambda *arguments: PeakMemory(300.0, None, 200.0, None, None),  # type: ignore[arg-type]
     )
     wanted = parse_objectives(["perplexity", "latency@cpu"])
     bounds = parse_constraints(["latency@cpu <= 1e-9", "peak_memory@cpu <= 400"])
-    found = measure(backend, codes[:1], (*wanted, *bounds), seeds=seeds(1))
+    evaluation = measure(backend, codes[:1], (*wanted, *bounds), seeds=seeds(1))
     assert order == ["peak_memory", "latency"]  # and no training
-    assert found.status == ["infeasible"]
-    assert found.reasons is not None
-    assert found.reasons[0].startswith("stopped at latency@cpu <= 1e-09: ")
-    assert np.isnan(found.values[0, 0])
-    assert found.values[0, 3] == 300
+    assert evaluation.status == ["infeasible"]
+    assert evaluation.reasons is not None
+    assert evaluation.reasons[0].startswith("stopped at latency@cpu <= 1e-09: ")
+    assert np.isnan(evaluation.values[0, 0])
+    assert evaluation.values[0, 3] == 300
 
 
-def test_a_bound_on_params_comes_before_all(backend: Profile, codes: Any) -> None:
+def test_constraint_on_params_is_checked_before_measuring(backend: Profile, codes: Any) -> None:
     params = backend.space.params(codes)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
     bound = parse_constraints([f"params <= {sorted(params)[1]}"])
-    found = measure(backend, codes, (*wanted, *bound), seeds=seeds(3))
+    evaluation = measure(backend, codes, (*wanted, *bound), seeds=seeds(3))
     largest = int(params.argmax())
     expected = ["ok"] * 3
     expected[largest] = "infeasible"
-    assert found.status == expected
-    assert found.seconds is not None
-    assert found.seconds[largest] == 0
-    assert found.values[:, 2].tolist() == params.tolist()
+    assert evaluation.status == expected
+    assert evaluation.seconds is not None
+    assert evaluation.seconds[largest] == 0
+    assert evaluation.values[:, 2].tolist() == params.tolist()
 
 
-def test_a_rung_goes_on_from_the_one_below(
+def test_rung_continues_from_the_rung_below(
     space: SearchSpace, text: Path, codes: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     backend = Profile(space, text=str(text), rungs=(2, 4), **SETTINGS)
     assert backend.fidelities == (2, 4, 8)
-    whole = measure(backend, codes[:1], parse_objectives(["perplexity", "params"]), seeds=seeds(1))
+    uninterrupted = measure(
+        backend, codes[:1], parse_objectives(["perplexity", "params"]), seeds=seeds(1)
+    )
     backend.on_start(tmp_path / "cell")
     steps: list[tuple[int, int]] = []
 
-    def trained(model: Any, *given: Any, real: Any = hwnas.profiling.train, **how: Any) -> Any:
-        before = how["checkpoint"].exists()
-        steps.append((before, how["until"]))
-        return real(model, *given, **how)
+    def recording_train(
+        model: Any, *arguments: Any, real: Any = hwnas.profiling.train, **options: Any
+    ) -> Any:
+        steps.append((options["checkpoint"].exists(), options["until"]))
+        return real(model, *arguments, **options)
 
-    monkeypatch.setattr("hwnas.profiling.trial.train", trained)
-    found = [
+    monkeypatch.setattr("hwnas.profiling.trial.train", recording_train)
+    perplexities = [
         measure(
             backend,
             codes[:1],
@@ -175,41 +178,41 @@ def test_a_rung_goes_on_from_the_one_below(
         for fidelity in (2, 4, 8)
     ]
     assert steps == [(False, 2), (True, 4), (True, 8)]
-    assert found[-1] == whole.values[0, 0]
-    assert found[0] > found[-1]
+    assert perplexities[-1] == uninterrupted.values[0, 0]
+    assert perplexities[0] > perplexities[-1]
     assert list((tmp_path / "cell" / "checkpoints").iterdir())
     backend.on_end()
     assert not (tmp_path / "cell" / "checkpoints").exists()
 
 
 def test_failures_are_trials(backend: Profile, codes: Any, monkeypatch: Any) -> None:
-    def diverge(*given: Any, **how: Any) -> None:
+    def diverge(*arguments: Any, **options: Any) -> None:
         raise Diverged("the loss is not finite")
 
     monkeypatch.setattr("hwnas.profiling.trial.train", diverge)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
-    found = measure(backend, codes[:2], wanted, seeds=seeds(2))
-    assert found.status == ["failed"] * 2
-    assert found.reasons == ["Diverged: the loss is not finite"] * 2
-    assert (found.values[:, 1] > 0).all()
+    evaluation = measure(backend, codes[:2], wanted, seeds=seeds(2))
+    assert evaluation.status == ["failed"] * 2
+    assert evaluation.reasons == ["Diverged: the loss is not finite"] * 2
+    assert (evaluation.values[:, 1] > 0).all()
 
 
-def test_everything_is_recorded(backend: Profile, codes: Any, tmp_path: Path) -> None:
+def test_measurements_are_recorded(backend: Profile, codes: Any, tmp_path: Path) -> None:
     backend.on_start(tmp_path)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
-    found = measure(backend, codes[:1], wanted, seeds=seeds(1))
-    latency, trained = measurement_log.read(tmp_path / "measurements.jsonl")
+    evaluation = measure(backend, codes[:1], wanted, seeds=seeds(1))
+    latency, training = measurement_log.read(tmp_path / "measurements.jsonl")
     assert latency["metric"] == "latency"
-    assert latency["value"] == found.values[0, 1]
+    assert latency["value"] == evaluation.values[0, 1]
     assert latency["how"]["protocol"]["threads"] == 1
     assert latency["how"]["environment"]["torch"] == torch.__version__
-    assert trained["value"] == found.values[0, 0]
-    assert trained["training"]["step"] == 8
-    assert trained["how"]["bits_per_byte"] > 0
-    assert trained["settings"]["seed"] == 7
+    assert training["value"] == evaluation.values[0, 0]
+    assert training["training"]["step"] == 8
+    assert training["how"]["bits_per_byte"] > 0
+    assert training["settings"]["seed"] == 7
 
 
-def test_what_cannot_be_measured_says_why(backend: Profile) -> None:
+def test_unavailable_metric_has_a_reason(backend: Profile) -> None:
     backend.missing = {"energy@cpu": "there is no counter"}
     with pytest.raises(InvalidInput, match="energy@cpu cannot be measured here: there is no count"):
         metric_of(backend, Objective.parse("energy@cpu"))
@@ -231,16 +234,16 @@ def test_what_cannot_be_measured_says_why(backend: Profile) -> None:
         ({"time_limit": 0.0}, "time_limit: expected a number above 0, found 0.0"),
     ],
 )
-def test_wrong_settings(space: SearchSpace, settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings(space: SearchSpace, settings: dict[str, Any], message: str) -> None:
     with pytest.raises((InvalidInput, UnknownName)) as error:
         Profile(space, **{**SETTINGS, **settings})
     assert message in str(error.value)
 
 
-def test_wrong_text_is_said_at_once(space: SearchSpace, tmp_path: Path) -> None:
-    short = tmp_path / "short.txt"
-    short.write_text("a b\n\nc d")
-    for file, message in ((short, "more than 32 tokens"), (tmp_path / "none", "no such file")):
+def test_invalid_text_fails_at_start(space: SearchSpace, tmp_path: Path) -> None:
+    short_file = tmp_path / "short.txt"
+    short_file.write_text("a b\n\nc d")
+    for file, message in ((short_file, "more than 32 tokens"), (tmp_path / "none", "no such file")):
         with pytest.raises(InvalidInput, match=message):
             Profile(space, text=str(file), **SETTINGS).on_start(tmp_path)
     wide = hwnas.space({**SPACE, "vocab_size": 100})
@@ -248,7 +251,7 @@ def test_wrong_text_is_said_at_once(space: SearchSpace, tmp_path: Path) -> None:
         Profile(wide, **SETTINGS).on_start(tmp_path)
 
 
-def experiment(text: Path, **more: Any) -> dict[str, Any]:
+def experiment(text: Path, **options: Any) -> dict[str, Any]:
     return {
         "name": "trained",
         "space": SPACE,
@@ -257,19 +260,19 @@ def experiment(text: Path, **more: Any) -> dict[str, Any]:
         "optimizers": ["random"],
         "budget": {"evaluations": 3},
         "seeds": [1],
-        **more,
+        **options,
     }
 
 
-def test_no_two_searches_measure_beside_each_other(text: Path, tmp_path: Path) -> None:
+def test_searches_do_not_measure_in_parallel(text: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="would disturb each other, expected 1, found 2"):
         hwnas.run(experiment(text), tmp_path / "out", workers=2)
 
 
-def test_halving_goes_on_when_the_budget_of_networks_is_spent(text: Path, tmp_path: Path) -> None:
-    given = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
-    given["backend"] |= {"rungs": [2]}
-    result = hwnas.run(given, tmp_path / "out")
+def test_halving_continues_when_the_budget_is_spent(text: Path, tmp_path: Path) -> None:
+    settings = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
+    settings["backend"] |= {"rungs": [2]}
+    result = hwnas.run(settings, tmp_path / "out")
     trials = result.searches[0].trials
     assert trials.evaluations.sum() == 9
     at_the_top = trials.fidelity == 8
@@ -291,95 +294,97 @@ search(SearchRun(experiment, experiment.optimizers[0], 1, Path(sys.argv[2]), ref
 """
 
 
-def searching(given: dict[str, Any], cell: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", SEARCH, json.dumps(given), str(cell)])
+def start_search(settings: dict[str, Any], cell: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", SEARCH, json.dumps(settings), str(cell)])
 
 
-def test_a_kill_loses_no_trial_and_few_steps(text: Path, tmp_path: Path) -> None:
+def test_kill_loses_no_trial_and_few_steps(text: Path, tmp_path: Path) -> None:
     """Killed in the second of three trainings of one ask: the first is stored, it goes on."""
-    given = experiment(text, optimizers=[{"type": "random", "batch": 3}])
-    given["backend"] |= {"checkpoint_every": 5}
-    given["backend"]["training"] = {**SETTINGS["training"], "steps": 80}
-    assert searching(given, tmp_path / "whole").wait() == 0
+    settings = experiment(text, optimizers=[{"type": "random", "batch": 3}])
+    settings["backend"] |= {"checkpoint_every": 5}
+    settings["backend"]["training"] = {**SETTINGS["training"], "steps": 80}
+    assert start_search(settings, tmp_path / "whole").wait() == 0
     cell = tmp_path / "killed"
 
-    def reached() -> int:
+    def current_step() -> int:
         """Steps of the training that is under way; the one before is over."""
         files = (cell / "checkpoints").glob("*.pt")
         return min((torch.load(file, weights_only=True)["step"] for file in files), default=0)
 
-    process = searching(given, cell)
-    while process.poll() is None and not (stored(cell) == 1 and 10 <= reached() < 80):
+    process = start_search(settings, cell)
+    while process.poll() is None and not (count_stored(cell) == 1 and 10 <= current_step() < 80):
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert stored(cell) == 1
-    before = reached()
-    assert 10 <= before < 80
-    assert searching(given, cell).wait() == 0
-    with Store.open(tmp_path / "whole" / "trials.db") as one, Store.open(cell / "trials.db") as two:
-        assert "diverged" not in two.meta
+    assert count_stored(cell) == 1
+    step = current_step()
+    assert 10 <= step < 80
+    assert start_search(settings, cell).wait() == 0
+    with Store.open(tmp_path / "whole" / "trials.db") as a, Store.open(cell / "trials.db") as b:
+        assert "diverged" not in b.meta
         for name in ("codes", "values", "repeat", "ask", "evaluations"):
-            assert np.array_equal(getattr(one.trials(), name), getattr(two.trials(), name)), name
+            assert np.array_equal(getattr(a.trials(), name), getattr(b.trials(), name)), name
     trainings = measurement_log.read(cell / "measurements.jsonl")
     assert len(trainings) == 3  # none came to its end twice
     assert not (cell / "checkpoints").exists()
 
 
-def stored(cell: Path) -> int:
+def count_stored(cell: Path) -> int:
     if not (cell / "trials.db").exists():
         return 0
     with Store.open(cell / "trials.db") as store:
         return len(store.trials())
 
 
-def test_it_is_known_by_its_name(text: Path) -> None:
+def test_backend_is_registered(text: Path) -> None:
     assert load_experiment(experiment(text))[0].backend.type == "profile"
 
 
-def test_a_bound_on_what_is_measured_last_is_told(backend: Profile, codes: Any) -> None:
+def test_constraint_on_the_last_metric_is_reported(backend: Profile, codes: Any) -> None:
     wanted = parse_objectives(["perplexity", "params"])
     bound = parse_constraints(["perplexity <= 1.0"])
-    found = measure(backend, codes[:1], (*wanted, *bound), seeds=seeds(1))
-    assert found.status == ["ok"]
-    assert found.values[0, 2] == found.values[0, 0] > 1
+    evaluation = measure(backend, codes[:1], (*wanted, *bound), seeds=seeds(1))
+    assert evaluation.status == ["ok"]
+    assert evaluation.values[0, 2] == evaluation.values[0, 0] > 1
 
 
-def test_wrong_text_ends_a_run_before_anything_is_measured(
+def test_invalid_text_ends_a_run_before_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measured(*given: Any) -> None:
+    def forbidden(*arguments: Any) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr("hwnas.profiling.device_profiler.Bench.measure", measured)
-    given = experiment(tmp_path / "nothing", objectives=["perplexity", "latency@cpu"])
+    monkeypatch.setattr("hwnas.profiling.device_profiler.Bench.measure", forbidden)
+    settings = experiment(tmp_path / "nothing", objectives=["perplexity", "latency@cpu"])
     with pytest.raises(InvalidInput, match="no such file or folder"):
-        hwnas.run(given, tmp_path / "out")
+        hwnas.run(settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_killed_reference_goes_on(text: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    given, trained = experiment(text, budget={"evaluations": 1}), []
+def test_killed_reference_continues(text: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    settings, trained = experiment(text, budget={"evaluations": 1}), []
 
-    def counted(model: Any, *rest: Any, real: Any = hwnas.profiling.train, **how: Any) -> Any:
+    def counting_train(
+        model: Any, *arguments: Any, real: Any = hwnas.profiling.train, **options: Any
+    ) -> Any:
         if len(trained) == 4:
             trained.append("killed")
             raise KeyboardInterrupt
         trained.append(str(model.arch))
-        return real(model, *rest, **how)
+        return real(model, *arguments, **options)
 
-    monkeypatch.setattr("hwnas.profiling.trial.train", counted)
+    monkeypatch.setattr("hwnas.profiling.trial.train", counting_train)
     with pytest.raises(KeyboardInterrupt):
-        hwnas.run(given, tmp_path / "out")
+        hwnas.run(settings, tmp_path / "out")
     with pytest.raises(InvalidInput, match="would disturb each other, expected 1, found 2"):
         hwnas.resume(tmp_path / "out", workers=2)
     resumed = hwnas.resume(tmp_path / "out")
     assert len(trained) == 4 + 1 + 6 + 1  # ten for the reference, none twice, and one trial
-    whole = hwnas.run(given, tmp_path / "whole")
-    assert resumed.reference.to_json() == whole.reference.to_json()
+    uninterrupted = hwnas.run(settings, tmp_path / "whole")
+    assert resumed.reference.to_json() == uninterrupted.reference.to_json()
 
 
-def test_trials_of_one_search_rest_on_one_text(text: Path, tmp_path: Path) -> None:
+def test_search_cannot_continue_with_another_text(text: Path, tmp_path: Path) -> None:
     file = tmp_path / "text.txt"
     file.write_bytes(text.read_bytes())
     result = hwnas.run(experiment(file, reference=[300, 1e6]), tmp_path / "out")
@@ -391,16 +396,20 @@ def test_trials_of_one_search_rest_on_one_text(text: Path, tmp_path: Path) -> No
         hwnas.resume(tmp_path / "out")
 
 
-def test_a_full_disk_ends_the_search(text: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    def full(*given: Any, **how: Any) -> None:
+def test_full_disk_ends_the_search(text: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def fill_disk(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hwnas.profiling.trial.train", full)
-    with pytest.raises(MachineFailed, match=r"No space left on device; mend it and go on with"):
+    monkeypatch.setattr("hwnas.profiling.trial.train", fill_disk)
+    with pytest.raises(
+        MachineFailed, match=r"No space left on device; solve this and continue with"
+    ):
         hwnas.run(experiment(text), tmp_path / "out")
 
 
-def test_checkpoints_can_stay(space: SearchSpace, text: Path, codes: Any, tmp_path: Path) -> None:
+def test_checkpoints_can_be_kept(
+    space: SearchSpace, text: Path, codes: Any, tmp_path: Path
+) -> None:
     backend = Profile(space, text=str(text), keep_checkpoints=True, **SETTINGS)
     backend.on_start(tmp_path)
     for i in range(2):
@@ -409,17 +418,17 @@ def test_checkpoints_can_stay(space: SearchSpace, text: Path, codes: Any, tmp_pa
     assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 2
 
 
-def test_the_front_names_the_trial_that_has_its_values(text: Path, tmp_path: Path) -> None:
-    given = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
-    given["backend"] |= {"rungs": [2]}
-    cell = hwnas.run(given, tmp_path / "out").searches[0]
+def test_front_refers_to_trials_with_its_values(text: Path, tmp_path: Path) -> None:
+    settings = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
+    settings["backend"] |= {"rungs": [2]}
+    cell = hwnas.run(settings, tmp_path / "out").searches[0]
     assert (cell.front_trials >= 0).all()
     assert np.array_equal(cell.trials.values[cell.front_trials], cell.front.values)
     assert (cell.trials.fidelity[cell.front_trials] == 8).any()
 
 
 @pytest.mark.parametrize("check", hwnas.testing.backend_checks(), ids=str)
-def test_it_owes_what_every_backend_owes(check: Any, space: SearchSpace, text: Path) -> None:
+def test_backend_contract(check: Any, space: SearchSpace, text: Path) -> None:
     settings = {**SETTINGS, "training": {"steps": 2, "batch_size": 2}}
     try:
         check("profile", space=space, networks=2, text=str(text), rungs=[1], **settings)
