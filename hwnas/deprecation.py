@@ -7,23 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 
-def warn_renamed(old: str, new: str) -> None:
-    """Warn the caller's caller that a name has changed."""
-    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
+def warn_renamed(old: str, new: str, *, stacklevel: int = 3) -> None:
+    """Warn that a name has changed; by default at the caller's caller."""
+    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=stacklevel)
 
 
 def accept_former_methods(cls: type[Any], names: dict[str, str]) -> None:
     """Let methods that a class defines by their former names serve by their new ones."""
     for old, new in names.items():
         if old in cls.__dict__:
-            warn_renamed(f"{cls.__name__}.{old}", new)
+            warn_renamed(f"{cls.__name__}.{old}", new, stacklevel=4)
             setattr(cls, new, cls.__dict__[old])
 
 
 def accept_overridden_tell(cls: type[Any]) -> None:
     """Let a `tell` that an optimizer's class overrides serve as its `update`."""
     if "tell" in cls.__dict__:
-        warn_renamed(f"{cls.__name__}.tell", "update")
+        warn_renamed(f"{cls.__name__}.tell", "update", stacklevel=4)
         cls.update = _update_by_tell(cls, cls.__dict__["tell"])
         del cls.tell
 

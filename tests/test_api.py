@@ -22,6 +22,7 @@ from hwnas.errors import HwnasWarning, InvalidInput
 from hwnas.problem import load_experiment
 from hwnas.runner.results import SUMMARY, Result
 from hwnas.runner.storage import Store, Trials
+from hwnas.surrogates import Surrogate
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -466,3 +467,23 @@ def test_one_fidelity_is_said_once(tmp_path: Path) -> None:
         result = run(content, out=tmp_path / "x")
     assert len([w for w in said if w.category is HwnasWarning]) == 1
     assert {row["evaluations"] for row in result.summary} == {120}
+
+
+def test_a_problem_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    build = Surrogate.__init__
+
+    def counted(self: Any, *args: Any, **settings: Any) -> None:
+        built.append("surrogate")
+        build(self, *args, **settings)
+
+    monkeypatch.setattr(Surrogate, "__init__", counted)
+    run(SMALL, out=tmp_path / "run")
+    assert len(built) == 1
+
+
+def test_a_run_that_draws_nothing(tmp_path: Path) -> None:
+    result = run(SMALL, out=tmp_path / "run", draw=False)
+    assert (result.path / "summary.csv").is_file()
+    assert not (result.path / "plots").exists()
+    assert not (result.path / "report.html").exists()

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -435,3 +436,24 @@ def test_a_bound_on_params_stops_what_takes_its_time(small_space: SearchSpace) -
     assert found.values[:, 2].tolist() == params.tolist()
     with pytest.raises(InvalidInput, match="energy@cpu cannot be measured here: no counter"):
         metric_of(Slow(small_space), Objective.parse("energy@cpu"))
+
+
+def test_hooks_of_former_names_still_serve(small_space: SearchSpace, tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="is now called"):
+
+        class Former(Backend):
+            calls: ClassVar[list[str]] = []
+
+            def evaluate(self, codes: Codes, objectives: Any, **_: Any) -> Evaluation:
+                return Evaluation(np.zeros((len(codes), len(objectives))))
+
+            def begin(self, folder: Path) -> None:
+                self.calls.append("begin")
+
+            def end(self) -> None:
+                self.calls.append("end")
+
+    backend = Former(small_space)
+    backend.on_start(tmp_path)
+    backend.on_end()
+    assert backend.calls == ["begin", "end"]

@@ -412,3 +412,52 @@ def test_unseen_of_a_vast_space_lists_nothing() -> None:
     # Half of the draws are of the 18 shallow networks, which are soon all taken.
     codes = unseen.sample(300)
     assert len(np.unique(codes, axis=0)) == 300
+
+
+def test_a_constructor_that_leaves_out_the_base_is_named(small_space: SearchSpace) -> None:
+    class Forgetful(Optimizer):
+        def __init__(self, space: SearchSpace) -> None:
+            self.mine = space
+
+        def ask(self, n: int) -> Codes:
+            return self.space.sample(n, self.rng)
+
+    optimizer = Forgetful(small_space)
+    codes = small_space.sample(2, np.random.default_rng(0))
+    for use in (lambda: optimizer.ask(1), lambda: optimizer.tell(codes, np.ones((2, 2)))):
+        with pytest.raises(AttributeError, match=r"Forgetful has no .*must call super\(\)"):
+            use()
+    with pytest.raises(AttributeError, match="object has no attribute 'nothing'"):
+        _ = optimizer.nothing
+
+
+def test_hooks_of_former_names_still_serve(small_space: SearchSpace) -> None:
+    with pytest.warns(DeprecationWarning, match="is now called") as warned:
+
+        class Former(Optimizer):
+            def __init__(self, space: SearchSpace) -> None:
+                super().__init__(space, 2, seed=0)
+                self.received: list[str] = []
+
+            def ask(self, n: int) -> Codes:
+                return self.space.sample(n, self.rng)
+
+            def tell(self, codes: Codes, losses: Any, **_: Any) -> None:
+                self.received.append("tell")
+
+            def stopped(self, codes: Codes, constraints: Any) -> None:
+                self.received.append("stopped")
+
+            def notes(self) -> list[str]:
+                return ["a note"]
+
+    assert len(warned) == 3
+    optimizer = Former(small_space)
+    codes = optimizer.ask(2)
+    optimizer.tell(codes, np.ones((2, 2)))
+    optimizer.tell_infeasible(codes, np.ones((2, 0)))
+    assert optimizer.received == ["tell", "stopped"]
+    assert optimizer.diagnostics() == ["a note"]
+    assert len(optimizer.history) == 2
+    with pytest.warns(DeprecationWarning, match="history"):
+        assert optimizer.told is optimizer.history
