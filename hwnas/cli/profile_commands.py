@@ -46,8 +46,8 @@ def profile(
     """
     from hwnas.profiling.device_profiler import Bench
     from hwnas.profiling.meters.forward_pass import PassSettings
-    from hwnas.profiling.survey.drift import told
-    from hwnas.profiling.survey.survey import survey
+    from hwnas.profiling.survey.drift import describe_row
+    from hwnas.profiling.survey.survey import run_survey
 
     passes: Any = {"batch_size": batch_size, "tokens": tokens, "threads": threads}
     passes |= {"precision": precision, "mode": mode}
@@ -57,10 +57,10 @@ def profile(
 
     def report(row: Any, done: int) -> None:
         where = "anchor" if row["role"] == "anchor" else f"{done} of {count}"
-        typer.echo(f"{where}: {told(row, units)}", err=True)
+        typer.echo(f"{where}: {describe_row(row, units)}", err=True)
 
     try:
-        found = survey(
+        summary = run_survey(
             _space_of(space),
             bench,
             asked,
@@ -73,8 +73,8 @@ def profile(
     except KeyboardInterrupt:
         raise HwnasError(f"stopped; {out} keeps what is done, the same command goes on") from None
     if not quiet:
-        print_table(*found.table())
-        typer.echo(f"{out}: {found}")
+        print_table(*summary.table())
+        typer.echo(f"{out}: {summary}")
 
 
 def build(

@@ -468,7 +468,7 @@ def test_profile(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             report({**row, "role": "design"}, 1)
         return Summary(2, 0, 12.0, (Drift("latency@cpu", "ms", 3, 1.9, 2.1, 10.0),))
 
-    monkeypatch.setattr("hwnas.profiling.survey.survey.survey", survey)
+    monkeypatch.setattr("hwnas.profiling.survey.survey.run_survey", survey)
     asked = (*PROFILE, "--metrics", "latency, memory", "--batch-size", "4", "--within", "0.02")
     said = hw(*asked)
     assert said.code == 0
@@ -477,7 +477,7 @@ def test_profile(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "1 of 2: 10 layers of 192: latency@cpu 2.5 ms, 3.0 s",
     ]
     assert re.search(r"^latency@cpu +ms +3 +1\.9 +2\.1 +10\.00$", said.out, re.MULTILINE)
-    assert said.out.endswith("it.csv: 2 networks measured, 0 failed, 12 a minute\n")
+    assert said.out.endswith("it.csv: 2 architectures measured, 0 failed, 12 per minute\n")
     quiet = hw(*asked, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
@@ -486,7 +486,7 @@ def test_an_interrupted_profile_says_how_to_go_on(hw: Any, monkeypatch: pytest.M
     def stopped(*arguments: Any, **settings: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hwnas.profiling.survey.survey.survey", stopped)
+    monkeypatch.setattr("hwnas.profiling.survey.survey.run_survey", stopped)
     refused(hw(*PROFILE), r"stopped; it\.csv keeps what is done, the same command goes on")
 
 

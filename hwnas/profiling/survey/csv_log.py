@@ -1,6 +1,7 @@
-"""A CSV that grows by a row at a time and survives that its process is killed.
+"""CSV file that grows by one row at a time and survives a killed process.
 
-Beside it stand the records of a survey, the suffix ``.jsonl`` instead, which grow first.
+Next to the CSV file of a survey stands a file with its records, with the suffix ``.jsonl``. A
+record is written before its row.
 """
 
 from __future__ import annotations
@@ -18,128 +19,151 @@ from hwnas.files import atomic_writer
 from hwnas.profiling import measurement_log
 
 
-class Sheet:
-    """A CSV with one header and rows that are on the disk when `append` returns.
+class CsvLog:
+    """CSV file with one header, whose rows are on the disk when `append` returns.
 
     Parameters
     ----------
     file
-        Made with its header if it is not there. A last line that a killed process left unfinished
-        is dropped from it.
+        The file; created with its header if it does not exist. An incomplete last line, left by a
+        killed process, is removed.
     columns
-        What its header is to be.
+        Header of the file.
 
     Attributes
     ----------
     rows
-        Its rows, each by column, as texts.
+        Rows of the file, each a dictionary from column to string.
 
     Raises
     ------
     InvalidInput
-        The file has another header, or a row with too many or too few cells.
+        The file has another header, or a row with a wrong number of cells.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = CsvLog(Path(folder) / "log.csv", ["number", "reason"])
+    ...     log.append({"number": 1})
+    {'number': '1', 'reason': ''}
     """
 
     def __init__(self, file: Path, columns: Sequence[str]) -> None:
         self.file, self.columns = file, list(columns)
         self.rows: list[dict[str, str]] = []
-        header = _line(self.columns)
-        whole = file.read_bytes() if file.exists() else b""
-        if header.encode().startswith(whole):  # also a part of it, or nothing
+        header = _format_line(self.columns)
+        content = file.read_bytes() if file.exists() else b""
+        # The file is new, or the process was killed while it wrote the header.
+        if header.encode().startswith(content):
             self._write(self.columns, "w")
             return
-        finished = whole[: whole.rfind(b"\n") + 1]
-        first, *rest = _cells(file, finished) or [[]]
-        if first != self.columns:
+        complete_lines = content[: content.rfind(b"\n") + 1]
+        first_line, *lines = _parse_cells(file, complete_lines) or [[]]
+        if first_line != self.columns:
             raise InvalidInput(f"{file}: line 1: expected {header.strip()}")
-        for number, cells in enumerate(rest, start=2):
+        for number, cells in enumerate(lines, start=2):
             if len(cells) != len(self.columns):
                 raise InvalidInput(
                     f"{file}: line {number}: expected {len(self.columns)} cells, found {len(cells)}"
                 )
-        self.rows = [dict(zip(self.columns, cells, strict=True)) for cells in rest]
-        if finished != whole:
-            os.truncate(file, len(finished))
+        self.rows = [dict(zip(self.columns, cells, strict=True)) for cells in lines]
+        if complete_lines != content:
+            os.truncate(file, len(complete_lines))
 
     def append(self, row: Mapping[str, object]) -> dict[str, str]:
-        """Add a row; None and what is missing are empty cells, a text is brought to one line.
+        """Append a row.
+
+        None and missing values become empty cells. White space in a string, including line breaks,
+        becomes single spaces.
 
         Returns
         -------
         dict
-            The row as it stands in the file.
+            The row as it is in the file.
         """
-        texts = {name: _text(row.get(name)) for name in self.columns}
-        self._write(list(texts.values()), "a")
-        self.rows.append(texts)
-        return texts
+        cells = {name: _format_cell(row.get(name)) for name in self.columns}
+        self._write(list(cells.values()), "a")
+        self.rows.append(cells)
+        return cells
 
     def _write(self, cells: Sequence[str], mode: str) -> None:
+        """Write one line and wait until it is on the disk."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with open(self.file, mode, encoding="utf-8", newline="") as stream:
-            stream.write(_line(cells))
+            stream.write(_format_line(cells))
             stream.flush()
             os.fsync(stream.fileno())
 
 
-def opened(file: Path, asked: Mapping[str, Any], header: Sequence[str]) -> Sheet:
-    """The sheet of a survey, with whatever rows it has already, and the records beside it.
+def open_log(file: Path, settings: Mapping[str, Any], header: Sequence[str]) -> CsvLog:
+    """Open the log of a new survey, or of one that is to be continued.
 
-    The records' file begins with what was asked. Records without a row are dropped from it.
+    The first line of the records' file contains the settings. Records without a row are removed.
 
     Parameters
     ----------
-    asked
-        What must be the same for a survey to go on, as JSON has it.
+    file
+        The CSV file. Its records have the same name with the suffix ``.jsonl``.
+    settings
+        Settings, as JSON has them, that must be equal for a survey to continue.
+    header
+        Columns of the CSV file.
 
     Raises
     ------
     InvalidInput
-        Another survey stands there, or something else.
+        The files belong to a survey with other settings, or are not files of a survey.
     """
-    beside = file.with_suffix(".jsonl")
-    found = measurement_log.read(beside) if beside.exists() else []
-    if beside.exists() and not (found and isinstance(found[0], dict) and "asked" in found[0]):
-        raise InvalidInput(f"{beside}: expected the records of a survey; give another --out")
-    if file.exists() and not found:
-        raise InvalidInput(f"{file} is there without {beside.name}; give another --out")
-    there = found[0]["asked"] if found else asked
-    differing = [
-        f"{name} {there.get(name)}, not {asked.get(name)}"
-        for name in {**asked, **there}
-        if there.get(name) != asked.get(name)
+    records_file = file.with_suffix(".jsonl")
+    records = measurement_log.read(records_file) if records_file.exists() else []
+    # Refuse files that no survey wrote before anything is changed.
+    if records_file.exists() and not (
+        records and isinstance(records[0], dict) and "asked" in records[0]
+    ):
+        raise InvalidInput(f"{records_file}: expected the records of a survey; give another --out")
+    if file.exists() and not records:
+        raise InvalidInput(f"{file} is there without {records_file.name}; give another --out")
+    stored = records[0]["asked"] if records else settings
+    differences = [
+        f"{name} {stored.get(name)}, not {settings.get(name)}"
+        for name in {**settings, **stored}
+        if stored.get(name) != settings.get(name)
     ]
-    if differing:
+    if differences:
         raise InvalidInput(
-            f"{file} holds a survey with {'; '.join(differing)}; ask for what it has, or give "
+            f"{file} contains a survey with {'; '.join(differences)}; use its settings, or give "
             "another --out"
         )
-    if not found:
-        _write(beside, [{"asked": asked}])
-        return Sheet(file, header)
-    sheet = Sheet(file, header)
-    n = len(sheet.rows)
-    _write(beside, [found[0], *(record for record in found[1:] if record["number"] < n)])
-    return sheet
+    if not records:
+        _write_records(records_file, [{"asked": settings}])
+        return CsvLog(file, header)
+    log = CsvLog(file, header)
+    # A process that was killed between a record and its row left a record too many.
+    n_rows = len(log.rows)
+    recorded_rows = (record for record in records[1:] if record["number"] < n_rows)
+    _write_records(records_file, [records[0], *recorded_rows])
+    return log
 
 
-def _cells(file: Path, content: bytes) -> list[list[str]]:
+def _parse_cells(file: Path, content: bytes) -> list[list[str]]:
+    """Return the cells of each line of a CSV file."""
     try:
         return list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(f"{file}: expected a CSV: {error}") from None
 
 
-def _line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+def _format_line(cells: Sequence[str]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(cells)
+    return stream.getvalue()
 
 
-def _text(value: object) -> str:
+def _format_cell(value: object) -> str:
     return "" if value is None else " ".join(str(value).split())
 
 
-def _write(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+def _write_records(file: Path, records: Sequence[Mapping[str, Any]]) -> None:
     with atomic_writer(file) as stream:
-        stream.writelines(json.dumps(line).encode() + b"\n" for line in lines)
+        stream.writelines(json.dumps(record).encode() + b"\n" for record in records)

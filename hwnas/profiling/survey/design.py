@@ -1,29 +1,40 @@
-"""Which networks to measure, so that a few say most about all the others.
+"""Choice of the architectures whose measurements tell most about a search space.
 
-What is measured of hardware nearly adds up over layers within each ``embed_dim``. So networks are
-chosen for a linear model of that form, each the one of which it knows least so far: a greedy
-D-optimal design (Fedorov 1972, Theory of Optimal Experiments).
+Measurements of hardware are nearly additive over layers for each ``embed_dim``. Architectures are
+therefore chosen for a linear model of this form (`features`): each is the one about which the model
+is most uncertain so far. This is a greedy D-optimal design (Fedorov 1972, Theory of Optimal
+Experiments).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes, IndexArray
 
-_POOL = 4096  # networks among which one is chosen; a space of up to twice as many is listed
-_ROUND = 256  # choices from one pool
-_CURVATURE, _CONTRAST = 0.3, 0.03  # how much less these are expected to matter
-_RIDGE = 1e-2  # the noise's variance over that of an effect
+_POOL_SIZE = 4096  # candidates for a choice; a space of at most twice as many is enumerated
+_CHOICES_PER_POOL = 256
+# Scales of effects that are expected to be smaller than the linear ones.
+_CURVATURE, _CONTRAST = 0.3, 0.03
+_RIDGE = 1e-2  # variance of the noise over that of an effect
 
 
-def designed(space: SearchSpace, n: int, rng: np.random.Generator) -> Codes:
-    """Networks to be measured, the most telling first.
+def d_optimal_design(space: SearchSpace, n: int, rng: np.random.Generator) -> Codes:
+    """Choose architectures to measure, the most informative first.
 
-    They begin with the `corners`; each that follows adds most to what `features` learn. The first
-    k of them are a design of k: the same generator gives them again.
+    The design begins with the `corners`. Each further architecture is the one that adds most to
+    the information about the effects of `features`. The first k architectures are the design of
+    size k for an equal generator.
+
+    Parameters
+    ----------
+    n
+        Number of architectures.
+    rng
+        Source of the candidates.
 
     Returns
     -------
@@ -32,30 +43,39 @@ def designed(space: SearchSpace, n: int, rng: np.random.Generator) -> Codes:
     Raises
     ------
     InvalidInput
-        The space has fewer networks, or `n` is no positive integer.
+        The space has fewer than `n` architectures, or `n` is not a positive integer.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> d_optimal_design(hwnas.space("gpt-s"), 10, np.random.default_rng(0)).shape
+    (10, 27)
     """
     if type(n) is not int or n < 1:
-        raise InvalidInput(f"expected a positive number of networks, found {n!r}")
+        raise InvalidInput(f"expected a positive number of architectures, found {n!r}")
     if n > space.size:
         raise InvalidInput(
-            f"expected at most {space.size} networks, all that {space.name} has, found {n}"
+            f"expected at most {space.size} architectures, the size of {space.name}, found {n}"
         )
+    # The corners are the first pool, and all of them are chosen.
     pool = corners(space)
     rows = features(space, pool)
     information = _RIDGE * np.eye(rows.shape[1])
-    chosen = pool[:0]
+    design = pool[:0]
     while True:
-        took = greedy(rows, min(_ROUND, len(pool)), information)
-        information += rows[took].T @ rows[took]
-        chosen = np.concatenate([chosen, pool[took]])
-        if len(chosen) >= n:
-            return np.ascontiguousarray(chosen[:n])
-        pool = _without(_pool(space, rng), chosen)
+        chosen = select_rows(rows, min(_CHOICES_PER_POOL, len(pool)), information)
+        information += rows[chosen].T @ rows[chosen]
+        design = np.concatenate([design, pool[chosen]])
+        if len(design) >= n:
+            return np.ascontiguousarray(design[:n])
+        pool = _set_difference(_sample_pool(space, rng), design)
         rows = features(space, pool)
 
 
 def anchor(space: SearchSpace) -> Codes:
-    """The homogeneous network in the middle of every choice; of an even number the upper middle.
+    """Return the homogeneous architecture in the middle of every choice.
+
+    The middle of an even number of options is the upper one.
 
     Returns
     -------
@@ -66,25 +86,28 @@ def anchor(space: SearchSpace) -> Codes:
 
 
 def corners(space: SearchSpace) -> Codes:
-    """For each ``embed_dim``, the networks with the least and the greatest of everything else.
+    """Return the smallest and the largest architecture of each ``embed_dim``.
 
     Returns
     -------
     (k, d) int8, distinct
     """
-    greatest = space.cardinalities - 1
-    codes = np.stack([np.zeros_like(greatest), greatest] * len(space.embed_dim))
+    largest = space.cardinalities - 1
+    codes = np.stack([np.zeros_like(largest), largest] * len(space.embed_dim))
     codes[:, 0] = np.repeat(np.arange(len(space.embed_dim)), 2)
     return np.unique(space.canonical(codes), axis=0)
 
 
-def features(space: SearchSpace, codes: ArrayLike) -> NDArray[np.float64]:
-    """What the linear model sees of networks, all of it between -1 and 1.
+def features(space: SearchSpace, codes: ArrayLike) -> Array:
+    """Return the features of the linear model, all between -1 and 1.
 
-    For each of w ``embed_dim``, and 0 in networks of another: 1, ``bias``, ``n_layer``, the sums
-    over layers of ``mlp_ratio`` and of ``n_head``, and with less weight the squares of these three.
-    For each of L layers, with little weight: how far ``mlp_ratio`` and ``n_head`` are from their
-    means in the network.
+    With w values of ``embed_dim`` and at most L layers, the columns are:
+
+    - 8 for each ``embed_dim``, which are 0 in architectures of another: 1, ``n_layer`` and its
+      square, ``bias``, and for ``mlp_ratio`` and ``n_head`` the sum over layers, divided by L, of
+      the value and of its square. Squares are multiplied by 0.3.
+    - 2 for each of L layers: the differences of ``mlp_ratio`` and ``n_head`` from their means over
+      the layers of the architecture, multiplied by 0.015; 0 for a layer that it does not have.
 
     Parameters
     ----------
@@ -95,76 +118,92 @@ def features(space: SearchSpace, codes: ArrayLike) -> NDArray[np.float64]:
     -------
     (n, 8 * w + 2 * L) float64
     """
-    given = np.asarray(codes).astype(np.intp)
-    active = space.active(given)[:, 3::2]  # (n, L)
-    depth = _scaled(space.n_layer)[given[:, 1]]
-    own = [np.ones(len(given)), depth, _CURVATURE * depth**2, _scaled(space.bias)[given[:, 2]]]
-    shared = []
-    for choices, layers in ((space.mlp_ratio, given[:, 3::2]), (space.n_head, given[:, 4::2])):
-        values = _scaled(choices)[layers] * active  # (n, L)
-        own += [values.mean(axis=1), _CURVATURE * (values**2).mean(axis=1)]
+    indices = np.asarray(codes).astype(np.intp)
+    n = len(indices)
+    active = space.active(indices)[:, 3::2]  # (n, L)
+    # Effects that differ between widths.
+    depth = _scale_options(space.n_layer)[indices[:, 1]]
+    bias = _scale_options(space.bias)[indices[:, 2]]
+    effects = [np.ones(n), depth, _CURVATURE * depth**2, bias]
+    # Effects of single layers, which all widths share.
+    contrasts = []
+    for options, choices in ((space.mlp_ratio, indices[:, 3::2]), (space.n_head, indices[:, 4::2])):
+        values = _scale_options(options)[choices] * active  # (n, L)
+        effects += [values.mean(axis=1), _CURVATURE * (values**2).mean(axis=1)]
         mean = values.sum(axis=1, keepdims=True) / active.sum(axis=1, keepdims=True)
-        shared.append(_CONTRAST / 2 * (values - mean) * active)
-    of_width = given[:, :1] == np.arange(len(space.embed_dim))  # (n, w)
-    of_widths = of_width[:, :, None] * np.stack(own, axis=1)[:, None]  # (n, w, 8)
-    return np.concatenate([of_widths.reshape(len(given), -1), *shared], axis=1)
+        contrasts.append(_CONTRAST / 2 * (values - mean) * active)
+    # Copy the first effects into the columns of the architecture's own width.
+    has_width = indices[:, :1] == np.arange(len(space.embed_dim))  # (n, w)
+    effects_by_width = has_width[:, :, None] * np.stack(effects, axis=1)[:, None]  # (n, w, 8)
+    return np.concatenate([effects_by_width.reshape(n, -1), *contrasts], axis=1)
 
 
-def greedy(rows: ArrayLike, k: int, information: ArrayLike) -> NDArray[np.intp]:
-    """Choose rows, each the one that adds most to the logarithm of the information's determinant.
+def select_rows(rows: ArrayLike, k: int, information: ArrayLike) -> IndexArray:
+    """Select rows greedily by the determinant of the information matrix.
 
-    Costs O(m p) a choice, by updates of rank one.
+    Each selected row maximizes the increase of the determinant's logarithm, which is
+    ``log(1 + x @ inv(information) @ x)`` for a row x (matrix determinant lemma). The inverse is
+    updated by the formula of Sherman and Morrison, so a selection takes O(m p) time.
 
     Parameters
     ----------
     rows : (m, p) float64
+        Candidates.
     k
-        How many, at most m.
+        Number of rows to select, at most m.
     information : (p, p) float64
-        What is known before, positive definite; choosing x adds the outer product of x with itself.
+        Prior information, positive definite. A selected row x adds the outer product of x with
+        itself.
 
     Returns
     -------
     (k,) int
-        Distinct indices, in order.
+        Distinct indices, in the order of selection.
+
+    Examples
+    --------
+    >>> select_rows([[0.5, 0.0], [0.0, 1.0], [2.0, 0.0]], 2, np.eye(2)).tolist()
+    [2, 1]
     """
     rows = np.asarray(rows, dtype=np.float64)
     inverse = np.linalg.inv(np.asarray(information, dtype=np.float64))
-    gain = (rows @ inverse * rows).sum(axis=1)  # the variance of what is said of each row
-    chosen = np.zeros(k, dtype=np.intp)
+    gain = (rows @ inverse * rows).sum(axis=1)  # (m,) x @ inverse @ x: variance of a prediction
+    selected = np.zeros(k, dtype=np.intp)
     for i in range(k):
-        # Rounded, so that of equals the first is chosen, however the last bits fell.
-        best = chosen[i] = np.argmax(gain.round(9))
-        step = inverse @ rows[best]
-        shrink = 1 / (1 + gain[best])
-        inverse -= shrink * np.outer(step, step)
-        gain -= shrink * (rows @ step) ** 2
+        # Rounding makes equal gains equal in spite of rounding errors; the first of them wins.
+        best = selected[i] = np.argmax(gain.round(9))
+        direction = inverse @ rows[best]  # (p,)
+        shrinkage = 1 / (1 + gain[best])
+        inverse -= shrinkage * np.outer(direction, direction)
+        gain -= shrinkage * (rows @ direction) ** 2
         gain[best] = -np.inf
-    return chosen
+    return selected
 
 
-def _scaled(choices: tuple[int, ...]) -> NDArray[np.float64]:
-    """Choices from -1 to 1; a single one is 0."""
-    values = np.array(choices, dtype=np.float64)
-    middle, reach = (values[0] + values[-1]) / 2, (values[-1] - values[0]) / 2
-    return np.asarray((values - middle) / (reach or 1.0))
+def _scale_options(options: tuple[int, ...]) -> Array:
+    """Return options scaled linearly to -1 ... 1; a single option becomes 0."""
+    values = np.array(options, dtype=np.float64)
+    middle, half_range = (values[0] + values[-1]) / 2, (values[-1] - values[0]) / 2
+    return np.asarray((values - middle) / (half_range or 1.0))
 
 
-def _pool(space: SearchSpace, rng: np.random.Generator) -> Codes:
-    """Networks to choose from: uniform ones, and some with most or all layers alike."""
-    if space.size <= 2 * _POOL:
+def _sample_pool(space: SearchSpace, rng: np.random.Generator) -> Codes:
+    """Return candidates: uniform architectures, and some in which layers are mostly equal."""
+    if space.size <= 2 * _POOL_SIZE:
         return np.concatenate(list(space.enumerate()))
-    codes = space.sample(_POOL, rng)
-    half = _POOL // 2
+    codes = space.sample(_POOL_SIZE, rng)
+    # In the first half of the pool, most layers become copies of the first layer. The probability
+    # that a layer differs is uniform on -0.5 ... 1, so in a third of these none does.
+    half = _POOL_SIZE // 2
     layers = codes[:half, 3:].reshape(half, -1, 2)
-    odd = rng.uniform(-0.5, 1, (half, 1)) > rng.random(layers.shape[:2])  # none in a third of them
-    layers = np.where(odd[:, :, None], layers, layers[:, :1])
+    differs = rng.uniform(-0.5, 1, (half, 1)) > rng.random(layers.shape[:2])  # (half, L)
+    layers = np.where(differs[:, :, None], layers, layers[:, :1])
     codes[:half, 3:] = layers.reshape(half, -1)
     return space.canonical(codes)
 
 
-def _without(codes: Codes, others: Codes) -> Codes:
-    """The distinct rows that are not among others, sorted."""
-    seen = {row.tobytes() for row in others}
+def _set_difference(codes: Codes, excluded: Codes) -> Codes:
+    """Return the distinct rows that are not among the excluded ones, sorted."""
+    excluded_rows = {row.tobytes() for row in excluded}
     rows = np.unique(codes, axis=0)
-    return rows[[row.tobytes() not in seen for row in rows]]
+    return rows[[row.tobytes() not in excluded_rows for row in rows]]

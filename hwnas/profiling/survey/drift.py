@@ -1,4 +1,4 @@
-"""What a survey has come to, and how far its device drifted meanwhile."""
+"""Summary of a survey, and the drift of its device."""
 
 from __future__ import annotations
 
@@ -9,46 +9,45 @@ import numpy as np
 
 from hwnas.spaces.architecture import Architecture
 
-Row = Mapping[str, str]
+Row = Mapping[str, str]  # from column to string
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What the anchor's measurements of one metric say of the device.
+    """Variation of one metric over the repeated measurements of the anchor.
 
     Attributes
     ----------
     metric, unit
         ``"latency@cuda"``, ``"ms"``.
-    times
-        How often it was measured.
-    least, greatest
-        In the metric's unit; NaN if it never was.
+    count
+        Number of measurements.
+    minimum, maximum
+        Extremes in the unit of the metric; NaN if there are no measurements.
     spread
-        From the least to the greatest, in % of the median.
+        Difference of the extremes, in % of the median.
     """
 
     metric: str
     unit: str
-    times: int
-    least: float
-    greatest: float
+    count: int
+    minimum: float
+    maximum: float
     spread: float
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a survey has come to.
+    """Summary of a survey.
 
     Attributes
     ----------
     measured, failed
-        Networks of the design.
+        Numbers of architectures of the design.
     per_minute
-        Networks measured a minute, those measured again and those that failed included; NaN before
-        the first.
+        Architectures per minute, including repeated and failed measurements; NaN before the first.
     drifts
-        Of each metric.
+        Drift of each metric.
     """
 
     measured: int
@@ -57,51 +56,67 @@ class Summary:
     drifts: tuple[Drift, ...]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """The drifts for people: header, rows."""
-        header = ["anchor's", "unit", "times", "least", "greatest", "spread %"]
+        """Return the drifts as a table: its header and its rows."""
+        header = ["anchor's", "unit", "count", "min", "max", "spread %"]
         return header, [
             [
-                d.metric,
-                d.unit,
-                str(d.times),
-                f"{d.least:.5g}",
-                f"{d.greatest:.5g}",
-                f"{d.spread:.2f}",
+                drift.metric,
+                drift.unit,
+                str(drift.count),
+                f"{drift.minimum:.5g}",
+                f"{drift.maximum:.5g}",
+                f"{drift.spread:.2f}",
             ]
-            for d in self.drifts
+            for drift in self.drifts
         ]
 
     def __str__(self) -> str:
         return (
-            f"{self.measured} networks measured, {self.failed} failed, {self.per_minute:.3g} a "
-            "minute"
+            f"{self.measured} architectures measured, {self.failed} failed, "
+            f"{self.per_minute:.3g} per minute"
         )
 
 
-def summary(rows: Sequence[Row], units: Mapping[str, str]) -> Summary:
-    """What the rows of a survey come to; `units` has the metrics' units by name."""
-    design, anchors = rows_of(rows, "design"), rows_of(rows, "anchor")
+def summarize(rows: Sequence[Row], units: Mapping[str, str]) -> Summary:
+    """Summarize the rows of a survey.
+
+    Parameters
+    ----------
+    rows
+        Rows of the CSV file.
+    units
+        Units of the metrics, by name.
+
+    Examples
+    --------
+    >>> row = {"role": "anchor", "status": "ok", "seconds": "6", "latency@cpu": "2.0"}
+    >>> summarize([row, {**row, "latency@cpu": "2.1"}], {"latency@cpu": "ms"}).drifts[0].maximum
+    2.1
+    """
+    design, anchors = rows_with_role(rows, "design"), rows_with_role(rows, "anchor")
     measured = sum(row["status"] == "ok" for row in design)
     minutes = sum(float(row["seconds"]) for row in rows) / 60
     drifts = []
     for name, unit in units.items():
         values = np.array([float(row[name]) for row in anchors if row[name]] or [np.nan])
-        least, greatest = float(values.min()), float(values.max())
-        spread = 100 * (greatest - least) / float(np.median(values))
-        times = int(np.isfinite(values).sum())
-        drifts.append(Drift(name, unit, times, least, greatest, spread))
+        minimum, maximum = float(values.min()), float(values.max())
+        spread = 100 * (maximum - minimum) / float(np.median(values))
+        count = int(np.isfinite(values).sum())
+        drifts.append(Drift(name, unit, count, minimum, maximum, spread))
     per_minute = len(rows) / minutes if minutes else float("nan")
     return Summary(measured, len(design) - measured, per_minute, tuple(drifts))
 
 
-def rows_of(rows: Sequence[Row], role: str) -> list[Row]:
-    """The rows of a role, ``"anchor"`` or ``"design"``."""
+def rows_with_role(rows: Sequence[Row], role: str) -> list[Row]:
+    """Return the rows of a role, ``"anchor"`` or ``"design"``."""
     return [row for row in rows if row["role"] == role]
 
 
-def told(row: Row, units: Mapping[str, str]) -> str:
-    """A row for people, in one line; `units` has units of metrics by name."""
+def describe_row(row: Row, units: Mapping[str, str]) -> str:
+    """Return a row as one line of text; `units` has the units of the metrics by name."""
     arch = Architecture.parse(row["arch"])
     values = [f"{name} {float(row[name]):.4g} {units[name]}" for name in units if row.get(name)]
-    said = ", ".join([*values, row["reason"]] if row["reason"] else values)
-    return f"{arch.n_layer} layers of {arch.embed_dim}: {said}, {float(row['seconds']):.1f} s"
+    description = ", ".join([*values, row["reason"]] if row["reason"] else values)
+    return (
+        f"{arch.n_layer} layers of {arch.embed_dim}: {description}, {float(row['seconds']):.1f} s"
+    )

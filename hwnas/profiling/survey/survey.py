@@ -1,9 +1,9 @@
-"""A survey: a designed set of networks, measured one after another on one device.
+"""Survey: a designed set of architectures, measured one after the other on one device.
 
-One network, the anchor, is measured again and again, so that whatever drifts meanwhile is seen. A
-survey leaves a CSV with a row a measurement and, beside it, the suffix ``.jsonl`` instead, what was
-asked and then all that was seen of each network. However it was stopped it goes on where it stood,
-also to a greater count.
+One architecture, the anchor, is measured repeatedly to show the drift of the device. A survey
+writes a CSV file with one row for each measured architecture. Next to it, with the suffix
+``.jsonl``, it writes the settings of the survey and the complete record of each measurement. A
+survey that was stopped continues at the same point, also with a larger number of architectures.
 """
 
 from __future__ import annotations
@@ -13,39 +13,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.profiling import measurement_log
+from hwnas.profiling.device_profiler import Bench, Measure, Measured
 from hwnas.profiling.errors import TrialFailed
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.forward_pass import environment, protocol_of
 from hwnas.profiling.meters.memory import PeakMemory
 from hwnas.profiling.meters.nvml import NoMeter
-from hwnas.profiling.survey.csv_log import Sheet, opened
-from hwnas.profiling.survey.design import anchor, designed
-from hwnas.profiling.survey.drift import Row, Summary, rows_of, summary
+from hwnas.profiling.survey.csv_log import CsvLog, open_log
+from hwnas.profiling.survey.design import anchor, d_optimal_design
+from hwnas.profiling.survey.drift import Row, Summary, rows_with_role, summarize
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
 
-if TYPE_CHECKING:
-    from hwnas.profiling.device_profiler import Bench, Measure, Measured
-
-# What is measured, in the order of the columns, and what stands behind each value.
-_BESIDE: dict[Measure, tuple[str, ...]] = {
+# Measurements in the order of their columns, and the statistics in columns behind each value.
+_STATISTICS: dict[Measure, tuple[str, ...]] = {
     "latency": ("std", "p90"),
     "energy": ("std",),
     "peak_memory": (),
 }
 _SOFTWARE = ("device_name", "torch", "driver")
-_SETTINGS = (*_SOFTWARE, "mode", "precision", "batch_size", "tokens", "threads")
+_CONSTANT_COLUMNS = (*_SOFTWARE, "mode", "precision", "batch_size", "tokens", "threads")
 
 
-def survey(
+def run_survey(
     space: SearchSpace,
-    bench: Bench,
+    profiler: Bench,
     metrics: Sequence[str],
     file: Path,
     *,
@@ -54,179 +52,215 @@ def survey(
     anchor_every: int = 10,
     report: Callable[[Row, int], object] | None = None,
 ) -> Summary:
-    """Measure designed networks, or those of them that are not in the file yet.
+    """Measure designed architectures, except for those that are in the file already.
 
-    The anchor comes first, after every `anchor_every` networks, and last. What cannot be measured,
-    for want of memory say, is a row with the reason.
+    The anchor is measured first, after every `anchor_every` architectures, and last. A failed
+    measurement, for example for lack of memory, is a row with a reason.
 
     Parameters
     ----------
     metrics
-        ``latency``, ``energy``, ``memory``, or in full: ``peak_memory@cuda``.
+        ``latency``, ``energy``, ``memory``, or full names such as ``peak_memory@cuda``.
     file
-        The CSV; its columns are the metrics' names, as in objectives, with `` std`` and `` p90``
-        behind some, and what `columns` says.
+        The CSV file, see `csv_columns`.
     count
-        Networks, the anchor not counted.
+        Number of architectures without the anchor.
     seed
-        Of the design.
+        Seed of the design.
+    anchor_every
+        Number of architectures between two measurements of the anchor.
     report
-        History of each new row, with the number of networks that are done.
+        Function called with each new row and the number of architectures measured so far.
 
     Raises
     ------
     InvalidInput
-        A metric cannot be measured here, the space has fewer networks, the settings do not fit, or
-        the file holds another survey.
+        A metric cannot be measured here, the space has fewer architectures, the settings do not
+        fit together, or the file contains another survey.
     """
-    names = resolved(bench, metrics)
-    for name, value, least in (("seed", seed, 0), ("anchor_every", anchor_every, 1)):
-        if type(value) is not int or value < least:
-            raise InvalidInput(f"{name}: expected an integer from {least} on, found {value!r}")
+    names = resolve_metrics(profiler, metrics)
+    for name, value, minimum in (("seed", seed, 0), ("anchor_every", anchor_every, 1)):
+        if type(value) is not int or value < minimum:
+            raise InvalidInput(
+                f"{name}: expected an integer of at least {minimum}, found {value!r}"
+            )
     if file.suffix != ".csv":
         raise InvalidInput(f"expected a file whose name ends in .csv, found {file}")
-    asked = _asked(space, bench, names, seed=seed, anchor_every=anchor_every)
-    archs = space.decode(designed(space, count, np.random.default_rng(seed)))
-    middle = space.decode(anchor(space)[None])[0]
-    sheet = opened(file, asked, columns(names))
-    _check(sheet, archs, middle)
-    constant = {name: asked[name] for name in _SETTINGS}
-    while (role := _next_role(sheet.rows, count, anchor_every)) is not None:
-        done = rows_of(sheet.rows, "design")
-        arch = middle if role == "anchor" else archs[len(done)]
-        began = time.perf_counter()
-        measured, reason = _tried(space, bench, names, arch)
-        place = {"number": len(sheet.rows), "role": role, "arch": str(arch), "reason": reason}
-        full = {name: found.record for name, found in measured.items()}
-        measurement_log.append(file.with_suffix(".jsonl"), {**place, "measured": full})
-        row = sheet.append(
-            {
-                **place,
-                **_values(measured),
-                "seconds": f"{time.perf_counter() - began:.3f}",
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "status": "failed" if reason else "ok",
-                **constant,
-                **_board(measured),
-            }
-        )
+    settings = _survey_settings(space, profiler, names, seed=seed, anchor_every=anchor_every)
+    archs = space.decode(d_optimal_design(space, count, np.random.default_rng(seed)))
+    anchor_arch = space.decode(anchor(space)[None])[0]
+    log = open_log(file, settings, csv_columns(names))
+    _check_rows(log, archs, anchor_arch)
+    constants = {name: settings[name] for name in _CONSTANT_COLUMNS}
+    # The rows determine what is measured next, so a survey needs no other state to continue.
+    while (role := _next_role(log.rows, count, anchor_every)) is not None:
+        n_design = len(rows_with_role(log.rows, "design"))
+        arch = anchor_arch if role == "anchor" else archs[n_design]
+        row = _measure_row(space, profiler, names, arch, role, log, constants)
         if report is not None:
-            report(row, len(done) + (role == "design"))
-    return summary(sheet.rows, {name: bench.metrics[name].unit for name in names})
+            report(row, n_design + (role == "design"))
+    return summarize(log.rows, {name: profiler.metrics[name].unit for name in names})
 
 
-def resolved(bench: Bench, metrics: Sequence[str]) -> list[str]:
-    """The full names of metrics, in the order of the columns.
+def resolve_metrics(profiler: Bench, metrics: Sequence[str]) -> list[str]:
+    """Return the full names of metrics, in the order of their columns.
 
     Raises
     ------
+    UnknownName
+        There is no metric of this name.
     InvalidInput
-        One is not known, cannot be measured here, or comes twice.
+        A metric cannot be measured here, or occurs twice, or there are no metrics.
     """
-    full: dict[str, str] = {name: f"{name}@{bench.name}" for name in _BESIDE}
-    known = {**full, "memory": full["peak_memory"], **{name: name for name in full.values()}}
-    found = []
+    by_measure: dict[str, str] = {name: f"{name}@{profiler.name}" for name in _STATISTICS}
+    aliases = {
+        **by_measure,
+        "memory": by_measure["peak_memory"],
+        **{name: name for name in by_measure.values()},
+    }
+    names = []
     for metric in metrics:
-        if metric not in known:
-            raise UnknownName("metric", metric, known)
-        if (name := known[metric]) not in bench.metrics:
-            reason = bench.missing.get(name, f"there is no meter on {bench.name}")
+        if metric not in aliases:
+            raise UnknownName("metric", metric, aliases)
+        if (name := aliases[metric]) not in profiler.metrics:
+            reason = profiler.missing.get(name, f"there is no meter on {profiler.name}")
             raise InvalidInput(f"{name}: leave it out, it cannot be measured here: {reason}")
-        found.append(name)
-    if not found or len(set(found)) < len(found):
+        names.append(name)
+    if not names or len(set(names)) < len(names):
         raise InvalidInput(f"expected distinct metrics, found {', '.join(metrics) or 'none'}")
-    return sorted(found, key=list(full.values()).index)
+    return sorted(names, key=list(by_measure.values()).index)
 
 
-def columns(names: Sequence[str]) -> list[str]:
-    """The columns of a survey of these metrics."""
-    values = [[name, *(f"{name} {more}" for more in _BESIDE[_kind(name)])] for name in names]
+def csv_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns of a survey of metrics.
+
+    Examples
+    --------
+    >>> csv_columns(["latency@cuda"])[:6]
+    ['number', 'role', 'arch', 'latency@cuda', 'latency@cuda std', 'latency@cuda p90']
+    """
+    values = [[name, *(f"{name} {s}" for s in _STATISTICS[_measure_of(name)])] for name in names]
     return [
         *("number", "role", "arch"),
         *(column for group in values for column in group),
-        *("seconds", "time", "status", "reason", *_SETTINGS, "clock_mhz", "temperature_c"),
+        *("seconds", "time", "status", "reason", *_CONSTANT_COLUMNS),
+        *("clock_mhz", "temperature_c"),
     ]
 
 
-def _asked(
-    space: SearchSpace, bench: Bench, names: Sequence[str], **settings: int
+def _survey_settings(
+    space: SearchSpace, profiler: Bench, names: Sequence[str], **settings: int
 ) -> dict[str, Any]:
-    """All that must be the same when a survey goes on, as JSON has it."""
+    """Return everything that must be equal for a survey to continue, as JSON has it."""
+    # The protocol, with all defaults filled in, needs a model: the smallest will do.
     smallest = GPT(
         Architecture("smallest", 4, 1, (1,), (1,), True),
         head_size=4,
         context=space.context,
         vocab_size=4,
-        device=bench.device,
+        device=profiler.device,
     )
-    place = environment(bench.device)
+    machine = environment(profiler.device)
     choices = space.to_dict()
-    asked = {
+    all_settings = {
         "space": choices.pop("name"),
         **choices,
         "metrics": names,
         **settings,
-        "within": bench.within,
-        "energy_within": bench.energy_within,
-        "max_seconds": bench.max_seconds,
-        **asdict(protocol_of(smallest, bench.passes)),
-        "device": bench.name,
-        **{name: getattr(place, name) for name in _SOFTWARE},
+        "within": profiler.within,
+        "energy_within": profiler.energy_within,
+        "max_seconds": profiler.max_seconds,
+        **asdict(protocol_of(smallest, profiler.passes)),
+        "device": profiler.name,
+        **{name: getattr(machine, name) for name in _SOFTWARE},
     }
-    plain: dict[str, Any] = measurement_log.plain(asked)
+    plain: dict[str, Any] = measurement_log.plain(all_settings)
     return plain
 
 
-def _check(sheet: Sheet, archs: Sequence[Architecture], middle: Architecture) -> None:
-    """That the rows have the networks that they should have; there may be more than asked for."""
-    rest = iter(archs)
-    for line, row in enumerate(sheet.rows, start=2):
-        arch = middle if row["role"] == "anchor" else next(rest, None)
+def _check_rows(log: CsvLog, archs: Sequence[Architecture], anchor_arch: Architecture) -> None:
+    """Raise InvalidInput unless the rows have the architectures of the design.
+
+    There may be more rows than architectures, if the survey was larger before.
+    """
+    design = iter(archs)
+    for line, row in enumerate(log.rows, start=2):
+        arch = anchor_arch if row["role"] == "anchor" else next(design, None)
         if arch is not None and row["arch"] != str(arch):
             raise InvalidInput(
-                f"{sheet.file}: line {line}: expected {arch}, found {row['arch']}; give another "
-                "--out"
+                f"{log.file}: line {line}: expected {arch}, found {row['arch']}; give another --out"
             )
 
 
 def _next_role(rows: Sequence[Row], count: int, anchor_every: int) -> str | None:
-    """What is measured next; None when all is done."""
+    """Return the role of the next row; None if the survey is complete."""
     roles = [row["role"] for row in rows]
     if "anchor" not in roles:
         return "anchor"
-    since = roles[::-1].index("anchor")
-    if since < anchor_every and roles.count("design") < count:
+    n_since_anchor = roles[::-1].index("anchor")
+    if n_since_anchor < anchor_every and roles.count("design") < count:
         return "design"
-    return "anchor" if since else None
+    return "anchor" if n_since_anchor else None
 
 
-def _tried(
-    space: SearchSpace, bench: Bench, names: Sequence[str], arch: Architecture
+def _measure_row(
+    space: SearchSpace,
+    profiler: Bench,
+    names: Sequence[str],
+    arch: Architecture,
+    role: str,
+    log: CsvLog,
+    constants: Mapping[str, Any],
+) -> Row:
+    """Measure one architecture; append its record and its row."""
+    start = time.perf_counter()
+    results, reason = _measure(space, profiler, names, arch)
+    identity = {"number": len(log.rows), "role": role, "arch": str(arch), "reason": reason}
+    # The record goes first: `open_log` removes a record without a row, but cannot add one.
+    records = {name: result.record for name, result in results.items()}
+    measurement_log.append(log.file.with_suffix(".jsonl"), {**identity, "measured": records})
+    return log.append(
+        {
+            **identity,
+            **_value_cells(results),
+            "seconds": f"{time.perf_counter() - start:.3f}",
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "status": "failed" if reason else "ok",
+            **constants,
+            **_gpu_cells(results),
+        }
+    )
+
+
+def _measure(
+    space: SearchSpace, profiler: Bench, names: Sequence[str], arch: Architecture
 ) -> tuple[dict[str, Measured], str]:
-    """What was measured of a network, and why not all of it."""
-    measured: dict[str, Measured] = {}
+    """Return the results until the first failure, and the reason of the failure if there is one."""
+    results: dict[str, Measured] = {}
     try:
-        model = bench.built(space, arch)
+        model = profiler.built(space, arch)
         for name in names:
-            measured[name] = bench.measure(model, _kind(name))
+            results[name] = profiler.measure(model, _measure_of(name))
     except (TrialFailed, NoMeter) as error:
-        return measured, str(error) or type(error).__name__
-    return measured, ""
+        return results, str(error) or type(error).__name__
+    return results, ""
 
 
-def _values(measured: Mapping[str, Measured]) -> dict[str, float]:
-    values = {}
-    for name, found in measured.items():
-        values[name] = found.value
-        for more in _BESIDE[_kind(name)]:
-            values[f"{name} {more}"] = found.std if more == "std" else found.quantile(0.9)
-    return values
+def _value_cells(results: Mapping[str, Measured]) -> dict[str, float]:
+    """Return the values and statistics of the results, by column."""
+    cells = {}
+    for name, result in results.items():
+        cells[name] = result.value
+        for statistic in _STATISTICS[_measure_of(name)]:
+            value = result.std if statistic == "std" else result.quantile(0.9)
+            cells[f"{name} {statistic}"] = value
+    return cells
 
 
-def _board(measured: Mapping[str, Measured]) -> dict[str, int | None]:
-    """Median clock and highest temperature of a GPU's board meanwhile, where it says them."""
-    found = [one.record for one in measured.values()]
-    states = [s for record in found if not isinstance(record, PeakMemory) for s in record.states]
+def _gpu_cells(results: Mapping[str, Measured]) -> dict[str, int | None]:
+    """Return the median clock and the maximum temperature of a GPU during the measurements."""
+    records = [result.record for result in results.values()]
+    states = [s for record in records if not isinstance(record, PeakMemory) for s in record.states]
     clocks = [state.clock for state in states if state.clock is not None]
     temperatures = [state.temperature for state in states if state.temperature is not None]
     return {
@@ -235,6 +269,7 @@ def _board(measured: Mapping[str, Measured]) -> dict[str, int | None]:
     }
 
 
-def _kind(name: str) -> Measure:
-    kind: Measure = name.partition("@")[0]  # type: ignore[assignment]
-    return kind
+def _measure_of(name: str) -> Measure:
+    """Return the part of a metric's name before the device."""
+    measure: Measure = name.partition("@")[0]  # type: ignore[assignment]
+    return measure

@@ -8,21 +8,27 @@ from numpy.typing import NDArray
 
 import hwnas
 from hwnas.errors import InvalidInput
-from hwnas.profiling.survey.design import anchor, corners, designed, features, greedy
+from hwnas.profiling.survey.design import (
+    anchor,
+    corners,
+    d_optimal_design,
+    features,
+    select_rows,
+)
 from hwnas.spaces import Codes, SearchSpace
 
 GPT_S = hwnas.space("gpt-s")
 seeds = st.integers(0, 2**32 - 1)
 
 
-def choices(most: int, largest: int) -> st.SearchStrategy[list[int]]:
-    return st.lists(st.integers(1, largest), min_size=1, max_size=most, unique=True).map(sorted)
+def choices(max_size: int, largest: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(1, largest), min_size=1, max_size=max_size, unique=True).map(sorted)
 
 
 @st.composite
 def spaces(draw: st.DrawFn) -> SearchSpace:
     return SearchSpace(
-        "drawn",
+        "random",
         embed_dim=draw(choices(3, 1024)),
         n_layer=draw(choices(3, 4)),
         mlp_ratio=draw(choices(2, 6)),
@@ -32,10 +38,10 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
 
 
 def design(space: SearchSpace, n: int, seed: int = 0) -> Codes:
-    return designed(space, n, np.random.default_rng(seed))
+    return d_optimal_design(space, n, np.random.default_rng(seed))
 
 
-def knowledge(space: SearchSpace, codes: Codes) -> float:
+def log_determinant(space: SearchSpace, codes: Codes) -> float:
     """Logarithm of the determinant of the information."""
     rows = features(space, codes)
     return float(np.linalg.slogdet(0.01 * np.eye(rows.shape[1]) + rows.T @ rows)[1])
@@ -46,7 +52,7 @@ def knowledge(space: SearchSpace, codes: Codes) -> float:
 
 @settings(deadline=None, max_examples=20)
 @given(spaces(), seeds, st.integers(1, 60))
-def test_networks_are_distinct_and_of_the_space(space: SearchSpace, seed: int, n: int) -> None:
+def test_architectures_are_distinct_and_in_the_space(space: SearchSpace, seed: int, n: int) -> None:
     n = min(n, space.size)
     codes = design(space, n, seed)
     assert (codes.dtype, codes.shape) == (np.int8, (n, len(space.columns)))
@@ -55,7 +61,7 @@ def test_networks_are_distinct_and_of_the_space(space: SearchSpace, seed: int, n
     assert len(np.unique(codes, axis=0)) == n
 
 
-def test_a_longer_design_begins_with_a_shorter_one() -> None:
+def test_longer_design_begins_with_shorter_one() -> None:
     longer = design(GPT_S, 270)  # more than are chosen from one pool
     for n in (1, 40, 265):
         np.testing.assert_array_equal(design(GPT_S, n), longer[:n])
@@ -63,31 +69,31 @@ def test_a_longer_design_begins_with_a_shorter_one() -> None:
     assert not np.array_equal(design(GPT_S, 100, seed=1), longer[:100])
 
 
-def test_layers_of_some_networks_differ() -> None:
+def test_layers_of_a_part_of_the_design_differ() -> None:
     contrasts = features(GPT_S, design(GPT_S, 100))[:, 24:]
     assert 30 < np.count_nonzero(contrasts.any(axis=1)) < 70
 
 
-def test_a_whole_space() -> None:
+def test_design_of_the_whole_space() -> None:
     space = SearchSpace("all", embed_dim=[8, 16], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1, 3])
     assert space.size == 80
     codes = design(space, 80)
     np.testing.assert_array_equal(
         np.unique(codes, axis=0), np.unique(np.concatenate(list(space.enumerate())), axis=0)
     )
-    with pytest.raises(InvalidInput, match="at most 80 networks, all that all has, found 81"):
+    with pytest.raises(InvalidInput, match="at most 80 architectures, the size of all, found 81"):
         design(space, 81)
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.0, True])
-def test_a_design_of_nothing(n: int) -> None:
-    with pytest.raises(InvalidInput, match=r"expected a positive number of networks, found"):
+def test_invalid_size(n: int) -> None:
+    with pytest.raises(InvalidInput, match=r"expected a positive number of architectures, found"):
         design(GPT_S, n)
 
 
 @settings(max_examples=20)
 @given(spaces())
-def test_it_begins_with_the_corners(space: SearchSpace) -> None:
+def test_design_begins_with_the_corners(space: SearchSpace) -> None:
     wanted = corners(space)
     assert len(wanted) <= 2 * len(space.embed_dim)
     codes = design(space, len(wanted))
@@ -95,39 +101,41 @@ def test_it_begins_with_the_corners(space: SearchSpace) -> None:
 
 
 def test_corners_of_gpt_s() -> None:
-    found = GPT_S.decode(corners(GPT_S))
-    assert {arch.embed_dim for arch in found} == {192, 384, 768}
-    assert {(arch.n_layer, arch.mlp_ratio, arch.n_head, arch.bias) for arch in found} == {
+    archs = GPT_S.decode(corners(GPT_S))
+    assert {arch.embed_dim for arch in archs} == {192, 384, 768}
+    assert {(arch.n_layer, arch.mlp_ratio, arch.n_head, arch.bias) for arch in archs} == {
         (10, (2,) * 10, (4,) * 10, False),
         (12, (4,) * 12, (12,) * 12, True),
     }
 
 
-def test_the_anchor_is_in_the_middle() -> None:
+def test_anchor_is_in_the_middle() -> None:
     (arch,) = GPT_S.decode(anchor(GPT_S)[None])
     assert str(arch) == "gpt-s-11-384-" + "3-" * 11 + "8-" * 11 + "True"
 
 
 @pytest.mark.parametrize("n", [15, 40, 100])
-def test_a_design_knows_more_than_chance(n: int) -> None:
+def test_design_is_more_informative_than_random_samples(n: int) -> None:
     by_chance = [GPT_S.sample(n, np.random.default_rng(seed)) for seed in range(10)]
-    assert knowledge(GPT_S, design(GPT_S, n)) > 1 + max(knowledge(GPT_S, c) for c in by_chance)
+    assert log_determinant(GPT_S, design(GPT_S, n)) > 1 + max(
+        log_determinant(GPT_S, c) for c in by_chance
+    )
 
 
 @pytest.mark.parametrize("name", ["gpt-s", "gpt-l"])
-def test_a_design_says_more_than_chance(name: str) -> None:
-    """Of the published latencies, measured with 0.3 % of noise, by ridge regression."""
-    space, bench = hwnas.space(name), hwnas.surrogate(name)
-    others = space.sample(1000, np.random.default_rng(1))
-    truth = bench.predict(others, ["latency@h100"])[:, 0]
+def test_design_predicts_better_than_random_samples(name: str) -> None:
+    """Predict the published latencies from measurements with 0.3 % noise by ridge regression."""
+    space, surrogate = hwnas.space(name), hwnas.surrogate(name)
+    test_codes = space.sample(1000, np.random.default_rng(1))
+    truth = surrogate.predict(test_codes, ["latency@h100"])[:, 0]
 
     def error(codes: Codes) -> float:
         noise = 1 + 0.003 * np.random.default_rng(2).standard_normal(len(codes))
-        seen = bench.predict(codes, ["latency@h100"])[:, 0] * noise
-        rows, mean = features(space, codes), seen.mean()
-        within = rows @ rows.T + 1e-4 * np.eye(len(codes))
-        effects = rows.T @ np.linalg.solve(within, seen - mean)
-        return float(np.mean(abs(mean + features(space, others) @ effects - truth) / truth))
+        latencies = surrogate.predict(codes, ["latency@h100"])[:, 0] * noise
+        rows, mean = features(space, codes), latencies.mean()
+        kernel = rows @ rows.T + 1e-4 * np.eye(len(codes))
+        effects = rows.T @ np.linalg.solve(kernel, latencies - mean)
+        return float(np.mean(abs(mean + features(space, test_codes) @ effects - truth) / truth))
 
     random = np.mean([error(space.sample(20, np.random.default_rng(seed))) for seed in range(5)])
     assert error(design(space, 20)) < 0.6 * random
@@ -151,30 +159,30 @@ def test_features(space: SearchSpace, seed: int) -> None:
     np.testing.assert_allclose(rows[:, 8 * widths :].sum(axis=1), 0, atol=1e-12)
 
 
-def test_homogeneous_networks_have_no_contrasts() -> None:
+def test_homogeneous_architectures_have_no_contrasts() -> None:
     rows = features(GPT_S, np.stack([anchor(GPT_S), *corners(GPT_S)]))
     assert not rows[:, 24:].any()
 
 
 @settings(deadline=None, max_examples=50)
 @given(seeds, st.integers(1, 8), st.integers(1, 4))
-def test_each_choice_adds_most_to_the_determinant(seed: int, m: int, p: int) -> None:
+def test_each_selection_maximizes_the_determinant(seed: int, m: int, p: int) -> None:
     rng = np.random.default_rng(seed)
     rows: NDArray[np.float64] = rng.standard_normal((m, p))
     information = 0.1 * np.eye(p)
-    before = rows.copy()
-    chosen = greedy(rows, m, information)
-    np.testing.assert_array_equal(rows, before)
+    original = rows.copy()
+    chosen = select_rows(rows, m, information)
+    np.testing.assert_array_equal(rows, original)
     assert sorted(chosen) == list(range(m))
-    for i, taken in enumerate(chosen):
+    for i, selected in enumerate(chosen):
         gains = {
             int(j): np.linalg.slogdet(information + np.outer(rows[j], rows[j]))[1]
             for j in chosen[i:]
         }
-        assert gains[int(taken)] >= max(gains.values()) - 1e-6
-        information += np.outer(rows[taken], rows[taken])
+        assert gains[int(selected)] >= max(gains.values()) - 1e-6
+        information += np.outer(rows[selected], rows[selected])
 
 
-def test_of_equals_the_first_is_chosen() -> None:
+def test_first_of_equal_rows_is_selected() -> None:
     rows = np.array([[0.5, 0], [0, 1], [1, 0], [0, -1]])
-    assert greedy(rows, 3, np.eye(2)).tolist() == [1, 2, 3]
+    assert select_rows(rows, 3, np.eye(2)).tolist() == [1, 2, 3]

@@ -26,10 +26,10 @@ from hwnas.profiling.meters.forward_pass import PassSettings, environment, proto
 from hwnas.profiling.meters.latency import Latency
 from hwnas.profiling.meters.memory import PeakMemory
 from hwnas.profiling.meters.nvml import BoardState
-from hwnas.profiling.survey import survey as surveys
-from hwnas.profiling.survey.design import anchor, designed
-from hwnas.profiling.survey.drift import Drift, Summary, summary, told
-from hwnas.profiling.survey.survey import columns, resolved, survey
+from hwnas.profiling.survey import survey as survey_module
+from hwnas.profiling.survey.design import anchor, d_optimal_design
+from hwnas.profiling.survey.drift import Drift, Summary, describe_row, summarize
+from hwnas.profiling.survey.survey import csv_columns, resolve_metrics, run_survey
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
 
@@ -102,10 +102,12 @@ class Fake:
         )
 
 
-def surveyed(file: Path, bench: Any = None, metrics: list[str] = BOTH, **settings: Any) -> Summary:
-    settings = {"space": SPACE, "count": 5, "anchor_every": 2, **settings}
+def survey_with_fake(
+    file: Path, bench: Any = None, metrics: list[str] = BOTH, **options: Any
+) -> Summary:
+    settings = {"space": SPACE, "count": 5, "anchor_every": 2, **options}
     space = settings.pop("space")
-    return survey(space, bench or Fake(), metrics, file, **settings)
+    return run_survey(space, bench or Fake(), metrics, file, **settings)
 
 
 def rows_in(file: Path) -> list[dict[str, str]]:
@@ -130,12 +132,12 @@ def file(tmp_path: Path) -> Path:
 def test_rows(file: Path) -> None:
     bench = Fake()
     told: list[int] = []
-    surveyed(file, bench, report=lambda row, done: told.append(done))
+    survey_with_fake(file, bench, report=lambda row, done: told.append(done))
     rows = rows_in(file)
     assert [row["role"][0] for row in rows] == list("addaddada")
     assert [row["number"] for row in rows] == [str(i) for i in range(9)]
     assert told == [0, 1, 2, 2, 3, 4, 4, 5, 5]
-    design = SPACE.decode(designed(SPACE, 5, np.random.default_rng(0)))
+    design = SPACE.decode(d_optimal_design(SPACE, 5, np.random.default_rng(0)))
     assert [row["arch"] for row in rows if row["role"] == "design"] == list(map(str, design))
     middle = str(SPACE.decode(anchor(SPACE)[None])[0])
     assert {row["arch"] for row in rows if row["role"] == "anchor"} == {middle}
@@ -143,7 +145,7 @@ def test_rows(file: Path) -> None:
 
 
 def test_a_row(file: Path) -> None:
-    surveyed(file)
+    survey_with_fake(file)
     row = rows_in(file)[1]
     assert list(row) == [
         *("number", "role", "arch", "latency@cpu", "latency@cpu std", "latency@cpu p90"),
@@ -166,7 +168,7 @@ def test_a_row(file: Path) -> None:
 
 
 def test_records(file: Path) -> None:
-    surveyed(file)
+    survey_with_fake(file)
     asked, *found = measurement_log.read(file.with_suffix(".jsonl"))
     assert asked["asked"]["space"] == "tiny"
     assert asked["asked"]["metrics"] == ["latency@cpu", "peak_memory@cpu"]
@@ -180,7 +182,7 @@ def test_records(file: Path) -> None:
 
 
 def test_the_summary(file: Path) -> None:
-    found = surveyed(file)
+    found = survey_with_fake(file)
     assert (found.measured, found.failed) == (5, 0)
     first = rows_in(file)[0]
     value = float(first["latency@cpu"])
@@ -190,9 +192,9 @@ def test_the_summary(file: Path) -> None:
 
 def test_metrics() -> None:
     bench: Any = Fake()
-    assert resolved(bench, ["memory", "latency"]) == ["latency@cpu", "peak_memory@cpu"]
-    assert resolved(bench, ["peak_memory@cpu"]) == resolved(bench, ["peak_memory"])
-    assert columns(["energy@cuda:1"])[3:6] == ["energy@cuda:1", "energy@cuda:1 std", "seconds"]
+    assert resolve_metrics(bench, ["memory", "latency"]) == ["latency@cpu", "peak_memory@cpu"]
+    assert resolve_metrics(bench, ["peak_memory@cpu"]) == resolve_metrics(bench, ["peak_memory"])
+    assert csv_columns(["energy@cuda:1"])[3:6] == ["energy@cuda:1", "energy@cuda:1 std", "seconds"]
 
 
 @pytest.mark.parametrize(
@@ -204,10 +206,10 @@ def test_metrics() -> None:
         ({"metrics": ["latency@cuda"]}, "unknown metric 'latency@cuda'; did you mean"),
         ({"metrics": ["memory", "peak_memory@cpu"]}, "expected distinct metrics, found memory, pe"),
         ({"metrics": []}, "expected distinct metrics, found none"),
-        ({"count": 1000}, "expected at most 336 networks, all that tiny has, found 1000"),
-        ({"count": 0}, "expected a positive number of networks, found 0"),
-        ({"anchor_every": 0}, "anchor_every: expected an integer from 1 on, found 0"),
-        ({"seed": -1}, "seed: expected an integer from 0 on, found -1"),
+        ({"count": 1000}, "expected at most 336 architectures, the size of tiny, found 1000"),
+        ({"count": 0}, "expected a positive number of architectures, found 0"),
+        ({"anchor_every": 0}, "anchor_every: expected an integer of at least 1, found 0"),
+        ({"seed": -1}, "seed: expected an integer of at least 0, found -1"),
         ({"bench": Fake(PassSettings(tokens=17))}, "tokens: expected at most 16"),
         ({"bench": Fake(PassSettings(mode="graph"))}, "mode: graph needs a CUDA device"),
         ({"file": "tiny.txt"}, r"whose name ends in \.csv, found .*tiny\.txt"),
@@ -219,7 +221,7 @@ def test_what_is_refused_before_anything_is_measured(
     bench = wrong.setdefault("bench", Fake())
     file = tmp_path / wrong.pop("file", "tiny.csv")
     with pytest.raises(InvalidInput, match=message):
-        surveyed(file, **wrong)
+        survey_with_fake(file, **wrong)
     assert not bench.log
     assert not list(tmp_path.iterdir())
 
@@ -227,7 +229,7 @@ def test_what_is_refused_before_anything_is_measured(
 def test_an_unknown_metric_is_an_unknown_name() -> None:
     bench: Any = Fake()
     with pytest.raises(UnknownName):
-        resolved(bench, ["perplexity"])
+        resolve_metrics(bench, ["perplexity"])
 
 
 # -- failures ------------------------------------------------------------------------------------
@@ -235,7 +237,9 @@ def test_an_unknown_metric_is_an_unknown_name() -> None:
 
 @pytest.mark.parametrize("where", ["built", "latency", "peak_memory"])
 def test_a_network_that_fails_is_a_row(file: Path, where: str) -> None:
-    found = surveyed(file, Fake(failing=lambda arch, what: what == where and arch.embed_dim == 16))
+    found = survey_with_fake(
+        file, Fake(failing=lambda arch, what: what == where and arch.embed_dim == 16)
+    )
     rows = rows_in(file)
     failed = [row for row in rows if row["status"] == "failed"]
     design = [row for row in rows if row["role"] == "design"]
@@ -254,15 +258,15 @@ def test_a_failure_without_a_reason(file: Path) -> None:
         def measure(self, model: GPT, measure: str) -> Measured:
             raise OutOfMemory
 
-    surveyed(file, Mute())
+    survey_with_fake(file, Mute())
     assert {(row["status"], row["reason"]) for row in rows_in(file)} == {("failed", "OutOfMemory")}
 
 
 def test_an_anchor_that_fails(file: Path) -> None:
-    found = surveyed(file, Fake(failing=lambda arch, what: arch.embed_dim == 32))
+    found = survey_with_fake(file, Fake(failing=lambda arch, what: arch.embed_dim == 32))
     assert len(rows_in(file)) == 9
-    assert found.drifts[0].times == 0
-    assert math.isnan(found.drifts[0].least)
+    assert found.drifts[0].count == 0
+    assert math.isnan(found.drifts[0].minimum)
 
 
 # -- going on ------------------------------------------------------------------------------------
@@ -280,7 +284,7 @@ def test_a_survey_that_was_killed_goes_on(data: st.DataObject) -> None:
     }
     with TemporaryDirectory() as folder:
         file, whole = Path(folder) / "cut.csv", Path(folder) / "whole.csv"
-        surveyed(whole, **settings)
+        survey_with_fake(whole, **settings)
         rows = whole.read_bytes()
         lines = whole.with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
         cut = rows[: data.draw(st.integers(0, len(rows)))]
@@ -291,7 +295,9 @@ def test_a_survey_that_was_killed_goes_on(data: st.DataObject) -> None:
         )
         file.write_bytes(cut)
         file.with_suffix(".jsonl").write_bytes(b"".join(lines[: there + 1]) + ahead[:torn])
-        assert surveyed(file, **settings).drifts == surveyed(whole, **settings).drifts
+        assert (
+            survey_with_fake(file, **settings).drifts == survey_with_fake(whole, **settings).drifts
+        )
         assert timeless(file) == timeless(whole)
         assert file.read_bytes().startswith(cut[: cut.rfind(b"\n") + 1])
 
@@ -299,30 +305,30 @@ def test_a_survey_that_was_killed_goes_on(data: st.DataObject) -> None:
 @pytest.mark.parametrize("dies_at", [0, 1, 6])
 def test_a_survey_that_was_interrupted_goes_on(file: Path, tmp_path: Path, dies_at: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        surveyed(file, Fake(dies_at=dies_at))
+        survey_with_fake(file, Fake(dies_at=dies_at))
     assert len(rows_in(file)) == dies_at // 2
-    surveyed(file, bench := Fake())
+    survey_with_fake(file, bench := Fake())
     assert len(bench.log) == 2 * 9 - dies_at // 2 * 2
-    surveyed(tmp_path / "whole.csv")
+    survey_with_fake(tmp_path / "whole.csv")
     assert timeless(file) == timeless(tmp_path / "whole.csv")
 
 
 def test_one_that_is_done_is_left_as_it_is(file: Path) -> None:
-    first = surveyed(file)
+    first = survey_with_fake(file)
     before = file.read_bytes()
-    again = surveyed(file, bench := Fake(), count=3)
+    again = survey_with_fake(file, bench := Fake(), count=3)
     assert (bench.log, file.read_bytes()) == ([], before)
     assert again == first
 
 
 def test_a_greater_count_goes_on(file: Path, tmp_path: Path) -> None:
-    surveyed(file, count=3)
+    survey_with_fake(file, count=3)
     short = rows_in(file)
-    surveyed(file, count=6)
+    survey_with_fake(file, count=6)
     rows = rows_in(file)
     assert rows[: len(short)] == short
     assert [row["role"][0] for row in rows] == list("addadaddada")
-    surveyed(tmp_path / "whole.csv", count=6)
+    survey_with_fake(tmp_path / "whole.csv", count=6)
     whole = rows_in(tmp_path / "whole.csv")
     designs = [[row["arch"] for row in of if row["role"] == "design"] for of in (rows, whole)]
     assert designs[0] == designs[1]
@@ -331,9 +337,9 @@ def test_a_greater_count_goes_on(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"space": SearchSpace("other", **CHOICES)}, "space tiny, not other; ask for what it has"),
+        ({"space": SearchSpace("other", **CHOICES)}, "space tiny, not other; use its settings"),
         ({"space": SearchSpace("tiny", **{**CHOICES, "n_head": [1, 4]})}, r"n_head \[1, 2\], not"),
-        ({"seed": 1}, "seed 0, not 1; ask for what it has, or give another --out"),
+        ({"seed": 1}, "seed 0, not 1; use its settings, or give another --out"),
         ({"anchor_every": 3}, "anchor_every 2, not 3"),
         ({"metrics": ["latency"]}, r"metrics \['latency@cpu', 'peak_memory@cpu'\], not \['latenc"),
         ({"bench": Fake(within=0.02)}, "within 0.01, not 0.02"),
@@ -346,38 +352,38 @@ def test_a_greater_count_goes_on(file: Path, tmp_path: Path) -> None:
     ],
 )
 def test_another_survey_is_refused(file: Path, other: dict[str, Any], message: str) -> None:
-    surveyed(file)
+    survey_with_fake(file)
     before = timeless(file)
     bench = other.setdefault("bench", Fake())
     with pytest.raises(InvalidInput, match=message):
-        surveyed(file, **other)
+        survey_with_fake(file, **other)
     assert not bench.log
     assert timeless(file) == before
 
 
 def test_what_comes_to_the_same_goes_on(file: Path) -> None:
-    surveyed(file)
+    survey_with_fake(file)
     same = PassSettings(batch_size=2, tokens=16, precision="float32", mode="eager")
-    surveyed(file, bench := Fake(same), ["peak_memory@cpu", "latency@cpu"])
+    survey_with_fake(file, bench := Fake(same), ["peak_memory@cpu", "latency@cpu"])
     assert not bench.log
 
 
 def test_another_machine_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    surveyed(file)
+    survey_with_fake(file)
     here = environment(torch.device("cpu"))
     other = replace(here, device_name="Z80", torch="0.1")
-    monkeypatch.setattr(surveys, "environment", lambda device: other)
-    with pytest.raises(InvalidInput, match=r"device_name .*, not Z80; torch .*, not 0\.1; ask"):
-        surveyed(file)
+    monkeypatch.setattr(survey_module, "environment", lambda device: other)
+    with pytest.raises(InvalidInput, match=r"device_name .*, not Z80; torch .*, not 0\.1; use"):
+        survey_with_fake(file)
 
 
 def test_a_row_of_another_network_is_refused(file: Path) -> None:
-    surveyed(file)
+    survey_with_fake(file)
     text = file.read_text().splitlines(keepends=True)
     arch = text[3].split(",")[2]
     file.write_text("".join([*text[:2], text[2].replace(text[2].split(",")[2], arch), *text[3:]]))
     with pytest.raises(InvalidInput, match=rf"tiny\.csv: line 3: expected tiny-.*, found {arch}"):
-        surveyed(file)
+        survey_with_fake(file)
 
 
 # -- summaries -----------------------------------------------------------------------------------
@@ -395,20 +401,26 @@ def row(role: str, value: str, seconds: str = "6.000", reason: str = "") -> dict
 def test_a_summary_of_known_rows() -> None:
     rows = [row("anchor", "2.0"), row("design", "9.0"), row("anchor", "2.3"), row("anchor", "1.9")]
     rows += [row("design", "", "18.0", "no memory")]
-    found = summary(rows, {"latency@cpu": "ms"})
+    found = summarize(rows, {"latency@cpu": "ms"})
     assert (found.measured, found.failed, found.per_minute) == (1, 1, 7.142857142857143)
     (drift,) = found.drifts
-    assert (drift.times, drift.least, drift.greatest) == (3, 1.9, 2.3)
+    assert (drift.count, drift.minimum, drift.maximum) == (3, 1.9, 2.3)
     assert drift.spread == pytest.approx(20)
     assert found.table()[1] == [["latency@cpu", "ms", "3", "1.9", "2.3", "20.00"]]
-    assert str(found) == "1 networks measured, 1 failed, 7.14 a minute"
-    assert math.isnan(summary([], {}).per_minute)
+    assert str(found) == "1 architectures measured, 1 failed, 7.14 per minute"
+    assert math.isnan(summarize([], {}).per_minute)
 
 
 def test_a_row_in_words() -> None:
     units = {"latency@cpu": "ms", "energy@cpu": "mWh"}
-    assert told(row("anchor", "2.03456"), units) == "1 layers of 16: latency@cpu 2.035 ms, 6.0 s"
-    assert told(row("design", "", "1", "no memory"), units) == "1 layers of 16: no memory, 1.0 s"
+    assert (
+        describe_row(row("anchor", "2.03456"), units)
+        == "1 layers of 16: latency@cpu 2.035 ms, 6.0 s"
+    )
+    assert (
+        describe_row(row("design", "", "1", "no memory"), units)
+        == "1 layers of 16: no memory, 1.0 s"
+    )
 
 
 # -- the real thing ------------------------------------------------------------------------------
@@ -418,16 +430,16 @@ def test_this_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = partial(device_profiler.latency, warm_up_seconds=0.1, max_seconds=0.5)
     monkeypatch.setattr(device_profiler, "latency", quick)
     bench = Bench(device="cpu", passes=PassSettings(batch_size=1, threads=1), within=1.0)
-    found = survey(SPACE, bench, ["latency"], file, count=1)
+    found = run_survey(SPACE, bench, ["latency"], file, count=1)
     assert [row["role"] for row in rows_in(file)] == ["anchor", "design", "anchor"]
     assert found.measured == 1
     assert all(0 < float(row["latency@cpu"]) < 1000 for row in rows_in(file))
     before = file.read_bytes()
-    assert survey(SPACE, bench, ["latency"], file, count=1) == found
+    assert run_survey(SPACE, bench, ["latency"], file, count=1) == found
     assert file.read_bytes() == before
 
 
 def test_records_are_json(file: Path) -> None:
-    surveyed(file, Fake(failing=lambda arch, measure: measure == "latency"))
+    survey_with_fake(file, Fake(failing=lambda arch, measure: measure == "latency"))
     for line in file.with_suffix(".jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
