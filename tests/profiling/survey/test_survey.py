@@ -28,7 +28,7 @@ from hwnas.profiling.meters.memory import PeakMemory
 from hwnas.profiling.meters.nvml import BoardState
 from hwnas.profiling.survey import survey as survey_module
 from hwnas.profiling.survey.design import anchor, d_optimal_design
-from hwnas.profiling.survey.drift import Drift, Summary, describe_row, summarize
+from hwnas.profiling.survey.drift import Drift, Summary
 from hwnas.profiling.survey.survey import csv_columns, resolve_metrics, run_survey
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
@@ -49,14 +49,14 @@ PASSES = PassSettings(batch_size=2, threads=1)
 
 
 class Fake:
-    """A CPU whose latency and memory follow from a network's parameters.
+    """CPU whose latency and memory are functions of the number of parameters.
 
     Parameters
     ----------
     failing
-        Whether there is not enough memory for a network's latency or memory.
+        Function that returns whether a measurement of an architecture runs out of memory.
     dies_at
-        The measurement, counted from 0, at which the process is interrupted.
+        Index of the measurement at which the process is interrupted.
     """
 
     device, name = torch.device("cpu"), "cpu"
@@ -86,9 +86,11 @@ class Fake:
         self.log.append((str(model.arch), measure))
         if self.failing(model.arch, measure):
             raise OutOfMemory(f"measuring {model.arch}: not enough memory")
-        how = protocol_of(model, self.passes), environment(self.device)
+        context = protocol_of(model, self.passes), environment(self.device)
         if measure == "peak_memory":
-            return Measured(model.params / 7, 0.0, PeakMemory(model.params / 7, None, 1.0, *how))
+            return Measured(
+                model.params / 7, 0.0, PeakMemory(model.params / 7, None, 1.0, *context)
+            )
         ms = model.params / 3
         state = BoardState(1000 + model.arch.embed_dim, None, 40 + model.arch.n_layer, None, ())
         states = (
@@ -98,7 +100,7 @@ class Fake:
         )
         samples = np.array([ms, ms, 2 * ms])
         return Measured(
-            ms, 0.5, Latency(ms, 0, 0, (0, 0), 3, True, True, 9, 0, states, *how, samples)
+            ms, 0.5, Latency(ms, 0, 0, (0, 0), 3, True, True, 9, 0, states, *context, samples)
         )
 
 
@@ -126,17 +128,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "tiny.csv"
 
 
-# -- what is measured ----------------------------------------------------------------------------
+# -- measurements --------------------------------------------------------------------------------
 
 
 def test_rows(file: Path) -> None:
     bench = Fake()
-    told: list[int] = []
-    survey_with_fake(file, bench, report=lambda row, done: told.append(done))
+    counts: list[int] = []
+    survey_with_fake(file, bench, report=lambda row, count: counts.append(count))
     rows = rows_in(file)
     assert [row["role"][0] for row in rows] == list("addaddada")
     assert [row["number"] for row in rows] == [str(i) for i in range(9)]
-    assert told == [0, 1, 2, 2, 3, 4, 4, 5, 5]
+    assert counts == [0, 1, 2, 2, 3, 4, 4, 5, 5]
     design = SPACE.decode(d_optimal_design(SPACE, 5, np.random.default_rng(0)))
     assert [row["arch"] for row in rows if row["role"] == "design"] == list(map(str, design))
     middle = str(SPACE.decode(anchor(SPACE)[None])[0])
@@ -144,7 +146,7 @@ def test_rows(file: Path) -> None:
     assert bench.log == [(r["arch"], m) for r in rows for m in ("latency", "peak_memory")]
 
 
-def test_a_row(file: Path) -> None:
+def test_columns_of_a_row(file: Path) -> None:
     survey_with_fake(file)
     row = rows_in(file)[1]
     assert list(row) == [
@@ -169,10 +171,10 @@ def test_a_row(file: Path) -> None:
 
 def test_records(file: Path) -> None:
     survey_with_fake(file)
-    asked, *found = measurement_log.read(file.with_suffix(".jsonl"))
-    assert asked["asked"]["space"] == "tiny"
-    assert asked["asked"]["metrics"] == ["latency@cpu", "peak_memory@cpu"]
-    for record, row in zip(found, rows_in(file), strict=True):
+    header, *records = measurement_log.read(file.with_suffix(".jsonl"))
+    assert header["asked"]["space"] == "tiny"
+    assert header["asked"]["metrics"] == ["latency@cpu", "peak_memory@cpu"]
+    for record, row in zip(records, rows_in(file), strict=True):
         assert {key: str(record[key]) for key in ("number", "role", "arch", "reason")} == {
             key: row[key] for key in ("number", "role", "arch", "reason")
         }
@@ -182,12 +184,12 @@ def test_records(file: Path) -> None:
 
 
 def test_the_summary(file: Path) -> None:
-    found = survey_with_fake(file)
-    assert (found.measured, found.failed) == (5, 0)
+    summary = survey_with_fake(file)
+    assert (summary.measured, summary.failed) == (5, 0)
     first = rows_in(file)[0]
     value = float(first["latency@cpu"])
-    assert found.drifts[0] == Drift("latency@cpu", "ms", 4, value, value, 0)
-    assert found.drifts[1].metric == "peak_memory@cpu"
+    assert summary.drifts[0] == Drift("latency@cpu", "ms", 4, value, value, 0)
+    assert summary.drifts[1].metric == "peak_memory@cpu"
 
 
 def test_metrics() -> None:
@@ -215,7 +217,7 @@ def test_metrics() -> None:
         ({"file": "tiny.txt"}, r"whose name ends in \.csv, found .*tiny\.txt"),
     ],
 )
-def test_what_is_refused_before_anything_is_measured(
+def test_invalid_arguments_fail_before_measuring(
     tmp_path: Path, wrong: dict[str, Any], message: str
 ) -> None:
     bench = wrong.setdefault("bench", Fake())
@@ -235,25 +237,24 @@ def test_an_unknown_metric_is_an_unknown_name() -> None:
 # -- failures ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["built", "latency", "peak_memory"])
-def test_a_network_that_fails_is_a_row(file: Path, where: str) -> None:
-    found = survey_with_fake(
-        file, Fake(failing=lambda arch, what: what == where and arch.embed_dim == 16)
-    )
+@pytest.mark.parametrize("failing", ["built", "latency", "peak_memory"])
+def test_failed_architecture_is_a_row(file: Path, failing: str) -> None:
+    fake = Fake(failing=lambda arch, measure: measure == failing and arch.embed_dim == 16)
+    summary = survey_with_fake(file, fake)
     rows = rows_in(file)
     failed = [row for row in rows if row["status"] == "failed"]
     design = [row for row in rows if row["role"] == "design"]
     assert failed
     assert all(row["arch"].split("-")[2] == "16" and row in design for row in failed)
-    assert (found.measured, found.failed) == (5 - len(failed), len(failed))
+    assert (summary.measured, summary.failed) == (5 - len(failed), len(failed))
     for row in failed:
         assert f"{row['arch']}: not enough memory" in row["reason"]
-        assert bool(row["latency@cpu"]) == (where == "peak_memory")
+        assert bool(row["latency@cpu"]) == (failing == "peak_memory")
         assert not row["peak_memory@cpu"]
         assert row["device_name"]
 
 
-def test_a_failure_without_a_reason(file: Path) -> None:
+def test_failure_without_a_message(file: Path) -> None:
     class Mute(Fake):
         def measure(self, model: GPT, measure: str) -> Measured:
             raise OutOfMemory
@@ -262,19 +263,19 @@ def test_a_failure_without_a_reason(file: Path) -> None:
     assert {(row["status"], row["reason"]) for row in rows_in(file)} == {("failed", "OutOfMemory")}
 
 
-def test_an_anchor_that_fails(file: Path) -> None:
-    found = survey_with_fake(file, Fake(failing=lambda arch, what: arch.embed_dim == 32))
+def test_failed_anchor(file: Path) -> None:
+    summary = survey_with_fake(file, Fake(failing=lambda arch, measure: arch.embed_dim == 32))
     assert len(rows_in(file)) == 9
-    assert found.drifts[0].count == 0
-    assert math.isnan(found.drifts[0].minimum)
+    assert summary.drifts[0].count == 0
+    assert math.isnan(summary.drifts[0].minimum)
 
 
-# -- going on ------------------------------------------------------------------------------------
+# -- continuation --------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=12)
 @given(st.data())
-def test_a_survey_that_was_killed_goes_on(data: st.DataObject) -> None:
+def test_killed_survey_continues(data: st.DataObject) -> None:
     """Cut anywhere: in a row, between a record and its row, in a record."""
     settings = {
         "count": data.draw(st.integers(1, 7)),
@@ -283,27 +284,31 @@ def test_a_survey_that_was_killed_goes_on(data: st.DataObject) -> None:
         "bench": Fake(failing=lambda arch, measure: arch.n_layer == 1),
     }
     with TemporaryDirectory() as folder:
-        file, whole = Path(folder) / "cut.csv", Path(folder) / "whole.csv"
-        survey_with_fake(whole, **settings)
-        rows = whole.read_bytes()
-        lines = whole.with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
+        file, uncut = Path(folder) / "cut.csv", Path(folder) / "uncut.csv"
+        survey_with_fake(uncut, **settings)
+        rows = uncut.read_bytes()
+        lines = uncut.with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
         cut = rows[: data.draw(st.integers(0, len(rows)))]
-        there = max(cut.count(b"\n") - 1, 0)
-        ahead = b"".join(lines[there + 1 : there + 2])  # the record comes before its row
-        torn = (
-            len(ahead) if len(cut) > cut.rfind(b"\n") + 1 else data.draw(st.integers(0, len(ahead)))
+        n_rows = max(cut.count(b"\n") - 1, 0)
+        next_record = b"".join(lines[n_rows + 1 : n_rows + 2])  # the record comes before its row
+        n_written = (
+            len(next_record)
+            if len(cut) > cut.rfind(b"\n") + 1
+            else data.draw(st.integers(0, len(next_record)))
         )
         file.write_bytes(cut)
-        file.with_suffix(".jsonl").write_bytes(b"".join(lines[: there + 1]) + ahead[:torn])
-        assert (
-            survey_with_fake(file, **settings).drifts == survey_with_fake(whole, **settings).drifts
+        file.with_suffix(".jsonl").write_bytes(
+            b"".join(lines[: n_rows + 1]) + next_record[:n_written]
         )
-        assert timeless(file) == timeless(whole)
+        assert (
+            survey_with_fake(file, **settings).drifts == survey_with_fake(uncut, **settings).drifts
+        )
+        assert timeless(file) == timeless(uncut)
         assert file.read_bytes().startswith(cut[: cut.rfind(b"\n") + 1])
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 6])
-def test_a_survey_that_was_interrupted_goes_on(file: Path, tmp_path: Path, dies_at: int) -> None:
+def test_interrupted_survey_continues(file: Path, tmp_path: Path, dies_at: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         survey_with_fake(file, Fake(dies_at=dies_at))
     assert len(rows_in(file)) == dies_at // 2
@@ -313,29 +318,31 @@ def test_a_survey_that_was_interrupted_goes_on(file: Path, tmp_path: Path, dies_
     assert timeless(file) == timeless(tmp_path / "whole.csv")
 
 
-def test_one_that_is_done_is_left_as_it_is(file: Path) -> None:
+def test_complete_survey_is_not_changed(file: Path) -> None:
     first = survey_with_fake(file)
-    before = file.read_bytes()
-    again = survey_with_fake(file, bench := Fake(), count=3)
-    assert (bench.log, file.read_bytes()) == ([], before)
-    assert again == first
+    content = file.read_bytes()
+    repeated = survey_with_fake(file, bench := Fake(), count=3)
+    assert (bench.log, file.read_bytes()) == ([], content)
+    assert repeated == first
 
 
-def test_a_greater_count_goes_on(file: Path, tmp_path: Path) -> None:
+def test_survey_continues_to_a_larger_count(file: Path, tmp_path: Path) -> None:
     survey_with_fake(file, count=3)
-    short = rows_in(file)
+    first_rows = rows_in(file)
     survey_with_fake(file, count=6)
     rows = rows_in(file)
-    assert rows[: len(short)] == short
+    assert rows[: len(first_rows)] == first_rows
     assert [row["role"][0] for row in rows] == list("addadaddada")
     survey_with_fake(tmp_path / "whole.csv", count=6)
-    whole = rows_in(tmp_path / "whole.csv")
-    designs = [[row["arch"] for row in of if row["role"] == "design"] for of in (rows, whole)]
+    uninterrupted = rows_in(tmp_path / "whole.csv")
+    designs = [
+        [row["arch"] for row in run if row["role"] == "design"] for run in (rows, uninterrupted)
+    ]
     assert designs[0] == designs[1]
 
 
 @pytest.mark.parametrize(
-    ("other", "message"),
+    ("options", "message"),
     [
         ({"space": SearchSpace("other", **CHOICES)}, "space tiny, not other; use its settings"),
         ({"space": SearchSpace("tiny", **{**CHOICES, "n_head": [1, 4]})}, r"n_head \[1, 2\], not"),
@@ -351,33 +358,33 @@ def test_a_greater_count_goes_on(file: Path, tmp_path: Path) -> None:
         ({"bench": Fake(replace(PASSES, precision="bfloat16"))}, "precision float32, not bfloat16"),
     ],
 )
-def test_another_survey_is_refused(file: Path, other: dict[str, Any], message: str) -> None:
+def test_other_settings_are_refused(file: Path, options: dict[str, Any], message: str) -> None:
     survey_with_fake(file)
-    before = timeless(file)
-    bench = other.setdefault("bench", Fake())
+    content = timeless(file)
+    bench = options.setdefault("bench", Fake())
     with pytest.raises(InvalidInput, match=message):
-        survey_with_fake(file, **other)
+        survey_with_fake(file, **options)
     assert not bench.log
-    assert timeless(file) == before
+    assert timeless(file) == content
 
 
-def test_what_comes_to_the_same_goes_on(file: Path) -> None:
+def test_equivalent_settings_continue(file: Path) -> None:
     survey_with_fake(file)
     same = PassSettings(batch_size=2, tokens=16, precision="float32", mode="eager")
     survey_with_fake(file, bench := Fake(same), ["peak_memory@cpu", "latency@cpu"])
     assert not bench.log
 
 
-def test_another_machine_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_machine_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     survey_with_fake(file)
-    here = environment(torch.device("cpu"))
-    other = replace(here, device_name="Z80", torch="0.1")
-    monkeypatch.setattr(survey_module, "environment", lambda device: other)
+    machine = environment(torch.device("cpu"))
+    other_machine = replace(machine, device_name="Z80", torch="0.1")
+    monkeypatch.setattr(survey_module, "environment", lambda device: other_machine)
     with pytest.raises(InvalidInput, match=r"device_name .*, not Z80; torch .*, not 0\.1; use"):
         survey_with_fake(file)
 
 
-def test_a_row_of_another_network_is_refused(file: Path) -> None:
+def test_row_of_another_architecture_is_refused(file: Path) -> None:
     survey_with_fake(file)
     text = file.read_text().splitlines(keepends=True)
     arch = text[3].split(",")[2]
@@ -386,57 +393,20 @@ def test_a_row_of_another_network_is_refused(file: Path) -> None:
         survey_with_fake(file)
 
 
-# -- summaries -----------------------------------------------------------------------------------
+# -- a real measurement --------------------------------------------------------------------------
 
 
-def row(role: str, value: str, seconds: str = "6.000", reason: str = "") -> dict[str, str]:
-    status = "failed" if reason else "ok"
-    arch = "tiny-1-16-2-2-True"
-    return {"role": role, "arch": arch, "latency@cpu": value, "seconds": seconds} | {
-        "status": status,
-        "reason": reason,
-    }
-
-
-def test_a_summary_of_known_rows() -> None:
-    rows = [row("anchor", "2.0"), row("design", "9.0"), row("anchor", "2.3"), row("anchor", "1.9")]
-    rows += [row("design", "", "18.0", "no memory")]
-    found = summarize(rows, {"latency@cpu": "ms"})
-    assert (found.measured, found.failed, found.per_minute) == (1, 1, 7.142857142857143)
-    (drift,) = found.drifts
-    assert (drift.count, drift.minimum, drift.maximum) == (3, 1.9, 2.3)
-    assert drift.spread == pytest.approx(20)
-    assert found.table()[1] == [["latency@cpu", "ms", "3", "1.9", "2.3", "20.00"]]
-    assert str(found) == "1 architectures measured, 1 failed, 7.14 per minute"
-    assert math.isnan(summarize([], {}).per_minute)
-
-
-def test_a_row_in_words() -> None:
-    units = {"latency@cpu": "ms", "energy@cpu": "mWh"}
-    assert (
-        describe_row(row("anchor", "2.03456"), units)
-        == "1 layers of 16: latency@cpu 2.035 ms, 6.0 s"
-    )
-    assert (
-        describe_row(row("design", "", "1", "no memory"), units)
-        == "1 layers of 16: no memory, 1.0 s"
-    )
-
-
-# -- the real thing ------------------------------------------------------------------------------
-
-
-def test_this_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_survey_of_this_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = partial(device_profiler.latency, warm_up_seconds=0.1, max_seconds=0.5)
     monkeypatch.setattr(device_profiler, "latency", quick)
     bench = Bench(device="cpu", passes=PassSettings(batch_size=1, threads=1), within=1.0)
-    found = run_survey(SPACE, bench, ["latency"], file, count=1)
+    summary = run_survey(SPACE, bench, ["latency"], file, count=1)
     assert [row["role"] for row in rows_in(file)] == ["anchor", "design", "anchor"]
-    assert found.measured == 1
+    assert summary.measured == 1
     assert all(0 < float(row["latency@cpu"]) < 1000 for row in rows_in(file))
-    before = file.read_bytes()
-    assert run_survey(SPACE, bench, ["latency"], file, count=1) == found
-    assert file.read_bytes() == before
+    content = file.read_bytes()
+    assert run_survey(SPACE, bench, ["latency"], file, count=1) == summary
+    assert file.read_bytes() == content
 
 
 def test_records_are_json(file: Path) -> None:
