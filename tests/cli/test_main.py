@@ -487,7 +487,8 @@ def test_an_interrupted_profile_says_how_to_go_on(hw: Any, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hwnas.profiling.survey.survey.run_survey", stopped)
-    refused(hw(*PROFILE), r"stopped; it\.csv keeps what is done, the same command goes on")
+    message = r"stopped; it\.csv contains all results so far, the same command continues"
+    refused(hw(*PROFILE), message)
 
 
 def test_build(hw: Any, tmp_path: Path) -> None:

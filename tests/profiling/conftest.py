@@ -1,4 +1,4 @@
-"""A tiny network, text that it can learn, and a machine that takes energy."""
+"""Fixtures: a tiny model, text that it can learn, and a simulated device with an energy counter."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ARCH = Architecture.parse("tiny-2-32-2-1-1-2-True")
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+    previous = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(previous)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def model() -> GPT:
 
 @pytest.fixture(scope="session")
 def corpus() -> Tokens:
-    """40 documents of words that come again and again."""
+    """Tokens of 40 documents with a vocabulary of 10 words."""
     words = ["the", "network", "reads", "some", "text", "and", "says", "what", "comes", "next"]
     rng = np.random.default_rng(0)
     documents = [" ".join(rng.choice(words, size=int(n))) for n in rng.integers(2, 30, size=40)]
@@ -40,9 +40,9 @@ def corpus() -> Tokens:
 
 
 class Machine(Counter):
-    """A device with its own clock, which takes 50 W when idle and 250 W in a pass of 7 ms.
+    """Device with its own clock that consumes 50 W when idle and 250 W during passes of 7 ms.
 
-    Its counter ticks every 100 ms, and then shows all that was taken until then.
+    Its counter is updated every 100 ms with the energy consumed so far.
     """
 
     name = "machine"
@@ -50,8 +50,8 @@ class Machine(Counter):
 
     def __init__(self) -> None:
         self.now = 12.345
-        self.work: list[tuple[float, float]] = []  # when passes begin and end
-        self.over, self.passing = 0, 0.0  # those that are behind us, and their seconds
+        self.work: list[tuple[float, float]] = []  # start and end of each pass
+        self.n_complete, self.complete_seconds = 0, 0.0  # passes before the last query
 
     def clock(self) -> float:
         self.now += 1e-4
@@ -61,28 +61,30 @@ class Machine(Counter):
         self.now += seconds
 
     def read(self) -> float:
-        return self.taken(math.floor(self.now / self.period) * self.period)
+        return self.consumed(math.floor(self.now / self.period) * self.period)
 
-    def taken(self, until: float) -> float:
-        """All energy up to a moment, in J; the moments never go back."""
-        while self.over < len(self.work) and self.work[self.over][1] <= until:
-            self.passing += self.seconds
-            self.over += 1
-        begun = [max(until - begin, 0) for begin, _ in self.work[self.over : self.over + 1]]
-        return self.idle * until + (self.busy - self.idle) * (self.passing + sum(begun))
+    def consumed(self, until: float) -> float:
+        """Return the energy until a time, in J; times must not decrease between calls."""
+        while self.n_complete < len(self.work) and self.work[self.n_complete][1] <= until:
+            self.complete_seconds += self.seconds
+            self.n_complete += 1
+        current = [
+            max(until - start, 0) for start, _ in self.work[self.n_complete : self.n_complete + 1]
+        ]
+        return self.idle * until + (self.busy - self.idle) * (self.complete_seconds + sum(current))
 
     def run(self) -> None:
-        """A pass of a CPU: it is over when this returns."""
+        """Run a pass as on a CPU: it has ended when this returns."""
         self.begin()
         self.now = self.work[-1][1]
 
     def begin(self) -> None:
-        """A pass of a GPU: it begins when those before it are over."""
-        begin = max(self.now, self.work[-1][1] if self.work else 0.0)
-        self.work.append((begin, begin + self.seconds))
+        """Enqueue a pass as on a GPU: it starts when the previous passes have ended."""
+        start = max(self.now, self.work[-1][1] if self.work else 0.0)
+        self.work.append((start, start + self.seconds))
 
     def mark(self) -> Callable[[], bool]:
-        """Whether what was begun is over."""
+        """Return a function that returns whether the passes enqueued so far have ended."""
         end = self.work[-1][1]
         return lambda: self.now >= end
 
