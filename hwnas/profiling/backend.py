@@ -134,6 +134,7 @@ class Profile(Backend):
                 raise InvalidInput(f"{name}: expected a number above 0, found {limit}")
         if checkpoint_every < 1:
             raise InvalidInput(f"checkpoint_every: expected at least 1, found {checkpoint_every}")
+        # The settings are checked before the device is touched, so that a typo fails at once.
         self.training = _parse_settings(
             TrainingSettings, "training", {"steps": 1000, **(training or {})}
         )
@@ -152,6 +153,7 @@ class Profile(Backend):
             energy_within=energy_within,
             max_seconds=max_seconds,
         )
+        # Metrics depend on the device: without an energy counter there is no energy.
         self.metrics = {**self.profiler.metrics, **TRAINED_METRICS}
         self.missing = self.profiler.missing
         self.keep_checkpoints = keep_checkpoints
@@ -186,6 +188,7 @@ class Profile(Backend):
     def on_start(self, folder: Path) -> None:
         """Read the text, and set the folder of checkpoints and ``measurements.jsonl``."""
         self._folder = folder
+        # Invalid text should end a search here, not after its first measurements.
         _ = self.corpus
 
     def on_end(self) -> None:
@@ -225,6 +228,8 @@ class Profile(Backend):
                     f"measuring {arch}: {type(error).__name__}: {error}; solve this and continue "
                     "with: hwnas resume"
                 ) from error
+            # A checkpoint is removed only after its trial is stored: until then a killed run
+            # needs it to continue.
             if trial.is_complete and trial.checkpoint is not None and not self.keep_checkpoints:
                 self._obsolete_checkpoints.append(trial.checkpoint)
             statuses.append(status)
@@ -235,6 +240,8 @@ class Profile(Backend):
     def _new_trial(self, arch: Architecture, seed: int, fidelity: int | None) -> Trial:
         checkpoint = None
         if self._folder is not None:
+            # Names of architectures can be too long for a file name. The seed is part of it: two
+            # trials of an architecture have two trainings.
             name = hashlib.sha256(str(arch).encode()).hexdigest()[:16]
             checkpoint = self._folder / "checkpoints" / f"{name}-{seed:016x}.pt"
         return Trial(
@@ -257,6 +264,7 @@ class Profile(Backend):
         """Return the peak throughput of a known GPU in operations per second, else None."""
         if self.profiler.device.type != "cuda":
             return None
+        # Precision "auto" is bfloat16 on CUDA.
         is_bfloat16 = self.training.precision in ("auto", "bfloat16")
         name = torch.cuda.get_device_name(self.profiler.device)
         return peak_flops(name, "bfloat16" if is_bfloat16 else self.training.precision)
@@ -281,6 +289,7 @@ def _rungs_to_fidelities(rungs: Sequence[int], steps: int) -> tuple[int, ...] | 
     """Return the rungs and the complete length of a training; None if there are no rungs."""
     if not rungs:
         return None
+    # The complete length is the highest fidelity, whether or not the rungs contain it.
     fidelities = [*rungs] if rungs[-1] == steps else [*rungs, steps]
     if fidelities[0] < 1 or any(a >= b for a, b in pairwise(fidelities)):
         raise InvalidInput(

@@ -32,7 +32,7 @@ def rotary_angles(head_size: int, context: int) -> Tensor:
     """Return the rotation angle of each position and each pair of numbers.
 
     The first half of a head is rotated, so there are ``head_size // 4`` pairs (Su et al. 2021,
-    arXiv:2104.09864, equation 15).
+    arXiv:2104.09864, section 3.2.2).
 
     Returns
     -------
@@ -81,7 +81,9 @@ class Attention(nn.Module):
         # The rows of query, key and value of one head are adjacent in the weights, so that a
         # model with fewer heads consists of the first rows of a model with more.
         qkv = self.qkv(x).view(B, T, self.n_head, 3, self.head_size)  # (B, T, nh, 3, hs)
+        # Split into heads, which become a batch dimension.
         q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind()  # (B, nh, T, hs) each
+        # Rotated queries and keys have products that depend on their distance only.
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, nh, T, hs)
         # Put the outputs of all heads side by side and project them back to the stream.
@@ -117,6 +119,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return the residual stream after this layer; (B, T, C) to (B, T, C)."""
+        # Both branches read the same x; in GPT-2 the output of attention is added first.
         out: Tensor = x + self.attention(self.norm_1(x), cos, sin) + self.mlp(self.norm_2(x))
         return out
 
@@ -179,6 +182,7 @@ class GPT(nn.Module):
             )
             self.norm = nn.LayerNorm(arch.embed_dim)
             self.head = nn.Linear(arch.embed_dim, vocab_size, bias=False)
+            # Not persistent: the tables follow from the sizes and are no part of the weights.
             for name in ("cos", "sin"):
                 angles = torch.empty(context, head_size // 4)
                 self.register_buffer(name, angles, persistent=False)
@@ -193,6 +197,7 @@ class GPT(nn.Module):
         Weights are normal with standard deviation 0.02, divided by ``sqrt(2 * n_layer)`` where a
         layer adds its output to the residual stream (Radford et al. 2019, section 2.3).
         """
+        # A generator of its own leaves torch's global random stream as it is.
         generator = torch.Generator(self.cos.device).manual_seed(seed)
         for name, parameter in self.named_parameters():
             if "norm" in name:
@@ -283,6 +288,7 @@ class GPT(nn.Module):
         """
         length = self.context if tokens is None else tokens
         width, inner = self.arch.embed_dim, self.head_size * sum(self.arch.n_head)
+        # Weights of q, k, v and output projection; of the two layers of each MLP; of the output.
         weights = width * (4 * inner + 2 * width * sum(self.arch.mlp_ratio) + self.vocab_size)
         return 2 * weights * length + 4 * inner * length**2
 
@@ -315,6 +321,7 @@ def build_gpt(
     >>> build_gpt(space, arch, device="meta").context
     1024
     """
+    # Encoding raises the error for an architecture that is not in the space.
     space.encode([arch])
     return GPT(
         arch,

@@ -24,6 +24,7 @@ from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
 from hwnas.typing import Array
 
+# Metrics that need a training; both come from the same evaluation on held-out text.
 TRAINED_METRICS = {
     "perplexity": Metric("", "dear", fidelity_dependent=True),
     "bits_per_byte": Metric("bits", "dear", fidelity_dependent=True),
@@ -126,6 +127,7 @@ class Trial:
         status, reason
             The reason is empty if the status is ``"ok"``.
         """
+        # Values are written in the order of the objectives but measured in the order of cost.
         order = sorted(
             range(len(objectives)), key=lambda j: _COST_ORDER.index(objectives[j].metric)
         )
@@ -166,6 +168,7 @@ class Trial:
     def train(self) -> dict[str, Statistic]:
         """Train the model, or continue its training, and evaluate it on the held-out text."""
         settings = self.settings
+        # Train up to this trial's fidelity, from the checkpoint of a lower one if there is one.
         training = replace(settings.training, seed=self.seed)
         corpus = settings.load_corpus()
         progress = train(
@@ -179,12 +182,14 @@ class Trial:
             peak_flops=settings.peak_flops,
             report=self.report,
         )
+        # Evaluate on the held-out documents, in batches whose logits fit into memory.
         quality = perplexity(
             self.model,
             corpus.held_out,
             batch_size=max(1, _EVALUATION_TOKENS // settings.space.context),
             precision=training.precision,
         )
+        # A pause below the complete length keeps the checkpoint for the next rung.
         self.is_complete = self.steps == training.steps
         self.record(
             metric="perplexity",
@@ -194,6 +199,7 @@ class Trial:
             settings=training,
             device=settings.profiler.device,
         )
+        # Perplexities have no standard error and no quantiles, see `Profile`.
         return {
             "perplexity": lambda level: (quality.value, 0.0),
             "bits_per_byte": lambda level: (quality.bits_per_byte, 0.0),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -44,3 +46,13 @@ def test_former_names() -> None:
 def test_submodules_are_not_hidden_by_functions() -> None:
     for name in ("gpt", "export", "data", "training", "meters"):
         assert isinstance(getattr(hwnas.profiling, name), ModuleType)
+
+
+def test_example_of_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "profiling.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(example, names)
+    progress = names["progress"]
+    assert isinstance(progress, hwnas.profiling.Progress)
+    assert progress.step == 10

@@ -73,8 +73,10 @@ def load_corpus(
             f"tokenizer: expected at most {space.vocab_size} tokens, the vocab_size of "
             f"{space.name}, found {encoder.vocab_size} of {tokenizer_name!r}"
         )
+    # Documents are held out before they are encoded, so that none is divided.
     split = text(source, separator=separator).split(held_out=held_out)
     parts = [tokens(documents, encoder, cache=cache) for documents in (split.train, split.held_out)]
+    # A training sequence has one token more than the context: the last target.
     if len(parts[0]) <= space.context:
         raise InvalidInput(
             f"text: {source}: expected more than {space.context} tokens to train on, the context "

@@ -79,6 +79,7 @@ class Text:
                 f"distinct documents, found {len(self.documents)}; in a folder each file is a "
                 f"document, in a file {END_OF_TEXT}, blank lines or separator divide documents"
             )
+        # The hash is a random order that does not depend on the order of the documents.
         visited = sorted(self.documents, key=lambda document: _hash_document(document, seed))
         lacking = held_out * self.n_bytes  # bytes that the held-out part still lacks
         chosen = set()
@@ -87,6 +88,7 @@ class Text:
             if (size := _byte_length(document)) < 2 * lacking:
                 lacking -= size
                 chosen.add(document)
+        # If every document is too long, hold out the shortest.
         chosen = chosen or {min(visited, key=_byte_length)}
         train = tuple(d for d in self.documents if d not in chosen)
         if not train:
@@ -155,6 +157,7 @@ def _read_documents(file: Path, separator: str | None) -> list[str]:
         content = file.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{file}: {error.strerror}") from None
+    # A null byte is valid UTF-8, but its file is hardly text.
     try:
         decoded = content.decode("utf-8-sig")
         binary = content.find(b"\0")
@@ -167,6 +170,7 @@ def _read_documents(file: Path, separator: str | None) -> list[str]:
 
 def _distinct_documents(name: str, documents: Iterable[str]) -> Text:
     """Return the text of documents without empty ones and duplicates."""
+    # A dictionary keeps the order and, by setdefault, the first of several duplicates.
     document_of_words: dict[str, str] = {}
     for document in documents:
         if words := _normalize_whitespace(document):

@@ -128,6 +128,7 @@ class GPT2Tokenizer(Tokenizer):
         # vocabulary of their own; the end token takes the id after them.
         ranks = {token: rank for token, rank in ranks.items() if rank < vocab_size - 1}
         self.name, self.vocab_size, self.end = f"gpt2-{vocab_size}", vocab_size, vocab_size - 1
+        # The identity depends on tokens and ranks, not on the file that they come from.
         lines = "".join(f"{token.hex()} {rank}\n" for token, rank in sorted(ranks.items()))
         self._identity = f"gpt2 {hashlib.sha256(lines.encode()).hexdigest()}"
         self._encoding = tiktoken.Encoding(
@@ -247,6 +248,7 @@ def tokens(
         ids = _encode_documents(documents, tokenizer)
     else:
         file = Path(cache) / f"{tokenizer.name}-{_cache_key(documents, tokenizer)}.npy"
+        # The file is complete whenever it exists, because it is written atomically.
         if not file.exists():
             with atomic_writer(file) as partial:
                 np.save(partial, _encode_documents(documents, tokenizer), allow_pickle=False)
@@ -306,8 +308,10 @@ def _read_ranks(file: Path) -> dict[bytes, int]:
             ranks[base64.b64decode(token, validate=True)] = int(rank)
         except ValueError:
             raise InvalidInput(f"{file}: line {number}: {form}, found {line[:60]!r}") from None
+    # Ranks are token ids, so they must be 0, 1, 2, ... without gaps or duplicates.
     if sorted(ranks.values()) != list(range(len(ranks))):
         raise InvalidInput(f"{file}: {form}, from 0 without gaps, found {len(ranks)} tokens")
+    # With all bytes among the tokens, every text can be encoded.
     if any(ranks.get(bytes([byte]), 256) >= 256 for byte in range(256)):
         raise InvalidInput(f"{file}: expected the 256 bytes as its first tokens")
     return ranks

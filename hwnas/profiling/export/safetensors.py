@@ -98,6 +98,7 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> GPT
         pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLE_SUFFIXES)
         hint = f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
         raise InvalidInput(f"{file}: no such file{hint}")
+    # A wrong shape or name is an error of torch, a damaged file one of safetensors.
     library = _import_safetensors()
     try:
         weights = library.load_file(file, device=str(device))

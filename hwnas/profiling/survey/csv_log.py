@@ -58,6 +58,7 @@ class CsvLog:
         if header.encode().startswith(content):
             self._write(self.columns, "w")
             return
+        # Every complete row ends in a line break; a cell never contains one, see `append`.
         complete_lines = content[: content.rfind(b"\n") + 1]
         first_line, *lines = _parse_cells(file, complete_lines) or [[]]
         if first_line != self.columns:
@@ -124,6 +125,7 @@ def open_log(file: Path, settings: Mapping[str, Any], header: Sequence[str]) -> 
         raise InvalidInput(f"{records_file}: expected the records of a survey; give another --out")
     if file.exists() and not records:
         raise InvalidInput(f"{file} is there without {records_file.name}; give another --out")
+    # Compare the settings of the existing survey, if there is one, with those given.
     stored = records[0]["asked"] if records else settings
     differences = [
         f"{name} {stored.get(name)}, not {settings.get(name)}"

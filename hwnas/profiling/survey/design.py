@@ -68,6 +68,7 @@ def d_optimal_design(space: SearchSpace, n: int, rng: np.random.Generator) -> Co
         design = np.concatenate([design, pool[chosen]])
         if len(design) >= n:
             return np.ascontiguousarray(design[:n])
+        # Draw the next candidates; those that the design has already are left out.
         pool = _set_difference(_sample_pool(space, rng), design)
         rows = features(space, pool)
 
@@ -93,6 +94,7 @@ def corners(space: SearchSpace) -> Codes:
     (k, d) int8, distinct
     """
     largest = space.cardinalities - 1
+    # Alternate the two extremes, and give each pair its own embed_dim, the first gene.
     codes = np.stack([np.zeros_like(largest), largest] * len(space.embed_dim))
     codes[:, 0] = np.repeat(np.arange(len(space.embed_dim)), 2)
     return np.unique(space.canonical(codes), axis=0)
@@ -172,6 +174,7 @@ def select_rows(rows: ArrayLike, k: int, information: ArrayLike) -> IndexArray:
     for i in range(k):
         # Rounding makes equal gains equal in spite of rounding errors; the first of them wins.
         best = selected[i] = np.argmax(gain.round(9))
+        # Rank-one update of the inverse, and of the gain of every row.
         direction = inverse @ rows[best]  # (p,)
         shrinkage = 1 / (1 + gain[best])
         inverse -= shrinkage * np.outer(direction, direction)

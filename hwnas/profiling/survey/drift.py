@@ -96,6 +96,7 @@ def summarize(rows: Sequence[Row], units: Mapping[str, str]) -> Summary:
     design, anchors = rows_with_role(rows, "design"), rows_with_role(rows, "anchor")
     measured = sum(row["status"] == "ok" for row in design)
     minutes = sum(float(row["seconds"]) for row in rows) / 60
+    # Drift of each metric over the anchor's rows; failed measurements have empty cells.
     drifts = []
     for name, unit in units.items():
         values = np.array([float(row[name]) for row in anchors if row[name]] or [np.nan])

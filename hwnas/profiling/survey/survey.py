@@ -112,6 +112,7 @@ def resolve_metrics(profiler: Bench, metrics: Sequence[str]) -> list[str]:
     InvalidInput
         A metric cannot be measured here, or occurs twice, or there are no metrics.
     """
+    # A metric can be given as "latency", as "latency@cpu", and memory by a short name too.
     by_measure: dict[str, str] = {name: f"{name}@{profiler.name}" for name in _STATISTICS}
     aliases = {
         **by_measure,
@@ -197,6 +198,7 @@ def _next_role(rows: Sequence[Row], count: int, anchor_every: int) -> str | None
     roles = [row["role"] for row in rows]
     if "anchor" not in roles:
         return "anchor"
+    # The anchor comes after every `anchor_every` rows of the design, and once more at the end.
     n_since_anchor = roles[::-1].index("anchor")
     if n_since_anchor < anchor_every and roles.count("design") < count:
         return "design"

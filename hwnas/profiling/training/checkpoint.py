@@ -22,6 +22,7 @@ from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.training.config import TrainingSettings
 
+# Step, loss and seconds describe the progress; the last two are state dictionaries.
 KEYS = frozenset({"identity", "step", "loss", "seconds", "model", "optimizer"})
 
 
@@ -59,6 +60,7 @@ def read_checkpoint(file: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     content = _read_dictionary(file)
     if content is None or set(content) != KEYS:
         raise InvalidInput(f"{file}: expected a checkpoint of a training, found something else")
+    # Name the first difference, for example another learning rate or another text.
     stored = content["identity"]
     for key, value in identity.items():
         if stored.get(key) != value:
@@ -88,6 +90,7 @@ def read_weights(file: Path, model: GPT) -> dict[str, torch.Tensor]:
 
 def _read_dictionary(file: Path) -> dict[str, Any] | None:
     """Return the dictionary that ``torch.save`` wrote, None if the file has none."""
+    # weights_only: a pickle from elsewhere could run any code.
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
@@ -100,6 +103,7 @@ def _fingerprint(tokens: Tokens) -> str:
 
     Its cost does not grow with the number of tokens.
     """
+    # The tokens may be a memory-mapped file of many gigabytes, so only pieces of it are read.
     pieces = [tokens.ids[k : k + 4096] for k in range(0, len(tokens), 1 + len(tokens) // 64)]
     sample = np.concatenate(pieces).astype("<u4").tobytes()
     return hashlib.sha256(b"%d " % len(tokens) + sample).hexdigest()[:16]

@@ -106,6 +106,7 @@ class TrainingSettings:
         arXiv:1608.03983, equation 5). It reaches its final share one step after the last step.
         """
         warmup_steps = round(self.warmup * self.steps)
+        # Linear warm-up; step 0 already has a rate above 0.
         if step < warmup_steps:
             return self.learning_rate * (step + 1) / (warmup_steps + 1)
         progress = (step - warmup_steps) / max(self.steps - warmup_steps, 1)
@@ -127,6 +128,7 @@ class TrainingSettings:
         """
         # A generator for each step, so that a continued training sees the same batches.
         rng = np.random.default_rng([self.seed, step])
+        # Sequences may cross the end of a document; the end token marks it.
         starts = rng.integers(0, len(ids) - context, size=self.batch_size)
         return np.stack([ids[start : start + context + 1] for start in starts]).astype(np.int64)
 

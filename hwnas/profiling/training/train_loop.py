@@ -137,8 +137,9 @@ class _TrainingRun:
     ) -> None:
         self.model, self.tokens, self.settings = model, tokens, settings
         self.device = model.cos.device
+        # Weight decay applies to matrices only, not to norms and biases, as in nanoGPT.
         matrices = [p for p in model.parameters() if p.ndim >= 2]
-        vectors = [p for p in model.parameters() if p.ndim < 2]  # norms and biases
+        vectors = [p for p in model.parameters() if p.ndim < 2]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": settings.weight_decay},
@@ -197,6 +198,7 @@ class _TrainingRun:
         settings, context = self.settings, self.model.context
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate_at(self.step)
+        # Copy the batch to the device while the device still computes the previous step.
         batch = torch.from_numpy(settings.batch(self.tokens.ids, context, self.step))
         if self.device.type == "cuda":
             batch = batch.pin_memory()
@@ -208,6 +210,7 @@ class _TrainingRun:
                 loss = self.loss_of(part[:, :-1], part[:, 1:]) / settings.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             batch_loss += loss.detach()
+        # Clip, update, and keep loss and norm on the device until the next check.
         norm = clip_grad_norm_(self.model.parameters(), settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -222,6 +225,7 @@ class _TrainingRun:
         Diverged
             A loss or the norm of a gradient is not finite.
         """
+        # Between checkpoints this is the only place where the host waits for the device.
         losses_and_norms = torch.stack(self.unchecked).tolist()
         n_checked = self.step - len(self.unchecked)
         self.unchecked.clear()
@@ -239,6 +243,7 @@ class _TrainingRun:
         """Return the progress of the whole call, from its first report on if there is a second."""
         if not self.marks:
             return Progress(self.step, self.loss, self.previous_seconds)
+        # The steps up to the first report include the compilation of kernels.
         first = self.marks[1 if len(self.marks) > 2 else 0]
         return self._progress_between(first, self.marks[-1])
 

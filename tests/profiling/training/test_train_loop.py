@@ -126,7 +126,7 @@ train(model, tokens, settings, checkpoint={str(tmp_path / "c.pt")!r}, checkpoint
 """
     killed = subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False)
     assert killed.returncode == -signal.SIGKILL
-    seen: list[int] = []
+    steps: list[int] = []
     uninterrupted, continued = new_model(), new_model()
     train(uninterrupted, corpus, SETTINGS)
     train(
@@ -134,10 +134,10 @@ train(model, tokens, settings, checkpoint={str(tmp_path / "c.pt")!r}, checkpoint
         corpus,
         SETTINGS,
         checkpoint=tmp_path / "c.pt",
-        report=lambda p: seen.append(p.step),
+        report=lambda p: steps.append(p.step),
         report_every=1,
     )
-    assert seen == [9, 10, 11, 12]
+    assert steps == [9, 10, 11, 12]
     assert same_weights(uninterrupted, continued)
 
 
