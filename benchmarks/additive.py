@@ -1,4 +1,4 @@
-"""What each part of `additive` is worth, on what does not add up, and how its time grows.
+"""Ablations of `additive`, its results on non-additive problems, and the growth of its time.
 
     python benchmarks/additive.py [--seeds 2] [--workers 1] [--time]
 

@@ -1,4 +1,4 @@
-"""How far the surrogate is from the published figures: measures, and the page that shows them.
+"""Errors of the surrogate against the published figures: measures, and a page of them.
 
 The measures are of networks that the fit has not seen. A published distribution is known at nine
 levels; it is taken as linear between them (crossing ones in order), and its outer pieces as going

@@ -1,4 +1,4 @@
-"""Fit the trees of the surrogate's second flavour to what its tables leave over.
+"""Fit the trees of the surrogate's second flavour to the residuals of its tables.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Measures the frame against what it promises, and writes ``benchmarks/frame.md``.
+"""Measure the overhead of the framework, and write ``benchmarks/frame.md``.
 
     python benchmarks/frame.py
 

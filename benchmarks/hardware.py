@@ -1,4 +1,4 @@
-"""Measures ``hwnas.profiling`` on a GPU; ``report`` writes ``benchmarks/hardware.md``.
+"""Measure ``hwnas.profiling`` on a GPU; ``report`` writes ``benchmarks/hardware.md``.
 
     python benchmarks/hardware.py again        the same networks in five new processes
     python benchmarks/hardware.py throughput   networks measured a minute, and where the time goes

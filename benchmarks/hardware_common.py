@@ -1,4 +1,4 @@
-"""What the parts of ``hardware.py`` share: sizes of the work, records in JSON, tables."""
+"""Shared parts of ``hardware.py``: sizes of the work, records in JSON, tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the meters say the same again, and how many networks they measure a minute."""
+"""Repeatability of the meters, and the number of architectures that they measure a minute."""
 
 from __future__ import annotations
 

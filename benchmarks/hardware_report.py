@@ -1,4 +1,4 @@
-"""The page ``benchmarks/hardware.md``, from the records that ``hardware.py`` left."""
+"""The page ``benchmarks/hardware.md``, from the records of ``hardware.py``."""
 
 from __future__ import annotations
 

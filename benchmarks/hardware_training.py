@@ -1,4 +1,4 @@
-"""How fast networks train, beside a plain GPT; and whether the largest can be measured and trained.
+"""Training speed beside a plain GPT; measuring and training the largest architecture.
 
 A variant is ``plain``, the plain GPT; ``compile`` or ``eager``, `hwnas.profiling.train`; or
 ``tuned``: torch.compile chooses among kernels of its own as well (max-autotune).

@@ -1,4 +1,4 @@
-"""Runs one experiment with one worker and with two, and compares every trial.
+"""Run one experiment with one worker and with two, and compare every trial.
 
     python benchmarks/identical.py [--evaluations 300] [--noise]
 

@@ -1,4 +1,4 @@
-"""Kills runs with -9 at random moments, resumes them, and compares with a run left alone.
+"""Kill runs with -9 at random moments, resume them, and compare with an uninterrupted run.
 
     python benchmarks/kill.py [--times 10] [--optimizers random nsga2 ...]
 

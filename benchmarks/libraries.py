@@ -1,4 +1,4 @@
-"""The libraries' own loops on the surrogate's objectives: what our optimizers are measured against.
+"""The libraries' own loops on the surrogate's objectives: baselines for the built-in optimizers.
 
     python benchmarks/libraries.py NAME [--evaluations N] [--seed S] [--pop-size P]
 

@@ -1,4 +1,4 @@
-"""How long a quick reproduction of HW-GPT-Bench takes, and what it says: ``benchmarks/paper.md``.
+"""Time and verdicts of a quick reproduction of HW-GPT-Bench: ``benchmarks/paper.md``.
 
     python benchmarks/paper.py [--workers 2] [--out DIR]
 

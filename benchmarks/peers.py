@@ -1,4 +1,4 @@
-"""Our optimizers and the libraries' own loops on the same problems: ``benchmarks/peers.md``.
+"""The built-in optimizers and the libraries' own loops on the same problems: ``benchmarks/peers.md``.
 
     python benchmarks/peers.py run [--only REGEX] [--seeds 5] [--workers 1] [--untimed]
                                    [--device cuda] [--most SECONDS]

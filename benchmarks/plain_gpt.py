@@ -1,4 +1,4 @@
-"""A GPT-2 and its training loop as plain as they can be: what `hwnas.profiling` is compared with.
+"""A GPT-2 and its training loop as plain as possible: a baseline for `hwnas.profiling`.
 
 Its parts are those of nanoGPT, written anew: attention and MLP one after the other, learned
 positions, an output layer that is the embedding, a vocabulary padded to a multiple of 64; bfloat16

@@ -1,4 +1,4 @@
-"""Measures the report of a long run, and writes ``benchmarks/report.md``.
+"""Measure the report of a long run, and write ``benchmarks/report.md``.
 
     python benchmarks/report.py
 

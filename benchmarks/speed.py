@@ -1,4 +1,4 @@
-"""Measures how fast the surrogate answers, and writes ``benchmarks/speed.md``.
+"""Measure the speed of the surrogate, and write ``benchmarks/speed.md``.
 
     python benchmarks/speed.py [--repeats 15]
 

@@ -1,1 +1,1 @@
-"""Experiments that come with hwnas; run one by its name: ``hwnas run quickstart``."""
+"""Experiments that ship with hwnas; run one by its name: ``hwnas run quickstart``."""

@@ -1,1 +1,1 @@
-"""What people look at: plots, tables and the page of a run."""
+"""Plots, comparisons and the HTML report of runs."""
