@@ -1,4 +1,4 @@
-"""Repeated measurements against new architectures under noise: moasha beside random search, and ``benchmarks/noise.md``.
+"""Repeated measurements against new architectures under noise: ``benchmarks/noise.md``.
 
     python benchmarks/noise.py [--seeds 5] [--draws 400]
 

@@ -1,4 +1,4 @@
-"""The built-in optimizers and the libraries' own loops on the same problems: ``benchmarks/peers.md``.
+"""Built-in optimizers and the libraries' own loops on the same problems: ``benchmarks/peers.md``.
 
     python benchmarks/peers.py run [--only REGEX] [--seeds 5] [--workers 1] [--untimed]
                                    [--device cuda] [--most SECONDS]
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from libraries import LOOPS, Losses, moasha
+from libraries import LOOPS, moasha
 
 import hwnas
 from hwnas import pareto
@@ -43,6 +43,7 @@ from hwnas.fronts import reference_point
 from hwnas.reports.plots import style
 from hwnas.runner.executors import one_thread
 from hwnas.statistics import holm, wilcoxon
+from hwnas.typing import Array
 
 # For workers, which load torch in the middle of their first search, when it is too late to say.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -133,10 +134,10 @@ def known(space: str, model: str, objective: str) -> tuple[Any, float]:
     return reference, pareto.hypervolume(front, reference)
 
 
-def ours(method: Method, bench: Any, objectives: list[str], seed: int) -> Losses:
+def ours(method: Method, bench: Any, objectives: list[str], seed: int) -> Array:
     """Losses (n, 2) of one of our optimizers, asked for as the loop asks."""
     optimizer = hwnas.optimizer(method.name, bench.space, 2, seed=seed, **dict(method.settings))
-    seen: list[Losses] = []
+    seen: list[Array] = []
     left = method.evaluations
     while left > 0:
         codes = optimizer.ask(min(optimizer.batch, left))
