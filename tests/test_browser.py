@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwnas.reports.html.page import filled
-from hwnas.reports.html.payload import contents, encoded
+from hwnas.api import run
+from hwnas.reports.html.page import fill_template
+from hwnas.reports.html.payload import report_payload
+from hwnas.reports.html.search_payload import encode_codes
 from hwnas.runner.results import Result
-from hwnas.runner.run import run
 from hwnas.spaces import SearchSpace, space
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -76,13 +77,13 @@ def no_trouble(page: chromium.Page) -> Iterator[None]:
 
 def opened(page: chromium.Page, file: Path, data: dict[str, Any]) -> None:
     """Open a report of data that no run has."""
-    file.write_text(filled(data), encoding="utf-8")
+    file.write_text(fill_template(data), encoding="utf-8")
     page.open(file, ready="drawn")
 
 
 def copied(result: Result) -> dict[str, Any]:
     """The contents of a report, to be changed."""
-    return dict(json.loads(json.dumps(contents(result))))
+    return dict(json.loads(json.dumps(report_payload(result))))
 
 
 def one(selector: str) -> str:
@@ -154,18 +155,18 @@ SPACES = [
 def test_networks_are_named_as_in_python(
     page: chromium.Page, done: Result, tmp_path: Path, its: SearchSpace
 ) -> None:
-    data = contents(done)
+    data = report_payload(done)
     n = len(data["networks"]) // len(done.space.columns)
     codes = its.sample(n, np.random.default_rng(0))
     codes[0] = its.canonical(its.cardinalities[None])[0]
-    other = {**data, "space": its.to_dict(), "networks": encoded(codes)}
+    other = {**data, "space": its.to_dict(), "networks": encode_codes(codes)}
     opened(page, tmp_path / "other.html", other)
     named = page.run(f"Array.from({{length: {n}}}, (_, place) => architecture(place).text)")
     assert named == [str(arch) for arch in its.decode(codes)]
 
 
 def test_pointing_at_a_network_tells_what_it_is(small: chromium.Page, done: Result) -> None:
-    cell = done.cells[0]
+    cell = done.searches[0]
     member = len(cell.front) // 2
     small.mouse("mouseMoved", *place_of(small, cell.front.values[member]))
     tip = text_of(small, "#fronts .tip")
@@ -180,7 +181,7 @@ def test_pointing_at_a_network_tells_what_it_is(small: chromium.Page, done: Resu
 
 
 def test_pointing_at_a_trial_off_the_front(small: chromium.Page, done: Result) -> None:
-    cell = done.cells[0]
+    cell = done.searches[0]
     trial = int(np.argmax(cell.trials.values[:, 0]))
     assert trial not in cell.front_trials
     small.mouse("mouseMoved", *place_of(small, cell.trials.values[trial]))
@@ -202,7 +203,7 @@ def test_an_optimizer_can_be_left_out(small: chromium.Page) -> None:
 
 def test_one_seed_or_all(small: chromium.Page, done: Result) -> None:
     choose(small, "#choose-seed select", "1")
-    expected = sum(len(cell.front) for cell in done.cells if cell.seed == 1)
+    expected = sum(len(cell.front) for cell in done.searches if cell.seed == 1)
     assert small.run("chart.members.length") == expected
 
 
@@ -231,7 +232,7 @@ def test_keys_walk_along_the_fronts(small: chromium.Page, done: Result) -> None:
     small.run("chart.canvas.focus()")
     small.key("ArrowRight")
     small.key("ArrowRight")
-    xs = np.sort(np.concatenate([cell.front.values[:, 0] for cell in done.cells]))
+    xs = np.sort(np.concatenate([cell.front.values[:, 0] for cell in done.searches]))
     for place in ("#fronts .tip", "#said"):
         assert f"{xs[1]:.4f}" in text_of(small, place)
     small.key("Enter")
@@ -261,7 +262,7 @@ def test_the_table_is_sorted_by_a_click(small: chromium.Page) -> None:
 def test_the_table_of_one_optimizer(small: chromium.Page, done: Result) -> None:
     choose(small, "#choose-front select", "1")
     small.run(f"{one('#more')}.click()")
-    fronts = [cell.front.codes for cell in done.cells if cell.optimizer == "uniform"]
+    fronts = [cell.front.codes for cell in done.searches if cell.optimizer == "uniform"]
     expected = [str(arch) for codes in fronts for arch in done.space.decode(codes)]
     assert sorted(column(small, 8)) == sorted(expected)
     assert {text.strip() for text in column(small, 3)} == {"uniform"}
@@ -274,7 +275,7 @@ def test_copying(small: chromium.Page, done: Result) -> None:
     click(small, "#copy-csv")
     header, *rows = small.run("navigator.clipboard.readText()").splitlines()
     assert header == "optimizer,seed,trial,arch,perplexity,latency@rtx3080"
-    assert len(rows) == len(contents(done)["union"])
+    assert len(rows) == len(report_payload(done)["union"])
     assert rows[1].split(",")[3] == column(small, 8)[1]
     click(small, "#copy-settings")
     assert small.run("navigator.clipboard.readText()") == done.experiment.to_yaml()
@@ -320,7 +321,7 @@ def test_three_objectives_in_pairs(page: chromium.Page, three: Result) -> None:
     choose(page, "#choose-y select", "2")  # which leaves the other axis to what was here
     assert axes(page, "#fronts") == [latency, params]
     assert page.run(f"{one('#choose-x select')}.value") == "1"
-    member = three.cells[0].front.values[0]
+    member = three.searches[0].front.values[0]
     page.mouse("mouseMoved", *place_of(page, member[1:]))
     tip = text_of(page, "#fronts .tip")
     assert f"{member[2]:,.0f}" in tip

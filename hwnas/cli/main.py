@@ -342,16 +342,9 @@ def _standard_input(*, asked_for: bool) -> str:
 
 
 def _summary(result: Result) -> None:
-    from hwnas.reports.comparison.tables import overview
+    from hwnas.reports.summary_table import search_notes, summary_table
 
-    print_table(*overview(result))
-    for cell in result.searches:
-        for line in cell.meta.get("notes", "").splitlines():
-            typer.echo(f"{cell.optimizer} seed {cell.seed}: {line}")
-        if saved := cell.seconds_saved:
-            stopped = cell.trials.status.count("infeasible")
-            typer.echo(
-                f"{cell.optimizer} seed {cell.seed}: {stopped} networks stopped at a bound, some "
-                f"{saved:.0f} s saved"
-            )
+    print_table(*summary_table(result))
+    for note in search_notes(result):
+        typer.echo(note)
     typer.echo(f"{result.path}: report.html, summary.csv, plots/, and more of every search")

@@ -1,4 +1,4 @@
-"""Commands that look at runs: plots, reports, comparisons, and papers run again."""
+"""Commands for plots, reports and comparisons of runs, and for reproductions of papers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from hwnas.reports.comparison.comparison import Comparison
 
 
-class X(StrEnum):
-    """What `plot` draws a trajectory over."""
+class XAxis(StrEnum):
+    """Variables on the x axis of a trajectory."""
 
     evaluations = "evaluations"
     cost = "cost"
@@ -24,15 +24,15 @@ class X(StrEnum):
 
 
 class Suffix(StrEnum):
-    """What a plot is saved as."""
+    """File types of a plot."""
 
     png = "png"
     pdf = "pdf"
     svg = "svg"
 
 
-class Form(StrEnum):
-    """How a comparison is printed."""
+class OutputFormat(StrEnum):
+    """Output formats of a comparison."""
 
     table = "table"
     markdown = "markdown"
@@ -40,8 +40,8 @@ class Form(StrEnum):
     csv = "csv"
 
 
-class Judge(StrEnum):
-    """What ranks and tests are of."""
+class Indicator(StrEnum):
+    """Quality indicators for ranks and tests."""
 
     normalised = "normalised"
     hypervolume = "hypervolume"
@@ -52,18 +52,20 @@ class Judge(StrEnum):
 
 def plot(
     directory: Annotated[Path | None, typer.Argument(help="The directory of a run.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Which plots [see --list].")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Kind of plot; can be repeated [see --list].")
+    ] = None,
     format_: Annotated[Suffix, typer.Option("--format", help="File type.")] = Suffix.png,
     x: Annotated[
-        X | None, typer.Option(help="What hypervolume is drawn over [evaluations].")
+        XAxis | None, typer.Option(help="Variable on the x axis of hypervolume [evaluations].")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The directory to draw into [plots, in the run's].")
+        Path | None, typer.Option(help="The directory for the plots [plots/ in that of the run].")
     ] = None,
     allow_plugins: AllowPlugins = False,
     list_kinds: Annotated[bool, typer.Option("--list", help="List the kinds.")] = False,
 ) -> None:
-    """Draw the plots of a run again, also while it is running."""
+    """Draw the plots of a run, finished or still running."""
     from hwnas.reports.plots import kinds
     from hwnas.runner.results import Result
 
@@ -84,10 +86,10 @@ def report(
     ] = None,
     allow_plugins: AllowPlugins = False,
 ) -> None:
-    """Write the report of a run, one HTML file, also while it is running.
+    """Write the report of a run, finished or still running, as one HTML file.
 
-    It opens in any browser, offline: fronts and trajectories to look into, the networks found,
-    statistics, settings, environment.
+    The file opens in any browser, offline. It has interactive fronts and trajectories, the
+    architectures on the front, statistics, settings and the environment.
     """
     from hwnas.reports.html.page import write_page
     from hwnas.runner.results import Result
@@ -100,81 +102,94 @@ def compare(
     directories: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="The directories of runs.")
     ],
-    format_: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
-    metric: Annotated[Judge, typer.Option(help="What ranks and tests are of.")] = Judge.normalised,
+    format_: Annotated[
+        OutputFormat, typer.Option("--format", help="Output format.")
+    ] = OutputFormat.table,
+    metric: Annotated[
+        Indicator, typer.Option(help="Quality indicator for ranks and tests.")
+    ] = Indicator.normalised,
     at: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Judge what was found after N evaluations.", min=1),
+        typer.Option(metavar="N", help="Compare the fronts after N evaluations.", min=1),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw mean ranks as well: FILE.png, .pdf or .svg."),
+        typer.Option(
+            metavar="FILE", help="Also draw a diagram of mean ranks: FILE.png, .pdf or .svg."
+        ),
     ] = None,
     allow_plugins: AllowPlugins = False,
 ) -> None:
-    """Compare optimizers over runs: indicators, mean ranks and tests.
+    """Compare optimizers over runs by quality indicators, mean ranks and tests.
 
-    Runs of the same problem stand side by side, others one below the other.
+    Runs of the same problem share a table; there is one table for each problem.
     """
     from hwnas.reports.comparison import comparison, export, tables
     from hwnas.runner.results import Result
 
     results = [Result(path, allow_plugins=allow_plugins) for path in directories]
-    found = comparison.compare(results, metric=metric.value, at=at)
+    compared = comparison.compare(results, metric=metric.value, at=at)
     if plot is not None:
         from hwnas.reports.comparison.critical_difference import draw
 
-        draw(found, plot)  # first: what cannot be drawn is refused before anything is printed
-    if format_ is Form.table:
-        _print(found)
-    elif format_ is Form.csv:
-        print_figures(*tables.tidy(found), "csv")
-        for note in found.notes:
+        # Draw first, so that a plot that cannot be drawn is refused before anything is printed.
+        draw(compared, plot)
+    if format_ is OutputFormat.table:
+        _print_comparison(compared)
+    elif format_ is OutputFormat.csv:
+        print_figures(*tables.tidy_table(compared), "csv")
+        for note in compared.notes:
             typer.echo(note, err=True)
+    elif format_ is OutputFormat.latex:
+        typer.echo(export.latex(compared))
     else:
-        typer.echo(export.latex(found) if format_ is Form.latex else export.markdown(found))
+        typer.echo(export.markdown(compared))
     if plot is not None:
-        typer.echo(str(plot), err=format_ is not Form.table)
+        # Only a table may share standard output with the path; other formats are often piped.
+        typer.echo(str(plot), err=format_ is not OutputFormat.table)
 
 
-def _print(found: Comparison) -> None:
+def _print_comparison(comparison: Comparison) -> None:
+    """Print a table for each problem, then mean ranks, pairwise tests and notes."""
     from hwnas.reports.comparison import tables
 
-    for contest in found.contests:
-        typer.echo(f"{contest.name}, relative to: {contest.standard}")
-        print_table(*tables.standings(found, contest))
+    for problem in comparison.problems:
+        typer.echo(f"{problem.name}, relative to: {problem.standard}")
+        print_table(*tables.problem_table(comparison, problem))
         typer.echo()
-    overall = [tables.ranking(found)] if len(found.optimizers) > 1 else []
-    for title, header, rows in overall + ([tables.pairs(found)] if found.pairs else []):
+    overall = [tables.rank_table(comparison)] if len(comparison.optimizers) > 1 else []
+    if comparison.pairs:
+        overall.append(tables.pairwise_table(comparison))
+    for title, header, rows in overall:
         typer.echo(title)
         print_table(header, rows)
         typer.echo()
-    for note in found.notes:
+    for note in comparison.notes:
         typer.echo(note)
 
 
 def reproduce(
     paper: Annotated[
-        str, typer.Argument(metavar="PAPER", help="Which paper: hw-gpt-bench.")
+        str, typer.Argument(metavar="PAPER", help="The paper: hw-gpt-bench.")
     ] = "hw-gpt-bench",
     figure: Annotated[
-        list[str] | None, typer.Option(help="Only this figure; can be repeated [see --list].")
+        list[str] | None, typer.Option(help="Figure to draw; can be repeated [all, see --list].")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small selection, in minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="The directory [runs/PAPER, or runs/PAPER-quick].")
     ] = None,
-    drawn: Annotated[
-        bool, typer.Option("--draw", help="Draw what is there, and run nothing.")
+    draw_only: Annotated[
+        bool, typer.Option("--draw", help="Draw the results that exist, and run nothing.")
     ] = False,
     list_figures: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Run a paper's experiments again, draw its kinds of figures, and say what agrees.
+    """Run the experiments of a paper, draw its figures, and list which claims agree.
 
-    It says first how long that takes. What is there already is not run again: stopped, it goes on
-    with the same command.
+    The expected time is printed first. Results that exist are not computed again: if stopped, the
+    same command continues.
     """
     from hwnas.reproductions import reproduce as papers
 
@@ -188,13 +203,13 @@ def reproduce(
                 out,
                 figures=figure or (),
                 quick=quick,
-                run=not drawn,
+                run=not draw_only,
                 workers=workers,
                 progress=progress.at,
                 say=progress.say,
             )
     except KeyboardInterrupt:
-        typer.echo("hwnas: stopped; what was done is kept, the same command goes on", err=True)
+        typer.echo("hwnas: stopped; results so far are kept, the same command continues", err=True)
         raise typer.Exit(2) from None
     if not quiet:
         typer.echo(str(page))

@@ -16,7 +16,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.objectives import Objective
 from hwnas.reports.comparison.comparison import Comparison, compare
-from hwnas.reports.comparison.critical_difference import rankings_figure
+from hwnas.reports.comparison.critical_difference import critical_difference_figure
 from hwnas.reports.plots import attainment, convergence, space_plots, style, trajectories
 from hwnas.reports.plots.sampled_architectures import Population, drawn_at_random
 from hwnas.reproductions.plan import NOISE, THREE, TWO, WITHOUT_DEVICE, Part
@@ -238,7 +238,7 @@ def ranks(found: Found) -> Drawn:
     convergence.ranks(axes, found.pairs)
     style.legend_below(made, axes)
     yield "ranks", made
-    yield "critical-differences", rankings_figure(found.comparison)
+    yield "critical-differences", critical_difference_figure(found.comparison)
 
 
 def three(found: Found) -> Drawn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from hwnas.reports.comparison.tables import overview
+from hwnas.reports.summary_table import summary_table
 from hwnas.reproductions.claims import Claim
 from hwnas.reproductions.figures import FIGURES, Found
 from hwnas.reproductions.plan import told
@@ -141,7 +141,7 @@ def page(
 
 
 def _introduction(found: Found, *, quick: bool, missing: int, took: float) -> str:
-    cells = sum(len(result.cells) for result in found.results.values())
+    cells = sum(len(result.searches) for result in found.results.values())
     text = (
         'The experiments and the kinds of figures of <a href="https://arxiv.org/abs/2405.10299">'
         "HW-GPT-Bench</a> (Sukthanker et al. 2024), made anew with hwnas: "
@@ -192,7 +192,7 @@ def _figure(kind: str, files: Sequence[str], notes: Sequence[str]) -> str:
 def _searches(found: Found) -> list[str]:
     out = ['<h2 id="searches">All searches</h2>'] if found.results else []
     for part, result in found.results.items():
-        header, rows = overview(result)
+        header, rows = summary_table(result)
         title = f"{part.kind}: {part.experiment.space}, {part.what}"
         out.append(f"<h3>{escape(title)}</h3>")
         out.append(_table(header, [[escape(cell) for cell in row] for row in rows], numbers=1))

@@ -17,8 +17,8 @@ import yaml
 import hwnas
 from hwnas.cli.console import print_table
 from hwnas.cli.main import main
-from hwnas.cli.report_commands import Judge
-from hwnas.reports.comparison.problem_comparison import METRICS
+from hwnas.cli.report_commands import Indicator
+from hwnas.reports.comparison.quality_indicators import METRICS
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -569,7 +569,7 @@ def test_compare(hw: Any, small: str, tmp_path: Path) -> None:
 
 
 def test_compare_by_every_metric() -> None:
-    assert [judge.value for judge in Judge] == list(METRICS)
+    assert [indicator.value for indicator in Indicator] == list(METRICS)
 
 
 def test_compare_refuses(hw: Any, small: str) -> None:

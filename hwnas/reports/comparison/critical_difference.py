@@ -1,4 +1,4 @@
-"""The critical-difference diagram: mean ranks on a line, and who cannot be told apart."""
+"""Critical-difference diagram: mean ranks on a line, with bars over equivalent optimizers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput
-from hwnas.reports.comparison.comparison import Comparison, counted
+from hwnas.reports.comparison.comparison import Comparison, format_count
 from hwnas.reports.plots import style
+from hwnas.typing import Array
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
-_ROW = 0.24  # inches of a name's row
-_BAR = 0.13  # of a bar's
-_LINE = 4.6  # of the line of ranks
-_LETTER = 0.073  # of a name's letter, on average
+# Sizes in inches.
+_ROW_HEIGHT = 0.24  # of a name
+_BAR_HEIGHT = 0.13
+_AXIS_WIDTH = 4.6
+_LETTER_WIDTH = 0.073  # mean over the letters of names
 
-_METRICS = {
-    "normalised": "normalised hypervolume",
+_METRIC_LABELS = {
+    "normalised": "normalized hypervolume",
     "hypervolume": "hypervolume",
     "igd_plus": "IGD+",
     "epsilon": "additive epsilon",
@@ -32,78 +34,55 @@ _METRICS = {
 }
 
 
-def critical_differences(
+def plot_critical_difference(
     axes: Axes, names: Sequence[str], ranks: ArrayLike, cliques: Sequence[tuple[int, ...]]
 ) -> None:
-    """Mean ranks on a line, the best to the left, and a bar over each clique.
+    """Plot mean ranks on a line, the best to the left, and a bar over each clique.
 
-    Each name has a row of its own, half of them to the left and half to the right, so that none
-    covers another. They lie outside the axes, which a constrained layout makes room for.
+    Each name has its own row, half of them to the left and half to the right, so that none
+    overlaps another. Names lie outside the axes, so the figure needs a constrained layout.
 
     Parameters
     ----------
     axes
-        Where to draw; `height` says how high it should be.
+        Axes to draw in, as high as `diagram_height`.
     names
-        Of k optimizers.
+        Names of k optimizers.
     ranks : (k,)
-        Their mean ranks, from 1 to k.
+        Mean ranks, from 1 to k.
     cliques
-        Indices of those that do not differ, see `hwnas.statistics.cliques`.
+        Indices of optimizers that do not differ, see `hwnas.statistics.cliques`.
 
     References
     ----------
     Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006.
     """
     mean = np.asarray(ranks, dtype=np.float64)
-    k, last = len(mean), max(2, len(mean))
-    spans, levels = _bars(mean, cliques)
-    below = _BAR * (1 + len(set(levels)))
-    across = axes.get_yaxis_transform()  # x in fractions of the axes, y in data
-    for i, member in enumerate(np.argsort(mean, kind="stable").tolist()):
-        left = i < (k + 1) // 2
-        down = below + _ROW * ((i if left else k - 1 - i) + 0.6)
-        at, end = (mean[member] - 1) / (last - 1), 0.0 if left else 1.0
-        axes.plot(
-            [at, at, end],
-            [0, down, down],
-            color=style.GREY,
-            linewidth=1.1,
-            transform=across,
-            clip_on=False,
-        )
-        rank, name = f"{mean[member]:.2f}", names[member]
-        axes.annotate(
-            f"{name}  {rank}" if left else f"{rank}  {name}",
-            (end, down),
-            xycoords=across,
-            xytext=(-4 if left else 4, 0),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-        )
-    for span, level in zip(spans, levels, strict=True):
-        (bar,) = axes.plot(span, [_BAR * (level + 1)] * 2, color="black", linewidth=3.5, zorder=3)
+    max_rank = max(2, len(mean))
+    spans, rows = _bars(mean, cliques)
+    _plot_names(axes, names, mean, _BAR_HEIGHT * (1 + len(set(rows))))
+    for span, row in zip(spans, rows, strict=True):
+        y = _BAR_HEIGHT * (row + 1)
+        (bar,) = axes.plot(span, [y, y], color="black", linewidth=3.5, zorder=3)
         bar.set(solid_capstyle="butt", clip_on=False)
-    axes.set_xlim(1, last)
-    axes.set_ylim(height(mean, cliques), 0)
+    # One unit of y is one inch, from the line of ranks at the top downwards.
+    axes.set_xlim(1, max_rank)
+    axes.set_ylim(diagram_height(mean, cliques), 0)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=16))
     axes.xaxis.tick_top()
     axes.spines[["left", "right", "bottom"]].set_visible(False)
 
 
-def height(ranks: ArrayLike, cliques: Sequence[tuple[int, ...]]) -> float:
-    """Inches that the rows of names and bars of a diagram take."""
+def diagram_height(ranks: ArrayLike, cliques: Sequence[tuple[int, ...]]) -> float:
+    """Return the height in inches of the rows of names and bars of a diagram."""
     mean = np.asarray(ranks, dtype=np.float64)
-    bars = len(set(_bars(mean, cliques)[1]))
-    return _BAR * (bars + 1) + _ROW * ((len(mean) + 1) // 2 + 0.2)
+    n_rows = len(set(_bars(mean, cliques)[1]))
+    return _BAR_HEIGHT * (n_rows + 1) + _ROW_HEIGHT * ((len(mean) + 1) // 2 + 0.2)
 
 
-def rankings_figure(comparison: Comparison) -> Figure:
-    """The diagram of a comparison; its title says what is ranked and tested.
+def critical_difference_figure(comparison: Comparison) -> Figure:
+    """Return the diagram of a comparison, with the metric, blocks and tests in its title.
 
     Raises
     ------
@@ -115,58 +94,95 @@ def rankings_figure(comparison: Comparison) -> Figure:
         raise InvalidInput(
             f"a diagram of ranks: expected two optimizers on all problems, found {len(names)}"
         )
-    left, right = names[: (len(names) + 1) // 2], names[(len(names) + 1) // 2 :]
-    width = _LINE + sum(max(map(len, side)) * _LETTER + 0.6 for side in (left, right))
+    # The figure is as wide as the line of ranks with the longest name on either side.
+    n_left = (len(names) + 1) // 2
+    sides = (names[:n_left], names[n_left:])
+    width = _AXIS_WIDTH + sum(max(map(len, side)) * _LETTER_WIDTH + 0.6 for side in sides)
     title = "\n".join(
-        textwrap.fill(line, int(width / (1.1 * _LETTER))) for line in _title(comparison)
+        textwrap.fill(line, int(width / (1.1 * _LETTER_WIDTH))) for line in _title(comparison)
     )
-    top = 0.55 + 0.18 * (1 + title.count("\n"))
-    made = Figure(figsize=(width, top + height(ranks, cliques)), dpi=150, layout="constrained")
-    made.suptitle(title, fontsize=10)
-    critical_differences(made.subplots(), names, ranks, cliques)
-    return made
+    title_height = 0.55 + 0.18 * (1 + title.count("\n"))
+    size = (width, title_height + diagram_height(ranks, cliques))
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    plot_critical_difference(figure.subplots(), names, ranks, cliques)
+    return figure
 
 
 def draw(comparison: Comparison, file: Path) -> Path:
-    """Draw the diagram of a comparison into a file.
+    """Draw the diagram of a comparison to a file.
 
     Raises
     ------
     InvalidInput
-        The file's name ends otherwise than in one of `SUFFIXES`, its folder is missing, it cannot
-        be written, or fewer than two optimizers are ranked.
+        The suffix of the file is not in `SUFFIXES`, its directory is missing, it cannot be
+        written, or fewer than two optimizers are ranked.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise InvalidInput(f"{file}: expected a name that ends in {', '.join(SUFFIXES)}")
     if not file.parent.is_dir():
-        raise InvalidInput(f"{file}: there is no folder {file.parent}")
-    return style.save(rankings_figure(comparison), file)
+        raise InvalidInput(f"{file}: there is no directory {file.parent}; make it first")
+    return style.save(critical_difference_figure(comparison), file)
 
 
 def _title(comparison: Comparison) -> list[str]:
-    """What is ranked, and what a bar says."""
-    after = "" if comparison.at is None else f" after {comparison.at:,} evaluations"
-    tests = {(pair.over, pair.n) for pair in comparison.pairs}
-    tested = " or ".join(counted(n, over) for over, n in sorted(tests))
-    over = f" over {tested}" if tests - {(comparison.over, comparison.blocks)} else ""
+    """Return the two lines of the title: the ranks, and the meaning of a bar."""
+    budget = "" if comparison.at is None else f" after {comparison.at:,} evaluations"
+    samples = {(pair.over, pair.n) for pair in comparison.pairs}
+    counts = " or ".join(format_count(n, over) for over, n in sorted(samples))
+    over = f" over {counts}" if samples - {(comparison.over, comparison.n_blocks)} else ""
+    metric = _METRIC_LABELS[comparison.metric]
     return [
-        f"Mean rank by {_METRICS[comparison.metric]}{after} over {comparison.ranked_over}",
-        f"Joined: not told apart at {100 * comparison.level:g} % by Wilcoxon's signed-rank tests"
-        f"{over} with Holm's correction",
+        f"Mean rank by {metric}{budget} over {comparison.ranked_over}",
+        f"Joined: no significant difference at {100 * comparison.level:g} % by Wilcoxon's "
+        f"signed-rank tests{over} with Holm's correction",
     ]
 
 
+def _plot_names(axes: Axes, names: Sequence[str], mean: Array, top: float) -> None:
+    """Plot names with their ranks in rows that start at `top`, joined to the line of ranks."""
+    k, max_rank = len(mean), max(2, len(mean))
+    n_left = (k + 1) // 2
+    transform = axes.get_yaxis_transform()  # x in fractions of the axes, y in data
+    for i, member in enumerate(np.argsort(mean, kind="stable").tolist()):
+        on_left = i < n_left
+        # The best and the worst rank are in the first row, so that no two lines cross.
+        y = top + _ROW_HEIGHT * ((i if on_left else k - 1 - i) + 0.6)
+        x, edge = (mean[member] - 1) / (max_rank - 1), 0.0 if on_left else 1.0
+        axes.plot(
+            [x, x, edge],
+            [0, y, y],
+            color=style.GREY,
+            linewidth=1.1,
+            transform=transform,
+            clip_on=False,
+        )
+        rank, name = f"{mean[member]:.2f}", names[member]
+        axes.annotate(
+            f"{name}  {rank}" if on_left else f"{rank}  {name}",
+            (edge, y),
+            xycoords=transform,
+            xytext=(-4 if on_left else 4, 0),
+            textcoords="offset points",
+            ha="right" if on_left else "left",
+            va="center",
+            fontsize=9,
+            annotation_clip=False,
+        )
+
+
 def _bars(
-    mean: NDArray[np.float64], cliques: Sequence[tuple[int, ...]]
+    mean: Array, cliques: Sequence[tuple[int, ...]]
 ) -> tuple[list[tuple[float, float]], list[int]]:
-    """From where to where each clique's bar goes, and in which row it is clear of the others."""
-    over = 0.012 * (max(2, len(mean)) - 1)  # beyond the members, so that one of equals is seen
-    spans = [(float(mean[list(of)].min()), float(mean[list(of)].max())) for of in cliques]
-    spans = [(low - over, high + over) for low, high in spans]
-    levels: list[int] = []
-    ends: list[float] = []
+    """Return the ends of each clique's bar, and a row in which it overlaps no other bar."""
+    margin = 0.012 * (max(2, len(mean)) - 1)  # keeps the bar of equal ranks visible
+    spans = [(float(mean[list(c)].min()), float(mean[list(c)].max())) for c in cliques]
+    spans = [(low - margin, high + margin) for low, high in spans]
+    rows: list[int] = []
+    row_ends: list[float] = []
+    # Greedy: the first row whose last bar ends before this one starts, else a new row.
     for low, high in spans:
-        row = next((i for i, end in enumerate(ends) if low > end + over), len(ends))
-        ends[row : row + 1] = [high]
-        levels.append(row)
-    return spans, levels
+        row = next((i for i, end in enumerate(row_ends) if low > end + margin), len(row_ends))
+        row_ends[row : row + 1] = [high]
+        rows.append(row)
+    return spans, rows

@@ -1,15 +1,15 @@
-"""A comparison as text for a page or a paper: Markdown, LaTeX."""
+"""Export of a comparison to Markdown and LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from hwnas.reports.comparison.comparison import Comparison
-from hwnas.reports.comparison.problem_comparison import Contest
-from hwnas.reports.comparison.tables import pairs, ranking, standings
+from hwnas.reports.comparison.problem_comparison import ProblemComparison
+from hwnas.reports.comparison.tables import pairwise_table, problem_table, rank_table
 
-_METRIC = 3  # the column of the comparison's metric in `standings`
-_SPECIAL = {
+_METRIC_COLUMN = 3  # of the comparison's metric in `problem_table`
+_LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -21,130 +21,136 @@ _SPECIAL = {
 
 
 def markdown(comparison: Comparison) -> str:
-    """Tables of every problem, of mean ranks and of tests, and what to know of them.
+    """Return a comparison as Markdown: tables of problems, ranks and tests, and the notes.
 
-    The best mean is bold; a star is at those that are not significantly worse.
+    The best mean is bold; means that are not significantly worse have a star.
     """
     parts = []
-    for contest in comparison.contests:
-        header, rows = standings(comparison, contest)
-        rows = _marked(comparison, contest, rows, _plain, "**{}**", r"\*")
-        parts += [f"**{_plain(contest.name)}**, relative to: {contest.standard}"]
+    for problem in comparison.problems:
+        header, rows = problem_table(comparison, problem)
+        rows = _mark_leaders(comparison, problem, rows, _escape_markdown, "**{}**", r"\*")
+        parts += [f"**{_escape_markdown(problem.name)}**, relative to: {problem.standard}"]
         parts += [_markdown_table(header, rows)]
     parts.append(_legend(comparison, "**bold**", r"\*"))
-    for title, header, rows in _overall(comparison):
-        parts += [title, _markdown_table(header, _escaped(rows, _plain))]
-    parts += ["\n".join(f"- {_plain(note)}" for note in comparison.notes)]
+    for title, header, rows in _overall_tables(comparison):
+        parts += [title, _markdown_table(header, _escape_rows(rows, _escape_markdown))]
+    parts += ["\n".join(f"- {_escape_markdown(note)}" for note in comparison.notes)]
     return "\n\n".join(part for part in parts if part)
 
 
 def latex(comparison: Comparison) -> str:
-    r"""The same as tabulars for the package booktabs; what to know of them is in comments.
+    r"""Return a comparison as LaTeX tabulars for the package booktabs, with notes as comments.
 
-    The best mean is ``\textbf``; a star is at those that are not significantly worse.
+    The best mean is ``\textbf``; means that are not significantly worse have a star.
     """
-    blocks, said = [], []
+    blocks, remarks = [], []
     header: list[str] = []
-    for contest in comparison.contests:
-        full, rows = standings(comparison, contest)
-        header = full[:-1]
-        rows_marked = _marked(comparison, contest, rows, escape, r"\textbf{{{}}}", "$^{*}$")
-        blocks.append((contest.name, [row[:-1] for row in rows_marked]))
-        said += [f"{contest.name}, relative to: {contest.standard}"]
-        said += [f"{row[0]}: {row[-1]}" for row in rows if row[-1] != "done"]
-    said.append(_legend(comparison, "bold", "*"))
-    parts = [_comments(said), _tabular(header, blocks)]
-    for title, columns, rows in _overall(comparison):
-        parts += [_comments([title]), _tabular(columns, [("", _escaped(rows, escape))])]
-    return "\n".join([*parts, _comments(comparison.notes)]).rstrip("\n")
+    # All problems share one tabular; the status column becomes comments.
+    for problem in comparison.problems:
+        columns, rows = problem_table(comparison, problem)
+        header = columns[:-1]
+        marked = _mark_leaders(comparison, problem, rows, escape_latex, r"\textbf{{{}}}", "$^{*}$")
+        blocks.append((problem.name, [row[:-1] for row in marked]))
+        remarks += [f"{problem.name}, relative to: {problem.standard}"]
+        remarks += [f"{row[0]}: {row[-1]}" for row in rows if row[-1] != "done"]
+    remarks.append(_legend(comparison, "bold", "*"))
+    parts = [_latex_comments(remarks), _latex_tabular(header, blocks)]
+    for title, columns, rows in _overall_tables(comparison):
+        escaped = _escape_rows(rows, escape_latex)
+        parts += [_latex_comments([title]), _latex_tabular(columns, [("", escaped)])]
+    return "\n".join([*parts, _latex_comments(comparison.notes)]).rstrip("\n")
 
 
-def escape(text: str) -> str:
-    r"""A text as LaTeX shows it.
+def escape_latex(text: str) -> str:
+    r"""Escape the special characters of LaTeX.
 
-    >>> print(escape("nsga2_40 & 5 %"))
+    >>> print(escape_latex("nsga2_40 & 5 %"))
     nsga2\_40 \& 5 \%
     """
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    return "".join(_LATEX_ESCAPES.get(character, character) for character in text)
 
 
-def _overall(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, header and rows of what is said over all problems, where there is anything."""
-    tables = [pairs(comparison)] if comparison.pairs else []
-    return [ranking(comparison), *tables] if len(comparison.optimizers) > 1 else tables
+def _escape_markdown(text: str) -> str:
+    """Escape the special characters of Markdown."""
+    return "".join(f"\\{character}" if character in "\\`*_|<[" else character for character in text)
+
+
+def _escape_rows(rows: list[list[str]], escape: Callable[[str], str]) -> list[list[str]]:
+    """Escape all texts of a table."""
+    return [list(map(escape, row)) for row in rows]
+
+
+def _overall_tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return title, header and rows of the tables over all problems; none for one optimizer."""
+    tables = [pairwise_table(comparison)] if comparison.pairs else []
+    return [rank_table(comparison), *tables] if len(comparison.optimizers) > 1 else tables
 
 
 def _legend(comparison: Comparison, bold: str, star: str) -> str:
+    """Return the meaning of bold means and stars."""
     tested: list[str] = []
     untested: list[str] = []
-    for contest in comparison.contests:
-        best, alike = comparison.leaders(contest)
-        if len(contest.judged) > len(best):  # somebody is behind
-            (untested if alike is None else tested).append(contest.name)
-    said = f"{bold}: best mean"
+    for problem in comparison.problems:
+        best, equivalent = comparison.leaders(problem)
+        # Only a problem with a worse optimizer has something to test.
+        if len(problem.by_optimizer) > len(best):
+            (untested if equivalent is None else tested).append(problem.name)
+    legend = f"{bold}: best mean"
     if tested:
-        said += (
+        legend += (
             f"; {star}: not significantly worse at {100 * comparison.level:g} % "
             "(Wilcoxon's signed-rank test over seeds, corrected by Holm)"
         )
     if untested:
-        where = f" on {', '.join(untested)}" if tested else ""
-        said += f"; seeds are too few to test within a problem{where}"
-    return said
+        names = f" on {', '.join(untested)}" if tested else ""
+        legend += f"; seeds are too few to test within a problem{names}"
+    return legend
 
 
-def _marked(
+def _mark_leaders(
     comparison: Comparison,
-    contest: Contest,
+    problem: ProblemComparison,
     rows: list[list[str]],
-    escaped: Callable[[str], str],
+    escape: Callable[[str], str],
     bold: str,
     star: str,
 ) -> list[list[str]]:
-    """Rows of `standings` with the best mean bold and a star at those that are not worse."""
-    best, alike = comparison.leaders(contest)
-    marked = _escaped(rows, escaped)
-    for row, shown in zip(rows, marked, strict=True):
+    """Return escaped rows of `problem_table` with the best mean bold and equivalents starred."""
+    best, equivalent = comparison.leaders(problem)
+    marked = _escape_rows(rows, escape)
+    for row, marked_row in zip(rows, marked, strict=True):
         if row[0] in best:
-            shown[_METRIC] = bold.format(shown[_METRIC])
-        elif row[0] in (alike or ()):
-            shown[_METRIC] += star
+            marked_row[_METRIC_COLUMN] = bold.format(marked_row[_METRIC_COLUMN])
+        elif row[0] in (equivalent or ()):
+            marked_row[_METRIC_COLUMN] += star
     return marked
 
 
-def _escaped(rows: list[list[str]], how: Callable[[str], str]) -> list[list[str]]:
-    return [list(map(how, row)) for row in rows]
-
-
 def _markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    ruler = ["--:" if _numeric(rows, j) else "---" for j in range(len(header))]
-    cells = [[_plain(name) for name in header], ruler]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells + rows)
+    ruler = ["--:" if _is_numeric(rows, j) else "---" for j in range(len(header))]
+    lines = [[_escape_markdown(name) for name in header], ruler, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _tabular(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) -> str:
-    """One tabular; blocks of rows have a title over all columns where they have a name."""
-    every = [row for _, rows in blocks for row in rows]
-    look = "".join("r" if _numeric(every, j) else "l" for j in range(len(header)))
-    lines = [f"\\begin{{tabular}}{{{look}}}", r"\toprule", " & ".join(map(escape, header)) + r" \\"]
+def _latex_tabular(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) -> str:
+    """Return one tabular; a block of rows with a name has it as a title over all columns."""
+    all_rows = [row for _, rows in blocks for row in rows]
+    alignment = "".join("r" if _is_numeric(all_rows, j) else "l" for j in range(len(header)))
+    head = " & ".join(map(escape_latex, header)) + r" \\"
+    lines = [f"\\begin{{tabular}}{{{alignment}}}", r"\toprule", head]
     for name, rows in blocks:
         lines.append(r"\midrule")
         if name:
-            lines.append(f"\\multicolumn{{{len(header)}}}{{l}}{{{escape(name)}}} \\\\")
+            lines.append(f"\\multicolumn{{{len(header)}}}{{l}}{{{escape_latex(name)}}} \\\\")
         lines += [" & ".join(row) + r" \\" for row in rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _numeric(rows: list[list[str]], column: int) -> bool:
-    """Whether a column holds numbers, of which marks are a part."""
-    cells = [row[column].removeprefix(r"\textbf{").strip("*") for row in rows]
-    return all(cell[:1].isdigit() or cell[:1] in "-" or cell in ("inf", "nan") for cell in cells)
-
-
-def _comments(lines: Sequence[str]) -> str:
+def _latex_comments(lines: Sequence[str]) -> str:
     return "\n".join(f"% {line}" for line in lines)
 
 
-def _plain(text: str) -> str:
-    """A text as Markdown shows it."""
-    return "".join(f"\\{character}" if character in "\\`*_|<[" else character for character in text)
+def _is_numeric(rows: list[list[str]], column: int) -> bool:
+    """Return whether a column holds numbers, with or without marks of leaders."""
+    texts = [row[column].removeprefix(r"\textbf{").strip("*") for row in rows]
+    return all(text[:1].isdigit() or text[:1] in "-" or text in ("inf", "nan") for text in texts)

@@ -1,4 +1,4 @@
-"""What optimizers found on one problem, in one run or several, judged by one measure."""
+"""Scores of all optimizers on one problem, from one run or several."""
 
 from __future__ import annotations
 
@@ -6,363 +6,274 @@ import json
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto, statistics
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Budget
-from hwnas.runner.reference_point import Reference
+from hwnas.reports.comparison.quality_indicators import (
+    LARGER_IS_BETTER,
+    METRICS,
+    QualityIndicators,
+)
+from hwnas.reports.comparison.run_groups import RunGroup, group_runs
 from hwnas.runner.results import Result
 from hwnas.runner.search_result import SearchResult
-from hwnas.typing import Array
+from hwnas.typing import Array, IntArray
 
-METRICS = ("normalised", "hypervolume", "igd_plus", "epsilon", "r2")
-_FEWEST = 3  # seeds for an interval: of two it goes beyond what any search can have
-GREATER = ("normalised", "hypervolume")  # of these more is better, of the others less
+_MIN_SEEDS = 3  # for an interval: with two seeds it exceeds all attainable values
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """An optimizer on a problem.
+class OptimizerScore:
+    """Scores of one optimizer on one problem.
 
     Attributes
     ----------
     optimizer
-        Its name in the comparison.
+        Name of the optimizer in the comparison.
     seeds
-        Those that are judged, ascending.
+        Seeds that are scored, ascending.
     evaluations : (s,)
-        Of each seed, after which it is judged.
+        Evaluations after which each seed is scored.
     values
-        By metric, of each seed, (s,); infinite distances where nothing feasible was found.
+        Scores (s,) of the seeds, by metric; distances are infinite for an empty front.
     status
-        How its searches stand, those that are left out among them.
+        State of the searches, including those that are left out.
     settings
-        Of the optimizer, as a text.
+        Settings of the optimizer, as JSON.
     """
 
     optimizer: str
     seeds: tuple[int, ...]
-    evaluations: NDArray[np.int64]
+    evaluations: IntArray
     values: dict[str, Array]
     status: str
     settings: str
 
     def mean(self, metric: str) -> float:
-        """Mean over seeds; at least one is judged."""
+        """Return the mean over seeds; there must be at least one."""
         return float(self.values[metric].mean())
 
     def best(self, metric: str) -> float:
-        """The best of its seeds; at least one is judged."""
+        """Return the value of the best seed; there must be at least one."""
         values = self.values[metric]
-        return float(values.max() if metric in GREATER else values.min())
+        return float(values.max() if metric in LARGER_IS_BETTER else values.min())
 
     def interval(self, metric: str, level: float = 0.95) -> tuple[float, float]:
-        """Of the mean over seeds, see `hwnas.statistics.interval`; NaN of fewer than three."""
-        if len(self.seeds) < _FEWEST:
+        """Return the confidence interval of the mean over seeds; NaN with fewer than three.
+
+        See `hwnas.statistics.interval`.
+        """
+        if len(self.seeds) < _MIN_SEEDS:
             return float("nan"), float("nan")
         return statistics.interval(self.values[metric], level)
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
-    """All that searched one problem.
+class ProblemComparison:
+    """Scores of all optimizers that searched one problem.
 
     Attributes
     ----------
     name
-        What is asked, where.
+        Objectives, space, constraints and backend.
     standard
-        What `normalised` and distances are relative to, in words.
-    entries
-        In the order of the runs. One without a seed has nothing that can be judged.
+        Name of the front that `normalised` and distances are relative to.
+    scores
+        Scores in the order of the runs. One without seeds has no search that can be scored.
     notes
-        What should be known of how they are compared.
+        Remarks on how the runs are compared, one line each.
     """
 
     name: str
     standard: str
-    entries: tuple[Entry, ...]
+    scores: tuple[OptimizerScore, ...]
     notes: tuple[str, ...] = ()
 
     @property
-    def judged(self) -> dict[str, Entry]:
-        """Entries of which at least one seed is judged, by name."""
-        return {entry.optimizer: entry for entry in self.entries if entry.seeds}
+    def by_optimizer(self) -> dict[str, OptimizerScore]:
+        """Scores with at least one seed, by optimizer."""
+        return {score.optimizer: score for score in self.scores if score.seeds}
 
 
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """What fronts of a problem are judged by.
+def problem_comparisons(
+    results: Sequence[Result], *, at: int | None = None
+) -> list[ProblemComparison]:
+    """Group runs by problem and score their fronts.
 
-    All but the hypervolume is of losses with the reference's ideal at 0 and its nadir at 1.
-
-    Attributes
-    ----------
-    reference
-        Its scale and reference point.
-    known : (k, m)
-        The backend's own front, or the union of all that was found, as losses.
-    best
-        Hypervolume of `known`.
-    """
-
-    reference: Reference
-    known: Array
-    best: float
-
-    @classmethod
-    def of(cls, results: Sequence[Result]) -> Measure:
-        """The measure of runs of one problem, of which the first gives the scale."""
-        first = results[0]
-        if first.reference.best is not None:
-            return cls(first.reference, first.best_known, first.best_hypervolume)
-        union = np.concatenate([cell.front.losses for run in results for cell in run.searches])
-        union = union[pareto.non_dominated(union)]
-        return cls(first.reference, union, pareto.hypervolume(union, first.reference.point))
-
-    def values(self, losses: Array) -> dict[str, float]:
-        """What losses (n, m) of a front are worth, by metric."""
-        hypervolume = pareto.hypervolume(losses, self.reference.point)
-        values = dict.fromkeys(METRICS, float("inf"))
-        values["hypervolume"] = hypervolume
-        values["normalised"] = hypervolume / self.best if self.best > 0 else 0.0
-        if len(losses) and len(self.known):
-            known, found = map(self.reference.scaled, (self.known, losses))
-            # A measured reference can be surpassed, which the ideal of R2 must not be.
-            ideal = np.minimum(known.min(axis=0), 0.0)
-            values["igd_plus"] = pareto.igd_plus(found, known)
-            values["epsilon"] = pareto.epsilon(found, known)
-            values["r2"] = pareto.r2(found, ideal)
-        return values
-
-
-def contests(results: Sequence[Result], *, at: int | None = None) -> list[Contest]:
-    """Sort runs by problem and judge what they found.
-
-    Runs are of one problem where space, backend, data, objectives, constraints, noise and reference
-    are the same. Where an optimizer's name is in several of them, its seeds are pooled if its
-    settings, the budget and what it was told before are the same and no seed comes twice; otherwise
-    the run's name is put behind it.
+    Runs are of one problem if space, backend, data, objectives, constraints, noise and reference
+    are the same. If an optimizer's name is in several of them, its seeds are pooled if its
+    settings, the budget, the warm start and the plugins are the same and no seed is repeated;
+    otherwise the label of the run is appended to the name.
 
     A search that has not ended is left out, unless it has `at` evaluations.
 
     Parameters
     ----------
     results
-        Runs, of which none comes twice.
+        Runs, none of them repeated.
     at
-        Judge what each search had found after so many evaluations; under noise what it last
-        recommended up to then. A search whose space was exhausted before keeps what it has.
+        Score the front of each search after this number of evaluations; under noise its last
+        recommendation up to then. A search that exhausted its space earlier is scored at its end.
 
     Raises
     ------
     InvalidInput
-        A run comes twice, a search ended before `at`, or none can be judged.
+        There is no run, a run is repeated, a search ended before `at`, or no search can be scored.
     """
     if not results:
         raise InvalidInput("compare: expected at least one run, found none")
-    for path, times in Counter(result.path.resolve() for result in results).items():
-        if times > 1:
-            raise InvalidInput(f"{path}: expected every run once, found it {times} times")
+    for path, count in Counter(result.path.resolve() for result in results).items():
+        if count > 1:
+            raise InvalidInput(f"{path}: expected every run once, found it {count} times")
     if at is not None:
-        _check_reached(results, at)
-    labels = _labels(results)
-    groups: dict[Hashable, list[int]] = {}
-    for i, result in enumerate(results):
-        groups.setdefault((*_question(result), *_scale(result)), []).append(i)
-    asked = Counter(_name(results[members[0]]) for members in groups.values())
-    found = []
-    for members in groups.values():
-        runs, names = [results[i] for i in members], [labels[i] for i in members]
-        name = _name(runs[0])
-        apart = asked[name] > 1
-        notes = _apart(groups, results, members) if apart else []
-        if len(runs) > 1 and _free(runs[0].reference) and len(set(map(_extent, runs))) > 1:
-            notes.append(f"all but hypervolumes is on the scale of {names[0]}")
-        measure = Measure.of(runs)
-        entries = tuple(_entry(*part, measure, at) for part in _entrants(runs, names))
-        standard = "union of all fronts" if runs[0].reference.best is None else runs[0].standard
-        title = f"{name} ({', '.join(names)})" if apart else name
-        found.append(Contest(title, standard, entries, tuple(notes)))
-    if not any(contest.judged for contest in found):
-        raise InvalidInput("no search has ended yet; --at N compares what they had found before")
-    return found
+        _check_evaluations(results, at)
+    comparisons = [_compare_group(group, at) for group in group_runs(results)]
+    if not any(comparison.by_optimizer for comparison in comparisons):
+        raise InvalidInput("no search has ended yet; --at N compares their fronts after N")
+    return comparisons
 
 
-def front_at(result: Result, cell: SearchResult, at: int | None = None) -> tuple[Array, int]:
-    """The front of a search after so many evaluations, or at its end; by then how many it used.
+def front_at(result: Result, search: SearchResult, at: int | None = None) -> tuple[Array, int]:
+    """Return the front of a search after `at` evaluations, or at its end.
 
     Returns
     -------
     losses : (k, m)
-        True ones, of feasible networks.
+        True losses of feasible architectures.
     evaluations : int
+        Evaluations that the search had used.
     """
-    spent = np.cumsum(cell.trials.evaluations)
+    spent = np.cumsum(search.trials.evaluations)
     n = len(spent) if at is None else int(np.searchsorted(spent, at, side="right"))
-    losses = cell.losses[:n]
+    losses = search.losses[:n]
     if result.experiment.noise:
-        until = [told for trials, told in cell.recommended if trials <= n]
-        losses = until[-1] if until else losses[:0]
+        # Measured values are noisy: score the true losses of the last recommendation.
+        recommendations = [
+            recommendation for trials, recommendation in search.recommended if trials <= n
+        ]
+        losses = recommendations[-1] if recommendations else losses[:0]
     losses = losses[np.isfinite(losses).all(axis=1)]
     return losses[pareto.non_dominated(losses)], int(spent[n - 1]) if n else 0
 
 
-Part = tuple[Result, str, list[SearchResult]]
-"""An optimizer's searches in one run, and the settings that they share."""
+class _Part(NamedTuple):
+    """Searches of one optimizer in one run, and the settings that they share."""
+
+    label: str
+    result: Result
+    settings: str
+    searches: list[SearchResult]
 
 
-def _entrants(runs: Sequence[Result], labels: Sequence[str]) -> Iterator[tuple[str, list[Part]]]:
-    """Every optimizer of runs of one problem: its name, and its searches run by run."""
-    named: dict[str, list[tuple[str, Part]]] = {}
-    for result, label in zip(runs, labels, strict=True):
-        for entry in result.experiment.optimizers:
-            cells = [cell for cell in result.searches if cell.optimizer == entry.name]
-            part = (result, json.dumps(entry.model_dump(exclude={"name"}), sort_keys=True), cells)
-            named.setdefault(entry.name, []).append((label, part))
-    for name, parts in named.items():
-        alike: dict[Hashable, list[tuple[str, Part]]] = {}
-        for label, part in parts:
-            experiment = part[0].experiment
-            told = (experiment.warm_start, *experiment.plugins)
-            alike.setdefault((part[1], experiment.budget, told), []).append((label, part))
-        pools = []
-        for same in alike.values():
-            seeds = [seed for _, (result, *_) in same for seed in result.experiment.seeds]
-            distinct = len(seeds) == len(set(seeds))
-            pools += [same] if distinct else [[one] for one in same]
+def _compare_group(group: RunGroup, at: int | None) -> ProblemComparison:
+    """Score all optimizers of a group of runs."""
+    indicators = QualityIndicators.of_runs(group.results)
+    scores = tuple(
+        _score_optimizer(name, parts, indicators, at) for name, parts in _pooled_parts(group)
+    )
+    first = group.results[0]
+    standard = "union of all fronts" if first.reference.best is None else first.standard
+    return ProblemComparison(group.name, standard, scores, group.notes)
+
+
+def _pooled_parts(group: RunGroup) -> Iterator[tuple[str, list[_Part]]]:
+    """Yield the name of each optimizer, and its searches run by run."""
+    parts_by_name: dict[str, list[_Part]] = {}
+    for result, label in zip(group.results, group.labels, strict=True):
+        for config in result.experiment.optimizers:
+            searches = [search for search in result.searches if search.optimizer == config.name]
+            settings = json.dumps(config.model_dump(exclude={"name"}), sort_keys=True)
+            part = _Part(label, result, settings, searches)
+            parts_by_name.setdefault(config.name, []).append(part)
+    for name, parts in parts_by_name.items():
+        pools = _pool(parts)
         for pool in pools:
-            suffix = f" ({'+'.join(label for label, _ in pool)})" if len(pools) > 1 else ""
-            yield name + suffix, [part for _, part in pool]
+            suffix = f" ({'+'.join(part.label for part in pool)})" if len(pools) > 1 else ""
+            yield name + suffix, pool
 
 
-def _entry(name: str, parts: list[Part], measure: Measure, at: int | None) -> Entry:
-    judged: dict[int, tuple[int, dict[str, float]]] = {}
+def _pool(parts: list[_Part]) -> list[list[_Part]]:
+    """Group the searches of one optimizer whose runs differ in nothing but seeds."""
+    same_setup: dict[Hashable, list[_Part]] = {}
+    for part in parts:
+        experiment = part.result.experiment
+        history = (experiment.warm_start, *experiment.plugins)
+        same_setup.setdefault((part.settings, experiment.budget, history), []).append(part)
+    pools = []
+    for candidates in same_setup.values():
+        # A repeated seed is no independent sample: such runs differ in machine or version.
+        seeds = [seed for part in candidates for seed in part.result.experiment.seeds]
+        distinct = len(seeds) == len(set(seeds))
+        pools += [candidates] if distinct else [[part] for part in candidates]
+    return pools
+
+
+def _score_optimizer(
+    name: str, parts: list[_Part], indicators: QualityIndicators, at: int | None
+) -> OptimizerScore:
+    """Score every seed of an optimizer that has ended or reached `at` evaluations."""
+    scored: dict[int, tuple[int, dict[str, float]]] = {}
     status: dict[int, str] = {}
-    for result, _, cells in parts:
-        status |= dict.fromkeys(result.experiment.seeds, "missing")
-        for cell in cells:
-            losses, evaluations = front_at(result, cell, at)
-            status[cell.seed] = cell.status
-            if "finished" in cell.meta or (at is not None and _spent(cell) >= at):
-                judged[cell.seed] = (evaluations, measure.values(losses))
+    for part in parts:
+        status |= dict.fromkeys(part.result.experiment.seeds, "missing")
+        for search in part.searches:
+            losses, evaluations = front_at(part.result, search, at)
+            status[search.seed] = search.status
+            if "finished" in search.meta or (at is not None and _evaluations(search) >= at):
+                scored[search.seed] = (evaluations, indicators.values(losses))
             else:
-                status[cell.seed] += f" at {_spent(cell)}, left out"
-    seeds = tuple(sorted(judged))
-    return Entry(
+                status[search.seed] += f" at {_evaluations(search)}, left out"
+    seeds = tuple(sorted(scored))
+    return OptimizerScore(
         name,
         seeds,
-        np.array([judged[seed][0] for seed in seeds], dtype=np.int64),
-        {metric: np.array([judged[seed][1][metric] for seed in seeds]) for metric in METRICS},
-        _stated(status),
-        parts[0][1],
+        np.array([scored[seed][0] for seed in seeds], dtype=np.int64),
+        {metric: np.array([scored[seed][1][metric] for seed in seeds]) for metric in METRICS},
+        _join_status(status),
+        parts[0].settings,
     )
 
 
-def _stated(status: dict[int, str]) -> str:
-    """What is said of seeds: once where it is the same of all."""
-    said: dict[str, list[int]] = {}
-    for seed, words in sorted(status.items()):
-        said.setdefault(words, []).append(seed)
-    if len(said) == 1:
-        return next(iter(said))
+def _join_status(status: dict[int, str]) -> str:
+    """Return the status of seeds as one text; seeds are named only where they differ."""
+    seeds_by_text: dict[str, list[int]] = {}
+    for seed, text in sorted(status.items()):
+        seeds_by_text.setdefault(text, []).append(seed)
+    if len(seeds_by_text) == 1:
+        return next(iter(seeds_by_text))
     return "; ".join(
-        f"seed{'s'[: len(seeds) > 1]} {', '.join(map(str, seeds))}: {words}"
-        for words, seeds in said.items()
+        f"seed{'s'[: len(seeds) > 1]} {', '.join(map(str, seeds))}: {text}"
+        for text, seeds in seeds_by_text.items()
     )
 
 
-def _spent(cell: SearchResult) -> int:
-    return int(cell.trials.evaluations.sum())
+def _evaluations(search: SearchResult) -> int:
+    """Return the number of evaluations that a search has used."""
+    return int(search.trials.evaluations.sum())
 
 
-def _check_reached(results: Sequence[Result], at: int) -> None:
-    """Refuse to judge searches that ended before."""
+def _check_evaluations(results: Sequence[Result], at: int) -> None:
+    """Raise InvalidInput if a search ended before `at` evaluations."""
     if at < 1:
         raise InvalidInput(f"--at {at}: expected at least 1")
-    short = []
+    too_short = []
     for result in results:
-        # What no evaluation could be spent on any more is no shorter search.
+        # A search that ended within a sufficient budget had no evaluation left to spend.
         budget = result.experiment.budget
-        whole = budget == Budget(evaluations=budget.evaluations) and (budget.evaluations or 0) >= at
-        for cell in result.searches:
-            ended = "finished" in cell.meta and "exhausted" not in cell.meta and not whole
-            if ended and _spent(cell) < at:
-                short.append((_spent(cell), f"{cell.path}"))
-    if short:
-        least, where = min(short)
-        raise InvalidInput(
-            f"--at {at}: {where} ended after {least} evaluations; expected at most {least}"
+        sufficient = (
+            budget == Budget(evaluations=budget.evaluations) and (budget.evaluations or 0) >= at
         )
-
-
-def _labels(results: Sequence[Result]) -> list[str]:
-    """What tells runs apart: their experiments' names, or the directories', or whole paths."""
-    for names in (
-        [result.experiment.name for result in results],
-        [result.path.resolve().name for result in results],
-    ):
-        if len(set(names)) == len(names):
-            return names
-    return [str(result.path) for result in results]
-
-
-def _question(result: Result) -> tuple[str, ...]:
-    """What a run asks, apart from the scale it is judged on."""
-    experiment = result.experiment
-    return (
-        json.dumps(experiment.space, sort_keys=True),
-        json.dumps(experiment.backend.model_dump(), sort_keys=True),
-        *map(str, result.objectives),
-        *sorted(map(str, result.constraints)),
-        str(experiment.noise),
-        result.searches[0].meta.get("data", ""),
-        result.reference.source,
-    )
-
-
-def _scale(result: Result) -> tuple[str, ...]:
-    """What a run is judged by; the last digits may differ from machine to machine."""
-    reference = result.reference
-    point = tuple(f"{x:.9g}" for x in reference.point)
-    return point if _free(reference) else (*point, *_extent(result))
-
-
-def _extent(result: Result) -> tuple[str, ...]:
-    return tuple(f"{x:.9g}" for x in (*result.reference.ideal, *result.reference.nadir))
-
-
-def _free(reference: Reference) -> bool:
-    """Whether its point is the user's, so that a scale that was measured anew may be another."""
-    return reference.source == "given" and reference.best is None
-
-
-def _apart(
-    groups: dict[Hashable, list[int]], results: Sequence[Result], members: list[int]
-) -> list[str]:
-    """What to say of runs that differ in nothing but what was measured to judge them by."""
-    first = results[members[0]]
-    alike = [group for group in groups.values() if _question(results[group[0]]) == _question(first)]
-    if len(alike) < 2 or first.reference.source != "measured":
-        return []
-    return [
-        "stands apart from the same question in another run, whose reference was measured to be "
-        "another; give both the same 'reference:' to have them side by side"
-    ]
-
-
-def _name(result: Result) -> str:
-    """What is asked, where."""
-    experiment = result.experiment
-    settings = "".join(f", {key} {value}" for key, value in experiment.backend.settings.items())
-    backend = experiment.backend.type + settings
-    parts = [
-        f"{', '.join(map(str, result.objectives))} on {result.space.name}",
-        *map(str, result.constraints),
-        *([backend] if backend != "surrogate" else []),
-        *(["with noise"] if experiment.noise else []),
-    ]
-    return "; ".join(parts)
+        for search in result.searches:
+            ended = "finished" in search.meta and "exhausted" not in search.meta and not sufficient
+            if ended and _evaluations(search) < at:
+                too_short.append((_evaluations(search), f"{search.path}"))
+    if too_short:
+        evaluations, path = min(too_short)
+        raise InvalidInput(
+            f"--at {at}: {path} ended after {evaluations} evaluations; "
+            f"expected at most {evaluations}"
+        )

@@ -1,4 +1,4 @@
-"""Tables of a run, and of a comparison of runs."""
+"""Tables of a comparison of runs."""
 
 from __future__ import annotations
 
@@ -7,107 +7,63 @@ from collections.abc import Iterable
 from typing import Any
 
 from hwnas import statistics
-from hwnas.reports.comparison.comparison import Comparison, counted
-from hwnas.reports.comparison.problem_comparison import GREATER, METRICS, Contest
-from hwnas.reports.plots.style import names
-from hwnas.runner.results import Result
+from hwnas.reports.comparison.comparison import Comparison, format_count
+from hwnas.reports.comparison.pairwise import mean_to_minimize
+from hwnas.reports.comparison.problem_comparison import ProblemComparison
+from hwnas.reports.comparison.quality_indicators import LARGER_IS_BETTER, METRICS
 
 _TIDY = ["problem", "optimizer", "indicator", "seeds", "mean", "low", "high", "best"]
 
 
-def overview(result: Result) -> tuple[list[str], list[list[str]]]:
-    """A row for each optimizer: the mean over its seeds, and the range of the hypervolume.
+def problem_table(
+    comparison: Comparison, problem: ProblemComparison
+) -> tuple[list[str], list[list[str]]]:
+    """Return a row for each optimizer on a problem, best first: means over seeds.
+
+    The fourth column is the comparison's metric, followed by the 95 % interval of its mean and
+    the value of the best seed. Optimizers without scored seeds come last.
 
     Returns
     -------
     header, rows
     """
-    rows = []
-    for optimizer in names([cell.optimizer for cell in result.searches]):
-        of = [row for row in result.summary if row["optimizer"] == optimizer]
-        hypervolumes = [row["normalised"] for row in of]
-        mean = {
-            key: sum(row[key] for row in of) / len(of)
-            for key in ("evaluations", "igd_plus", "epsilon", "front_size", "seconds")
-        }
-        rows.append(
-            [
-                optimizer,
-                str(len(of)),
-                f"{mean['evaluations']:.0f}",
-                f"{sum(hypervolumes) / len(of):.4f}",
-                f"{min(hypervolumes):.4f} to {max(hypervolumes):.4f}",
-                f"{mean['igd_plus']:.4f}",
-                f"{mean['epsilon']:.4f}",
-                f"{mean['front_size']:.0f}",
-                f"{mean['seconds']:.2f}",
-                ", ".join(names([row["status"] for row in of])),
-            ]
-        )
-    header = [
-        "optimizer",
-        "seeds",
-        "evaluations",
-        "normalised",
-        "range",
-        "igd_plus",
-        "epsilon",
-        "front_size",
-        "seconds",
-        "status",
-    ]
-    return header, rows
-
-
-def standings(comparison: Comparison, contest: Contest) -> tuple[list[str], list[list[str]]]:
-    """A row for each optimizer on a problem, the best first: means over seeds.
-
-    Of the comparison's metric, which is the fourth column, also the 95 % interval of the mean and
-    the best seed.
-
-    Returns
-    -------
-    header, rows
-    """
-    first, judged = comparison.metric, contest.judged
-    others = [metric for metric in METRICS if metric != first]
+    metric, scores = comparison.metric, problem.by_optimizer.values()
+    secondary = [name for name in METRICS if name != metric]
     digits = {
-        m: decimals((e.mean(m) for e in judged.values()), 4 if m in GREATER else 3) for m in METRICS
+        name: decimals((score.mean(name) for score in scores), 4 if name in LARGER_IS_BETTER else 3)
+        for name in METRICS
     }
     rows = []
-    for entry in sorted(
-        judged.values(),
-        key=lambda entry: entry.mean(first) * (-1 if first in GREATER else 1),
-    ):
-        low, high = (f"{end:.{digits[first]}f}" for end in entry.interval(first))
+    for score in sorted(scores, key=lambda score: mean_to_minimize(score, metric)):
+        low, high = (f"{bound:.{digits[metric]}f}" for bound in score.interval(metric))
         rows.append(
             [
-                entry.optimizer,
-                str(len(entry.seeds)),
-                f"{entry.evaluations.mean():.0f}",
-                f"{entry.mean(first):.{digits[first]}f}",
+                score.optimizer,
+                str(len(score.seeds)),
+                f"{score.evaluations.mean():.0f}",
+                f"{score.mean(metric):.{digits[metric]}f}",
                 "" if low == "nan" else f"{low} to {high}",
-                f"{entry.best(first):.{digits[first]}f}",
-                *(f"{entry.mean(metric):.{digits[metric]}f}" for metric in others),
-                entry.status,
+                f"{score.best(metric):.{digits[metric]}f}",
+                *(f"{score.mean(name):.{digits[name]}f}" for name in secondary),
+                score.status,
             ]
         )
-    for entry in contest.entries:
-        if not entry.seeds:
-            rows.append([entry.optimizer, "0", *[""] * (len(others) + 4), entry.status])
-    header = ["optimizer", "seeds", "evaluations", first, "95 % interval", "best", *others]
+    for score in problem.scores:
+        if not score.seeds:
+            rows.append([score.optimizer, "0", *[""] * (len(secondary) + 4), score.status])
+    header = ["optimizer", "seeds", "evaluations", metric, "95 % interval", "best", *secondary]
     return [*header, "status"], rows
 
 
-def ranking(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
-    """Mean ranks, best first.
+def rank_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
+    """Return mean ranks, best first.
 
     Returns
     -------
     title, header, rows
-        The title says over what, with Friedman's test and Nemenyi's critical difference.
+        The title has the blocks of the ranks, Friedman's test and Nemenyi's critical difference.
     """
-    k, n, level = len(comparison.optimizers), comparison.blocks, comparison.level
+    k, n, level = len(comparison.optimizers), comparison.n_blocks, comparison.level
     title = f"mean rank by {comparison.metric} over {comparison.ranked_over}"
     if not math.isnan(comparison.friedman):
         critical = statistics.critical_difference(k, n, level)
@@ -122,8 +78,8 @@ def ranking(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
     return title, ["rank", "optimizer"], rows
 
 
-def pairs(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
-    """A row for the test of each pair of optimizers.
+def pairwise_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
+    """Return a row for the test of each pair of optimizers.
 
     Returns
     -------
@@ -134,7 +90,7 @@ def pairs(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
         [
             pair.first,
             pair.second,
-            counted(pair.n, pair.over),
+            format_count(pair.n, pair.over),
             str(pair.wins),
             f"{pair.lead:.{digits}f}",
             f"{pair.p:.2g}",
@@ -144,31 +100,32 @@ def pairs(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
     ]
     title = (
         f"Wilcoxon's signed-rank tests by {comparison.metric}, corrected by Holm for "
-        f"{counted(len(rows), 'pairs')}"
+        f"{format_count(len(rows), 'pairs')}"
     )
     return title, ["better", "than", "over", "wins", "lead", "p", "p (Holm)"], rows
 
 
-def tidy(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
-    """A row for each problem, optimizer and indicator, in full; what is not known is empty.
+def tidy_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+    """Return a row for each problem, optimizer and indicator, with unrounded numbers.
 
     Returns
     -------
     header, rows
+        An interval that cannot be computed is empty.
     """
     rows: list[list[Any]] = []
-    for contest in comparison.contests:
-        for entry in contest.judged.values():
+    for problem in comparison.problems:
+        for score in problem.by_optimizer.values():
             for metric in METRICS:
-                mean, best = entry.mean(metric), entry.best(metric)
-                ends = ["" if math.isnan(end) else end for end in entry.interval(metric)]
-                named = [contest.name, entry.optimizer, metric, len(entry.seeds)]
-                rows.append([*named, mean, *ends, best])
+                mean, best = score.mean(metric), score.best(metric)
+                bounds = ["" if math.isnan(bound) else bound for bound in score.interval(metric)]
+                keys = [problem.name, score.optimizer, metric, len(score.seeds)]
+                rows.append([*keys, mean, *bounds, best])
     return list(_TIDY), rows
 
 
 def decimals(values: Iterable[float], digits: int) -> int:
-    """How many decimals show so many digits of the least of values, other than 0.
+    """Return the decimals that show `digits` significant digits of the smallest nonzero value.
 
     >>> decimals([0.0123, 7.0], 3), decimals([4321.0], 3)
     (4, 0)

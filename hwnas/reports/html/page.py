@@ -1,4 +1,4 @@
-"""The report of a run: one file that opens in any browser, without a network."""
+"""HTML page of a run: one file that opens in any browser, offline."""
 
 from __future__ import annotations
 
@@ -8,54 +8,55 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import InvalidInput
-from hwnas.reports.html.payload import TRIALS, contents
+from hwnas.files import write_text
+from hwnas.reports.html.payload import MAX_TRIALS, report_payload
 from hwnas.runner.results import Result
 
-NAME = "report.html"
+FILE_NAME = "report.html"
 
-_TEMPLATE = "report.html"  # beside this module; it says how everything looks and moves
-_PLACE = "__CONTENTS__"  # where the template takes the data of a run
+_TEMPLATE = "report.html"  # beside this module: styles and scripts of the page
+_PLACEHOLDER = "__CONTENTS__"  # replaced by the payload in the template
 
 
-def page(result: Result, *, trials: int = TRIALS) -> str:
-    """The report of a run, a whole HTML document.
+def render_page(result: Result, *, trials: int = MAX_TRIALS) -> str:
+    """Return the report of a run as an HTML document.
 
     Parameters
     ----------
     result
         The run, finished or not.
     trials
-        How many trials to draw at most, see `hwnas.reports.html.payload.contents`.
+        Maximum number of trials to draw, see `hwnas.reports.html.payload.report_payload`.
 
     Returns
     -------
     str
-        It asks for nothing from outside. Whatever texts the run has stand in it as data, which the
-        page shows as text.
+        Document without external resources. Texts of the run are embedded as data, which the page
+        shows as text.
     """
-    return filled(contents(result, trials=trials))
+    return fill_template(report_payload(result, trials=trials))
 
 
-def filled(data: dict[str, Any]) -> str:
-    """The template with the data of `hwnas.reports.html.payload.contents` in it."""
+def fill_template(payload: dict[str, Any]) -> str:
+    """Return the template with a payload of `hwnas.reports.html.payload.report_payload`."""
     template = resources.files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    before, _, after = template.partition(_PLACE)
-    plain = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    head, _, tail = template.partition(_PLACEHOLDER)
+    data = json.dumps(payload, separators=(",", ":"), allow_nan=False)
     # Within a script element only "</script" and "<!--" mean anything to a browser.
-    return before + plain.replace("<", "\\u003c") + after
+    return head + data.replace("<", "\\u003c") + tail
 
 
-def write_page(result: Result, out: Path | None = None, *, trials: int = TRIALS) -> Path:
-    """Write the report of a run, whole or not at all.
+def write_page(result: Result, out: Path | None = None, *, trials: int = MAX_TRIALS) -> Path:
+    """Write the report of a run atomically.
 
     Parameters
     ----------
     result
         The run.
     out
-        The file; ``report.html`` in the directory of the run by default.
+        File to write; ``report.html`` in the directory of the run by default.
     trials
-        How many trials to draw at most.
+        Maximum number of trials to draw.
 
     Returns
     -------
@@ -65,18 +66,16 @@ def write_page(result: Result, out: Path | None = None, *, trials: int = TRIALS)
     Raises
     ------
     InvalidInput
-        The file cannot be written: its folder is missing, or it is a folder itself.
+        The file cannot be written: its directory is missing, or it is a directory itself.
     """
-    file = result.path / NAME if out is None else out
-    draft = file.with_name(file.name + ".part")
+    file = result.path / FILE_NAME if out is None else out
     try:
         if file.is_dir():
-            example = file / NAME
+            example = file / FILE_NAME
             raise InvalidInput(f"{file}: is a directory, expected a file to write, as in {example}")
         if not file.parent.is_dir():
             raise InvalidInput(f"{file}: there is no directory {file.parent}; make it first")
-        draft.write_text(page(result, trials=trials), encoding="utf-8")
-        draft.replace(file)
+        write_text(file, render_page(result, trials=trials))
     except OSError as error:
         raise InvalidInput(f"{file}: cannot be written: {error.strerror}") from error
     return file

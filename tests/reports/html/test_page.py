@@ -1,4 +1,4 @@
-"""The report of a run: what its data say, and that they stay data. test_browser.py looks at it."""
+"""Payload and page of a report; test_browser.py tests the page in a browser."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from hwnas.backends import Backend, Evaluation
 from hwnas.errors import InvalidInput
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective
-from hwnas.reports.comparison.tables import overview
-from hwnas.reports.html.page import page, write_page
-from hwnas.reports.html.payload import contents, encoded
+from hwnas.reports.html.page import render_page, write_page
+from hwnas.reports.html.payload import report_payload
+from hwnas.reports.html.search_payload import encode_codes
 from hwnas.reports.plots import style
 from hwnas.reports.plots.trajectories import curves
+from hwnas.reports.summary_table import summary_table
 from hwnas.runner.results import Result
 from hwnas.spaces import Codes
 
@@ -42,7 +43,7 @@ HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> \
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return run(SMALL, out=tmp_path_factory.mktemp("pages") / "small")
 
 
@@ -53,7 +54,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 
 class Brittle(Backend):
-    """Fails on deep networks, with a reason that is markup; stops wide ones at a bound."""
+    """Backend that fails on deep architectures, with markup as reason, and stops wide ones."""
 
     metrics: Mapping[str, Metric] = {"size": Metric("MB", "cheap"), "work": Metric("", "dear")}
 
@@ -92,181 +93,184 @@ def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
         yield run(form, out=tmp_path_factory.mktemp("pages") / "brittle")
 
 
-def codes_in(data: dict[str, Any], places: list[int]) -> Codes:
+def codes_in(data: dict[str, Any], indices: list[int]) -> Codes:
+    """Return architectures (n, d) of a payload."""
     flat = np.array([ord(character) - ord("0") for character in data["networks"]], dtype=np.int8)
-    return flat.reshape(-1, 3 + 2 * max(data["space"]["n_layer"]))[places]
+    return flat.reshape(-1, 3 + 2 * max(data["space"]["n_layer"]))[indices]
 
 
 def data_of(text: str) -> dict[str, Any]:
-    """What a browser takes for the data of a page: all up to the first end of a script."""
+    """Return the payload as a browser reads it: up to the first end of a script."""
     inside = re.search(r'<script id="contents" type="application/json">(.*?)</script', text, re.S)
     assert inside is not None
     return dict(json.loads(inside[1]))
 
 
-def test_trials_and_fronts_are_all_there(done: Result) -> None:
-    data = contents(done)
-    assert [one["name"] for one in data["optimizers"]] == ["random", "uniform"]
+def test_trials_and_fronts(small_run: Result) -> None:
+    data = report_payload(small_run)
+    assert [optimizer["name"] for optimizer in data["optimizers"]] == ["random", "uniform"]
     assert [(s["optimizer"], s["seed"]) for s in data["searches"]] == [
         (0, 0),
         (0, 1),
         (1, 0),
         (1, 1),
     ]
-    for search, cell in zip(data["searches"], done.searches, strict=True):
+    for search, expected in zip(data["searches"], small_run.searches, strict=True):
         trials, front = search["trials"], search["front"]
         assert set(trials) == {"network", "values"}
-        np.testing.assert_array_equal(codes_in(data, trials["network"]), cell.trials.codes)
-        np.testing.assert_allclose(np.transpose(trials["values"]), cell.trials.values, rtol=5e-6)
-        np.testing.assert_array_equal(codes_in(data, front["network"]), cell.front.codes)
-        np.testing.assert_allclose(np.transpose(front["values"]), cell.front.values, rtol=5e-6)
-        assert front["trial"] == cell.front_trials.tolist()
-    distinct = np.concatenate([*(c.trials.codes for c in done.searches), done.exact.codes])
+        np.testing.assert_array_equal(codes_in(data, trials["network"]), expected.trials.codes)
+        np.testing.assert_allclose(
+            np.transpose(trials["values"]), expected.trials.values, rtol=5e-6
+        )
+        np.testing.assert_array_equal(codes_in(data, front["network"]), expected.front.codes)
+        np.testing.assert_allclose(np.transpose(front["values"]), expected.front.values, rtol=5e-6)
+        assert front["trial"] == expected.front_trials.tolist()
+    distinct = np.concatenate(
+        [*(c.trials.codes for c in small_run.searches), small_run.exact.codes]
+    )
     assert len(data["networks"]) == 27 * len(np.unique(distinct, axis=0))
 
 
-def test_networks_are_their_codes(small_space: hwnas.SearchSpace) -> None:
-    assert encoded(np.array([[0, 1, 126]], dtype=np.int8)) == "01\u00ae"
+def test_encode_codes(small_space: hwnas.SearchSpace) -> None:
+    assert encode_codes(np.array([[0, 1, 126]], dtype=np.int8)) == "01\u00ae"
     codes = small_space.sample(5, np.random.default_rng(0))
-    assert len(encoded(codes)) == 5 * len(small_space.columns)
+    assert len(encode_codes(codes)) == 5 * len(small_space.columns)
 
 
-def test_the_union_is_what_no_other_front_beats(done: Result) -> None:
-    data = contents(done)
-    found = [done.searches[i].front.values[j] for i, j in data["union"]]
-    union = np.concatenate([cell.front.values for cell in done.searches])
+def test_union_is_the_front_of_all_fronts(small_run: Result) -> None:
+    data = report_payload(small_run)
+    actual = [small_run.searches[i].front.values[j] for i, j in data["union"]]
+    union = np.concatenate([search.front.values for search in small_run.searches])
     expected = union[pareto.non_dominated(union)]
-    np.testing.assert_array_equal(np.unique(found, axis=0), np.unique(expected, axis=0))
+    np.testing.assert_array_equal(np.unique(actual, axis=0), np.unique(expected, axis=0))
 
 
-def test_the_exact_front_and_its_bound(done: Result) -> None:
-    data = contents(done)
+def test_exact_front_and_bound(small_run: Result) -> None:
+    data = report_payload(small_run)
     assert data["known"]["name"] == "exact front"
-    assert data["known"]["of"] == len(done.exact) == len(data["known"]["network"])
+    assert data["known"]["of"] == len(small_run.exact) == len(data["known"]["network"])
     assert data["standard"] == "exact front"
     assert data["bound"]["name"] == "bound: best k of the exact front"
     assert len(data["bound"]["values"]) == 60
     assert data["bound"]["values"][19] == pytest.approx(0.984, abs=0.002)
 
 
-def test_trajectories_are_those_of_the_plots(done: Result) -> None:
-    data = contents(done)
+def test_trajectories_equal_those_of_plots(small_run: Result) -> None:
+    data = report_payload(small_run)
     assert set(data["curves"]) == {"evaluations", "cost", "seconds"}
-    for x, drawn in data["curves"].items():
-        for optimizer, line in zip(("random", "uniform"), drawn["lines"], strict=True):
-            at, grown = curves(done, optimizer, x)
+    for x, curve in data["curves"].items():
+        for optimizer, line in zip(("random", "uniform"), curve["lines"], strict=True):
+            at, hypervolumes = curves(small_run, optimizer, x)
             np.testing.assert_allclose(line["at"], at, rtol=5e-6)
-            np.testing.assert_allclose(line["mean"], grown.mean(axis=0), atol=1e-7)
-            np.testing.assert_allclose(line["low"], grown.min(axis=0), atol=1e-7)
-            np.testing.assert_allclose(line["high"], grown.max(axis=0), atol=1e-7)
+            np.testing.assert_allclose(line["mean"], hypervolumes.mean(axis=0), atol=1e-7)
+            np.testing.assert_allclose(line["low"], hypervolumes.min(axis=0), atol=1e-7)
+            np.testing.assert_allclose(line["high"], hypervolumes.max(axis=0), atol=1e-7)
     assert data["curves"]["evaluations"]["lines"][0]["at"][-1] == 60
 
 
-def test_long_trajectories_are_drawn_at_some_places(
-    done: Result, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hwnas.reports.html.payload._PLACES", 6)
-    whole, _ = curves(done, "random", "evaluations")
-    line = contents(done)["curves"]["evaluations"]["lines"][0]
-    assert len(line["at"]) <= 6 < len(whole)
+def test_long_trajectories_are_thinned(small_run: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwnas.reports.html.payload._MAX_POINTS", 6)
+    all_points, _ = curves(small_run, "random", "evaluations")
+    line = report_payload(small_run)["curves"]["evaluations"]["lines"][0]
+    assert len(line["at"]) <= 6 < len(all_points)
     assert line["at"][-1] == 60
-    assert set(line["at"]) <= set(whole)
+    assert set(line["at"]) <= set(all_points)
 
 
-def test_statistics(done: Result) -> None:
-    data = contents(done)
-    assert (data["overview"]["header"], data["overview"]["rows"]) == overview(done)
+def test_statistics(small_run: Result) -> None:
+    data = report_payload(small_run)
+    assert (data["overview"]["header"], data["overview"]["rows"]) == summary_table(small_run)
     row = dict(zip(data["seeds"]["header"], data["seeds"]["rows"][0], strict=True))
     assert row["optimizer"] == "random"
-    assert row["normalised"] == f"{done.summary[0]['normalised']:.4f}"
+    assert row["normalised"] == f"{small_run.summary[0]['normalised']:.4f}"
     assert row["status"] == "done"
 
 
-def test_settings_and_environment(done: Result) -> None:
-    data = contents(done)
-    assert data["settings"] == (done.path / "experiment.yaml").read_text()
+def test_settings_and_environment(small_run: Result) -> None:
+    data = report_payload(small_run)
+    assert data["settings"] == (small_run.path / "experiment.yaml").read_text()
     environment = dict(data["environment"])
     assert environment["versions.hwnas"] == metadata.version("hwnas")
     assert environment["seeds"] == "[0, 1]"
     assert environment["plugins"] == "{}"
 
 
-def test_looks_are_those_of_the_plots(done: Result) -> None:
-    looks = [one["look"] for one in contents(done)["optimizers"]]
+def test_looks_equal_those_of_plots(small_run: Result) -> None:
+    looks = [optimizer["look"] for optimizer in report_payload(small_run)["optimizers"]]
     assert looks[0] == {"colour": style.COLOURS[0], "mark": "o", "dash": []}
     assert looks[1] == {"colour": style.COLOURS[1], "mark": "s", "dash": [5, 1.5]}
 
 
 def test_noise(noisy: Result) -> None:
-    data = contents(noisy)
-    (search, _), (cell, _) = data["searches"], noisy.searches
+    data = report_payload(noisy)
+    (search, _), (expected, _) = data["searches"], noisy.searches
     assert data["noise"]
-    medians = hwnas.surrogate("gpt-s").predict(cell.front.codes, SMALL["objectives"])
+    medians = hwnas.surrogate("gpt-s").predict(expected.front.codes, SMALL["objectives"])
     np.testing.assert_allclose(np.transpose(search["front"]["values"]), medians, rtol=5e-6)
     assert search["trials"]["repeat"][:2] == [0, 1]
-    np.testing.assert_allclose(search["trials"]["std"][1], cell.trials.std[:, 1], rtol=0.05)
+    np.testing.assert_allclose(search["trials"]["std"][1], expected.trials.std[:, 1], rtol=0.05)
     assert data["bound"]["name"] == "best k of the exact front"
 
 
-def test_what_was_recommended_unmeasured(noisy: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    for cell in noisy.searches:
-        monkeypatch.setitem(cell.__dict__, "front_trials", np.full(len(cell.front), -1))
-    assert set(contents(noisy)["searches"][0]["front"]["trial"]) == {-1}
+def test_recommendations_without_trials(noisy: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    for search in noisy.searches:
+        monkeypatch.setitem(search.__dict__, "front_trials", np.full(len(search.front), -1))
+    assert set(report_payload(noisy)["searches"][0]["front"]["trial"]) == {-1}
 
 
-def test_constraints_failures_and_a_maximised_objective(brittle: Result) -> None:
-    data = contents(brittle)
+def test_constraints_failures_and_maximized_objectives(brittle: Result) -> None:
+    data = report_payload(brittle)
     assert [o["maximise"] for o in data["objectives"]] == [False, True]
     assert data["objectives"][1] | {"name": "-params", "value": "params"} == data["objectives"][1]
     (bound,) = data["constraints"]
     assert (bound["value"], bound["relation"], bound["bound"]) == ("size", "<=", 150)
     assert (data["known"], data["bound"], data["standard"]) == (None, None, "union of all fronts")
-    for search, cell in zip(data["searches"], brittle.searches, strict=True):
-        shown = np.flatnonzero(cell.trials.ok)
+    for search, expected in zip(data["searches"], brittle.searches, strict=True):
+        rows = np.flatnonzero(expected.trials.ok)
         trials = search["trials"]
-        assert trials["number"] == shown.tolist()
-        assert search["valued"] == len(shown) < search["of"] == 60
-        assert trials["values"][1] == cell.trials.values[shown, 1].tolist()  # whole, so all digits
-        assert trials["kept"] == (cell.trials.values[shown, 2] <= 150).astype(int).tolist()
-        assert 0 < sum(trials["kept"]) < len(shown)
+        assert trials["number"] == rows.tolist()
+        assert search["valued"] == len(rows) < search["of"] == 60
+        assert trials["values"][1] == expected.trials.values[rows, 1].tolist()  # integers are exact
+        assert trials["kept"] == (expected.trials.values[rows, 2] <= 150).astype(int).tolist()
+        assert 0 < sum(trials["kept"]) < len(rows)
     failures = data["failures"]
-    assert failures["of"] == sum(int((~cell.trials.ok).sum()) for cell in brittle.searches)
+    assert failures["of"] == sum(int((~search.trials.ok).sum()) for search in brittle.searches)
     for row in failures["rows"]:
-        cell = brittle.searches[row["search"]]
-        assert row["reason"] == (cell.trials.reason[row["trial"]] or "stopped")
+        expected = brittle.searches[row["search"]]
+        assert row["reason"] == (expected.trials.reason[row["trial"]] or "stopped")
         network = codes_in(data, [row["network"]])[0]
-        np.testing.assert_array_equal(network, cell.trials.codes[row["trial"]])
+        np.testing.assert_array_equal(network, expected.trials.codes[row["trial"]])
     assert {row["reason"] for row in failures["rows"]} == {HOSTILE, "stopped"}
 
 
-def test_only_so_many_trials_are_drawn(done: Result) -> None:
-    data = contents(done, trials=80)
-    for search, cell in zip(data["searches"], done.searches, strict=True):
+def test_number_of_trials_is_limited(small_run: Result) -> None:
+    data = report_payload(small_run, trials=80)
+    for search, expected in zip(data["searches"], small_run.searches, strict=True):
         assert search["valued"] == 60
         number = search["trials"]["number"]
         assert len(number) == 20
         assert number == sorted(set(number))
-        on_front = cell.front_trials[: 20 if len(cell.front) <= 20 else 0]
+        on_front = expected.front_trials[: 20 if len(expected.front) <= 20 else 0]
         assert set(on_front.tolist()) <= set(number)
         assert (len(search["front"]["network"]), search["front"]["of"]) == (
-            min(20, len(cell.front)),
-            len(cell.front),
+            min(20, len(expected.front)),
+            len(expected.front),
         )
     assert all(j < 20 for _, j in data["union"])
-    assert len(contents(done, trials=1)["searches"][0]["trials"]["network"]) == 1
+    assert len(report_payload(small_run, trials=1)["searches"][0]["trials"]["network"]) == 1
 
 
-def test_an_unfinished_run(done: Result, tmp_path: Path) -> None:
-    """One search was killed in its middle, one before its first trial; no environment is left."""
+def test_an_unfinished_run(small_run: Result, tmp_path: Path) -> None:
+    """One search was killed halfway, one before its first trial; the environment is damaged."""
     path = tmp_path / "killed"
-    shutil.copytree(done.path, path)
+    shutil.copytree(small_run.path, path)
     (path / "environment.json").write_text("{")
-    for seed, last in ((0, 30), (1, -1)):
+    for seed, last_trial in ((0, 30), (1, -1)):
         with sqlite3.connect(path / f"uniform/seed-{seed}/trials.db") as db:
-            db.execute("DELETE FROM trials WHERE trial > ?", (last,))
+            db.execute("DELETE FROM trials WHERE trial > ?", (last_trial,))
             db.execute("DELETE FROM meta WHERE key = 'finished'")
         db.close()
-    data = data_of(page(Result(path)))
+    data = data_of(render_page(Result(path)))
     assert [len(s["trials"]["network"]) for s in data["searches"]] == [60, 60, 31, 0]
     assert [s["status"] for s in data["searches"]] == ["done", "done", "unfinished", "unfinished"]
     assert data["environment"] == []
@@ -278,48 +282,48 @@ def test_five_objectives(tmp_path: Path) -> None:
     small = {"space": "gpt-s", "reference": [60, 100, 100_000, 1e9, 1e12]}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("hwnas.surrogates.backend.Surrogate.front", lambda *_: None)
-        data = contents(run({**form, **small}, out=tmp_path / "five"))
+        data = report_payload(run({**form, **small}, out=tmp_path / "five"))
     assert len(data["objectives"]) == len(data["searches"][0]["front"]["values"]) == 5
     assert data["bound"] is None
 
 
-def test_texts_stay_data(brittle: Result) -> None:
-    text = page(brittle)
+def test_texts_are_embedded_as_data(brittle: Result) -> None:
+    text = render_page(brittle)
     assert HOSTILE in {row["reason"] for row in data_of(text)["failures"]["rows"]}
-    assert data_of(text) == json.loads(json.dumps(contents(brittle)))
+    assert data_of(text) == json.loads(json.dumps(report_payload(brittle)))
     assert text.count("</script") == 2
     assert "<img" not in text
     assert text.isascii() or "\u2028" not in text
 
 
-def test_a_page_asks_for_nothing(done: Result) -> None:
-    text = page(done)
+def test_page_has_no_external_resources(small_run: Result) -> None:
+    text = render_page(small_run)
     assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
     assert re.findall(r"(?:src|href)=\S+", text) == ['href="data:,">']
     assert "default-src 'none'" in text
 
 
-def test_a_run_leaves_its_report(done: Result, tmp_path: Path) -> None:
-    assert (done.path / "report.html").read_text(encoding="utf-8") == page(done)
-    file = write_page(done, tmp_path / "other.html")
+def test_run_writes_its_report(small_run: Result, tmp_path: Path) -> None:
+    assert (small_run.path / "report.html").read_text(encoding="utf-8") == render_page(small_run)
+    file = write_page(small_run, tmp_path / "other.html")
     assert file == tmp_path / "other.html"
     assert [f.name for f in tmp_path.iterdir()] == ["other.html"]
 
 
-def test_what_cannot_be_written(done: Result, tmp_path: Path) -> None:
+def test_unwritable_files_are_refused(small_run: Result, tmp_path: Path) -> None:
     with pytest.raises(
         InvalidInput, match=r"is a directory, expected a file to write, as in .*html"
     ):
-        write_page(done, tmp_path)
+        write_page(small_run, tmp_path)
     with pytest.raises(InvalidInput, match=r"there is no directory .*none; make it first"):
-        write_page(done, tmp_path / "none" / "x.html")
+        write_page(small_run, tmp_path / "none" / "x.html")
     with pytest.raises(InvalidInput, match="cannot be written: File name too long"):
-        write_page(done, tmp_path / ("x" * 300))
+        write_page(small_run, tmp_path / ("x" * 300))
     assert not list(tmp_path.iterdir())
 
 
-def test_30_000_trials_of_long_networks_are_at_most_8_mb(tmp_path: Path) -> None:
+def test_30_000_trials_of_deep_architectures_are_at_most_8_mb(tmp_path: Path) -> None:
     form = {**SMALL, "space": "gpt-l", "optimizers": ["random"], "seeds": 1}
     result = run({**form, "budget": {"evaluations": 30_000}}, out=tmp_path / "long")
-    assert sum(len(s["trials"]["network"]) for s in contents(result)["searches"]) == 30_000
+    assert sum(len(s["trials"]["network"]) for s in report_payload(result)["searches"]) == 30_000
     assert (result.path / "report.html").stat().st_size <= 8e6

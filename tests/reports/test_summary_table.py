@@ -1,0 +1,16 @@
+"""Summary of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwnas.reports.summary_table import summary_table
+from hwnas.runner.results import Result
+
+
+def test_summary_table(done: Result) -> None:
+    header, rows = summary_table(done)
+    assert [row[0] for row in rows] == ["random", "uniform"]
+    assert all(len(row) == len(header) for row in rows)
+    mean = np.mean([r["normalised"] for r in done.summary if r["optimizer"] == "random"])
+    assert rows[0][header.index("normalised")] == f"{mean:.4f}"
