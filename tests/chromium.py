@@ -1,6 +1,6 @@
-"""A headless Chromium to look at pages with, over its own protocol: no library, no port.
+"""Driver of a headless Chromium over the DevTools protocol, without a library or a port.
 
-Messages are JSON that ends with a zero byte; the browser reads them from its file descriptor 3 and
+Messages are JSON terminated by a zero byte; the browser reads them from file descriptor 3 and
 answers on 4 (https://chromedevtools.github.io/devtools-protocol).
 """
 
@@ -21,23 +21,28 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 def binary() -> str | None:
-    """Where a Chromium is, if there is one."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    """Return the path of Chromium, or ``None`` if it is not installed."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Page:
-    """A tab.
+    """A tab of the browser.
+
+    Parameters
+    ----------
+    pipes
+        File descriptors to read answers from and to write messages to.
 
     Attributes
     ----------
     troubles
-        What the page has complained of: exceptions, errors and warnings on the console.
+        Exceptions, errors and warnings on the console of the page.
     requests
-        Every address that was asked for.
+        All requested addresses.
     """
 
     def __init__(self, pipes: tuple[int, int]) -> None:
@@ -55,7 +60,10 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Ask the browser for something and wait for its answer."""
+        """Call a method of the protocol and return its result.
+
+        Events that arrive before the answer are recorded.
+        """
         self._last += 1
         message: dict[str, Any] = {"id": self._last, "method": method, "params": parameters}
         if self._session is not None:
@@ -67,34 +75,34 @@ class Page:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return dict(answer["result"])
-            self._note(answer)
+            self._record(answer)
 
     def open(self, file: Path, *, width: int = 1200, height: int = 1000, ready: str) -> float:
-        """Open a file; seconds until `ready` is the name of a mark of its performance."""
+        """Open a file and return the seconds until it sets the performance mark `ready`."""
         self.resize(width, height)
         self.troubles.clear()
         self.requests.clear()
-        began = time.perf_counter()
+        start = time.perf_counter()
         self.call("Page.navigate", url=file.resolve().as_uri())
-        found = f"performance.getEntriesByName({ready!r}).length > 0"
-        while not self.run(found):
-            if time.perf_counter() - began > PATIENCE_S:
+        is_ready = f"performance.getEntriesByName({ready!r}).length > 0"
+        while not self.run(is_ready):
+            if time.perf_counter() - start > TIMEOUT_S:
                 raise TimeoutError(f"{file}: no mark {ready!r}; {self.troubles}")
             time.sleep(0.01)
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
     def resize(self, width: int, height: int) -> None:
-        """Give the window a size, in pixels."""
+        """Set the size of the window in pixels."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def prefer(self, scheme: str, *, medium: str = "") -> None:
-        """Prefer ``"light"`` or ``"dark"``, on screen or in ``"print"``."""
+        """Set the preferred color scheme, light or dark, on screen or in ``"print"``."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=medium, features=features)
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page; promises are waited for."""
+        """Return the value of an expression in the page; promises are awaited."""
         answer = self.call(
             "Runtime.evaluate",
             expression=script,
@@ -106,15 +114,15 @@ class Page:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def mouse(self, what: str, x: float, y: float, **how: Any) -> None:
-        """Let the mouse be ``"mouseMoved"``, ``"mousePressed"`` or ``"mouseReleased"``."""
-        self.call("Input.dispatchMouseEvent", type=what, x=x, y=y, **how)
+    def mouse(self, event: str, x: float, y: float, **parameters: Any) -> None:
+        """Send ``"mouseMoved"``, ``"mousePressed"`` or ``"mouseReleased"`` at a point."""
+        self.call("Input.dispatchMouseEvent", type=event, x=x, y=y, **parameters)
 
     def click(self, x: float, y: float) -> None:
-        """Click at a place of the window."""
+        """Click at a point of the window."""
         self.mouse("mouseMoved", x, y)
-        for what in ("mousePressed", "mouseReleased"):
-            self.mouse(what, x, y, button="left", clickCount=1)
+        for event in ("mousePressed", "mouseReleased"):
+            self.mouse(event, x, y, button="left", clickCount=1)
 
     def key(self, key: str) -> None:
         """Press and release a key."""
@@ -122,42 +130,44 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def picture(self, file: Path, *, whole: bool = False) -> None:
-        """Save what is to be seen, or the whole page, as a PNG."""
-        taken = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
-        file.write_bytes(base64.b64decode(taken["data"]))
+    def screenshot(self, file: Path, *, full_page: bool = False) -> None:
+        """Save the visible part of the page, or all of it, as a PNG."""
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=full_page)
+        file.write_bytes(base64.b64decode(answer["data"]))
 
     def _next(self) -> dict[str, Any]:
+        """Return the next message of the browser: an answer or an event."""
         while b"\0" not in self._buffer:
-            if not select.select([self._read], [], [], PATIENCE_S)[0]:
+            if not select.select([self._read], [], [], TIMEOUT_S)[0]:
                 raise TimeoutError("Chromium does not answer")
-            some = os.read(self._read, 1 << 16)
-            if not some:
-                raise RuntimeError("Chromium has gone")
-            self._buffer += some
+            chunk = os.read(self._read, 1 << 16)
+            if not chunk:
+                raise RuntimeError("Chromium has exited")
+            self._buffer += chunk
         text, _, self._buffer = self._buffer.partition(b"\0")
         return dict(json.loads(text))
 
-    def _note(self, event: dict[str, Any]) -> None:
-        method, about = event.get("method"), event.get("params", {})
+    def _record(self, event: dict[str, Any]) -> None:
+        """Record an event if it is a request or a problem of the page."""
+        method, parameters = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
-            self.troubles.append(json.dumps(about["exceptionDetails"]))
-        elif method == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning"):
-            self.troubles.append(json.dumps(about["args"]))
-        elif method == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
-            self.troubles.append(about["entry"]["text"])
+            self.troubles.append(json.dumps(parameters["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning"):
+            self.troubles.append(json.dumps(parameters["args"]))
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.troubles.append(parameters["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            self.requests.append(about["request"]["url"])
+            self.requests.append(parameters["request"]["url"])
 
 
 @contextlib.contextmanager
 def opened() -> Iterator[Page]:
-    """A Chromium with one page, for as long as it is needed."""
-    found = binary()
-    assert found is not None, "no Chromium"
+    """Run Chromium with one page while the context is open."""
+    path = binary()
+    assert path is not None, "no Chromium"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         arguments = [
-            found,
+            path,
             "--headless=new",
             "--no-sandbox",
             "--remote-debugging-pipe",
@@ -166,25 +176,27 @@ def opened() -> Iterator[Page]:
             "--no-first-run",
             f"--user-data-dir={home}",
         ]
-        ours, theirs = os.pipe(), os.pipe()  # what it reads, what it writes
-        # Out of the way of 3 and 4, which a pipe can have got itself.
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20) for fd in (ours[0], theirs[1])]
-        os.close(ours[0])
-        os.close(theirs[1])
+        to_browser, from_browser = os.pipe(), os.pipe()
+        # Move the browser's ends away from descriptors 3 and 4, which a pipe may have itself.
+        ends = [
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20) for fd in (to_browser[0], from_browser[1])
+        ]
+        os.close(to_browser[0])
+        os.close(from_browser[1])
         actions = [
-            (os.POSIX_SPAWN_DUP2, high[0], 3),
-            (os.POSIX_SPAWN_DUP2, high[1], 4),
+            (os.POSIX_SPAWN_DUP2, ends[0], 3),
+            (os.POSIX_SPAWN_DUP2, ends[1], 4),
             (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
         ]
         environment = {**os.environ, "HOME": home}
-        process = os.posix_spawn(found, arguments, environment, file_actions=actions, setpgroup=0)
-        for fd in high:
+        process = os.posix_spawn(path, arguments, environment, file_actions=actions, setpgroup=0)
+        for fd in ends:
             os.close(fd)
         try:
-            yield Page((theirs[0], ours[1]))
+            yield Page((from_browser[0], to_browser[1]))
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process, signal.SIGKILL)
             os.waitpid(process, 0)
-            os.close(ours[1])
-            os.close(theirs[0])
+            os.close(to_browser[1])
+            os.close(from_browser[0])

@@ -1,13 +1,12 @@
-"""The report of a run in a real browser: what it shows, and that it answers to mouse and keys.
+"""Report of a run in a real browser: its content, and its reactions to mouse and keys.
 
 Skipped where there is no Chromium; ``make report-test`` installs one.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 
 from hwnas.api import run
-from hwnas.reports.html.page import fill_template
 from hwnas.reports.html.payload import report_payload
 from hwnas.reports.html.search_payload import encode_codes
 from hwnas.runner.results import Result
@@ -23,6 +21,17 @@ from hwnas.spaces import SearchSpace, space
 
 sys.path.insert(0, str(Path(__file__).parent))
 import chromium
+from report_page import (
+    axes,
+    choose,
+    click,
+    column,
+    copy_payload,
+    element,
+    open_payload,
+    point_of,
+    text_of,
+)
 
 pytestmark = pytest.mark.skipif(chromium.binary() is None, reason="there is no Chromium")
 
@@ -45,86 +54,34 @@ HOSTILE = '</script><img src=x onerror="window.broken = 1"><b>\'"&amp;</b>'
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[chromium.Page]:
-    with chromium.opened() as opened:
-        opened.prefer("light")
-        yield opened
+    with chromium.opened() as tab:
+        tab.prefer("light")
+        yield tab
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return run(SMALL, out=tmp_path_factory.mktemp("browser") / "small")
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def three_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return run(THREE, out=tmp_path_factory.mktemp("browser") / "three")
 
 
 @pytest.fixture
-def small(page: chromium.Page, done: Result) -> chromium.Page:
-    """A page with the report of `done`, as it opens."""
-    page.open(done.path / "report.html", ready="drawn")
+def small(page: chromium.Page, small_run: Result) -> chromium.Page:
+    """A page with the report of `small_run`, freshly opened."""
+    page.open(small_run.path / "report.html", ready="drawn")
     return page
 
 
 @pytest.fixture(autouse=True)
 def no_trouble(page: chromium.Page) -> Iterator[None]:
-    """Whatever a test does, the console stays empty and nothing but the file is asked for."""
+    """Check that the console is empty and that only the file was requested."""
     yield
     assert page.troubles == []
     assert len(page.requests) == 1
-
-
-def opened(page: chromium.Page, file: Path, data: dict[str, Any]) -> None:
-    """Open a report of data that no run has."""
-    file.write_text(fill_template(data), encoding="utf-8")
-    page.open(file, ready="drawn")
-
-
-def copied(result: Result) -> dict[str, Any]:
-    """The contents of a report, to be changed."""
-    return dict(json.loads(json.dumps(report_payload(result))))
-
-
-def one(selector: str) -> str:
-    return f"document.querySelector({json.dumps(selector)})"
-
-
-def text_of(page: chromium.Page, selector: str) -> str:
-    return str(page.run(f"{one(selector)}.innerText"))
-
-
-def place_of(page: chromium.Page, values: Sequence[float]) -> tuple[float, float]:
-    """Where in the window the chart of the fronts draws a point, brought into view."""
-    page.run(f"{one('#fronts canvas')}.scrollIntoView({{block: 'center'}})")
-    at = page.run(f"{one('#fronts canvas')}.getBoundingClientRect().toJSON()")
-    x, y = page.run(f"[chart.x.at({float(values[0])}), chart.y.at({float(values[1])})]")
-    return at["left"] + x, at["top"] + y
-
-
-def click(page: chromium.Page, selector: str) -> None:
-    """Click in the middle of an element."""
-    page.run(f"{one(selector)}.scrollIntoView({{block: 'center'}})")
-    at = page.run(f"{one(selector)}.getBoundingClientRect().toJSON()")
-    page.click(at["left"] + at["width"] / 2, at["top"] + at["height"] / 2)
-
-
-def choose(page: chromium.Page, selector: str, value: str) -> None:
-    """Choose from a list."""
-    page.run(f"{one(selector)}.value = {value!r}")
-    page.run(f"{one(selector)}.dispatchEvent(new Event('change'))")
-
-
-def column(page: chromium.Page, number: int) -> list[str]:
-    """The texts of a column of the table of networks."""
-    cells = f"document.querySelectorAll('#front tbody td:nth-child({number})')"
-    return list(page.run(f"[...{cells}].map((cell) => cell.textContent)"))
-
-
-def axes(page: chromium.Page, chart: str) -> list[str]:
-    """What the axes of a chart say."""
-    labels = f"document.querySelectorAll('{chart} .axis')"
-    return list(page.run(f"[...{labels}].map((label) => label.textContent)"))
 
 
 @pytest.mark.parametrize("name", ["gpt-s", "gpt-l"])
@@ -151,90 +108,90 @@ SPACES = [
 ]
 
 
-@pytest.mark.parametrize("its", SPACES, ids=lambda its: its.name)
-def test_networks_are_named_as_in_python(
-    page: chromium.Page, done: Result, tmp_path: Path, its: SearchSpace
+@pytest.mark.parametrize("search_space", SPACES, ids=lambda search_space: search_space.name)
+def test_architectures_have_the_names_of_python(
+    page: chromium.Page, small_run: Result, tmp_path: Path, search_space: SearchSpace
 ) -> None:
-    data = report_payload(done)
-    n = len(data["networks"]) // len(done.space.columns)
-    codes = its.sample(n, np.random.default_rng(0))
-    codes[0] = its.canonical(its.cardinalities[None])[0]
-    other = {**data, "space": its.to_dict(), "networks": encode_codes(codes)}
-    opened(page, tmp_path / "other.html", other)
-    named = page.run(f"Array.from({{length: {n}}}, (_, place) => architecture(place).text)")
-    assert named == [str(arch) for arch in its.decode(codes)]
+    data = report_payload(small_run)
+    n = len(data["networks"]) // len(small_run.space.columns)
+    codes = search_space.sample(n, np.random.default_rng(0))
+    codes[0] = search_space.canonical(search_space.cardinalities[None])[0]
+    changed = {**data, "space": search_space.to_dict(), "networks": encode_codes(codes)}
+    open_payload(page, tmp_path / "changed.html", changed)
+    names = page.run(f"Array.from({{length: {n}}}, (_, index) => architecture(index).text)")
+    assert names == [str(arch) for arch in search_space.decode(codes)]
 
 
-def test_pointing_at_a_network_tells_what_it_is(small: chromium.Page, done: Result) -> None:
-    cell = done.searches[0]
-    member = len(cell.front) // 2
-    small.mouse("mouseMoved", *place_of(small, cell.front.values[member]))
+def test_tooltip_of_a_front_member(small: chromium.Page, small_run: Result) -> None:
+    search = small_run.searches[0]
+    member = len(search.front) // 2
+    small.mouse("mouseMoved", *point_of(small, search.front.values[member]))
     tip = text_of(small, "#fronts .tip")
-    arch = done.space.decode(cell.front.codes[[member]])[0]
-    assert f"random, seed 0, trial {cell.front_trials[member]}" in tip
-    assert f"{cell.front.values[member, 0]:.4f}" in tip
-    assert f"{cell.front.values[member, 1]:.4f} ms" in tip
+    arch = small_run.space.decode(search.front.codes[[member]])[0]
+    assert f"random, seed 0, trial {search.front_trials[member]}" in tip
+    assert f"{search.front.values[member, 0]:.4f}" in tip
+    assert f"{search.front.values[member, 1]:.4f} ms" in tip
     assert f"{arch.n_layer} layers, width {arch.embed_dim}" in tip
     assert "on the front of its search" in tip
-    small.click(*place_of(small, cell.front.values[member]))
+    small.click(*point_of(small, search.front.values[member]))
     assert str(arch) in text_of(small, "#picked").split()
 
 
-def test_pointing_at_a_trial_off_the_front(small: chromium.Page, done: Result) -> None:
-    cell = done.searches[0]
-    trial = int(np.argmax(cell.trials.values[:, 0]))
-    assert trial not in cell.front_trials
-    small.mouse("mouseMoved", *place_of(small, cell.trials.values[trial]))
+def test_tooltip_of_a_dominated_trial(small: chromium.Page, small_run: Result) -> None:
+    search = small_run.searches[0]
+    trial = int(np.argmax(search.trials.values[:, 0]))
+    assert trial not in search.front_trials
+    small.mouse("mouseMoved", *point_of(small, search.trials.values[trial]))
     tip = text_of(small, "#fronts .tip")
     assert f"trial {trial}\n" in tip
     assert "front" not in tip
 
 
-def test_an_optimizer_can_be_left_out(small: chromium.Page) -> None:
-    shown = "new Set(chart.members.map((member) => member.search.optimizer)).size"
+def test_optimizers_can_be_hidden(small: chromium.Page) -> None:
+    optimizers = "new Set(chart.members.map((member) => member.search.optimizer)).size"
     lines = "grown.svg.querySelectorAll('g > path[stroke]').length"
-    before = small.run(lines)
-    assert small.run(shown) == 2
+    line_count = small.run(lines)
+    assert small.run(optimizers) == 2
     click(small, "#legend label")
-    assert (small.run(shown), small.run(lines)) == (1, before - 1)
+    assert (small.run(optimizers), small.run(lines)) == (1, line_count - 1)
     click(small, "#legend label")
-    assert (small.run(shown), small.run(lines)) == (2, before)
+    assert (small.run(optimizers), small.run(lines)) == (2, line_count)
 
 
-def test_one_seed_or_all(small: chromium.Page, done: Result) -> None:
+def test_choice_of_a_seed(small: chromium.Page, small_run: Result) -> None:
     choose(small, "#choose-seed select", "1")
-    expected = sum(len(cell.front) for cell in done.searches if cell.seed == 1)
+    expected = sum(len(search.front) for search in small_run.searches if search.seed == 1)
     assert small.run("chart.members.length") == expected
 
 
-def test_zooming(small: chromium.Page, done: Result) -> None:
-    assert done.exact is not None
-    corner = done.exact.values[len(done.exact) // 2]
-    whole = small.run("fitted()")
-    left, bottom = place_of(small, corner)
-    right, top = left + 120, bottom - 90
-    small.mouse("mouseMoved", left, top)
-    small.mouse("mousePressed", left, top, button="left", clickCount=1)
-    small.mouse("mouseMoved", left + 60, top + 45, button="left", buttons=1)
-    small.mouse("mouseMoved", right, bottom, button="left", buttons=1)
-    small.mouse("mouseReleased", right, bottom, button="left", clickCount=1)
+def test_zooming(small: chromium.Page, small_run: Result) -> None:
+    assert small_run.exact is not None
+    corner = small_run.exact.values[len(small_run.exact) // 2]
+    fitted = small.run("fitted()")
+    x_start, y_end = point_of(small, corner)
+    x_end, y_start = x_start + 120, y_end - 90
+    small.mouse("mouseMoved", x_start, y_start)
+    small.mouse("mousePressed", x_start, y_start, button="left", clickCount=1)
+    small.mouse("mouseMoved", x_start + 60, y_start + 45, button="left", buttons=1)
+    small.mouse("mouseMoved", x_end, y_end, button="left", buttons=1)
+    small.mouse("mouseReleased", x_end, y_end, button="left", clickCount=1)
     view = small.run("state.view")
     assert view["x"][0] == pytest.approx(corner[0], rel=0.01)
     assert view["y"][0] == pytest.approx(corner[1], rel=0.01)
-    assert view["x"][1] - view["x"][0] < (whole["x"][1] - whole["x"][0]) / 4
+    assert view["x"][1] - view["x"][0] < (fitted["x"][1] - fitted["x"][0]) / 4
     click(small, "[data-zoom=fit]")
     assert small.run("state.view") is None
     click(small, "[data-zoom=out]")
-    assert small.run("state.view.x[0]") < whole["x"][0]
+    assert small.run("state.view.x[0]") < fitted["x"][0]
 
 
-def test_keys_walk_along_the_fronts(small: chromium.Page, done: Result) -> None:
+def test_keys_step_along_the_fronts(small: chromium.Page, small_run: Result) -> None:
     small.run("chart.canvas.focus()")
     small.key("ArrowRight")
     small.key("ArrowRight")
-    xs = np.sort(np.concatenate([cell.front.values[:, 0] for cell in done.searches]))
-    for place in ("#fronts .tip", "#said"):
-        assert f"{xs[1]:.4f}" in text_of(small, place)
+    xs = np.sort(np.concatenate([search.front.values[:, 0] for search in small_run.searches]))
+    for selector in ("#fronts .tip", "#said"):
+        assert f"{xs[1]:.4f}" in text_of(small, selector)
     small.key("Enter")
     assert f"{xs[1]:.4f}" in text_of(small, "#picked")
     small.key("+")
@@ -245,61 +202,61 @@ def test_keys_walk_along_the_fronts(small: chromium.Page, done: Result) -> None:
     assert small.run("chart.tip.hidden")
 
 
-def test_the_table_is_sorted_by_a_click(small: chromium.Page) -> None:
+def test_clicks_sort_the_table(small: chromium.Page) -> None:
     first = [float(text) for text in column(small, 1)]
     assert first == sorted(first)
     click(small, "#front th:nth-child(2) button")
     latency = [float(text) for text in column(small, 2)]
     assert latency == sorted(latency)
-    assert small.run(f"{one('#front th:nth-child(2)')}.ariaSort") == "ascending"
-    assert small.run(f"{one('#front th:nth-child(1)')}.ariaSort") == "none"
-    small.run(f"{one('#more')}.click()")
+    assert small.run(f"{element('#front th:nth-child(2)')}.ariaSort") == "ascending"
+    assert small.run(f"{element('#front th:nth-child(1)')}.ariaSort") == "none"
+    small.run(f"{element('#more')}.click()")
     click(small, "#front th:nth-child(2) button")
     latency = [float(text) for text in column(small, 2)]
     assert latency == sorted(latency, reverse=True)
 
 
-def test_the_table_of_one_optimizer(small: chromium.Page, done: Result) -> None:
+def test_the_table_of_one_optimizer(small: chromium.Page, small_run: Result) -> None:
     choose(small, "#choose-front select", "1")
-    small.run(f"{one('#more')}.click()")
-    fronts = [cell.front.codes for cell in done.searches if cell.optimizer == "uniform"]
-    expected = [str(arch) for codes in fronts for arch in done.space.decode(codes)]
+    small.run(f"{element('#more')}.click()")
+    fronts = [search.front.codes for search in small_run.searches if search.optimizer == "uniform"]
+    expected = [str(arch) for codes in fronts for arch in small_run.space.decode(codes)]
     assert sorted(column(small, 8)) == sorted(expected)
     assert {text.strip() for text in column(small, 3)} == {"uniform"}
 
 
-def test_copying(small: chromium.Page, done: Result) -> None:
+def test_copying(small: chromium.Page, small_run: Result) -> None:
     small.call("Browser.grantPermissions", permissions=["clipboardReadWrite"])
     click(small, "#front tbody tr:nth-child(2) button")
     assert small.run("navigator.clipboard.readText()") == column(small, 8)[1]
     click(small, "#copy-csv")
     header, *rows = small.run("navigator.clipboard.readText()").splitlines()
     assert header == "optimizer,seed,trial,arch,perplexity,latency@rtx3080"
-    assert len(rows) == len(report_payload(done)["union"])
+    assert len(rows) == len(report_payload(small_run)["union"])
     assert rows[1].split(",")[3] == column(small, 8)[1]
     click(small, "#copy-settings")
-    assert small.run("navigator.clipboard.readText()") == done.experiment.to_yaml()
+    assert small.run("navigator.clipboard.readText()") == small_run.experiment.to_yaml()
 
 
-def test_copying_where_a_page_may_not_use_the_clipboard(small: chromium.Page) -> None:
+def test_copying_without_access_to_the_clipboard(small: chromium.Page) -> None:
     small.call("Browser.grantPermissions", permissions=["clipboardReadWrite"])
     small.run("navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'))")
     click(small, "#front tbody tr:nth-child(3) button")
     assert small.run("navigator.clipboard.readText()") == column(small, 8)[2]
 
 
-def test_showing_a_row_among_the_fronts(small: chromium.Page) -> None:
+def test_showing_a_row_in_the_chart(small: chromium.Page) -> None:
     click(small, "#legend label")
-    small.run(f"{one('#front tbody tr:nth-child(1) [title^=Show]')}.click()")
+    small.run(f"{element('#front tbody tr:nth-child(1) [title^=Show]')}.click()")
     assert column(small, 8)[0] in text_of(small, "#picked")
     assert small.run("document.querySelectorAll('#fronts .over circle').length") == 1
 
 
-def test_trajectories_are_read_with_a_cursor(small: chromium.Page, done: Result) -> None:
+def test_cursor_of_trajectories(small: chromium.Page, small_run: Result) -> None:
     small.run("grown.svg.focus()")
     small.key("ArrowRight")
     tip = text_of(small, "#trajectories .tip")
-    ends = [row["normalised"] for row in done.summary if row["optimizer"] == "uniform"]
+    ends = [row["normalised"] for row in small_run.summary if row["optimizer"] == "uniform"]
     assert tip.startswith("60 evaluations")
     assert f"{np.mean(ends):.4f}" in tip
     click(small, "[name=scale][value=missing]")
@@ -309,27 +266,27 @@ def test_trajectories_are_read_with_a_cursor(small: chromium.Page, done: Result)
     for x, label in (("seconds", "time (s)"), ("cost", "cost (s of evaluation)")):
         choose(small, "#choose-over select", x)
         assert axes(small, "#trajectories")[0] == label
-    assert small.run(f"{one('#bound')}.hidden")
+    assert small.run(f"{element('#bound')}.hidden")
 
 
-def test_three_objectives_in_pairs(page: chromium.Page, three: Result) -> None:
-    page.open(three.path / "report.html", ready="drawn")
-    latency, params = "latency@h100 (ms)", "params (millions, more is better)"
+def test_three_objectives_in_pairs(page: chromium.Page, three_run: Result) -> None:
+    page.open(three_run.path / "report.html", ready="drawn")
+    latency, params = "latency@h100 (ms)", "params (millions, higher is better)"
     assert axes(page, "#fronts") == ["perplexity", latency]
     choose(page, "#choose-x select", "2")
     assert axes(page, "#fronts") == [params, latency]
-    choose(page, "#choose-y select", "2")  # which leaves the other axis to what was here
+    choose(page, "#choose-y select", "2")  # the other axis gets the previous objective
     assert axes(page, "#fronts") == [latency, params]
-    assert page.run(f"{one('#choose-x select')}.value") == "1"
-    member = three.searches[0].front.values[0]
-    page.mouse("mouseMoved", *place_of(page, member[1:]))
+    assert page.run(f"{element('#choose-x select')}.value") == "1"
+    member = three_run.searches[0].front.values[0]
+    page.mouse("mouseMoved", *point_of(page, member[1:]))
     tip = text_of(page, "#fronts .tip")
     assert f"{member[2]:,.0f}" in tip
     assert "values are medians" in tip
 
 
-def test_lines_bound_what_is_dominated(small: chromium.Page) -> None:
-    """Steps go flat first where less of x is better, upright first where more is."""
+def test_lines_bound_the_dominated_region(small: chromium.Page) -> None:
+    """Steps are horizontal first if x is minimized, vertical first if it is maximized."""
     trace = (
         "((maximise) => { run.objectives[0].maximise = maximise; const path = [];"
         "const to = (...place) => { path.push(place) };"
@@ -341,8 +298,8 @@ def test_lines_bound_what_is_dominated(small: chromium.Page) -> None:
     np.testing.assert_allclose(small.run(f"{trace}(true)"), [[1, 1], [1, 3], [2, 3]])
 
 
-def test_names_are_shown_as_text(page: chromium.Page, done: Result, tmp_path: Path) -> None:
-    data = copied(done)
+def test_names_are_shown_as_text(page: chromium.Page, small_run: Result, tmp_path: Path) -> None:
+    data = copy_payload(small_run)
     data["name"] = data["settings"] = data["space"]["name"] = data["standard"] = HOSTILE
     data["known"]["name"] = data["bound"]["name"] = data["warm_start"] = HOSTILE
     data["notes"], data["environment"] = [HOSTILE], [[HOSTILE, HOSTILE]]
@@ -354,17 +311,17 @@ def test_names_are_shown_as_text(page: chromium.Page, done: Result, tmp_path: Pa
         optimizer["name"] = HOSTILE
     failure = {"search": 0, "trial": 1, "network": 0, "reason": HOSTILE}
     data["failures"] = {"of": 1, "rows": [failure]}
-    opened(page, tmp_path / "hostile.html", data)
+    open_payload(page, tmp_path / "hostile.html", data)
     page.run("point(chart.members[0]); pick(chart.members[0]); cursor(20)")
     assert page.run("document.images.length + document.querySelectorAll('main b b').length") == 0
     assert page.run("typeof window.broken") == "undefined"
     assert text_of(page, "h1") == HOSTILE
     assert page.run("document.title") == f"{HOSTILE}: hwnas report"
-    assert page.run(f"{one('main')}.textContent").count(HOSTILE) > 30
+    assert page.run(f"{element('main')}.textContent").count(HOSTILE) > 30
 
 
-# Labels of the charts that lie over one another or outside of their chart.
-ASTRAY = """
+# Script that returns labels of charts that overlap or lie outside their chart.
+MISPLACED_LABELS = """
 [...document.querySelectorAll('.chart .frame')].flatMap((svg) => {
   const whole = svg.getBoundingClientRect();
   const labels = [...svg.querySelectorAll('text')].map((text) =>
@@ -379,25 +336,27 @@ ASTRAY = """
 
 
 @pytest.mark.parametrize("width", [340, 420, 700, 1400])
-def test_it_fits_any_window(page: chromium.Page, done: Result, three: Result, width: int) -> None:
-    for result in (done, three):
+def test_page_fits_any_window(
+    page: chromium.Page, small_run: Result, three_run: Result, width: int
+) -> None:
+    for result in (small_run, three_run):
         page.open(result.path / "report.html", width=width, ready="drawn")
         assert page.run("document.documentElement.scrollWidth") <= width
         for scale in ("normalised", "missing"):
-            page.run(f"{one(f'[name=scale][value={scale}]')}.click()")
-            assert page.run(ASTRAY) == []
+            page.run(f"{element(f'[name=scale][value={scale}]')}.click()")
+            assert page.run(MISPLACED_LABELS) == []
         for factor in (0.1, 0.001, 1e6):
             page.run(f"zoom({factor})")
-            assert page.run(ASTRAY) == []
+            assert page.run(MISPLACED_LABELS) == []
 
 
 def test_light_dark_and_paper(small: chromium.Page) -> None:
-    card = f"getComputedStyle({one('.card')}).backgroundColor"
+    card = f"getComputedStyle({element('.card')}).backgroundColor"
     light = small.run(card)
     small.prefer("dark")
     assert small.run(card) != light
     small.prefer("dark", medium="print")
-    assert small.run(f"{one('#copy-csv')}.offsetParent") is None
+    assert small.run(f"{element('#copy-csv')}.offsetParent") is None
     small.run("dispatchEvent(new Event('beforeprint'))")
     assert small.run(card) == "rgb(255, 255, 255)"
     assert small.run("chart.host.clientWidth") == 680 == small.run("chart.box.width")
@@ -406,24 +365,24 @@ def test_light_dark_and_paper(small: chromium.Page) -> None:
     assert small.run(card) == light
 
 
-def test_whatever_can_be_focused_has_a_name(small: chromium.Page) -> None:
+def test_focusable_elements_have_names(small: chromium.Page) -> None:
     nameless = (
-        "[...document.querySelectorAll('button, select, input, [tabindex]')].filter((one) =>"
-        "!(one.textContent.trim() || one.labels?.[0]?.textContent.trim() || one.ariaLabel))"
-        ".map((one) => one.outerHTML)"
+        "[...document.querySelectorAll('button, select, input, [tabindex]')].filter((node) =>"
+        "!(node.textContent.trim() || node.labels?.[0]?.textContent.trim() || node.ariaLabel))"
+        ".map((node) => node.outerHTML)"
     )
     assert small.run(nameless) == []
     assert small.run("document.documentElement.lang") == "en"
 
 
-def test_searches_that_found_nothing(page: chromium.Page, done: Result, tmp_path: Path) -> None:
-    data = copied(done)
+def test_empty_searches(page: chromium.Page, small_run: Result, tmp_path: Path) -> None:
+    data = copy_payload(small_run)
     for search in data["searches"]:
         search["trials"] = {"network": [], "values": [[], []], "number": []}
         search["front"] = {"of": 0, "network": [], "trial": [], "values": [[], []]}
     for curve in data["curves"].values():
         curve["lines"] = [{"at": [], "mean": [], "low": [], "high": []}] * 2
     data |= {"union": [], "known": None, "bound": None, "networks": ""}
-    opened(page, tmp_path / "nothing.html", data)
+    open_payload(page, tmp_path / "nothing.html", data)
     page.run("cursor(3); walk(1)")
     assert column(page, 1) == []
