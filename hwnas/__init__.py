@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hwnas.objectives import Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
     from hwnas.registry import optimizer, register_backend, register_optimizer
-    from hwnas.runner.run import Result, resume, run
+    from hwnas.api import Result, resume, run
     from hwnas.spaces import SearchSpace, space
     from hwnas.spaces.architecture import Architecture
     from hwnas.surrogates import surrogate
@@ -32,7 +32,7 @@ _HOMES = {
     "hwnas.objectives": ("Objective",),
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
     "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
-    "hwnas.runner.run": ("Result", "resume", "run"),
+    "hwnas.api": ("Result", "resume", "run"),
     "hwnas.spaces": ("SearchSpace", "space"),
     "hwnas.surrogates": ("surrogate",),
 }
