@@ -53,6 +53,7 @@ class Page:
         self._events: list[dict[str, Any]] = []
         self.troubles: list[str] = []
         self.requests: list[str] = []
+        # Attach to a new tab; with `flatten` its messages have a session id.
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -69,6 +70,7 @@ class Page:
         if self._session is not None:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
+        # Events can arrive before the answer.
         while True:
             answer = self._next()
             if answer.get("id") == self._last:
@@ -144,6 +146,7 @@ class Page:
             if not chunk:
                 raise RuntimeError("Chromium has exited")
             self._buffer += chunk
+        # One message may come in several chunks, or several in one.
         text, _, self._buffer = self._buffer.partition(b"\0")
         return dict(json.loads(text))
 
@@ -183,6 +186,7 @@ def opened() -> Iterator[Page]:
         ]
         os.close(to_browser[0])
         os.close(from_browser[1])
+        # The browser expects its pipes at descriptors 3 and 4.
         actions = [
             (os.POSIX_SPAWN_DUP2, ends[0], 3),
             (os.POSIX_SPAWN_DUP2, ends[1], 4),
@@ -195,6 +199,7 @@ def opened() -> Iterator[Page]:
         try:
             yield Page((from_browser[0], to_browser[1]))
         finally:
+            # Kill the process group, which includes the renderers.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process, signal.SIGKILL)
             os.waitpid(process, 0)

@@ -115,6 +115,7 @@ def test_architectures_have_the_names_of_python(
     data = report_payload(small_run)
     n = len(data["networks"]) // len(small_run.space.columns)
     codes = search_space.sample(n, np.random.default_rng(0))
+    # The first architecture gets the largest code of every column.
     codes[0] = search_space.canonical(search_space.cardinalities[None])[0]
     changed = {**data, "space": search_space.to_dict(), "networks": encode_codes(codes)}
     open_payload(page, tmp_path / "changed.html", changed)
@@ -166,6 +167,7 @@ def test_choice_of_a_seed(small: chromium.Page, small_run: Result) -> None:
 
 def test_zooming(small: chromium.Page, small_run: Result) -> None:
     assert small_run.exact is not None
+    # Drag a box whose lower left corner is a known point of the front.
     corner = small_run.exact.values[len(small_run.exact) // 2]
     fitted = small.run("fitted()")
     x_start, y_end = point_of(small, corner)
@@ -189,6 +191,7 @@ def test_keys_step_along_the_fronts(small: chromium.Page, small_run: Result) -> 
     small.run("chart.canvas.focus()")
     small.key("ArrowRight")
     small.key("ArrowRight")
+    # Members are visited by increasing x; two steps reach the second.
     xs = np.sort(np.concatenate([search.front.values[:, 0] for search in small_run.searches]))
     for selector in ("#fronts .tip", "#said"):
         assert f"{xs[1]:.4f}" in text_of(small, selector)
@@ -240,6 +243,7 @@ def test_copying(small: chromium.Page, small_run: Result) -> None:
 
 def test_copying_without_access_to_the_clipboard(small: chromium.Page) -> None:
     small.call("Browser.grantPermissions", permissions=["clipboardReadWrite"])
+    # Make the clipboard fail: the page must fall back to copying a selection.
     small.run("navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'))")
     click(small, "#front tbody tr:nth-child(3) button")
     assert small.run("navigator.clipboard.readText()") == column(small, 8)[2]
@@ -287,6 +291,7 @@ def test_three_objectives_in_pairs(page: chromium.Page, three_run: Result) -> No
 
 def test_lines_bound_the_dominated_region(small: chromium.Page) -> None:
     """Steps are horizontal first if x is minimized, vertical first if it is maximized."""
+    # Record the path that is drawn through two members.
     trace = (
         "((maximise) => { run.objectives[0].maximise = maximise; const path = [];"
         "const to = (...place) => { path.push(place) };"
@@ -345,6 +350,7 @@ def test_page_fits_any_window(
         for scale in ("normalised", "missing"):
             page.run(f"{element(f'[name=scale][value={scale}]')}.click()")
             assert page.run(MISPLACED_LABELS) == []
+        # Extreme zooms give long tick labels.
         for factor in (0.1, 0.001, 1e6):
             page.run(f"zoom({factor})")
             assert page.run(MISPLACED_LABELS) == []
@@ -355,8 +361,10 @@ def test_light_dark_and_paper(small: chromium.Page) -> None:
     light = small.run(card)
     small.prefer("dark")
     assert small.run(card) != light
+    # Buttons are not printed.
     small.prefer("dark", medium="print")
     assert small.run(f"{element('#copy-csv')}.offsetParent") is None
+    # Printing uses light colors and a fixed width, then restores both.
     small.run("dispatchEvent(new Event('beforeprint'))")
     assert small.run(card) == "rgb(255, 255, 255)"
     assert small.run("chart.host.clientWidth") == 680 == small.run("chart.box.width")

@@ -40,6 +40,7 @@ class OutputFormat(StrEnum):
     csv = "csv"
 
 
+# The same names as METRICS, repeated so that the command line starts without numpy.
 class Indicator(StrEnum):
     """Quality indicators for ranks and tests."""
 
@@ -66,6 +67,7 @@ def plot(
     list_kinds: Annotated[bool, typer.Option("--list", help="List the kinds.")] = False,
 ) -> None:
     """Draw the plots of a run, finished or still running."""
+    # Import matplotlib and the runner only in commands that need them, to keep `--help` fast.
     from hwnas.reports.plots import kinds
     from hwnas.runner.results import Result
 
@@ -157,6 +159,7 @@ def _print_comparison(comparison: Comparison) -> None:
         typer.echo(f"{problem.name}, relative to: {problem.standard}")
         print_table(*tables.problem_table(comparison, problem))
         typer.echo()
+    # Ranks and tests need two optimizers.
     overall = [tables.rank_table(comparison)] if len(comparison.optimizers) > 1 else []
     if comparison.pairs:
         overall.append(tables.pairwise_table(comparison))
@@ -209,6 +212,7 @@ def reproduce(
                 say=progress.say,
             )
     except KeyboardInterrupt:
+        # Finished trials are on disk, so the command can continue later.
         typer.echo("hwnas: stopped; results so far are kept, the same command continues", err=True)
         raise typer.Exit(2) from None
     if not quiet:

@@ -30,6 +30,7 @@ def summary_table(result: Result) -> tuple[list[str], list[list[str]]]:
     for optimizer in names([search.optimizer for search in result.searches]):
         seeds = [row for row in result.summary if row["optimizer"] == optimizer]
         hypervolumes = [row["normalised"] for row in seeds]
+        # Only the hypervolume also has its range: it is the headline of the table.
         mean = {
             key: sum(row[key] for row in seeds) / len(seeds)
             for key in ("evaluations", "igd_plus", "epsilon", "front_size", "seconds")
@@ -57,6 +58,7 @@ def search_notes(result: Result) -> list[str]:
     for search in result.searches:
         name = f"{search.optimizer} seed {search.seed}"
         notes += [f"{name}: {line}" for line in search.meta.get("notes", "").splitlines()]
+        # Early stopping of infeasible evaluations is worth reporting only if it saved time.
         if saved := search.seconds_saved:
             stopped = search.trials.status.count("infeasible")
             notes.append(

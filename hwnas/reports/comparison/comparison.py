@@ -73,7 +73,9 @@ class Comparison:
     @property
     def significant(self) -> BoolArray:
         """Mask (k, k) of the ranked optimizers that differ significantly by pairwise tests."""
+        # The first of a pair is the better one, so compare pairs regardless of their order.
         significant = {frozenset((p.first, p.second)) for p in self.pairs if p.p_holm < self.level}
+        # The reshape keeps two dimensions if no optimizer is ranked.
         return np.array(
             [[frozenset((a, b)) in significant for b in self.optimizers] for a in self.optimizers],
             dtype=bool,
@@ -103,9 +105,11 @@ class Comparison:
         if not means:
             return set(), None
         leader = min(means, key=lambda name: means[name])
+        # Optimizers with equal means are all best, so none of them is tested.
         worse = [name for name in means if means[name] > means[leader]]
         best = set(means) - set(worse)
         samples = [shared_seeds(scores[leader], scores[name], self.metric) for name in worse]
+        # If even unanimous seeds give no significant p, a test says nothing.
         if statistics.least_p([len(a) for a, _ in samples]) >= self.level:
             return best, None
         p = statistics.holm([statistics.wilcoxon(*pair) for pair in samples])
@@ -169,12 +173,14 @@ def compare_problems(
     names = _optimizer_names(problems)
     # Ranks need every optimizer on every block.
     complete = [name for name in names if all(name in p.by_optimizer for p in problems)]
+    # Average the ranks over blocks (Demšar 2006, section 3.2.2).
     over, scores = _rank_blocks(problems, complete, metric)
     ranks = statistics.ranks(scores) if scores.size else np.zeros(0)
     order = np.argsort(ranks, kind="stable")
     ranked = [complete[i] for i in order]
     # Friedman's test needs at least three optimizers and two blocks.
     testable = scores.shape[1] > 2 and len(scores) > 1
+    # Unranked optimizers are still tested on the problems that they share with others.
     unranked = [name for name in names if name not in complete]
     return Comparison(
         tuple(problems),
@@ -212,9 +218,11 @@ def _rank_blocks(
     Blocks are problems, or the seeds that all optimizers have if there are few problems.
     """
     scores = [[problem.by_optimizer[name] for name in optimizers] for problem in problems]
+    # With enough problems each problem is one block, scored by means over seeds.
     means = np.array([[mean_to_minimize(score, metric) for score in row] for row in scores])
     if not optimizers or len(problems) >= MIN_PROBLEMS:
         return "problems", means.reshape(len(problems), -1)
+    # Otherwise each seed that all optimizers have is a block.
     blocks = []
     for row in scores:
         for seed in sorted(set.intersection(*(set(score.seeds) for score in row))):
@@ -226,6 +234,7 @@ def _problem_notes(comparison: Comparison) -> Iterator[str]:
     """Yield the notes of each problem, then searches of unequal lengths."""
     for problem in comparison.problems:
         yield from (f"{problem.name}: {note}" for note in problem.notes)
+    # After a fixed number of evaluations all searches have equal lengths.
     if comparison.at is not None:
         return
     for problem in comparison.problems:
@@ -260,6 +269,7 @@ def _coverage_notes(comparison: Comparison) -> Iterator[str]:
 
 def _power_notes(comparison: Comparison) -> Iterator[str]:
     """Yield limits on the conclusions that the pairwise tests allow."""
+    # Smallest p-value after correction if one optimizer wins all samples of a pair.
     min_p = statistics.least_p([pair.n for pair in comparison.pairs])
     if comparison.pairs and min_p >= comparison.level:
         yield (
@@ -267,12 +277,14 @@ def _power_notes(comparison: Comparison) -> Iterator[str]:
             "significant"
         )
     kinds = {pair.over for pair in comparison.pairs}
+    # Seeds of one problem are no sample of problems: results do not generalize to others.
     if "seeds" in kinds:
         yield (
             f"with fewer than {MIN_PROBLEMS} shared problems, tests are over seeds: their results "
             "hold for these problems alone, and a few seeds give little evidence, because the "
             "first samples of a seed are the same for all optimizers and on all problems of a space"
         )
+    # Problems are not independent either, because a seed starts with the same samples on all.
     if "problems" in kinds:
         scores = [s for problem in comparison.problems for s in problem.by_optimizer.values()]
         seeds = {seed for score in scores for seed in score.seeds}

@@ -59,6 +59,7 @@ def plot_critical_difference(
     """
     mean = np.asarray(ranks, dtype=np.float64)
     max_rank = max(2, len(mean))
+    # Bars are directly below the line of ranks, names below the bars.
     spans, rows = _bars(mean, cliques)
     _plot_names(axes, names, mean, _BAR_HEIGHT * (1 + len(set(rows))))
     for span, row in zip(spans, rows, strict=True):
@@ -77,6 +78,7 @@ def plot_critical_difference(
 def diagram_height(ranks: ArrayLike, cliques: Sequence[tuple[int, ...]]) -> float:
     """Return the height in inches of the rows of names and bars of a diagram."""
     mean = np.asarray(ranks, dtype=np.float64)
+    # One row of bars for each level, and as many rows of names as the longer side has.
     n_rows = len(set(_bars(mean, cliques)[1]))
     return _BAR_HEIGHT * (n_rows + 1) + _ROW_HEIGHT * ((len(mean) + 1) // 2 + 0.2)
 
@@ -128,6 +130,7 @@ def draw(comparison: Comparison, file: Path) -> Path:
 def _title(comparison: Comparison) -> list[str]:
     """Return the two lines of the title: the ranks, and the meaning of a bar."""
     budget = "" if comparison.at is None else f" after {comparison.at:,} evaluations"
+    # State the samples of the tests only if they differ from the blocks of the ranks.
     samples = {(pair.over, pair.n) for pair in comparison.pairs}
     counts = " or ".join(format_count(n, over) for over, n in sorted(samples))
     over = f" over {counts}" if samples - {(comparison.over, comparison.n_blocks)} else ""
@@ -157,6 +160,7 @@ def _plot_names(axes: Axes, names: Sequence[str], mean: Array, top: float) -> No
             transform=transform,
             clip_on=False,
         )
+        # A line leads from the rank down and out to the name at the edge.
         rank, name = f"{mean[member]:.2f}", names[member]
         axes.annotate(
             f"{name}  {rank}" if on_left else f"{rank}  {name}",

@@ -9,6 +9,7 @@ from hwnas.reports.comparison.problem_comparison import ProblemComparison
 from hwnas.reports.comparison.tables import pairwise_table, problem_table, rank_table
 
 _METRIC_COLUMN = 3  # of the comparison's metric in `problem_table`
+# Comparison signs and bars need math mode in the default font encoding.
 _LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -28,6 +29,7 @@ def markdown(comparison: Comparison) -> str:
     parts = []
     for problem in comparison.problems:
         header, rows = problem_table(comparison, problem)
+        # Escape before marking, so that the marks themselves are not escaped.
         rows = _mark_leaders(comparison, problem, rows, _escape_markdown, "**{}**", r"\*")
         parts += [f"**{_escape_markdown(problem.name)}**, relative to: {problem.standard}"]
         parts += [_markdown_table(header, rows)]
@@ -127,6 +129,7 @@ def _mark_leaders(
 
 
 def _markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    # Columns of numbers are aligned to the right.
     ruler = ["--:" if _is_numeric(rows, j) else "---" for j in range(len(header))]
     lines = [[_escape_markdown(name) for name in header], ruler, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -134,6 +137,7 @@ def _markdown_table(header: list[str], rows: list[list[str]]) -> str:
 
 def _latex_tabular(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) -> str:
     """Return one tabular; a block of rows with a name has it as a title over all columns."""
+    # Alignment is shared by all blocks of the tabular.
     all_rows = [row for _, rows in blocks for row in rows]
     alignment = "".join("r" if _is_numeric(all_rows, j) else "l" for j in range(len(header)))
     head = " & ".join(map(escape_latex, header)) + r" \\"

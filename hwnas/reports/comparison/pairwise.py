@@ -63,6 +63,7 @@ def mean_to_minimize(score: OptimizerScore, metric: str) -> float:
 
 def shared_seeds(a: OptimizerScore, b: OptimizerScore, metric: str) -> tuple[Array, Array]:
     """Return the values (s,) of two optimizers on the seeds that both have, to minimize."""
+    # Seeds pair the values of two searches that start with the same samples.
     shared = sorted(set(a.seeds) & set(b.seeds))
     first, second = (
         to_minimize(score.values[metric][[score.seeds.index(seed) for seed in shared]], metric)
@@ -80,6 +81,7 @@ def pairwise_tests(
         for first, second in combinations(optimizers, 2)
         if (test := _test_pair(problems, first, second, metric))
     ]
+    # Holm's step-down correction controls the family-wise error of all pairs.
     corrected = statistics.holm([test.p for test in tests]).tolist()
     return [replace(test, p_holm=p) for test, p in zip(tests, corrected, strict=True)]
 
@@ -93,10 +95,12 @@ def _test_pair(
         for problem in problems
         if first in problem.by_optimizer and second in problem.by_optimizer
     ]
+    # A test over problems is preferred, because its conclusions hold beyond one problem.
     over: Over = "problems" if len(scores) >= MIN_PROBLEMS else "seeds"
     if over == "problems":
         a, b = np.array([[mean_to_minimize(score, metric) for score in pair] for pair in scores]).T
     elif scores:
+        # Seeds of different problems are pooled.
         samples = [shared_seeds(*pair, metric) for pair in scores]
         a, b = (np.concatenate(side) for side in zip(*samples, strict=True))
     if not scores or len(a) == 0:

@@ -129,6 +129,7 @@ def problem_comparisons(
     for path, count in Counter(result.path.resolve() for result in results).items():
         if count > 1:
             raise InvalidInput(f"{path}: expected every run once, found it {count} times")
+    # A search that ended earlier cannot be scored after `at` evaluations.
     if at is not None:
         _check_evaluations(results, at)
     comparisons = [_compare_group(group, at) for group in group_runs(results)]
@@ -147,6 +148,7 @@ def front_at(result: Result, search: SearchResult, at: int | None = None) -> tup
     evaluations : int
         Evaluations that the search had used.
     """
+    # Trials may differ in their budget cost.
     spent = np.cumsum(search.trials.evaluations)
     n = len(spent) if at is None else int(np.searchsorted(spent, at, side="right"))
     losses = search.losses[:n]
@@ -157,6 +159,7 @@ def front_at(result: Result, search: SearchResult, at: int | None = None) -> tup
         ]
         losses = recommendations[-1] if recommendations else losses[:0]
     losses = losses[np.isfinite(losses).all(axis=1)]
+    # Infeasible and failed trials are gone; the rest is reduced to its front.
     return losses[pareto.non_dominated(losses)], int(spent[n - 1]) if n else 0
 
 
@@ -190,6 +193,7 @@ def _pooled_parts(group: RunGroup) -> Iterator[tuple[str, list[_Part]]]:
             part = _Part(label, result, settings, searches)
             parts_by_name.setdefault(config.name, []).append(part)
     for name, parts in parts_by_name.items():
+        # Several pools of one name need the labels of their runs to be distinct.
         pools = _pool(parts)
         for pool in pools:
             suffix = f" ({'+'.join(part.label for part in pool)})" if len(pools) > 1 else ""
@@ -201,6 +205,7 @@ def _pool(parts: list[_Part]) -> list[list[_Part]]:
     same_setup: dict[Hashable, list[_Part]] = {}
     for part in parts:
         experiment = part.result.experiment
+        # Prior trials and plugins change a search like its settings do.
         history = (experiment.warm_start, *experiment.plugins)
         same_setup.setdefault((part.settings, experiment.budget, history), []).append(part)
     pools = []
@@ -219,10 +224,12 @@ def _score_optimizer(
     scored: dict[int, tuple[int, dict[str, float]]] = {}
     status: dict[int, str] = {}
     for part in parts:
+        # Seeds of the experiment without a search on disk remain "missing".
         status |= dict.fromkeys(part.result.experiment.seeds, "missing")
         for search in part.searches:
             losses, evaluations = front_at(part.result, search, at)
             status[search.seed] = search.status
+            # An unfinished search has an arbitrary length: score it only at a fixed length.
             if "finished" in search.meta or (at is not None and _evaluations(search) >= at):
                 scored[search.seed] = (evaluations, indicators.values(losses))
             else:

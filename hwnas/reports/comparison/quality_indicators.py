@@ -13,6 +13,7 @@ from hwnas.runner.reference_point import Reference
 from hwnas.runner.results import Result
 from hwnas.typing import Array
 
+# Metrics of a comparison, in the order of tables; the first is the default.
 METRICS = ("normalised", "hypervolume", "igd_plus", "epsilon", "r2")
 LARGER_IS_BETTER = ("normalised", "hypervolume")  # the other metrics are distances
 
@@ -42,6 +43,7 @@ class QualityIndicators:
     def of_runs(cls, results: Sequence[Result]) -> QualityIndicators:
         """Return the indicators for runs of one problem, on the scale of the first run."""
         first = results[0]
+        # The backend knows its front, at least approximately.
         if first.reference.best is not None:
             return cls(first.reference, first.best_known, first.best_hypervolume)
         # No front is known in advance: score against the union of all fronts.
@@ -57,6 +59,7 @@ class QualityIndicators:
         Distances are infinite for an empty front, or where the reference front is empty.
         """
         hypervolume = self.hypervolume(losses)
+        # Distances need a member on either side.
         comparable = len(losses) > 0 and len(self.reference_front) > 0
         return {
             "normalised": self.normalized(hypervolume),

@@ -35,10 +35,12 @@ class RunGroup:
 
 def group_runs(results: Sequence[Result]) -> list[RunGroup]:
     """Group runs by problem and scale, in the order of their first runs."""
+    # Runs are in one group if their problem and the scale of their indicators are the same.
     labels = _run_labels(results)
     indices: dict[Hashable, list[int]] = {}
     for i, result in enumerate(results):
         indices.setdefault((*_problem_key(result), *_scale_key(result)), []).append(i)
+    # Groups with the same name differ in what the name does not show: tell them apart by labels.
     name_counts = Counter(_problem_name(results[members[0]]) for members in indices.values())
     firsts = [results[members[0]] for members in indices.values()]
     groups = []
@@ -81,6 +83,7 @@ def _problem_key(result: Result) -> tuple[str, ...]:
         *map(str, result.objectives),
         *sorted(map(str, result.constraints)),
         str(experiment.noise),
+        # Version of the data behind the backend; other data is another problem.
         result.searches[0].meta.get("data", ""),
         result.reference.source,
     )
@@ -89,6 +92,7 @@ def _problem_key(result: Result) -> tuple[str, ...]:
 def _scale_key(result: Result) -> tuple[str, ...]:
     """Return the reference of a run, rounded: last digits may differ between machines."""
     reference = result.reference
+    # A point of the user is the whole scale, as far as hypervolumes are concerned.
     point = tuple(f"{x:.9g}" for x in reference.point)
     return point if _has_user_point(reference) else (*point, *_extent(result))
 
@@ -130,6 +134,7 @@ def _problem_name(result: Result) -> str:
     parts = [
         f"{', '.join(map(str, result.objectives))} on {result.space.name}",
         *map(str, result.constraints),
+        # Name only what differs from the default, so that names stay short.
         *([backend] if backend != "surrogate" else []),
         *(["with noise"] if experiment.noise else []),
     ]

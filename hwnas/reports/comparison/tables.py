@@ -29,6 +29,7 @@ def problem_table(
     """
     metric, scores = comparison.metric, problem.by_optimizer.values()
     secondary = [name for name in METRICS if name != metric]
+    # All values of a column have the same decimals, enough for the smallest of them.
     digits = {
         name: decimals((score.mean(name) for score in scores), 4 if name in LARGER_IS_BETTER else 3)
         for name in METRICS
@@ -48,6 +49,7 @@ def problem_table(
                 score.status,
             ]
         )
+    # Keep optimizers whose searches are all missing or unfinished visible.
     for score in problem.scores:
         if not score.seeds:
             rows.append([score.optimizer, "0", *[""] * (len(secondary) + 4), score.status])
@@ -65,6 +67,7 @@ def rank_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]
     """
     k, n, level = len(comparison.optimizers), comparison.n_blocks, comparison.level
     title = f"mean rank by {comparison.metric} over {comparison.ranked_over}"
+    # Nemenyi's distance is context only; bars and p-values are by pairwise tests.
     if not math.isnan(comparison.friedman):
         critical = statistics.critical_difference(k, n, level)
         title += (
@@ -133,4 +136,5 @@ def decimals(values: Iterable[float], digits: int) -> int:
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
     if not sizes:
         return digits
+    # Position of the leading digit of the smallest value, at most 8 decimals.
     return min(8, max(0, digits - 1 - math.floor(math.log10(min(sizes)))))

@@ -39,6 +39,7 @@ def render_page(result: Result, *, trials: int = MAX_TRIALS) -> str:
 
 def fill_template(payload: dict[str, Any]) -> str:
     """Return the template with a payload of `hwnas.reports.html.payload.report_payload`."""
+    # Split instead of formatting: the template is full of braces.
     template = resources.files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
     head, _, tail = template.partition(_PLACEHOLDER)
     data = json.dumps(payload, separators=(",", ":"), allow_nan=False)
@@ -70,6 +71,7 @@ def write_page(result: Result, out: Path | None = None, *, trials: int = MAX_TRI
     """
     file = result.path / FILE_NAME if out is None else out
     try:
+        # Refuse before the payload is computed, which takes time for long runs.
         if file.is_dir():
             example = file / FILE_NAME
             raise InvalidInput(f"{file}: is a directory, expected a file to write, as in {example}")

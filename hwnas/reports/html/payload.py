@@ -82,6 +82,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
         "curves": _curves_payload(result),
         "bound": _bound_payload(result),
         "floor": round_number(trajectories.floor(result)),
+        # Tables are formatted here, so that the page and the command line agree.
         "overview": _table_payload(*summary_table(result)),
         "seeds": _table_payload(*_seed_table(result)),
         "notes": search_notes(result),
@@ -94,6 +95,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
 def _look_payload(index: int) -> dict[str, Any]:
     """Return the style of an optimizer in plots, in terms of a canvas."""
     look = style.look(index)
+    # Matplotlib has "-" or (offset, lengths); a canvas needs the lengths.
     dash = look["linestyle"]
     return {
         "colour": look["color"],
@@ -118,6 +120,7 @@ def _curves_payload(result: Result) -> dict[str, Any]:
     """Return mean and band of each optimizer's normalized hypervolume, by kind of x axis."""
     payload: dict[str, Any] = {}
     for x, label in trajectories.PROGRESS.items():
+        # A surrogate answers at once: without costs there is no such axis.
         if x == "cost" and not trajectories.costs(result):
             continue
         lines = [_line_payload(result, optimizer, x) for optimizer in optimizer_names(result)]
@@ -132,6 +135,7 @@ def _line_payload(result: Result, optimizer: str, x: str) -> dict[str, list[Any]
     if len(xs):
         points = _log_spaced_points(xs)
         low, high = trajectories.band(hypervolumes, trajectories.enough_seeds(result))
+        # Seven decimals resolve the logarithmic scale of 1 - normalized.
         line["at"] = [round_number(value) for value in xs[points].tolist()]
         for name, values in (("mean", hypervolumes.mean(axis=0)), ("low", low), ("high", high)):
             line[name] = values[points].round(7).tolist()
@@ -142,6 +146,7 @@ def _log_spaced_points(xs: Array) -> IndexArray:
     """Return indices of increasing values (k,) to draw on a logarithmic axis, with the last."""
     if len(xs) <= _MAX_POINTS:
         return np.arange(len(xs))
+    # Equal steps on a logarithmic axis are equal distances in pixels.
     nearest = np.searchsorted(xs, np.geomspace(xs[0], xs[-1], _MAX_POINTS)[:-1])
     return np.unique(np.append(nearest, len(xs) - 1))
 

@@ -29,6 +29,7 @@ class ArchitectureIndex:
 
     def add(self, codes: Codes) -> list[int]:
         """Add architectures (n, d) that are new, and return the index of each."""
+        # Codes of one space all have the same length, so their bytes identify them.
         keys = (row.tobytes() for row in np.ascontiguousarray(codes))
         return [self._indices.setdefault(key, len(self._indices)) for key in keys]
 
@@ -91,6 +92,7 @@ def searches_payload(
     m = len(result.objectives)
     # A trial is drawn if all its objectives have values.
     masks = [np.isfinite(s.trials.values[:, :m]).all(axis=1) for s in result.searches]
+    # If there are too many trials, every search keeps the same share of its own.
     share = min(1.0, limit / max(1, sum(int(mask.sum()) for mask in masks)))
     optimizers = optimizer_names(result)
     searches, all_members = [], []
@@ -129,6 +131,7 @@ def union_payload(result: Result, members: Sequence[IndexArray]) -> list[list[in
     members
         Members of each search's front to consider, as `searches_payload` returns them.
     """
+    # Non-dominated members over all searches, as pairs of indices.
     losses = [s.front.losses[rows] for s, rows in zip(result.searches, members, strict=True)]
     pairs = [[i, j] for i, rows in enumerate(losses) for j in range(len(rows))]
     indices = np.flatnonzero(pareto.non_dominated(np.concatenate(losses)))
@@ -163,6 +166,7 @@ def failures_payload(result: Result, architectures: ArchitectureIndex) -> dict[s
         trials = result.searches[i].trials
         index = architectures.add(trials.codes[trial : trial + 1])[0]
         status, reason = trials.status[trial], trials.reason[trial]
+        # An evaluation that was stopped at a bound is infeasible, not failed.
         default = "stopped" if status == "infeasible" else status
         rows.append({"search": i, "trial": trial, "network": index, "reason": reason or default})
     return {"of": len(failures), "rows": rows}
@@ -172,6 +176,7 @@ def _select_rows(rows: IndexArray, preferred: IndexArray, limit: int) -> IndexAr
     """Return at most `limit` rows: the preferred ones first, then evenly from the others."""
     if len(rows) <= limit:
         return rows
+    # Trials on the front matter most, because the page links members to their trials.
     mask = np.isin(rows, preferred)
     first = evenly(rows[mask], limit)
     return np.sort(np.concatenate([first, evenly(rows[~mask], limit - len(first))]))
@@ -189,6 +194,7 @@ def _trials_payload(
         "network": architectures.add(trials.codes[rows]),
         "values": round_columns(trials.values[rows]),
     }
+    # Without the numbers of trials, rows are all trials in order.
     if len(rows) < len(trials):
         columns["number"] = rows.tolist()
     if not feasible.all():

@@ -27,6 +27,7 @@ def test_tests_over_problems_agree_with_scipy_and_statsmodels(n: int, metric: st
     comparison = compare_problems(problems, metric=metric)
     assert (comparison.over, comparison.n_blocks) == ("problems", n)
     assert comparison.ranked_over == f"{n} problems"
+    # Compute means, ranks and p-values independently of hwnas.
     means = {
         name: np.array([c.by_optimizer[name].mean(metric) for c in problems])
         for name in comparison.optimizers
@@ -36,6 +37,7 @@ def test_tests_over_problems_agree_with_scipy_and_statsmodels(n: int, metric: st
     assert (np.diff(comparison.ranks) >= 0).all()
     assert comparison.friedman == pytest.approx(stats.friedmanchisquare(*scores.T).pvalue)
     for pair in comparison.pairs:
+        # Positive where the first optimizer is better, for either direction of the metric.
         lead = (means[pair.first] - means[pair.second]) * (-1 if metric == "r2" else 1)
         assert (pair.over, pair.n, pair.wins) == ("problems", n, (lead > 0).sum())
         assert pair.lead == pytest.approx(lead.mean())
@@ -52,6 +54,7 @@ def test_few_problems_are_tested_over_seeds() -> None:
     comparison = compare_problems(problems)
     assert (comparison.over, comparison.n_blocks) == ("seeds", 12)
     assert comparison.ranked_over == "12 seeds of 4 problems"
+    # The values of `d` are the largest, those of `a` the smallest.
     pair = next(p for p in comparison.pairs if {p.first, p.second} == {"a", "d"})
     lead = np.concatenate(
         [
@@ -90,12 +93,14 @@ def test_optimizers_without_scores_on_all_problems() -> None:
     comparison = compare_problems(problems)
     assert comparison.optimizers == ("b", "a")
     assert comparison.ranks.tolist() == [1, 2]
+    # Pairs with `c` have the seeds of the first problem only.
     assert {frozenset((p.first, p.second)): p.n for p in comparison.pairs} == {
         frozenset("ab"): 4,
         frozenset("ac"): 2,
         frozenset("bc"): 2,
     }
     assert "not on every problem and so not ranked: c" in comparison.notes
+    # No optimizer is on both problems.
     disjoint = compare_problems([problem_of("p", a=[1]), problem_of("q", b=[1])])
     assert disjoint.optimizers == ()
     assert disjoint.pairs == ()
@@ -124,6 +129,7 @@ def test_infinite_scores_rank_last() -> None:
     comparison = compare_problems([problem_of("p", a=[1, np.inf], b=[np.inf, np.inf])], metric="r2")
     (pair,) = comparison.pairs
     assert (pair.first, pair.wins, pair.p) == ("a", 1, 1)
+    # A difference of infinities has no mean, but wins still order the pair.
     assert np.isnan(pair.lead)
     assert comparison.ranks.tolist() == [1.25, 1.75]
 
@@ -132,6 +138,7 @@ def test_leaders() -> None:
     problem = graded_problem("p", "abc")
     assert compare_problems([problem], metric="r2").leaders(problem) == ({"a"}, {"b"})
     assert compare_problems([problem]).leaders(problem) == ({"c"}, set())
+    # Two seeds are too few for any significant difference.
     two_seeds = problem_of("p", a=[1, 2], b=[1, 2], c=[5, 6])
     assert compare_problems([two_seeds], metric="r2").leaders(two_seeds) == ({"a", "b"}, None)
     assert compare_problems([two_seeds]).leaders(ProblemComparison("none", "", ())) == (set(), None)

@@ -52,6 +52,7 @@ def test_names_do_not_overlap(k: int, case: str) -> None:
     boxes = [text.get_window_extent() for text in axes.texts]
     assert [text.get_text().split("  ")[i % k >= (k + 1) // 2] for i, text in enumerate(axes.texts)]
     assert len(boxes) == k
+    # No text may overlap another or leave the figure.
     ticks = [label.get_window_extent() for label in axes.get_xticklabels()]
     title = figure._suptitle.get_window_extent()  # type: ignore[attr-defined]
     everything = [*boxes, *ticks, title]
@@ -76,6 +77,7 @@ def test_bars_join_cliques_and_do_not_overlap() -> None:
         start, end = bar.get_xdata()
         assert low - 0.1 < start < low
         assert high < end < high + 0.1
+    # Overlapping bars are in different rows; a free row is used again.
     rows = [bar.get_ydata()[0] for bar in bars]
     assert rows[0] == rows[2] < rows[1]
     assert [text.get_text() for text in axes.texts] == [
@@ -99,6 +101,7 @@ def test_title() -> None:
         critical_difference._title(comparison)[0]
         == "Mean rank by R2 after 100 evaluations over 8 seeds of 4 problems"
     )
+    # Tests over problems and over seeds in one comparison.
     pair = replace(comparison.pairs[0], over="problems", n=6)
     mixed = critical_difference._title(replace(comparison, pairs=(pair, *comparison.pairs[1:])))
     assert "at 10 % by Wilcoxon's signed-rank tests over 6 problems or 8 seeds with" in mixed[1]

@@ -30,6 +30,7 @@ def test_latex_is_escaped() -> None:
     assert re.search(r"c & 10 & 100 & 24\.50 &", text)
     code = [line for line in text.splitlines() if not line.startswith("%")]
     for line in code:
+        # Without escaped characters no special one may remain, and braces must match.
         bare = re.sub(r"\\[_%&{}#$]", "", line)
         assert "%" not in bare
         assert "#" not in bare
@@ -37,6 +38,7 @@ def test_latex_is_escaped() -> None:
         assert bare.count("$") % 2 == 0
         assert "_" not in bare
     for table in text.split(r"\begin{tabular}")[1:]:
+        # Every row has as many columns as the tabular.
         columns = len(re.match(r"\{([lr]+)\}", table).group(1))  # type: ignore[union-attr]
         rows = [line for line in table.splitlines() if line.endswith(r"\\")]
         counts = {

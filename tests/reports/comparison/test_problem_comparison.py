@@ -84,6 +84,7 @@ def test_scores_at_the_end_equal_the_summary(make_run: Any) -> None:
             np.testing.assert_allclose(score.values[metric], [row[metric] for row in rows])
 
 
+# Max over members of the front, min over points, max over objectives.
 def additive_epsilon(points: Any, front: Any) -> float:
     return float((points[None] - front[:, None]).max(axis=2).min(axis=1).max())
 
@@ -121,6 +122,7 @@ def test_indicators_agree_with_moocore_and_pymoo(
 
 
 def test_different_problems_are_separate(make_run: Any) -> None:
+    # Each variant changes one part of the problem or of its scale.
     variants = [
         make_run("h100", objectives=["perplexity", "latency@h100"]),
         make_run("bound", constraints=["latency@rtx3080 <= 30"]),
@@ -153,6 +155,7 @@ def test_seeds_of_equal_setups_are_pooled(make_run: Any) -> None:
 
 
 def test_equal_names_get_labels_of_runs(make_run: Any) -> None:
+    # Another budget must not be pooled, other seeds may.
     longer = make_run("longer", budget={"evaluations": 50}, optimizers=["random"], seeds=[7])
     (problem,) = problem_comparisons(
         [make_run("small"), make_run("more-seeds", seeds=[2, 5]), longer]
@@ -162,6 +165,7 @@ def test_equal_names_get_labels_of_runs(make_run: Any) -> None:
     (problem,) = problem_comparisons([make_run("small"), repeat])
     names = ["random (small)", "random (again)", "uniform (small)", "uniform (again)"]
     assert list(problem.by_optimizer) == names
+    # Nor are other settings of the optimizer pooled.
     repeated = make_run("repeated", optimizers=[{"type": "random", "repeats": 3}], seeds=[9])
     assert list(problem_comparisons([make_run("small"), repeated])[0].by_optimizer)[:2] == [
         "random (small)",
@@ -189,6 +193,7 @@ def test_union_of_fronts_is_over_all_runs(
     (problem,) = problem_comparisons(results)
     assert problem.standard == "union of all fronts"
     assert list(problem.by_optimizer) == ["random", "uniform"]
+    # Without a known front, 1 is the hypervolume of all fronts together.
     fronts = [search.front.losses for result in results for search in result.searches]
     point = results[0].reference.point
     best = moocore.hypervolume(np.concatenate(fronts), ref=point)
@@ -210,12 +215,14 @@ def test_different_measured_references(
         for setting in ({}, {"reference": [30.0, 20.0]}):
             content = {**small_run, **sizes, **setting, "name": f"drift-{drift}-{len(setting)}"}
             results.append(run(content, out=tmp_path / content["name"]))
+    # Measured references differ by the drift: two problems.
     apart = problem_comparisons(results[::2])
     assert [problem.name for problem in apart] == [
         "error, latency on gpt-s; sizes (drift-1.0-0)",
         "error, latency on gpt-s; sizes (drift-1.01-0)",
     ]
     assert all("give both the same 'reference:'" in problem.notes[0] for problem in apart)
+    # The user's reference point is shared: one problem.
     (together,) = problem_comparisons(results[1::2])
     assert together.notes == ("all indicators but hypervolumes are on the scale of drift-1.0-1",)
     assert len(together.by_optimizer) == 4
@@ -229,6 +236,7 @@ def test_unfinished_searches_are_left_out(make_run: Any) -> None:
     (problem,) = problem_comparisons([result])
     assert problem.scores[0].seeds == (0,)
     assert problem.scores[0].status == "seed 0: done; seed 1: unfinished at 40, left out"
+    # A search with an error is unfinished as well.
     broken = changed(make_run("small"), 1, finished=None, error="ValueError: no")
     assert (
         "seed 1: error: ValueError: no at 40, left out"
@@ -246,6 +254,7 @@ def test_missing_seeds_and_optimizers(make_run: Any) -> None:
     assert problem.scores[0].status == "seed 0: done; seed 1: missing"
     assert problem.scores[1].status == "missing"
     assert list(problem.by_optimizer) == ["random"]
+    # An optimizer without scores keeps its row, with empty columns.
     _, rows = tables.problem_table(compare([result]), problem)
     assert rows[1] == ["uniform", "0", *[""] * 8, "missing"]
     result.searches = [replace(result.searches[0], meta={**result.searches[0].meta})]
@@ -286,6 +295,7 @@ def test_scores_after_evaluations_equal_the_trajectory(make_run: Any, name: str)
         for search, steps in zip(result.searches, result.trajectories, strict=True):
             score = problem.by_optimizer[search.optimizer]
             reached = np.searchsorted(steps.evaluations, at, side="right")
+            # Before the first step of the trajectory the front is empty.
             expected = steps.normalised[reached - 1] if reached else 0.0
             assert score.values["normalised"][search.seed] == pytest.approx(expected)
             assert score.evaluations[search.seed] == at
@@ -296,6 +306,7 @@ def test_all_indicators_are_of_the_front_after_evaluations(make_run: Any) -> Non
     search = result.searches[0]
     losses, evaluations = front_at(result, search, 25)
     assert evaluations == 25
+    # Compute the front of the first 25 trials independently.
     first = search.losses[:25]
     assert {tuple(row) for row in losses} == {
         tuple(row) for row in first[moocore.is_nondominated(first)]
@@ -310,6 +321,7 @@ def test_searches_that_ended_earlier_are_refused(make_run: Any) -> None:
         compare([make_run("small")], at=41)
     with pytest.raises(InvalidInput, match="--at 0: expected at least 1"):
         compare([make_run("small")], at=0)
+    # A search that exhausted its space is scored at its end.
     exhausted = make_run("small")
     for seed in (0, 1):
         exhausted = changed(exhausted, seed, exhausted="true")

@@ -205,6 +205,7 @@ def test_noise(noisy: Result) -> None:
     data = report_payload(noisy)
     (search, _), (expected, _) = data["searches"], noisy.searches
     assert data["noise"]
+    # Members of fronts have medians, trials have noisy values.
     medians = hwnas.surrogate("gpt-s").predict(expected.front.codes, SMALL["objectives"])
     np.testing.assert_allclose(np.transpose(search["front"]["values"]), medians, rtol=5e-6)
     assert search["trials"]["repeat"][:2] == [0, 1]
@@ -250,12 +251,14 @@ def test_number_of_trials_is_limited(small_run: Result) -> None:
         number = search["trials"]["number"]
         assert len(number) == 20
         assert number == sorted(set(number))
+        # Trials on the front are kept first if they fit.
         on_front = expected.front_trials[: 20 if len(expected.front) <= 20 else 0]
         assert set(on_front.tolist()) <= set(number)
         assert (len(search["front"]["network"]), search["front"]["of"]) == (
             min(20, len(expected.front)),
             len(expected.front),
         )
+    # The union refers to members that are in the payload.
     assert all(j < 20 for _, j in data["union"])
     assert len(report_payload(small_run, trials=1)["searches"][0]["trials"]["network"]) == 1
 
@@ -264,6 +267,7 @@ def test_an_unfinished_run(small_run: Result, tmp_path: Path) -> None:
     """One search was killed halfway, one before its first trial; the environment is damaged."""
     path = tmp_path / "killed"
     shutil.copytree(small_run.path, path)
+    # Damage the environment and cut two of the four searches.
     (path / "environment.json").write_text("{")
     for seed, last_trial in ((0, 30), (1, -1)):
         with sqlite3.connect(path / f"uniform/seed-{seed}/trials.db") as db:
@@ -291,6 +295,7 @@ def test_texts_are_embedded_as_data(brittle: Result) -> None:
     text = render_page(brittle)
     assert HOSTILE in {row["reason"] for row in data_of(text)["failures"]["rows"]}
     assert data_of(text) == json.loads(json.dumps(report_payload(brittle)))
+    # Two script elements of the template, none of a text of the run.
     assert text.count("</script") == 2
     assert "<img" not in text
     assert text.isascii() or "\u2028" not in text
