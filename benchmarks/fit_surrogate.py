@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from hwnas.spaces import SearchSpace, space
 from hwnas.spaces.architecture import Architecture
-from hwnas.surrogates.published import DATA, SCALES, Published
+from hwnas.surrogates.published import DATA, SCALES, PublishedFigures
 from hwnas.surrogates.quantiles import LEVELS, MEDIAN
 from hwnas.surrogates.tables import predict
 from hwnas.typing import Array
@@ -248,12 +248,12 @@ def calibrate(
     From the median outwards, the gap to each level is scaled within its embed_dim, which leaves it
     non-negative.
     """
-    tables = Published(within, arrays, about)
+    tables = PublishedFigures(within, arrays, about)
     codes = codes_of(data, within)[rows]
     for metric, name in QUANTILES.items():
         published = np.sort(data[name][rows].astype(np.float64), axis=2)
         for v, device in enumerate(tables.devices):
-            quantiles = predict(tables.quantiles(metric, device), codes)
+            quantiles = predict(tables.quantile_tables(metric, device), codes)
             for e in range(len(within.embed_dim)):
                 wide = codes[:, 0] == e
                 factors = _gap_factors(quantiles[wide], published[wide, v])
@@ -325,14 +325,14 @@ def held_out_fidelity(
     """How faithful tables are to networks that they were not fitted to, metric by metric."""
     held_out, rest = split(data)
     codes = codes_of(data, within)
-    tables = Published(within, fitted(within, data, rest, about), about)
+    tables = PublishedFigures(within, fitted(within, data, rest, about), about)
     found, widths = [], codes[held_out, 0]
     for metric, name in PLAIN.items():
         values = tables.table(metric).predict(codes[held_out])
         found.append(fidelity.of_values(metric, values, data[name][held_out], widths))
     for metric, name in QUANTILES.items():
         for v, device in enumerate(tables.devices):
-            values = predict(tables.quantiles(metric, device), codes[held_out])
+            values = predict(tables.quantile_tables(metric, device), codes[held_out])
             published = data[name][held_out, v]
             found.append(fidelity.of_quantiles(f"{metric}@{device}", values, published, widths))
     return found

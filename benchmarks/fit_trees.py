@@ -34,7 +34,7 @@ from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.spaces import space
 from hwnas.surrogates.pareto_front import exact_front
-from hwnas.surrogates.published import SCALES, Published, published
+from hwnas.surrogates.published import SCALES, PublishedFigures, load_figures
 from hwnas.surrogates.quantiles import MEDIAN
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.surrogates.trees import Trees, features_of
@@ -112,7 +112,9 @@ def packed(trees: Mapping[str, list[dict[str, Any]]]) -> dict[str, NDArray[Any]]
     return out
 
 
-def fitted(tables: Published, data: Figures, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+def fitted(
+    tables: PublishedFigures, data: Figures, rows: NDArray[np.intp]
+) -> dict[str, NDArray[Any]]:
     """The trees' arrays, fitted to what the tables leave over on some rows of the data."""
     codes = fit_surrogate.codes_of(data, tables.space)[rows]
     features = np.ascontiguousarray(features_of(tables.space, codes).T)
@@ -123,14 +125,14 @@ def fitted(tables: Published, data: Figures, rows: NDArray[np.intp]) -> dict[str
     return packed(trees)
 
 
-def median_of(tables: Published, metric: str) -> AdditiveTable:
+def median_of(tables: PublishedFigures, metric: str) -> AdditiveTable:
     """The table of a metric's median."""
     name, _, device = metric.partition("@")
-    return tables.quantiles(name, device)[MEDIAN] if device else tables.table(name)
+    return tables.quantile_tables(name, device)[MEDIAN] if device else tables.table(name)
 
 
 def measured(
-    tables: Published, trees: Trees, data: Figures, rows: NDArray[np.intp]
+    tables: PublishedFigures, trees: Trees, data: Figures, rows: NDArray[np.intp]
 ) -> list[fidelity.Fidelity]:
     """How faithful tables and trees are on some rows of the data."""
     codes = fit_surrogate.codes_of(data, tables.space)[rows]
@@ -142,13 +144,13 @@ def measured(
     for metric, name in QUANTILES.items():
         for v, device in enumerate(tables.devices):
             key = f"{metric}@{device}"
-            values = predict(tables.quantiles(metric, device), codes)
+            values = predict(tables.quantile_tables(metric, device), codes)
             values += trees.correction(codes, [key])
             found.append(fidelity.of_quantiles(key, values, data[name][rows, v], widths))
     return found
 
 
-def best_known(tables: Published, trees: Trees, metric: str) -> NDArray[np.int8]:
+def best_known(tables: PublishedFigures, trees: Trees, metric: str) -> NDArray[np.int8]:
     """Codes (k, d) of the best members found of the front of perplexity against a metric."""
     names = ("perplexity", metric)
     objectives = tuple(map(Objective.parse, names))
@@ -178,11 +180,11 @@ def fit_scale(scale: str, source: Path, out: Path) -> list[fidelity.Fidelity]:
         data = dict(file)
     about = fit_surrogate.provenance(data, source, METHOD)
     held_out, rest = fit_surrogate.split(data)
-    tables = Published(within, fit_surrogate.fitted(within, data, rest, about), about)
+    tables = PublishedFigures(within, fit_surrogate.fitted(within, data, rest, about), about)
     trees = Trees(within, fitted(tables, data, rest))
     found = measured(tables, trees, data, held_out)
     about["held_out_error_percent"] = {f.metric: round(f.error, 4) for f in found}
-    tables = published(within)
+    tables = load_figures(within)
     arrays = fitted(tables, data, np.arange(len(data["embed_dim"])))
     trees = Trees(within, arrays)
     hardware = [metric for metric in targets(data) if metric != "perplexity"]

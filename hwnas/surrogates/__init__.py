@@ -1,4 +1,4 @@
-"""The surrogate benchmark: what HW-GPT-Bench's published figures say of a network, at once."""
+"""The surrogate benchmark: predictions fitted to HW-GPT-Bench's published figures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Surrogate", "surrogate"]
 def surrogate(
     space: str | SearchSpace, *, noise: bool = False, model: Model = "additive"
 ) -> Surrogate:
-    """The surrogate backend of a space.
+    """Return the surrogate backend of a space.
 
     Parameters
     ----------
     space
         ``"gpt-s"``, ``"gpt-m"``, ``"gpt-l"``, or a space cut down from one of them.
     noise, model
-        As of `Surrogate`.
+        See `Surrogate`.
 
     Raises
     ------
@@ -27,6 +27,11 @@ def surrogate(
         No space has that name.
     InvalidInput
         There are no published figures for the space.
+
+    Examples
+    --------
+    >>> surrogate("gpt-s").range("params")
+    (22746240.0, 162246144.0)
     """
-    found = named_space(space) if isinstance(space, str) else space
-    return Surrogate(found, noise=noise, model=model)
+    search_space = named_space(space) if isinstance(space, str) else space
+    return Surrogate(search_space, noise=noise, model=model)

@@ -1,9 +1,9 @@
-"""What each device of HW-GPT-Bench is.
+"""Hardware behind the device names of HW-GPT-Bench.
 
-HW-GPT-Bench (Sukthanker et al. 2024, arXiv:2405.10299) names its devices and says little more, so
-this is what the name settles. Of a part that was sold with several sizes of memory all are listed;
-``rtx2080`` may be the Ti or not; of the two Xeons only the family is known. The cores are those of
-the whole part: public job scripts of HW-GPT-Bench ask for eight of them.
+HW-GPT-Bench (Sukthanker et al. 2024, arXiv:2405.10299) names its devices without describing them,
+so a description holds only what the name settles. Where a model was sold with several memory sizes
+all of them are listed; ``rtx2080`` may be the Ti or not; of the two Xeons only the family is known.
+Core counts are those of the whole CPU: public job scripts of HW-GPT-Bench request eight cores.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a device is.
+    """Description of a device.
 
     Attributes
     ----------
@@ -31,6 +31,7 @@ class Device:
     size: str = ""
 
 
+# Names and order as in HW-GPT-Bench.
 DEVICES: dict[str, Device] = {
     "a100": Device("GPU", "NVIDIA A100 (Ampere)", "40 or 80 GB"),
     "a40": Device("GPU", "NVIDIA A40 (Ampere)", "48 GB"),
@@ -49,5 +50,11 @@ DEVICES: dict[str, Device] = {
 
 
 def device(name: str) -> Device:
-    """What a device is; a blank `Device` where nothing is known of it."""
+    """Return the description of a device; a blank `Device` where nothing is known.
+
+    Examples
+    --------
+    >>> device("h100").model
+    'NVIDIA H100 (Hopper)'
+    """
     return DEVICES.get(name, Device())

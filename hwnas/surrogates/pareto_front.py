@@ -1,21 +1,24 @@
 """Pareto fronts of additive tables: exact, or up to an epsilon that is proved.
 
-`exact_front` keeps every label that could end on the front (`hwnas.surrogates.label_setting`). Their
-number explodes with the objectives; `epsilon_front` rounds labels down to a grid wherever they are
-too many (the scaling of Warburton 1987; Papadimitriou and Yannakakis 2000), and so knows two sets:
+`exact_front` keeps every label that could end on the front (`hwnas.surrogates.label_setting`). The
+number of labels explodes with the objectives; `epsilon_front` rounds labels down to a grid wherever
+there are too many (the scaling of Warburton 1987; Papadimitriou and Yannakakis 2000). It obtains
+two sets:
 
-- *lows*: complete labels that were rounded on their way, and networks that were known before;
-- *members*: networks, with the values that they really have.
+- *lower bounds*: complete labels that were rounded on their way, and architectures that were found
+  earlier;
+- *members*: architectures, with their true values.
 
-**Every network is dominated by a low, or equals one.** Before the first layer that is true of
-partial sums and labels. A layer adds the same to both; rounding moves a label, and only down;
-dropping a dominated label leaves one that is nowhere worse; and a label is otherwise left out only
-where a known network dominates all its completions. **Every low is dominated by a member up to
-epsilon**: there are finitely many of both, so epsilon is computed, as the additive epsilon
-indicator (Zitzler et al. 2003). Hence every network is dominated by a member up to epsilon.
+**Every architecture is dominated by a lower bound, or equals one.** Before the first layer that is
+true of partial sums and labels. A layer adds the same to both; rounding moves a label, and only
+down; dropping a dominated label leaves one that is nowhere worse; and a label is otherwise dropped
+only where a feasible architecture dominates all its completions. **Every lower bound is dominated
+by a member up to epsilon**: both sets are finite, so epsilon is computed, as the additive epsilon
+indicator (Zitzler et al. 2003). Hence every architecture is dominated by a member up to epsilon.
 
-Limited tables are not rounded. A label that dominates is then nowhere worse in what is limited
-either, so the network behind a low keeps every limit that the network it dominates keeps.
+Constrained tables are not rounded. A label that dominates is then nowhere worse in what is
+constrained either, so the architecture behind a lower bound satisfies every constraint that the
+architecture it dominates satisfies.
 """
 
 from __future__ import annotations
@@ -26,28 +29,33 @@ from functools import partial, reduce
 from operator import add
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto
-from hwnas.spaces import Codes
-from hwnas.surrogates.label_setting import Labelling, TooManyLabels, non_dominated, undominated
+from hwnas.surrogates.label_setting import (
+    LabelSetting,
+    TooManyLabels,
+    keep_non_dominated,
+    non_dominated_columns,
+)
 from hwnas.surrogates.tables import AdditiveTable, predict
-from hwnas.typing import Array
+from hwnas.typing import Array, Codes, IndexArray
 
-EXACT_OBJECTIVES = 3
-MOST_LABELS = 5_000_000
-KEPT_LABELS = 30_000
-_FINEST = 2.0**-14  # first width of a grid of labels, as a part of an objective's range
-_COARSEST = 2.0**-3  # where labels are many because of what is limited, this does not help
-_FINE = 2.0**-11  # and of one of complete networks
-_TIE = 1e-6  # weight of the other objectives where one's optimum is wanted
-_FULL = 1.5  # of the labels to keep: beyond, a coarser grid at once
-_PILOT = 3_000  # labels to keep where all that is wanted is to be near the front
+MAX_EXACT_OBJECTIVES = 3
+MAX_LABELS = 5_000_000
+TARGET_LABELS = 30_000
+
+# Cell widths are fractions of each objective's range.
+_FINEST_CELL = 2.0**-14  # first cell of the grid of labels
+_COARSEST_CELL = 2.0**-3  # coarser cells do not help: labels are many because of constraints
+_MEMBER_CELL = 2.0**-11  # first cell of the grid that thins out members
+_OVERFLOW = 1.5  # multiple of the target labels beyond which a layer is rounded once more
+_TIE_WEIGHT = 1e-6  # weight of the sum of all objectives where the optimum of one is searched
+_PILOT_LABELS = 3_000  # target labels of a first run that only has to come near the front
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A constraint: at most `bound` of a table."""
+    """A constraint: the value of a table is at most `bound`."""
 
     table: AdditiveTable
     bound: float
@@ -57,68 +65,85 @@ def exact_front(
     objectives: Sequence[AdditiveTable],
     limits: Sequence[Limit] = (),
     *,
-    most: int = MOST_LABELS,
+    max_labels: int = MAX_LABELS,
 ) -> Codes | None:
-    """The networks that no other network dominates, one for each distinct point.
+    """Return the architectures that no other dominates, one for each distinct point.
 
     Parameters
     ----------
     objectives
-        m tables of one space, all minimised.
+        m tables of one space, all minimized.
     limits
-        Constraints. One on the very table of an objective costs nothing, any other is a dimension
-        more of the labels.
-    most
-        Candidate labels after any layer beyond which to give up: with three dimensions and more
-        their number explodes.
+        Constraints. One on the table object of an objective costs nothing, any other adds a
+        dimension to the labels.
+    max_labels
+        Number of candidate labels after any layer beyond which to give up: with three dimensions
+        and more it explodes.
 
     Returns
     -------
     (n, d) int8, or None
-        In no particular order, empty where no network keeps the limits; ``None`` where more than
-        `most` labels would be needed.
+        In no particular order, empty where no architecture satisfies the limits; ``None`` where
+        more than `max_labels` labels would be needed.
+
+    References
+    ----------
+    Hansen, "Bicriterion path problems", 1980; Ehrgott, Multicriteria Optimization, 2005, chapter 9.
+
+    Examples
+    --------
+    One layer with three options; the last is dominated by the second.
+
+    >>> def table(*entries):
+    ...     layers = np.array(entries, dtype=float).reshape(1, 1, 1, 1, 1, -1)
+    ...     return AdditiveTable(np.array([1]), np.zeros((1, 1, 1)), layers)
+    >>> tables = [table(1, 2, 3), table(5, 3, 4)]
+    >>> predict(tables, exact_front(tables)).tolist()
+    [[1.0, 5.0], [2.0, 3.0]]
     """
-    labelling = _labelling(objectives, limits, most)
-    known = np.empty((labelling.m, 0))
+    problem = _problem(objectives, limits, max_labels)
+    rivals = np.empty((problem.n_objectives, 0))
     try:
-        if len(labelling.tables) > 2:
-            known = predict(objectives, _pilot(labelling, _PILOT)).T
-        ends = labelling.ends(lambda: undominated, known)
+        # With two dimensions, labels are few and need no rivals.
+        if len(problem.tables) > 2:
+            rivals = predict(objectives, _pilot(problem, _PILOT_LABELS)).T
+        results = problem.run(lambda: keep_non_dominated, rivals)
     except TooManyLabels:
         return None
-    found = np.concatenate([end.values[: labelling.m] for end in ends], axis=1)
-    return labelling.codes(ends, non_dominated(found))
+    # Roots were searched one by one: compare their complete labels with each other.
+    values = np.concatenate([r.values[: problem.n_objectives] for r in results], axis=1)
+    return problem.codes(results, non_dominated_columns(values))
 
 
 def epsilon_front(
     objectives: Sequence[AdditiveTable],
     limits: Sequence[Limit] = (),
     *,
-    kept: int = KEPT_LABELS,
-    most: int = MOST_LABELS,
+    target_labels: int = TARGET_LABELS,
+    max_labels: int = MAX_LABELS,
 ) -> tuple[Codes, float] | None:
-    """Networks that dominate every network up to epsilon, of those that keep the limits.
+    """Return feasible architectures that dominate every feasible architecture up to epsilon.
 
     Parameters
     ----------
-    objectives, limits, most
-        As of `exact_front`.
-    kept
-        About how many labels to keep after a layer, and at most how many networks, beside one that
-        is best in each objective.
+    objectives, limits, max_labels
+        See `exact_front`.
+    target_labels
+        Approximate number of labels after a layer, and maximum number of architectures, not
+        counting the optimum of each objective.
 
     Returns
     -------
     codes : (n, d) int8
-        Networks that keep the limits and do not dominate each other, one for each point; in no
+        Feasible architectures that do not dominate each other, one for each point; in no
         particular order.
     epsilon : float
-        For every network that keeps the limits there is a member that is in no objective worse by
-        more than epsilon times the difference between the worst and the best member (where there is
-        none, between the worst and the best network). 0 where no label was rounded and no member
+        For every feasible architecture there is a member that is in no objective worse by more
+        than epsilon times the difference between the worst and the best member (where that is 0,
+        between the worst and the best architecture). 0 where no label was rounded and no member
         left out: the front is exact.
 
-    ``None`` where limits, which are not rounded, need more than `most` labels all the same.
+    ``None`` where limits, which are not rounded, need more than `max_labels` labels all the same.
 
     References
     ----------
@@ -126,141 +151,160 @@ def epsilon_front(
     Operations Research 35, 1987. Papadimitriou and Yannakakis, "On the approximability of
     trade-offs and optimal access of web sources", FOCS 2000.
     """
-    labelling = _labelling(objectives, limits, most)
+    problem = _problem(objectives, limits, max_labels)
     try:
-        pilot = _pilot(labelling, min(_PILOT, kept))
+        # 1. Architectures near the front and at its ends: they prune the labels of the main run.
+        pilot = _pilot(problem, min(_PILOT_LABELS, target_labels))
         if len(pilot) == 0:
             return pilot, 0.0
         optima = _optima(objectives, limits)
         near = np.concatenate([pilot, *optima])
-        known = predict(objectives, near).T
-        scale = _ranges(objectives, known)
-        lows, codes = _rounded(labelling, scale, kept, known)
+        rivals = predict(objectives, near).T
+        # 2. Main run: lower bounds, and the architectures behind them.
+        lower_bounds, codes = _rounded_front(
+            problem, _ranges(objectives, rivals), target_labels, rivals
+        )
     except TooManyLabels:
         return None
+    # 3. Members: the non-dominated of all architectures found, thinned out to the target.
     codes = np.concatenate([codes, near])
-    codes = np.concatenate([codes[_spread(predict(objectives, codes).T, scale, kept)], *optima])
     values = predict(objectives, codes).T
-    members = non_dominated(values)
+    codes = codes[_thin_out(values, _ranges(objectives, rivals), target_labels)]
+    codes = np.concatenate([codes, *optima])
+    values = predict(objectives, codes).T
+    members = non_dominated_columns(values)
     values = values[:, members]
-    lows = np.concatenate([lows, known], axis=1)
+    # 4. Epsilon: the distance by which members fall short of the lower bounds, at most.
+    lower_bounds = np.concatenate([lower_bounds, rivals], axis=1)
     scale = _ranges(objectives, values)[:, None]
-    return codes[members], pareto.epsilon((values / scale).T, (lows / scale).T)
+    return codes[members], pareto.epsilon((values / scale).T, (lower_bounds / scale).T)
 
 
-def known_front(
+def find_front(
     objectives: Sequence[AdditiveTable], limits: Sequence[Limit] = ()
 ) -> tuple[Codes, float] | None:
-    """The exact front and 0, or what `epsilon_front` gives where an exact one is out of reach.
+    """Return the exact front and 0, or an `epsilon_front` where an exact one is out of reach.
 
-    More than `EXACT_OBJECTIVES` objectives are not tried: what they take, and what hypervolumes of
-    so large a front take, is out of proportion to what is gained. With as many and a limit on
-    something else, the try ends early.
+    An exact front of more than `MAX_EXACT_OBJECTIVES` objectives is not tried: its cost, and that
+    of hypervolumes of so large a front, is out of proportion to the gain. With as many objectives
+    and a limit on another table, the attempt stops early.
     """
     codes = None
-    if len(objectives) <= EXACT_OBJECTIVES:
-        tables = len(_labelling(objectives, limits, MOST_LABELS).tables)
-        hard = tables > EXACT_OBJECTIVES == len(objectives)
-        codes = exact_front(objectives, limits, most=MOST_LABELS // 5 if hard else MOST_LABELS)
+    if len(objectives) <= MAX_EXACT_OBJECTIVES:
+        n_tables = len(_problem(objectives, limits, MAX_LABELS).tables)
+        is_hard = n_tables > MAX_EXACT_OBJECTIVES == len(objectives)
+        max_labels = MAX_LABELS // 5 if is_hard else MAX_LABELS
+        codes = exact_front(objectives, limits, max_labels=max_labels)
     return epsilon_front(objectives, limits) if codes is None else (codes, 0.0)
 
 
-class _Grid:
-    """Keeps the non-dominated labels, rounded down where they are too many.
+class _GridReduction:
+    """Reduction to the non-dominated labels, rounded down where there are too many.
 
     Parameters
     ----------
     widths : (k,)
-        What a cell is to be in proportion to; 0 where labels stay as they are.
-    kept
-        About how many labels to keep.
+        Range of each table, of which a cell is a fraction; 0 where labels are not rounded.
+    target
+        Approximate number of labels to keep.
     """
 
-    def __init__(self, widths: Array, kept: int) -> None:
+    def __init__(self, widths: Array, target: int) -> None:
         self._rounded = np.flatnonzero(widths > 0)
         self._widths = widths[self._rounded, None]
-        self._kept = kept
-        self._step = 0.0  # of the widths; 0 until labels are too many
+        self._target = target
+        self._cell = 0.0  # fraction of the widths; 0 until there are too many labels
 
-    def __call__(self, labels: Array, rivals: Array) -> tuple[NDArray[np.intp], Array]:
-        rows = np.arange(labels.shape[1])
-        if self._step == 0 or len(rows) <= self._kept:
-            rows, labels = undominated(labels, rivals)
-            if len(rows) <= self._kept or len(self._rounded) == 0:
-                return rows, labels
-        self._step = self._step or _FINEST
+    def __call__(self, labels: Array, rivals: Array) -> tuple[IndexArray, Array]:
+        indices = np.arange(labels.shape[1])
+        # Without rounding, as long as the labels are few enough.
+        if self._cell == 0 or len(indices) <= self._target:
+            indices, labels = keep_non_dominated(labels, rivals)
+            if len(indices) <= self._target or len(self._rounded) == 0:
+                return indices, labels
+        self._cell = self._cell or _FINEST_CELL
         while True:
-            # Rounding twice loses twice, so the next layer's step is set by this one's labels.
-            before = labels[self._rounded]
-            cell = self._step * self._widths
-            labels[self._rounded] = np.minimum(np.floor(before / cell) * cell, before)
-            some, labels = undominated(labels, rivals)
-            rows = rows[some]
-            step = self._step * float(np.clip(np.sqrt(len(rows) / self._kept), 0.5, 2))
-            self._step = min(step, _COARSEST)
-            if len(rows) <= _FULL * self._kept or step >= _COARSEST:
-                return rows, labels
+            exact = labels[self._rounded]
+            cell = self._cell * self._widths
+            # The minimum guards against rounding up by floating-point error.
+            labels[self._rounded] = np.minimum(np.floor(exact / cell) * cell, exact)
+            rows, labels = keep_non_dominated(labels, rivals)
+            indices = indices[rows]
+            # Rounding twice loses twice, so this layer's count sets the next layer's cell; only
+            # a large overflow is rounded again at once.
+            cell_next = self._cell * float(np.clip(np.sqrt(len(indices) / self._target), 0.5, 2))
+            self._cell = min(cell_next, _COARSEST_CELL)
+            if len(indices) <= _OVERFLOW * self._target or cell_next >= _COARSEST_CELL:
+                return indices, labels
 
 
-def _labelling(
-    objectives: Sequence[AdditiveTable], limits: Sequence[Limit], most: int
-) -> Labelling:
+def _problem(
+    objectives: Sequence[AdditiveTable], limits: Sequence[Limit], max_labels: int
+) -> LabelSetting:
+    """Return the label-setting problem; limits on the same table object are merged."""
     tables = list(objectives)
     bounds = [np.inf] * len(tables)
     for limit in limits:
-        known = [j for j, table in enumerate(tables) if table is limit.table]
-        if known:
-            bounds[known[0]] = min(bounds[known[0]], limit.bound)
+        index = next((j for j, table in enumerate(tables) if table is limit.table), None)
+        if index is not None:
+            bounds[index] = min(bounds[index], limit.bound)
         else:
             tables.append(limit.table)
             bounds.append(limit.bound)
-    return Labelling(tables, np.array(bounds), len(objectives), most)
+    return LabelSetting(tables, np.array(bounds), len(objectives), max_labels)
+
+
+def _range(table: AdditiveTable) -> float:
+    """Return the range of a table over the whole space; 1 where that is 0."""
+    return (table.maximum() - table.minimum()) or 1
 
 
 def _ranges(tables: Sequence[AdditiveTable], values: Array) -> Array:
-    """Worst less best of points (m, n), (m,); where that is 0 of all networks, or else 1."""
-    whole = [(table.maximum() - table.minimum()) or 1 for table in tables]
+    """Return the ranges (m,) of points (m, n); where one is 0, that of the whole space."""
     extent = np.ptp(values, axis=1)
-    return np.where(extent > 0, extent, whole)
+    return np.where(extent > 0, extent, [_range(table) for table in tables])
 
 
-def _rounded(labelling: Labelling, scale: Array, kept: int, known: Array) -> tuple[Array, Codes]:
-    """Lows (m, n) of which none dominates another, and the networks behind them."""
-    widths = np.zeros(len(labelling.tables))
-    widths[: labelling.m] = scale
-    widths[np.isfinite(labelling.bounds)] = 0
-    ends = labelling.ends(partial(_Grid, widths, kept), known)
-    lows = np.concatenate([end.values[: labelling.m] for end in ends], axis=1)
-    rows = non_dominated(lows)
-    return lows[:, rows], labelling.codes(ends, rows)
+def _rounded_front(
+    problem: LabelSetting, scale: Array, target: int, rivals: Array
+) -> tuple[Array, Codes]:
+    """Return lower bounds (m, n) that do not dominate each other, and their architectures."""
+    widths = np.zeros(len(problem.tables))
+    widths[: problem.n_objectives] = scale
+    widths[np.isfinite(problem.bounds)] = 0
+    results = problem.run(partial(_GridReduction, widths, target), rivals)
+    lower_bounds = np.concatenate([r.values[: problem.n_objectives] for r in results], axis=1)
+    indices = non_dominated_columns(lower_bounds)
+    return lower_bounds[:, indices], problem.codes(results, indices)
 
 
-def _pilot(labelling: Labelling, kept: int) -> Codes:
-    """Networks near the front, found with few labels; empty where none keeps the bounds."""
-    tables = labelling.tables[: labelling.m]
-    scale = np.array([(table.maximum() - table.minimum()) or 1 for table in tables])
-    _, codes = _rounded(labelling, scale, kept, np.empty((labelling.m, 0)))
-    return codes[non_dominated(predict(tables, codes).T)]
+def _pilot(problem: LabelSetting, target: int) -> Codes:
+    """Return architectures near the front, found with few labels; empty if none is feasible."""
+    tables = problem.tables[: problem.n_objectives]
+    scale = np.array([_range(table) for table in tables])
+    _, codes = _rounded_front(problem, scale, target, np.empty((problem.n_objectives, 0)))
+    return codes[non_dominated_columns(predict(tables, codes).T)]
 
 
 def _optima(tables: Sequence[AdditiveTable], limits: Sequence[Limit]) -> list[Codes]:
-    """For each table a network that is best in it, to a millionth of a range, and then in the rest.
+    """Return for each table an architecture that is best in it, to a millionth of its range.
 
-    None for a table where limits make it hard.
+    Among those it is best in the sum of all objectives. There is none for a table where limits need
+    too many labels.
     """
-    even = [(1 / ((table.maximum() - table.minimum()) or 1)) * table for table in tables]
-    rest = reduce(add, [_TIE * table for table in even])
-    found = [exact_front([table + rest], limits) for table in even]
-    return [codes for codes in found if codes is not None]
+    scaled = [(1 / _range(table)) * table for table in tables]
+    tie_breaker = reduce(add, [_TIE_WEIGHT * table for table in scaled])
+    fronts = [exact_front([table + tie_breaker], limits) for table in scaled]
+    return [codes for codes in fronts if codes is not None]
 
 
-def _spread(values: Array, scale: Array, kept: int) -> NDArray[np.intp]:
-    """At most `kept` of the non-dominated points (m, n), in different cells of a grid."""
-    members = some = non_dominated(values)
-    step = _FINE
+def _thin_out(values: Array, scale: Array, target: int) -> IndexArray:
+    """Return the indices of at most `target` non-dominated points (m, n), from different cells."""
+    members = indices = non_dominated_columns(values)
+    cell = _MEMBER_CELL
     above = values[:, members] - values[:, members].min(axis=1, initial=np.inf, keepdims=True)
-    while len(some) > kept:
-        cells = np.floor(above / (step * scale[:, None]))
-        some = members[non_dominated(cells)]
-        step *= max(1.1, np.sqrt(len(some) / kept))
-    return some
+    while len(indices) > target:
+        cells = np.floor(above / (cell * scale[:, None]))
+        indices = members[non_dominated_columns(cells)]
+        cell *= max(1.1, np.sqrt(len(indices) / target))
+    return indices

@@ -1,18 +1,19 @@
-"""The published figures as additive tables: what is on disk, and how it becomes tables.
+"""The published figures as additive tables: the file format, and how tables are read from it.
 
-One npz a scale, written by ``benchmarks/fit_surrogate.py``. A table is three float32 arrays, with
-E, D, B, L, R, H as in `hwnas.surrogates.tables` (an axis of length 1 stands for equal entries):
+One npz file per scale, written by ``benchmarks/fit_surrogate.py``. A table is three float32 arrays,
+with E, D, B, L, R, H as in `hwnas.surrogates.tables` (an axis of length 1 stands for equal
+entries):
 
-================  =====================  ========================================
-``METRIC_base``   (E, D, B)              what is added once
-``METRIC_ratio``  (E, D or 1, 1, L, R)   what the ratio of each active layer adds
-``METRIC_head``   (E, D or 1, 1, L, H)   what its heads add
-================  =====================  ========================================
+================  =====================  =================================================
+``METRIC_base``   (E, D, B)              term of the architecture as a whole
+``METRIC_ratio``  (E, D or 1, 1, L, R)   term of the ``mlp_ratio`` of each active layer
+``METRIC_head``   (E, D or 1, 1, L, H)   term of the ``n_head`` of each active layer
+================  =====================  =================================================
 
-Latency and energy have an axis of devices before the others, and beside their medians
+Latency and energy have an axis of devices before the others, and in addition to their medians
 ``METRIC_gap_...``, with one axis more: the *gaps* from each of nine levels to the next, in order.
 No entry of a gap is negative, so quantiles cannot cross, not even by rounding. Perplexity and
-memory react to bias, latency and energy do not.
+memory depend on ``bias``, latency and energy do not.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import SearchSpace, space
-from hwnas.surrogates.quantiles import LEVELS, MEDIAN, piece
+from hwnas.spaces import SearchSpace
+from hwnas.spaces import space as named_space
+from hwnas.surrogates.quantiles import LEVELS, MEDIAN, locate_level
 from hwnas.surrogates.tables import AdditiveTable
+from hwnas.typing import IndexArray
 
 DATA = Path(__file__).parent / "data"
 SCALES = ("gpt-s", "gpt-m", "gpt-l")
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class PublishedFigures:
     """The published figures of one space.
 
     Attributes
@@ -43,15 +46,15 @@ class Published:
     space
         One of `SCALES` or cut down from it.
     arrays
-        What is on disk, cut down to the space.
+        The arrays of the file, cut down to the space.
     provenance
-        What was fitted to what, with which error, licence and citation.
+        Source of the fit, its held-out errors, licence and citation.
     """
 
     space: SearchSpace
     arrays: dict[str, NDArray[np.float32]]
     provenance: dict[str, Any]
-    _nine: dict[tuple[str, str], tuple[AdditiveTable, ...]] = field(default_factory=dict)
+    _quantile_tables: dict[tuple[str, str], tuple[AdditiveTable, ...]] = field(default_factory=dict)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -59,32 +62,34 @@ class Published:
         return tuple(self.provenance["devices"])
 
     def table(self, metric: str) -> AdditiveTable:
-        """The table of ``"perplexity"``, ``"float16_memory"`` or ``"bfloat16_memory"``."""
+        """Return the table of ``"perplexity"``, ``"float16_memory"`` or ``"bfloat16_memory"``."""
         return self._table(metric, ())
 
-    def quantiles(self, metric: str, device: str) -> tuple[AdditiveTable, ...]:
-        """The tables of ``"latency"`` or ``"energy"`` on one device, one for each of `LEVELS`."""
-        if (metric, device) in self._nine:
-            return self._nine[metric, device]
+    def quantile_tables(self, metric: str, device: str) -> tuple[AdditiveTable, ...]:
+        """Return the nine tables of ``"latency"`` or ``"energy"`` on a device, one per level."""
+        if (metric, device) in self._quantile_tables:
+            return self._quantile_tables[metric, device]
         row = self.devices.index(device)
         median = self._table(metric, (row,))
         gaps = [self._table(f"{metric}_gap", (row, k)) for k in range(len(LEVELS) - 1)]
+        # From the median outwards: each level is its inner neighbor plus or minus a gap.
         above, below = [median], [median]
         for gap in gaps[MEDIAN:]:
             above.append(above[-1] + gap)
         for gap in reversed(gaps[:MEDIAN]):
             below.append(below[-1] + -1 * gap)
-        self._nine[metric, device] = (*reversed(below), *above[1:])
-        return self._nine[metric, device]
+        self._quantile_tables[metric, device] = (*reversed(below), *above[1:])
+        return self._quantile_tables[metric, device]
 
-    def quantile(self, metric: str, device: str, level: float) -> AdditiveTable:
-        """The table of a quantile: one of the nine, or a mixture of two neighbours."""
-        nine = self.quantiles(metric, device)
+    def quantile_table(self, metric: str, device: str, level: float) -> AdditiveTable:
+        """Return the table of a quantile: one of the nine, or interpolated between two of them."""
+        tables = self.quantile_tables(metric, device)
         if level in LEVELS:
-            return nine[LEVELS.index(level)]
-        k, weight = piece(level)
-        gap = nine[k + 1] + -1 * nine[k]  # of which no entry is negative: rounding keeps the order
-        return nine[k] + weight * gap if weight < 1 else nine[k + 1] + (weight - 1) * gap
+            return tables[LEVELS.index(level)]
+        k, weight = locate_level(level)
+        # No entry of the gap is negative, so rounding keeps the order of levels.
+        gap = tables[k + 1] + -1 * tables[k]
+        return tables[k] + weight * gap if weight < 1 else tables[k + 1] + (weight - 1) * gap
 
     def _table(self, metric: str, index: tuple[int, ...]) -> AdditiveTable:
         base, ratio, head = (
@@ -100,69 +105,82 @@ class Published:
         )
 
 
-def published(wanted: SearchSpace) -> Published:
-    """The published figures of a space.
+def load_figures(space: SearchSpace) -> PublishedFigures:
+    """Return the published figures of a space.
 
     Raises
     ------
     InvalidInput
         There are none, see `scale_of`.
+
+    Examples
+    --------
+    >>> load_figures(named_space("gpt-s")).devices[:3]
+    ('a100', 'a40', 'h100')
     """
-    scale = scale_of(wanted)
-    return _cut(_load(scale), space(scale), wanted)
+    scale = scale_of(space)
+    return _cut_down(_load_arrays(scale), named_space(scale), space)
 
 
-def scale_of(wanted: SearchSpace) -> str:
-    """Which of `SCALES` a space is, or is cut down from.
+def scale_of(space: SearchSpace) -> str:
+    """Return the one of `SCALES` that a space is, or is cut down from.
 
     Raises
     ------
     InvalidInput
-        None of them.
+        It is cut down from none of them.
+
+    Examples
+    --------
+    >>> scale_of(named_space("gpt-m"))
+    'gpt-m'
     """
     for scale in SCALES:
-        if _is_within(wanted, space(scale)):
+        if _is_within(space, named_space(scale)):
             return scale
     raise InvalidInput(
-        f"space {wanted.name!r}: there are no published figures for it, only for "
+        f"space {space.name!r}: there are no published figures for it, only for "
         f"{', '.join(SCALES)} and spaces cut down from one of them; choose one of these, or "
         "measure with the profile backend"
     )
 
 
-def _load(scale: str) -> dict[str, NDArray[Any]]:
+def _load_arrays(scale: str) -> dict[str, NDArray[Any]]:
     with np.load(DATA / f"{scale}.npz", allow_pickle=False) as file:
         return dict(file)
 
 
-def _is_within(part: SearchSpace, whole: SearchSpace) -> bool:
+def _is_within(part: SearchSpace, scale: SearchSpace) -> bool:
     choices = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
-    fixed = ("head_size", "context", "vocab_size")
-    return all(set(getattr(part, c)) <= set(getattr(whole, c)) for c in choices) and all(
-        getattr(part, f) == getattr(whole, f) for f in fixed
+    constants = ("head_size", "context", "vocab_size")
+    return all(set(getattr(part, c)) <= set(getattr(scale, c)) for c in choices) and all(
+        getattr(part, c) == getattr(scale, c) for c in constants
     )
 
 
-def _cut(arrays: dict[str, NDArray[Any]], whole: SearchSpace, part: SearchSpace) -> Published:
-    """The rows of the tables that belong to the part's choices."""
+def _cut_down(
+    arrays: dict[str, NDArray[Any]], scale: SearchSpace, part: SearchSpace
+) -> PublishedFigures:
+    """Return the entries of a scale's tables that belong to a part's choices."""
 
-    def index(choice: str) -> NDArray[np.intp]:
-        return np.asarray(np.searchsorted(getattr(whole, choice), getattr(part, choice)))
+    def positions(choice: str) -> IndexArray:
+        return np.asarray(np.searchsorted(getattr(scale, choice), getattr(part, choice)))
 
-    root = [index("embed_dim"), index("n_layer"), index("bias")]
+    root = [positions("embed_dim"), positions("n_layer"), positions("bias")]
     layer = np.arange(part.n_layer[-1])
-    axes = {
+    # Positions to take along the trailing axes of each kind of array.
+    positions_by_kind = {
         "base": root,
-        "ratio": [*root, layer, index("mlp_ratio")],
-        "head": [*root, layer, index("n_head")],
+        "ratio": [*root, layer, positions("mlp_ratio")],
+        "head": [*root, layer, positions("n_head")],
     }
     provenance = json.loads(str(arrays.pop("provenance")))
     out = {}
     for name, array in arrays.items():
-        wanted = axes[name.rpartition("_")[2]]
-        first = array.ndim - len(wanted)  # devices and gaps come before
-        for axis, chosen in enumerate(wanted, start=first):
+        axes = positions_by_kind[name.rpartition("_")[2]]
+        first = array.ndim - len(axes)  # the axes of devices and gaps come first
+        for axis, indices in enumerate(axes, start=first):
             if array.shape[axis] > 1:
-                array = array.take(chosen, axis=axis)
+                array = array.take(indices, axis=axis)
         out[name] = array
-    return Published(part, out, provenance)
+    return PublishedFigures(part, out, provenance)

@@ -1,10 +1,10 @@
-"""What lies between and beyond nine quantiles.
+"""Distributions that are given by nine quantiles.
 
-A distribution is given by its quantiles at `LEVELS`. Between them it is linear in the level; the
-outer pieces go on at the same slope to the levels `LEAST` and `GREATEST`, where draws end. So a
-quantile at any level is a fixed mixture of two of the nine, and the same mixture of their tables is
-its table. (A normal tail would be longer, but where the published outer quantiles lie far apart it
-would make energies negative.)
+The quantiles at `LEVELS` are interpolated linearly in the level; the outer two pieces continue at
+the same slope to `MIN_LEVEL` and `MAX_LEVEL`, where samples end. A quantile at any level is
+therefore a fixed linear combination of two of the nine, and the same combination of their tables
+is its table. (A normal tail would be longer, but where the published outer quantiles lie far apart
+it would make energies negative.)
 """
 
 from __future__ import annotations
@@ -18,69 +18,85 @@ from hwnas.typing import Array
 
 LEVELS = tuple(k / 10 for k in range(1, 10))
 MEDIAN = LEVELS.index(0.5)
-LEAST, GREATEST = 0.01, 0.99
+MIN_LEVEL, MAX_LEVEL = 0.01, 0.99
 
 
-def piece(level: float) -> tuple[int, float]:
-    """Which two of the nine quantiles a level lies between, or beyond.
+def locate_level(level: float) -> tuple[int, float]:
+    """Return the piece of the quantile function that a level lies on, and its position there.
 
     Parameters
     ----------
     level
-        From `LEAST` to `GREATEST`.
+        From `MIN_LEVEL` to `MAX_LEVEL`.
 
     Returns
     -------
     k, weight
-        The quantile is that at ``LEVELS[k]`` plus `weight` times the gap from there to the next;
-        below ``LEVELS[0]`` the weight is negative, above ``LEVELS[-1]`` greater than 1.
+        The quantile is the one at ``LEVELS[k]`` plus `weight` times the gap to the next one; below
+        ``LEVELS[0]`` the weight is negative, above ``LEVELS[-1]`` greater than 1.
+
+    Examples
+    --------
+    >>> k, weight = locate_level(0.25)
+    >>> k, round(weight, 9)
+    (1, 0.5)
     """
     k = int(np.clip(np.searchsorted(LEVELS, level, side="right") - 1, 0, len(LEVELS) - 2))
     return k, (level - LEVELS[k]) / (LEVELS[k + 1] - LEVELS[k])
 
 
-def at_levels(quantiles: Array, levels: Array) -> Array:
-    """The values of distributions at levels.
+def interpolate(quantiles: Array, levels: Array) -> Array:
+    """Return the quantiles of distributions at any levels.
 
     Parameters
     ----------
     quantiles : (n, 9)
-        Of n distributions, at `LEVELS`.
+        Quantiles of n distributions at `LEVELS`.
     levels : (n, r)
-        Those below `LEAST` and above `GREATEST` count as these.
+        Clipped to the range from `MIN_LEVEL` to `MAX_LEVEL`.
 
     Returns
     -------
     (n, r)
+
+    Examples
+    --------
+    >>> quantiles = np.arange(1.0, 10.0)[None]
+    >>> interpolate(quantiles, np.array([[0.5, 0.25]])).round(9).tolist()
+    [[5.0, 2.5]]
     """
-    position = np.clip(levels, LEAST, GREATEST) / LEVELS[0] - 1
+    position = np.clip(levels, MIN_LEVEL, MAX_LEVEL) / LEVELS[0] - 1
     below = np.clip(position.astype(np.intp), 0, len(LEVELS) - 2)
     rows = np.arange(len(quantiles))[:, None]
     low, high = quantiles[rows, below], quantiles[rows, below + 1]
     return np.asarray(low + (position - below) * (high - low))
 
 
-def spread(quantiles: Array) -> Array:
-    """Standard deviations (n,) of distributions with quantiles (n, 9), in closed form.
+def standard_deviation(quantiles: Array) -> Array:
+    """Return the standard deviations (n,) of distributions with quantiles (n, 9), in closed form.
 
-    Between two levels the density is uniform; draws beyond the ends lie on them.
+    Between two levels the density is uniform; samples beyond the outer levels lie on them.
     """
-    levels = np.array([LEAST, *LEVELS, GREATEST])
-    knots = at_levels(quantiles, np.broadcast_to(levels, (len(quantiles), len(levels))))
+    levels = np.array([MIN_LEVEL, *LEVELS, MAX_LEVEL])
+    knots = interpolate(quantiles, np.broadcast_to(levels, (len(quantiles), len(levels))))
+    # Relative to the median: the difference of the two moments then loses no digits.
     knots = knots - quantiles[:, [MEDIAN]]
     low, high, weight = knots[:, :-1], knots[:, 1:], np.diff(levels)
-    atoms = LEAST * knots[:, [0, -1]]
+    atoms = MIN_LEVEL * knots[:, [0, -1]]
+    # A uniform piece has mean (a + b) / 2 and second moment (a² + ab + b²) / 3.
     mean = (weight * (low + high) / 2).sum(axis=1) + atoms.sum(axis=1)
     square = (weight * (low * low + low * high + high * high) / 3).sum(axis=1)
     square += (atoms * knots[:, [0, -1]]).sum(axis=1)
     return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)))
 
 
-def middle_levels(seeds: NDArray[np.uint64], name: str, repeats: NDArray[np.int_]) -> Array:
-    """The one or two middle ones (n, 2) of each trial's `repeats` uniform levels.
+def median_levels(seeds: NDArray[np.uint64], name: str, repeats: NDArray[np.int_]) -> Array:
+    """Return the one or two middle ones (n, 2) of the uniform levels that each trial draws.
 
-    Draws rise with the levels behind them, so these are behind the sample median. They depend on
-    the trial's seed and the metric's name alone, and fewer repeats are the first of more.
+    A trial's samples are the quantiles at `repeats` uniform levels. They increase with the level,
+    so the sample median is the mean of the quantiles at the levels returned. The levels depend
+    only on the trial's noise seed and the metric's name, and those of fewer repeats are the first
+    of those of more.
     """
     stream = zlib.crc32(name.encode())
     out = np.empty((len(seeds), 2))

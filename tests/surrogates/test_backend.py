@@ -9,7 +9,6 @@ import pytest
 from scipy.interpolate import interp1d
 
 from hwnas import pareto
-from hwnas.runner.evaluation import measure
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import (
     Objective,
@@ -18,12 +17,13 @@ from hwnas.objectives import (
     parse_constraints,
     parse_objectives,
 )
+from hwnas.runner.evaluation import measure
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.published import DATA, SCALES
 from hwnas.surrogates.quantiles import LEVELS
 
-# Cut down until they can be listed.
+# Small enough to enumerate.
 SMALL = {
     "s": SearchSpace("s", embed_dim=[192, 768], n_layer=[10, 11], mlp_ratio=[2, 4], n_head=[8]),
     "m": SearchSpace(
@@ -76,15 +76,15 @@ def seeds_of(n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "objectives", "constraints"), PROBLEMS)
-def test_front_is_that_of_all_networks(
+def test_front_is_that_of_all_architectures(
     name: str, objectives: list[str], constraints: list[str]
 ) -> None:
     small = surrogate(SMALL[name])
     front = small.front(objectives, constraints)
     assert front is not None
     codes = np.concatenate(list(small.space.enumerate()))
-    kept = parse_constraints(constraints)
-    codes = codes[(constraint_violations(kept, small.predict(codes, kept)) <= 0).all(axis=1)]
+    limits = parse_constraints(constraints)
+    codes = codes[(constraint_violations(limits, small.predict(codes, limits)) <= 0).all(axis=1)]
     losses = losses_of(parse_objectives(objectives), small.predict(codes, objectives))
     best = np.unique(losses[pareto.non_dominated(losses)], axis=0)
     assert len(best) > 0
@@ -94,13 +94,13 @@ def test_front_is_that_of_all_networks(
 
 
 @pytest.mark.parametrize("scale", ["gpt-s", "gpt-m", "gpt-l"])
-def test_nothing_sampled_dominates_a_front(scale: str) -> None:
-    whole = surrogate(scale)
-    front = whole.front(["perplexity", "latency@rtx3080"])
+def test_no_sample_dominates_a_front(scale: str) -> None:
+    backend = surrogate(scale)
+    front = backend.front(["perplexity", "latency@rtx3080"])
     assert front is not None
-    start = np.concatenate([whole.space.neighbours(code) for code in front.codes[::200]])
-    codes = np.concatenate([sample(whole, 20_000), start])
-    values = whole.predict(codes, ["perplexity", "latency@rtx3080"])
+    start = np.concatenate([backend.space.neighbours(code) for code in front.codes[::200]])
+    codes = np.concatenate([sample(backend, 20_000), start])
+    values = backend.predict(codes, ["perplexity", "latency@rtx3080"])
     # The front is sorted: the best second value among members no worse in the first.
     last = np.searchsorted(front.values[:, 0], values[:, 0], side="right") - 1
     assert (last >= 0).all()
@@ -108,15 +108,15 @@ def test_nothing_sampled_dominates_a_front(scale: str) -> None:
 
 
 def test_a_single_objective_gives_its_optimum(bench: Surrogate) -> None:
-    least, most = bench.front(["perplexity"]), bench.front(["-perplexity"])
-    assert least is not None
-    assert most is not None
-    table = bench._table(Objective("perplexity"))
-    assert least.values.tolist() == [[table.minimum()]]
-    assert most.values.tolist() == [[table.maximum()]]
+    minimum, maximum = bench.front(["perplexity"]), bench.front(["-perplexity"])
+    assert minimum is not None
+    assert maximum is not None
+    table = bench.predictor.table(Objective("perplexity"))
+    assert minimum.values.tolist() == [[table.minimum()]]
+    assert maximum.values.tolist() == [[table.maximum()]]
 
 
-def test_fronts_are_kept_and_cannot_be_changed(bench: Surrogate) -> None:
+def test_fronts_are_cached_and_read_only(bench: Surrogate) -> None:
     front = bench.front(["perplexity", "params"])
     assert front is not None
     assert bench.front((Objective("perplexity"), Objective("params"))) is front
@@ -124,16 +124,16 @@ def test_fronts_are_kept_and_cannot_be_changed(bench: Surrogate) -> None:
         front.values[0] = 0
 
 
-def test_no_network_keeps_the_constraint(bench: Surrogate) -> None:
+def test_front_is_empty_where_nothing_is_feasible(bench: Surrogate) -> None:
     front = bench.front(["perplexity", "params"], ["params <= 1"])
     assert front is not None
     assert front.values.shape == (0, 2)
 
 
-def test_no_front_of_the_worst_ratio(bench: Surrogate) -> None:
+def test_no_front_for_the_worst_ratio(bench: Surrogate) -> None:
     assert bench.front(["perplexity", "latency@h100+rtx3080"]) is None
     assert bench.front(["perplexity"], ["latency@h100+rtx3080 <= 2"]) is None
-    # It is measured all the same, from the single devices' optima.
+    # It can be evaluated nevertheless, from the optima of the single devices.
     codes = sample(bench, 10)
     (worst,) = parse_objectives(["latency@h100+rtx3080"])
     ratios = bench.predict(codes, ["latency@h100", "latency@rtx3080"])
@@ -147,7 +147,7 @@ def test_no_front_of_the_worst_ratio(bench: Surrogate) -> None:
 # -- quantiles and draws -----------------------------------------------------------------------
 
 
-def test_quantiles_rise_and_meet_predict(bench: Surrogate) -> None:
+def test_quantiles_increase_and_agree_with_predict(bench: Surrogate) -> None:
     codes = sample(bench, 500)
     for name, metric in bench.metrics.items():
         if metric.quantiles:
@@ -158,15 +158,15 @@ def test_quantiles_rise_and_meet_predict(bench: Surrogate) -> None:
             assert np.array_equal(nine[:, 8], bench.predict(codes, [f"{name}:p90"])[:, 0])
 
 
-def test_other_levels_lie_on_the_line(bench: Surrogate) -> None:
+def test_levels_in_between_are_interpolated_linearly(bench: Surrogate) -> None:
     codes = sample(bench, 100)
     nine = bench.quantiles(codes, "energy@a100")
     levels = [0.01, 0.05, 0.1, 0.175, 0.5, 0.85, 0.99]
-    found = bench.quantiles(codes, "energy@a100", levels)
+    actual = bench.quantiles(codes, "energy@a100", levels)
     line = interp1d(LEVELS, nine, fill_value="extrapolate", axis=1)
-    np.testing.assert_allclose(found, line(levels))
-    assert np.array_equal(found[:, [2, 4]], nine[:, [0, 4]])
-    assert np.array_equal(found[:, 5], bench.predict(codes, ["energy@a100:p85"])[:, 0])
+    np.testing.assert_allclose(actual, line(levels))
+    assert np.array_equal(actual[:, [2, 4]], nine[:, [0, 4]])
+    assert np.array_equal(actual[:, 5], bench.predict(codes, ["energy@a100:p85"])[:, 0])
 
 
 def test_draws_follow_the_quantiles(bench: Surrogate) -> None:
@@ -178,14 +178,14 @@ def test_draws_follow_the_quantiles(bench: Surrogate) -> None:
     np.testing.assert_allclose(below, np.tile(levels, (3, 1)), atol=0.005)
 
 
-def test_draws_come_from_the_generator(bench: Surrogate) -> None:
+def test_draws_depend_on_the_generator_only(bench: Surrogate) -> None:
     codes = sample(bench, 20)
-    first, second, other = (
+    first, second, unlike = (
         bench.draw(codes, "energy@h100", np.random.default_rng(s), repeats=3) for s in (1, 1, 2)
     )
     assert first.shape == (20, 3)
     assert np.array_equal(first, second)
-    assert not np.isin(first, other).any()
+    assert not np.isin(first, unlike).any()
 
 
 # -- evaluate ----------------------------------------------------------------------------------
@@ -194,58 +194,59 @@ def test_draws_come_from_the_generator(bench: Surrogate) -> None:
 def test_without_noise_values_are_medians(bench: Surrogate) -> None:
     codes = sample(bench, 50)
     names = ("perplexity", "latency@rtx3080", "energy@a40:p90", "float16_memory")
-    found = bench.evaluate(codes, parse_objectives(names), seeds=seeds_of(50))
-    assert np.array_equal(found.values, bench.predict(codes, names))
-    assert found.std is None
+    actual = bench.evaluate(codes, parse_objectives(names), seeds=seeds_of(50))
+    assert np.array_equal(actual.values, bench.predict(codes, names))
+    assert actual.std is None
     assert bench.fidelities is None
     assert not bench.metrics["latency@rtx3080"].fidelity_dependent
 
 
-def test_noise_is_on_latency_and_energy_alone(bench: Surrogate, noisy: Surrogate) -> None:
+def test_only_latency_and_energy_are_noisy(bench: Surrogate, noisy: Surrogate) -> None:
     codes = sample(bench, 50)
     names = ("perplexity", "latency@rtx3080", "energy@a40", "bfloat16_memory")
-    found = noisy.evaluate(codes, parse_objectives(names), seeds=seeds_of(50))
+    actual = noisy.evaluate(codes, parse_objectives(names), seeds=seeds_of(50))
     exact = bench.predict(codes, names)
-    assert found.std is not None
-    assert np.array_equal(found.values[:, [0, 3]], exact[:, [0, 3]])
-    assert (found.std[:, [0, 3]] == 0).all()
-    assert (found.values[:, [1, 2]] != exact[:, [1, 2]]).all()
-    assert (found.std[:, [1, 2]] > 0).all()
+    assert actual.std is not None
+    assert np.array_equal(actual.values[:, [0, 3]], exact[:, [0, 3]])
+    assert (actual.std[:, [0, 3]] == 0).all()
+    assert (actual.values[:, [1, 2]] != exact[:, [1, 2]]).all()
+    assert (actual.std[:, [1, 2]] > 0).all()
     assert noisy.fidelities == (1, 3, 9, 27, 81)
     dependent = {k.partition("@")[0] for k, m in noisy.metrics.items() if m.fidelity_dependent}
     assert dependent == {"latency", "energy"}
 
 
-def test_a_trial_s_draw_depends_on_its_seed_and_metric_alone(noisy: Surrogate) -> None:
+def test_noise_depends_only_on_seed_and_metric(noisy: Surrogate) -> None:
     codes, seeds = sample(noisy, 40), seeds_of(40)
     both = parse_objectives(["latency@h100", "perplexity", "energy@h100"])
-    whole = noisy.evaluate(codes, both, seeds=seeds, fidelity=3).values
+    together = noisy.evaluate(codes, both, seeds=seeds, fidelity=3).values
     for rows in (slice(0, 1), slice(7, 30), slice(None, None, -1)):
         part = noisy.evaluate(codes[rows], both, seeds=seeds[rows], fidelity=3).values
-        assert np.array_equal(part, whole[rows])
+        assert np.array_equal(part, together[rows])
     alone = noisy.evaluate(codes, both[2:], seeds=seeds, fidelity=3).values
-    assert np.array_equal(alone[:, 0], whole[:, 2])
-    again = Surrogate(noisy.space, noise=True).evaluate(codes, both, seeds=seeds, fidelity=3)
-    assert np.array_equal(again.values, whole)
+    assert np.array_equal(alone[:, 0], together[:, 2])
+    rerun = Surrogate(noisy.space, noise=True).evaluate(codes, both, seeds=seeds, fidelity=3)
+    assert np.array_equal(rerun.values, together)
 
 
-def test_metrics_and_seeds_have_luck_of_their_own(noisy: Surrogate) -> None:
+def test_noise_of_metrics_and_seeds_is_independent(noisy: Surrogate) -> None:
     codes = np.repeat(sample(noisy, 1), 2000, axis=0)
     names = ["latency@h100", "energy@h100", "latency@a100"]
-    found = noisy.evaluate(codes, parse_objectives(names), seeds=seeds_of(2000)).values
-    ranks = found.argsort(axis=0).argsort(axis=0)
+    actual = noisy.evaluate(codes, parse_objectives(names), seeds=seeds_of(2000)).values
+    ranks = actual.argsort(axis=0).argsort(axis=0)
     correlation = np.corrcoef(ranks.T)[np.triu_indices(3, k=1)]
     assert np.abs(correlation).max() < 0.1
-    assert len(np.unique(found[:, 0])) > 1900
+    assert len(np.unique(actual[:, 0])) > 1900
 
 
-def test_a_higher_fidelity_goes_on_with_the_same_draws(noisy: Surrogate) -> None:
+def test_a_higher_fidelity_continues_the_same_draws(noisy: Surrogate) -> None:
     codes, seeds = sample(noisy, 30), seeds_of(30)
-    wanted = parse_objectives(["latency@rtx2080"])
+    objectives = parse_objectives(["latency@rtx2080"])
     at = {
-        r: noisy.evaluate(codes, wanted, seeds=seeds, fidelity=r).values[:, 0] for r in range(1, 4)
+        r: noisy.evaluate(codes, objectives, seeds=seeds, fidelity=r).values[:, 0]
+        for r in range(1, 4)
     }
-    # Two draws: their mean, so the second follows from the first; three: the middle one.
+    # The median of two draws is their mean, which gives the second; of three, the middle one.
     second = 2 * at[2] - at[1]
     between = np.sort(np.stack([at[1], second, at[3]]), axis=0)
     np.testing.assert_allclose(
@@ -257,36 +258,34 @@ def test_a_higher_fidelity_goes_on_with_the_same_draws(noisy: Surrogate) -> None
 
 def test_fidelities_may_differ_between_trials(noisy: Surrogate) -> None:
     codes, seeds = sample(noisy, 6), seeds_of(6)
-    wanted = parse_objectives(["latency@rtx2080", "energy@a100"])
+    objectives = parse_objectives(["latency@rtx2080", "energy@a100"])
     fidelity = np.array([1, 2, 3, 9, 27, 81])
-    found = noisy.evaluate(codes, wanted, seeds=seeds, fidelity=fidelity)
+    actual = noisy.evaluate(codes, objectives, seeds=seeds, fidelity=fidelity)
     for i, r in enumerate(fidelity.tolist()):
-        one = noisy.evaluate(codes[i : i + 1], wanted, seeds=seeds[i : i + 1], fidelity=r)
-        assert found.std is not None
-        assert one.std is not None
-        assert np.array_equal(one.values[0], found.values[i])
-        assert np.array_equal(one.std[0], found.std[i])
+        single = noisy.evaluate(codes[i : i + 1], objectives, seeds=seeds[i : i + 1], fidelity=r)
+        assert actual.std is not None
+        assert single.std is not None
+        assert np.array_equal(single.values[0], actual.values[i])
+        assert np.array_equal(single.std[0], actual.std[i])
 
 
 @pytest.mark.parametrize(("repeats", "within"), [(1, 0.03), (9, 0.35), (81, 0.35)])
-def test_std_is_the_spread_of_what_is_observed(
-    noisy: Surrogate, repeats: int, within: float
-) -> None:
+def test_std_is_that_of_observed_values(noisy: Surrogate, repeats: int, within: float) -> None:
     codes = np.repeat(sample(noisy, 1), 4000, axis=0)
-    wanted = parse_objectives(["latency@a6000"])
-    found = noisy.evaluate(codes, wanted, seeds=seeds_of(4000), fidelity=repeats)
-    assert found.std is not None
-    # For one draw in closed form, for medians the formula of a normal sample.
-    assert found.values.std() == pytest.approx(found.std[0, 0], rel=within)
-    median = noisy.predict(codes[:1], wanted)[0, 0]
-    assert np.median(found.values) == pytest.approx(median, rel=0.01)
+    objectives = parse_objectives(["latency@a6000"])
+    actual = noisy.evaluate(codes, objectives, seeds=seeds_of(4000), fidelity=repeats)
+    assert actual.std is not None
+    # In closed form for one draw; for medians, the formula for a normal sample.
+    assert actual.values.std() == pytest.approx(actual.std[0, 0], rel=within)
+    median = noisy.predict(codes[:1], objectives)[0, 0]
+    assert np.median(actual.values) == pytest.approx(median, rel=0.01)
 
 
-def test_the_median_of_many_draws_is_the_median(noisy: Surrogate) -> None:
+def test_the_median_of_many_draws_converges(noisy: Surrogate) -> None:
     codes = sample(noisy, 5)
-    wanted = parse_objectives(["energy@v100"])
-    found = noisy.evaluate(codes, wanted, seeds=seeds_of(5), fidelity=100_001)
-    np.testing.assert_allclose(found.values, noisy.predict(codes, wanted), rtol=0.01)
+    objectives = parse_objectives(["energy@v100"])
+    actual = noisy.evaluate(codes, objectives, seeds=seeds_of(5), fidelity=100_001)
+    np.testing.assert_allclose(actual.values, noisy.predict(codes, objectives), rtol=0.01)
 
 
 # -- errors ------------------------------------------------------------------------------------
@@ -303,7 +302,7 @@ def test_the_median_of_many_draws_is_the_median(noisy: Surrogate) -> None:
         ("latency@h100+a100", InvalidInput, "expected one device"),
     ],
 )
-def test_predict_refuses_what_it_does_not_have(
+def test_predict_refuses_unknown_metrics(
     bench: Surrogate, name: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -320,14 +319,14 @@ def test_predict_refuses_what_it_does_not_have(
         ("latency@h100", [float("nan")], "level nan"),
     ],
 )
-def test_quantiles_refuses_what_it_does_not_have(
+def test_quantiles_refuses_unknown_quantiles(
     bench: Surrogate, name: str, levels: list[float] | None, message: str
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
         bench.quantiles(sample(bench, 1), name, levels)
 
 
-def test_a_quantile_of_noise_is_refused_early(noisy: Surrogate) -> None:
+def test_a_quantile_of_a_noisy_metric_is_refused(noisy: Surrogate) -> None:
     (p90,) = parse_objectives(["latency@h100:p90"])
     with pytest.raises(InvalidInput, match="with noise, expected 'latency@h100'"):
         noisy.evaluate(sample(noisy, 1), [p90], seeds=seeds_of(1))
@@ -343,14 +342,14 @@ def test_a_quantile_of_noise_is_refused_early(noisy: Surrogate) -> None:
         ({"objectives": ["params"], "constraints": ["latency <= 3"]}, "needs a device"),
     ],
 )
-def test_front_refuses_what_is_no_problem(
+def test_front_refuses_invalid_problems(
     bench: Surrogate, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
         bench.front(**arguments)
 
 
-def test_data_hash_tells_scales_apart() -> None:
+def test_data_hash_differs_between_scales() -> None:
     hashes = {surrogate(s).data_hash() for s in ("gpt-s", "gpt-m", "gpt-l")}
     assert {len(h) for h in hashes} == {64}
     assert len(hashes) == 3
@@ -363,34 +362,34 @@ def test_data_hash_is_that_of_the_file(scale: str) -> None:
     assert surrogate(scale).data_hash() == expected
 
 
-# -- in every detail ---------------------------------------------------------------------------
+# -- in detail ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_no_two_levels_ever_cross(scale: str) -> None:
-    whole = surrogate(scale)
-    codes = sample(whole, 300)
-    levels = [k / 100 for k in range(1, 100)]  # every one that an objective can name
-    drawn = [name for name, metric in whole.metrics.items() if metric.quantiles]
-    assert len(drawn) == 26
-    for name in drawn:
-        assert (np.diff(whole.quantiles(codes, name, levels), axis=1) >= 0).all(), name
+def test_quantiles_never_cross(scale: str) -> None:
+    backend = surrogate(scale)
+    codes = sample(backend, 300)
+    levels = [k / 100 for k in range(1, 100)]  # every level that an objective can name
+    names = [name for name, metric in backend.metrics.items() if metric.quantiles]
+    assert len(names) == 26
+    for name in names:
+        assert (np.diff(backend.quantiles(codes, name, levels), axis=1) >= 0).all(), name
 
 
 def extended(nine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Levels and values at which a distribution's pieces end, of one network."""
+    """Return the knots of one architecture's quantile function: levels and values."""
     ends = [nine[0] - 0.9 * (nine[1] - nine[0]), nine[8] + 0.9 * (nine[8] - nine[7])]
     return np.array([0.01, *LEVELS, 0.99]), np.array([ends[0], *nine, ends[1]])
 
 
 @pytest.mark.parametrize("fidelity", [1, 2, 3, 9, 27, 81])
-def test_a_value_is_the_median_of_the_first_draws(noisy: Surrogate, fidelity: int) -> None:
+def test_a_noisy_value_is_the_median_of_the_first_draws(noisy: Surrogate, fidelity: int) -> None:
     codes, seeds, name = sample(noisy, 20), seeds_of(20), "latency@cpu_xeon_gold"
-    wanted = parse_objectives([name])
-    found = noisy.evaluate(codes, wanted, seeds=seeds, fidelity=fidelity).values[:, 0]
-    # The stream is pinned: a trial's luck must outlive a release.
+    objectives = parse_objectives([name])
+    actual = noisy.evaluate(codes, objectives, seeds=seeds, fidelity=fidelity).values[:, 0]
+    # The random stream is pinned: the noise of a seed must stay the same in later releases.
     stream = zlib.crc32(name.encode())
-    for value, seed, nine in zip(found, seeds.tolist(), noisy.quantiles(codes, name), strict=True):
+    for value, seed, nine in zip(actual, seeds.tolist(), noisy.quantiles(codes, name), strict=True):
         uniforms = np.random.default_rng([seed, stream]).random(81)
         draws = np.interp(uniforms, *extended(nine))
         assert value == pytest.approx(np.median(draws[:fidelity]), rel=1e-12)
@@ -399,15 +398,15 @@ def test_a_value_is_the_median_of_the_first_draws(noisy: Surrogate, fidelity: in
 def test_std_of_one_draw_is_that_of_its_distribution(noisy: Surrogate) -> None:
     codes = sample(noisy, 20)
     for name in ("latency@P100", "energy@cpu_amd_7513"):
-        found = noisy.evaluate(codes, parse_objectives([name]), seeds=seeds_of(20)).std
-        assert found is not None
+        actual = noisy.evaluate(codes, parse_objectives([name]), seeds=seeds_of(20)).std
+        assert actual is not None
         middles = (np.arange(200_000) + 0.5) / 200_000
-        for std, nine in zip(found[:, 0], noisy.quantiles(codes, name), strict=True):
+        for std, nine in zip(actual[:, 0], noisy.quantiles(codes, name), strict=True):
             # np.interp stays at its ends, as draws do.
             assert std == pytest.approx(np.interp(middles, *extended(nine)).std(), rel=1e-4)
 
 
-def test_with_noise_a_front_is_by_medians(bench: Surrogate, noisy: Surrogate) -> None:
+def test_a_noisy_backend_has_the_front_of_medians(bench: Surrogate, noisy: Surrogate) -> None:
     names, constraints = ["perplexity", "latency@rtx3080"], ["energy@rtx3080 <= 400"]
     quiet, loud = bench.front(names, constraints), noisy.front(names, constraints)
     assert quiet is not None
@@ -417,7 +416,7 @@ def test_with_noise_a_front_is_by_medians(bench: Surrogate, noisy: Surrogate) ->
     assert np.array_equal(quiet.values, loud.values)
 
 
-def test_codes_of_a_front_cannot_be_changed(bench: Surrogate) -> None:
+def test_codes_of_a_front_are_read_only(bench: Surrogate) -> None:
     front = bench.front(["perplexity", "flops"])
     assert front is not None
     with pytest.raises(ValueError, match="read-only"):

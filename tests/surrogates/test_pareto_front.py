@@ -13,7 +13,7 @@ from hwnas.objectives import Objective, constraint_violations, losses_of
 from hwnas.pareto import non_dominated
 from hwnas.spaces import Codes, SearchSpace, space
 from hwnas.surrogates import Surrogate, surrogate
-from hwnas.surrogates.pareto_front import Limit, epsilon_front, exact_front, known_front
+from hwnas.surrogates.pareto_front import Limit, epsilon_front, exact_front, find_front
 from hwnas.surrogates.published import SCALES
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.typing import Array
@@ -23,13 +23,13 @@ from hwnas.typing import Array
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[SearchSpace, list[AdditiveTable], np.random.Generator]:
-    """A space small enough to list, four tables of it, and a generator for the rest."""
+    """A space small enough to enumerate, four tables of it, and a random generator."""
 
-    def choices(most: int) -> list[int]:
-        return list(range(1, 1 + draw(st.integers(1, most))))
+    def choices(maximum: int) -> list[int]:
+        return list(range(1, 1 + draw(st.integers(1, maximum))))
 
     depths = draw(st.sampled_from([[1], [3], [1, 2], [2, 3], [1, 3], [1, 2, 3]]))
-    within = SearchSpace(
+    small_space = SearchSpace(
         "small",
         embed_dim=choices(2),
         n_layer=depths,
@@ -40,15 +40,15 @@ def problems(draw: st.DrawFn) -> tuple[SearchSpace, list[AdditiveTable], np.rand
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     integers, matter = draw(st.booleans()), draw(st.booleans())
-    tables = [random_table(within, rng, integers, matter) for _ in range(4)]
-    return within, tables, rng
+    tables = [random_table(small_space, rng, integers, matter) for _ in range(4)]
+    return small_space, tables, rng
 
 
 def random_table(
-    within: SearchSpace, rng: np.random.Generator, integers: bool, depth_and_bias_matter: bool
+    small_space: SearchSpace, rng: np.random.Generator, integers: bool, depth_and_bias_matter: bool
 ) -> AdditiveTable:
     """Integers make many ties; where depth and bias do not matter, labels are shared."""
-    e, d, b, ratios, heads = within.cardinalities[:5].tolist()
+    e, d, b, ratios, heads = small_space.cardinalities[:5].tolist()
 
     def entries(*shape: int) -> Array:
         if integers:
@@ -56,13 +56,13 @@ def random_table(
         return rng.normal(size=shape)
 
     varied = (d, b) if depth_and_bias_matter else (1, 1)
-    layers = entries(e, *varied, within.n_layer[-1], ratios, heads)
+    layers = entries(e, *varied, small_space.n_layer[-1], ratios, heads)
     layers = np.broadcast_to(layers, (e, d, b, *layers.shape[3:]))
-    return AdditiveTable(np.array(within.n_layer), entries(e, d, b), layers)
+    return AdditiveTable(np.array(small_space.n_layer), entries(e, d, b), layers)
 
 
-def everything(within: SearchSpace) -> Codes:
-    return np.concatenate(list(within.enumerate()))
+def everything(small_space: SearchSpace) -> Codes:
+    return np.concatenate(list(small_space.enumerate()))
 
 
 def undominated(points: Array) -> Array:
@@ -73,69 +73,69 @@ def undominated(points: Array) -> Array:
 
 
 def assert_front(
-    within: SearchSpace, tables: Sequence[AdditiveTable], limits: Sequence[Limit], codes: Codes
+    small_space: SearchSpace, tables: Sequence[AdditiveTable], limits: Sequence[Limit], codes: Codes
 ) -> None:
-    """The codes are the front, by listing every network."""
-    listed = everything(within)
-    kept = np.ones(len(listed), dtype=bool)
+    """The codes are the front, by enumeration of the space."""
+    listed = everything(small_space)
+    feasible = np.ones(len(listed), dtype=bool)
     for limit in limits:
-        kept &= limit.table.predict(listed) <= limit.bound
+        feasible &= limit.table.predict(listed) <= limit.bound
         assert (limit.table.predict(codes) <= limit.bound).all()
     assert codes.dtype == np.int8
-    assert within.is_valid(codes).all()
+    assert small_space.is_valid(codes).all()
     values = predict(tables, codes)
-    expected = undominated(predict(tables, listed[kept]))
-    assert len(values) == len(expected)  # one network for each point
+    expected = undominated(predict(tables, listed[feasible]))
+    assert len(values) == len(expected)  # one architecture for each point
     np.testing.assert_array_equal(np.unique(values, axis=0), expected)
 
 
 @given(problems(), st.integers(1, 3))
-def test_the_front_is_that_of_all_networks(
+def test_the_front_is_that_of_all_architectures(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int
 ) -> None:
-    within, tables, _ = problem
+    small_space, tables, _ = problem
     codes = exact_front(tables[:m])
     assert codes is not None
-    assert_front(within, tables[:m], [], codes)
+    assert_front(small_space, tables[:m], [], codes)
 
 
 @given(problems(), st.integers(1, 3), st.lists(st.integers(0, 3), min_size=1, max_size=3))
-def test_the_front_of_those_that_keep_limits(
+def test_the_front_of_feasible_architectures(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
     m: int,
     limited: list[int],
 ) -> None:
-    within, tables, rng = problem
-    listed = everything(within)
-    # Bounds that some network meets exactly, on objectives and on other tables alike.
+    small_space, tables, rng = problem
+    listed = everything(small_space)
+    # Bounds that an architecture meets exactly, on objectives and on other tables alike.
     limits = [Limit(tables[j], rng.choice(tables[j].predict(listed))) for j in limited]
     codes = exact_front(tables[:m], limits)
     assert codes is not None
-    assert_front(within, tables[:m], limits, codes)
+    assert_front(small_space, tables[:m], limits, codes)
 
 
 @given(problems(), st.integers(1, 3), st.integers(0, 3))
-def test_no_network_keeps_a_limit_below_the_least(
+def test_a_limit_below_the_minimum_is_infeasible(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int, j: int
 ) -> None:
-    within, tables, _ = problem
+    small_space, tables, _ = problem
     bound = np.nextafter(tables[j].minimum(), -np.inf)
     codes = exact_front(tables[:m], [Limit(tables[j], bound)])
     assert codes is not None
-    assert codes.shape == (0, len(within.columns))
-    at_the_least = exact_front(tables[:m], [Limit(tables[j], tables[j].minimum())])
-    assert at_the_least is not None
-    assert len(at_the_least) >= 1
+    assert codes.shape == (0, len(small_space.columns))
+    at_the_minimum = exact_front(tables[:m], [Limit(tables[j], tables[j].minimum())])
+    assert at_the_minimum is not None
+    assert len(at_the_minimum) >= 1
 
 
 @given(problems())
 def test_opposed_tables_keep_every_value(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
 ) -> None:
-    within, tables, _ = problem
+    small_space, tables, _ = problem
     codes = exact_front([tables[0], -1 * tables[0]])
     assert codes is not None
-    values = np.unique(tables[0].predict(everything(within)))
+    values = np.unique(tables[0].predict(everything(small_space)))
     assert sorted(tables[0].predict(codes)) == values.tolist()
 
 
@@ -154,16 +154,16 @@ def test_one_objective_is_its_minimum(
 def test_too_many_labels_give_up(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
 ) -> None:
-    within, tables, _ = problem
-    _, _, _, ratios, heads = within.cardinalities[:5]
+    small_space, tables, _ = problem
+    _, _, _, ratios, heads = small_space.cardinalities[:5]
     assume(ratios * heads > 1)
     opposed = [tables[0], -1 * tables[0], tables[1]]
     assume(len(np.unique(tables[0].layers[0, 0, 0, 0])) > 1)  # two options that stay
-    assert exact_front(opposed, most=1) is None
-    assert exact_front(opposed, most=10**6) is not None
+    assert exact_front(opposed, max_labels=1) is None
+    assert exact_front(opposed, max_labels=10**6) is not None
 
 
-def test_of_ties_the_lowest_stays_and_of_equals_one() -> None:
+def test_dominated_ties_and_duplicates_are_dropped() -> None:
     def table(*entries: int) -> AdditiveTable:  # one layer, one option for each entry
         options = np.array(entries, dtype=float).reshape(1, 1, 1, 1, 1, -1)
         return AdditiveTable(np.array([1]), np.zeros((1, 1, 1)), options)
@@ -178,7 +178,7 @@ def test_of_ties_the_lowest_stays_and_of_equals_one() -> None:
 
 
 @given(problems(), st.integers(1, 3))
-def test_the_same_twice(
+def test_results_are_deterministic(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator], m: int
 ) -> None:
     _, tables, _ = problem
@@ -196,19 +196,19 @@ def assert_covered(
     codes: Codes,
     epsilon: float,
 ) -> None:
-    """Every listed network that keeps the limits is dominated by a member up to epsilon."""
-    kept = np.ones(len(listed), dtype=bool)
+    """Every listed feasible architecture is dominated by a member up to epsilon."""
+    feasible = np.ones(len(listed), dtype=bool)
     for limit in limits:
-        kept &= limit.table.predict(listed) <= limit.bound
+        feasible &= limit.table.predict(listed) <= limit.bound
         assert (limit.table.predict(codes) <= limit.bound).all()
-    assert (len(codes) > 0) == kept.any()
+    assert (len(codes) > 0) == feasible.any()
     if len(codes) == 0:
         return
-    members, points = predict(tables, codes), predict(tables, listed[kept])
+    members, points = predict(tables, codes), predict(tables, listed[feasible])
     assert non_dominated(members).all()
     extent = np.ptp(members, axis=0)
-    whole = [table.maximum() - table.minimum() for table in tables]
-    extent = np.where(extent > 0, extent, np.where(np.array(whole) > 0, whole, 1))
+    ranges = [table.maximum() - table.minimum() for table in tables]
+    extent = np.where(extent > 0, extent, np.where(np.array(ranges) > 0, ranges, 1))
     for chunk in np.array_split(points, 1 + len(points) // 500):
         worse = ((members - chunk[:, None]) / extent).max(axis=2).min(axis=1)
         assert worse.max(initial=0) <= epsilon + 1e-9
@@ -220,47 +220,47 @@ def assert_covered(
     st.lists(st.integers(0, 3), max_size=2),
     st.sampled_from([1, 2, 5, 20]),
 )
-def test_every_network_is_dominated_up_to_epsilon(
+def test_every_architecture_is_dominated_up_to_epsilon(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
     m: int,
     limited: list[int],
-    kept: int,
+    target: int,
 ) -> None:
-    within, tables, rng = problem
-    listed = everything(within)
+    small_space, tables, rng = problem
+    listed = everything(small_space)
     limits = [Limit(tables[j], rng.choice(tables[j].predict(listed))) for j in limited]
-    found = epsilon_front(tables[:m], limits, kept=kept)
-    assert found is not None
-    codes, epsilon = found
-    assert within.is_valid(codes).all()
-    assert len(codes) <= kept + m  # each objective's optimum comes on top
+    solution = epsilon_front(tables[:m], limits, target_labels=target)
+    assert solution is not None
+    codes, epsilon = solution
+    assert small_space.is_valid(codes).all()
+    assert len(codes) <= target + m  # each objective's optimum comes on top
     assert_covered(listed, tables[:m], limits, codes, epsilon)
 
 
 @given(problems(), st.integers(1, 4), st.lists(st.integers(0, 3), max_size=2))
-def test_epsilon_is_0_where_nothing_was_rounded(
+def test_epsilon_is_0_without_rounding(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
     m: int,
     limited: list[int],
 ) -> None:
-    within, tables, rng = problem
-    listed = everything(within)
+    small_space, tables, rng = problem
+    listed = everything(small_space)
     limits = [Limit(tables[j], rng.choice(tables[j].predict(listed))) for j in limited]
-    found = epsilon_front(tables[:m], limits, kept=10**6)
-    assert found is not None
-    assert found[1] == 0
-    assert_front(within, tables[:m], limits, found[0])
+    solution = epsilon_front(tables[:m], limits, target_labels=10**6)
+    assert solution is not None
+    assert solution[1] == 0
+    assert_front(small_space, tables[:m], limits, solution[0])
 
 
 @given(problems())
 def test_an_epsilon_front_gives_up_like_an_exact_one(
     problem: tuple[SearchSpace, list[AdditiveTable], np.random.Generator],
 ) -> None:
-    within, tables, _ = problem
-    assume(within.cardinalities[3] * within.cardinalities[4] > 1)
+    small_space, tables, _ = problem
+    assume(small_space.cardinalities[3] * small_space.cardinalities[4] > 1)
     opposed = [tables[0], -1 * tables[0]]
     assume(len(np.unique(tables[0].layers[0, 0, 0, 0])) > 1)
-    assert epsilon_front(opposed, most=1) is None
+    assert epsilon_front(opposed, max_labels=1) is None
 
 
 # -- the surrogate ---------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def cut(scale: str, **choices: object) -> SearchSpace:
     return space({**space(scale).to_dict(), **choices})
 
 
-# Two options a layer at 10 layers, or as many networks as can be had where layers are many.
+# Small enough to enumerate: two options per layer at 10 layers, or few options at many.
 SMALL = {
     "ratios": cut("gpt-s", embed_dim=[192, 768], n_layer=[10], mlp_ratio=[2, 4], n_head=[8]),
     "heads": cut("gpt-s", embed_dim=[384], n_layer=[10, 11], mlp_ratio=[3], n_head=[4, 12]),
@@ -306,30 +306,30 @@ def parsed(*names: str) -> tuple[Objective, ...]:
     ],
     ids=str,
 )
-def test_a_front_is_that_of_all_networks(
+def test_a_front_is_that_of_all_architectures(
     name: str, objectives: list[str], limits: dict[str, float]
 ) -> None:
     backend, codes = listed(name)
-    wanted = parsed(*objectives)
+    parsed_objectives = parsed(*objectives)
     constraints = []
     for text, share in limits.items():
         constraint = Objective.parse(f"{text} 0")
         values = backend.predict(codes, [constraint])[:, 0]
-        # The bound is one network's own value: it is kept.
+        # The bound is the value of one architecture, which is feasible.
         bound = float(np.quantile(values, share, method="nearest"))
         constraints.append(replace(constraint, bound=bound))
     front = backend.front(objectives, constraints)
     assert front is not None
     violations = constraint_violations(tuple(constraints), backend.predict(codes, constraints))
-    kept = codes[(violations <= 0).all(axis=1)]
-    losses = losses_of(wanted, backend.predict(kept, wanted))
+    feasible = codes[(violations <= 0).all(axis=1)]
+    losses = losses_of(parsed_objectives, backend.predict(feasible, parsed_objectives))
     expected = np.unique(losses[non_dominated(losses)], axis=0)
     np.testing.assert_array_equal(front.losses, expected)  # best in the first objective first
-    np.testing.assert_array_equal(front.values, backend.predict(front.codes, wanted))
-    assert front.objectives == wanted
+    np.testing.assert_array_equal(front.values, backend.predict(front.codes, parsed_objectives))
+    assert front.objectives == parsed_objectives
     assert SMALL[name].is_valid(front.codes).all()
-    found = constraint_violations(tuple(constraints), backend.predict(front.codes, constraints))
-    assert (found <= 0).all()
+    solution = constraint_violations(tuple(constraints), backend.predict(front.codes, constraints))
+    assert (solution <= 0).all()
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -342,7 +342,7 @@ def test_every_weighting_has_its_optimum_on_the_front(scale: str, names: list[st
     front = backend.front(names)
     assert front is not None
     tables = [
-        (-1 if objective.maximise else 1) * backend._table(objective)
+        (-1 if objective.maximise else 1) * backend.predictor.table(objective)
         for objective in parsed(*names)
     ]
     extent = front.losses.max(axis=0) - front.losses.min(axis=0)
@@ -360,8 +360,8 @@ def test_no_sample_and_no_neighbour_beats_the_front(scale: str) -> None:
     front = backend.front(names)
     assert front is not None
     rng = np.random.default_rng(0)
-    some = rng.choice(len(front), 30, replace=False)
-    near = [backend.space.neighbours(code) for code in front.codes[some]]
+    members = rng.choice(len(front), 30, replace=False)
+    near = [backend.space.neighbours(code) for code in front.codes[members]]
     tried = np.concatenate([backend.space.sample(5_000, rng), *near])
     both = np.concatenate([front.values, backend.predict(tried, names)])
     assert non_dominated(both).tolist() == [True] * len(front) + [False] * len(tried)
@@ -371,14 +371,14 @@ def test_no_sample_and_no_neighbour_beats_the_front(scale: str) -> None:
 def test_one_objective_is_the_optimum_of_the_space(scale: str) -> None:
     backend = surrogate(scale)
     for name in ("perplexity", "latency@h100", "energy@v100:p90", "params"):
-        table = backend._table(Objective.parse(name))
+        table = backend.predictor.table(Objective.parse(name))
         for text, best in ((name, table.minimum()), (f"-{name}", table.maximum())):
             front = backend.front([text])
             assert front is not None
             assert front.values.tolist() == [[best]]
 
 
-def test_nothing_keeps_an_impossible_constraint() -> None:
+def test_an_impossible_constraint_gives_an_empty_front() -> None:
     backend = surrogate("gpt-m")
     for constraints in (["latency@h100 <= 0"], ["bfloat16_memory <= 1"], ["params >= 1e12"]):
         front = backend.front(["perplexity", "latency@h100"], constraints)
@@ -393,28 +393,28 @@ FOUR = ["perplexity", "latency@h100", "energy@a100", "bfloat16_memory"]
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("bound", [None, "latency@h100", "params", "energy@a100:p90"])
-@pytest.mark.parametrize("kept", [20, 200])
-def test_four_objectives_up_to_epsilon(name: str, bound: str | None, kept: int) -> None:
+@pytest.mark.parametrize("target", [20, 200])
+def test_four_objectives_up_to_epsilon(name: str, bound: str | None, target: int) -> None:
     backend, codes = listed(name)
-    tables = [backend._table(o) for o in parsed(*FOUR)]
+    tables = [backend.predictor.table(o) for o in parsed(*FOUR)]
     limits = []
     if bound is not None:
-        table = backend._table(Objective.parse(bound))
+        table = backend.predictor.table(Objective.parse(bound))
         if bound in FOUR:
             table = tables[FOUR.index(bound)]
         limits = [Limit(table, float(np.quantile(table.predict(codes), 0.5, method="nearest")))]
-    found = epsilon_front(tables, limits, kept=kept)
-    assert found is not None
-    assert found[1] < 20 / kept
-    assert_covered(codes, tables, limits, *found)
+    solution = epsilon_front(tables, limits, target_labels=target)
+    assert solution is not None
+    assert solution[1] < 20 / target
+    assert_covered(codes, tables, limits, *solution)
 
 
 def test_a_front_of_a_whole_space_up_to_epsilon() -> None:
     backend = surrogate("gpt-l")
-    tables = [backend._table(o) for o in parsed(*FOUR)]
-    found = epsilon_front(tables, kept=300)
-    assert found is not None
-    codes, epsilon = found
+    tables = [backend.predictor.table(o) for o in parsed(*FOUR)]
+    solution = epsilon_front(tables, target_labels=300)
+    assert solution is not None
+    codes, epsilon = solution
     assert 0 < epsilon < 0.25
     assert len(codes) <= 304
     near = [backend.space.neighbours(code) for code in codes[:: len(codes) // 10]]
@@ -422,8 +422,8 @@ def test_a_front_of_a_whole_space_up_to_epsilon() -> None:
     assert_covered(tried, tables, [], codes, epsilon)
     # The optimum of each objective is a member, to a millionth of its range.
     for table in tables:
-        whole = table.maximum() - table.minimum()
-        assert table.predict(codes).min() == pytest.approx(table.minimum(), abs=1e-5 * whole)
+        extent = table.maximum() - table.minimum()
+        assert table.predict(codes).min() == pytest.approx(table.minimum(), abs=1e-5 * extent)
     # So is, up to epsilon, that of every weighting.
     values = predict(tables, codes)
     weights = np.random.default_rng(1).dirichlet(np.ones(4), 50) / np.ptp(values, axis=0)
@@ -435,21 +435,21 @@ def test_a_front_of_a_whole_space_up_to_epsilon() -> None:
         assert combined.minimum() - 1e-9 <= (values @ row).min() <= combined.minimum() + epsilon
 
 
-def test_a_known_front_is_exact_where_it_can_be() -> None:
+def test_find_front_is_exact_where_possible() -> None:
     backend, _ = listed("plain")
     three = ["perplexity", "latency@h100", "energy@a100"]
     front = backend.front(three)
     assert front is not None
     assert front.epsilon == 0
-    few = surrogate(cut("gpt-s", embed_dim=[192], n_layer=[10], mlp_ratio=[2, 4], n_head=[8]))
-    front = few.front(FOUR)  # few enough labels: none is rounded
+    small = surrogate(cut("gpt-s", embed_dim=[192], n_layer=[10], mlp_ratio=[2, 4], n_head=[8]))
+    front = small.front(FOUR)  # few enough labels: none is rounded
     assert front is not None
     assert front.epsilon == 0
-    losses = few.predict(everything(few.space), FOUR)
+    losses = small.predict(everything(small.space), FOUR)
     assert len(front) == len(np.unique(losses[non_dominated(losses)], axis=0))
-    assert few.front(FOUR) is front
-    tables = [backend._table(o) for o in parsed(*three)]
-    known = known_front(tables)
-    assert known is not None
-    assert known[1] == 0
-    assert_front(backend.space, tables, [], known[0])
+    assert small.front(FOUR) is front
+    tables = [backend.predictor.table(o) for o in parsed(*three)]
+    solution = find_front(tables)
+    assert solution is not None
+    assert solution[1] == 0
+    assert_front(backend.space, tables, [], solution[0])

@@ -12,7 +12,7 @@ from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace, space
 from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import surrogate
-from hwnas.surrogates.published import DATA, LEVELS, SCALES, published
+from hwnas.surrogates.published import DATA, LEVELS, SCALES, load_figures
 
 FIGURES = Path(__file__).parents[2].parent / "shared" / "hwgptbench"
 CHOICES: Mapping[str, Any] = {
@@ -21,12 +21,12 @@ CHOICES: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_quantile_tables_rise_in_every_entry(scale: str) -> None:
-    # So do their sums, for every network: rounding is monotone.
-    figures = published(space(scale))
+def test_quantile_tables_increase_in_every_entry(scale: str) -> None:
+    # So do their sums, for every architecture: rounding is monotone.
+    figures = load_figures(space(scale))
     for metric in ("latency", "energy"):
         for device in figures.devices:
-            nine = figures.quantiles(metric, device)
+            nine = figures.quantile_tables(metric, device)
             assert len(nine) == len(LEVELS)
             for below, above in itertools.pairwise(nine):
                 assert (below.base <= above.base).all()
@@ -34,16 +34,16 @@ def test_quantile_tables_rise_in_every_entry(scale: str) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_metric_is_positive_for_every_network_and_draw(scale: str) -> None:
+def test_every_metric_is_positive_everywhere(scale: str) -> None:
     bench = surrogate(scale)
     for name, metric in bench.metrics.items():
         assert bench.range(f"{name}:p01" if metric.quantiles else name)[0] > 0
 
 
-def test_files_are_small_and_say_where_they_come_from() -> None:
+def test_files_are_small_and_have_provenance() -> None:
     assert sum((DATA / f"{s}.npz").stat().st_size for s in SCALES) < 2_000_000
     for scale in SCALES:
-        about = published(space(scale)).provenance
+        about = load_figures(space(scale)).provenance
         assert len(about["devices"]) == 13
         assert about["levels"] == list(LEVELS)
         assert about["licence"] == "Apache-2.0"
@@ -52,25 +52,25 @@ def test_files_are_small_and_say_where_they_come_from() -> None:
         assert about["held_out_error_percent"]["latency@rtx3080"] < 1
 
 
-def test_a_space_cut_down_from_a_scale_has_the_scale_s_values() -> None:
+def test_a_space_cut_down_has_the_values_of_its_scale() -> None:
     part = SearchSpace("part", **CHOICES, bias=[True])
     codes = part.sample(300, np.random.default_rng(0))
-    whole = surrogate("gpt-s")
-    same = whole.space.encode(part.decode(codes))
+    scale_backend = surrogate("gpt-s")
+    same = scale_backend.space.encode(part.decode(codes))
     names = ["perplexity", "latency@h100:p20", "energy@P100", "float16_memory", "params"]
-    found = surrogate(part).predict(codes, names)
-    # Not to the last bit alone because params are equal: every table entry is.
-    assert np.array_equal(found, whole.predict(same, names))
+    actual = surrogate(part).predict(codes, names)
+    # Bit for bit: every table entry is the same.
+    assert np.array_equal(actual, scale_backend.predict(same, names))
 
 
 @pytest.mark.parametrize("shallow", [[10], [11], [10, 11]])
-def test_a_space_may_end_before_its_scale(shallow: list[int]) -> None:
+def test_a_space_may_be_shallower_than_its_scale(shallow: list[int]) -> None:
     part = SearchSpace("part", **{**CHOICES, "n_layer": shallow})
     codes = part.sample(50, np.random.default_rng(0))
-    whole = surrogate("gpt-s")
-    same = whole.space.encode(part.decode(codes))
+    scale_backend = surrogate("gpt-s")
+    same = scale_backend.space.encode(part.decode(codes))
     names = ["perplexity", "latency@a100"]
-    assert np.array_equal(surrogate(part).predict(codes, names), whole.predict(same, names))
+    assert np.array_equal(surrogate(part).predict(codes, names), scale_backend.predict(same, names))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_space_may_end_before_its_scale(shallow: list[int]) -> None:
         {"vocab_size": 50_304},
     ],
 )
-def test_a_foreign_choice_has_no_figures(change: dict[str, Any]) -> None:
+def test_unpublished_choices_have_no_figures(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"no published figures.*gpt-s.*profile backend"):
         surrogate(SearchSpace("mine", **{**CHOICES, **change}))
 
@@ -120,17 +120,17 @@ def test_agrees_with_the_published_figures(
         )
     )
 
-    def error(names: list[str], wanted: np.ndarray) -> np.ndarray:
-        return 100 * np.abs(bench.predict(codes, names) / wanted - 1).mean(axis=0)
+    def error(names: list[str], expected: np.ndarray) -> np.ndarray:
+        return 100 * np.abs(bench.predict(codes, names) / expected - 1).mean(axis=0)
 
     devices = data["devices"].tolist()
     for metric, array, (mean, worst) in (
         ("latency", data["latency_ms"], latency),
         ("energy", data["energy_mwh"], energy),
     ):
-        found = error([f"{metric}@{d}" for d in devices], array[:, :, 4])
-        assert found.mean() < 1.1 * mean
-        assert found.max() < 1.1 * worst
+        actual = error([f"{metric}@{d}" for d in devices], array[:, :, 4])
+        assert actual.mean() < 1.1 * mean
+        assert actual.max() < 1.1 * worst
         ends = error([f"{metric}@{d}:p{p}" for d in devices for p in (10, 90)],
                      array[:, :, [0, 8]].reshape(len(codes), -1))  # fmt: skip
         assert ends.mean() < 2 * mean

@@ -29,21 +29,21 @@ ODD = CUSTOM[1]
 seeds = st.integers(0, 2**32 - 1)
 
 
-def random_table(within: SearchSpace, rng: np.random.Generator) -> AdditiveTable:
-    e, d, b, ratios, heads = within.cardinalities[:5].tolist()
+def random_table(any_space: SearchSpace, rng: np.random.Generator) -> AdditiveTable:
+    e, d, b, ratios, heads = any_space.cardinalities[:5].tolist()
     return AdditiveTable(
-        np.array(within.n_layer),
+        np.array(any_space.n_layer),
         rng.normal(size=(e, d, b)),
-        rng.normal(size=(e, d, b, within.n_layer[-1], ratios, heads)),
+        rng.normal(size=(e, d, b, any_space.n_layer[-1], ratios, heads)),
     )
 
 
-def everything(within: SearchSpace) -> Codes:
-    return np.concatenate(list(within.enumerate()))
+def everything(any_space: SearchSpace) -> Codes:
+    return np.concatenate(list(any_space.enumerate()))
 
 
 def by_hand(table: AdditiveTable, code: list[int]) -> float:
-    """The sum that the module's docstring writes down."""
+    """Return the sum in the docstring of the module, term by term."""
     e, d, b = code[:3]
     total = 0.0
     for i in range(int(table.depths[d])):
@@ -58,7 +58,7 @@ def test_a_prediction_is_the_sum_over_active_layers_and_the_base(seed: int) -> N
     assert table.predict(codes).tolist() == [by_hand(table, row) for row in codes.tolist()]
 
 
-def test_one_network_by_known_numbers() -> None:
+def test_one_architecture_by_known_numbers() -> None:
     depths = np.array([1, 2])
     base = np.array([[[100.0], [200.0]]])  # (E, D, B): one width, two depths, one bias
     # (E, D, B, L, R, H); the shallow one has no second layer, whatever stands there
@@ -70,7 +70,7 @@ def test_one_network_by_known_numbers() -> None:
 
 
 @given(seeds)
-def test_tables_add_and_scale_as_their_predictions_do(seed: int) -> None:
+def test_tables_add_and_scale_like_their_predictions(seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b, codes = random_table(ODD, rng), random_table(ODD, rng), ODD.sample(50, rng)
     sums = (a + b).predict(codes)
@@ -86,7 +86,7 @@ def test_tables_add_and_scale_as_their_predictions_do(seed: int) -> None:
 
 
 @given(seeds)
-def test_entries_in_order_give_sums_in_order(seed: int) -> None:
+def test_ordered_entries_give_ordered_sums(seed: int) -> None:
     rng = np.random.default_rng(seed)
     low, gap, codes = random_table(ODD, rng), random_table(ODD, rng), ODD.sample(50, rng)
     # Gaps so small that most of them are lost or rounded up.
@@ -95,7 +95,7 @@ def test_entries_in_order_give_sums_in_order(seed: int) -> None:
 
 
 @given(seeds)
-def test_the_extremes_are_those_of_all_networks(seed: int) -> None:
+def test_the_extremes_are_those_of_all_architectures(seed: int) -> None:
     table = random_table(CUSTOM[2], np.random.default_rng(seed))
     values = table.predict(everything(CUSTOM[2]))
     assert (table.minimum(), table.maximum()) == (values.min(), values.max())
@@ -106,23 +106,23 @@ def test_closed_forms_are_tables_exactly(name: str) -> None:
     closed_forms_are_tables(space(name))
 
 
-@pytest.mark.parametrize("within", CUSTOM, ids=lambda s: s.name)
-def test_closed_forms_of_custom_spaces_are_tables_exactly(within: SearchSpace) -> None:
-    closed_forms_are_tables(within)
+@pytest.mark.parametrize("any_space", CUSTOM, ids=lambda s: s.name)
+def test_closed_forms_of_custom_spaces_are_tables_exactly(any_space: SearchSpace) -> None:
+    closed_forms_are_tables(any_space)
 
 
-def closed_forms_are_tables(within: SearchSpace) -> None:
-    codes = within.sample(500, np.random.default_rng(0))
-    for function in (within.params, within.flops):
-        table = AdditiveTable.of(within, function)
+def closed_forms_are_tables(any_space: SearchSpace) -> None:
+    codes = any_space.sample(500, np.random.default_rng(0))
+    for function in (any_space.params, any_space.flops):
+        table = AdditiveTable.from_function(any_space, function)
         np.testing.assert_array_equal(table.predict(codes), function(codes))
 
 
-def test_a_row_depends_on_no_other() -> None:
+def test_rows_are_independent() -> None:
     rng = np.random.default_rng(0)
-    within = space("gpt-s")
-    tables = [random_table(within, rng) for _ in range(2)]
-    codes = within.sample(20_000, rng)  # more than are looked up together
+    any_space = space("gpt-s")
+    tables = [random_table(any_space, rng) for _ in range(2)]
+    codes = any_space.sample(20_000, rng)  # more than are looked up together
     together = predict(tables, codes)
     assert together.shape == (20_000, 2)
     order = rng.permutation(len(codes))
@@ -133,19 +133,19 @@ def test_a_row_depends_on_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-s", "gpt-l"])
-def test_the_number_of_networks_and_of_tables_changes_no_bit(name: str) -> None:
+def test_batch_size_and_table_count_change_no_bit(name: str) -> None:
     rng = np.random.default_rng(1)
-    within = space(name)
-    tables = [random_table(within, rng) for _ in range(3)]
-    codes = within.sample(20_000, rng)
+    any_space = space(name)
+    tables = [random_table(any_space, rng) for _ in range(3)]
+    codes = any_space.sample(20_000, rng)
     together = predict(tables, codes)
     for n in (1, 2, 100, 3000, 9000):
         np.testing.assert_array_equal(predict(tables, codes[:n]), together[:n])
-    few = [by_hand(table, codes[-1].tolist()) for table in tables]
-    assert together[-1].tolist() == few
+    expected = [by_hand(table, codes[-1].tolist()) for table in tables]
+    assert together[-1].tolist() == expected
 
 
-def test_codes_beyond_the_tables_are_an_error() -> None:
+def test_codes_outside_the_tables_are_an_error() -> None:
     table = random_table(ODD, np.random.default_rng(2))
     codes = ODD.sample(100, np.random.default_rng(2))
     codes[77, 0] = 100
@@ -158,40 +158,40 @@ def test_codes_of_any_integers_in_any_layout(kind: type[np.integer]) -> None:
     rng = np.random.default_rng(3)
     table, codes = random_table(ODD, rng), ODD.sample(200, rng)
     expected = table.predict(codes)
-    given = np.zeros((400, 2 * codes.shape[1]), dtype=kind)
-    given[::2, ::2] = codes
-    np.testing.assert_array_equal(table.predict(given[::2, ::2]), expected)
+    strided = np.zeros((400, 2 * codes.shape[1]), dtype=kind)
+    strided[::2, ::2] = codes
+    np.testing.assert_array_equal(table.predict(strided[::2, ::2]), expected)
     np.testing.assert_array_equal(table.predict(np.asfortranarray(codes, dtype=kind)), expected)
 
 
 def test_a_space_of_many_choices() -> None:
     """More options in a layer than 8 bits tell apart, more entries than 16."""
     choices = list(range(1, 41))
-    within = SearchSpace(
+    any_space = SearchSpace(
         "many", embed_dim=choices, n_layer=[2, 5], mlp_ratio=choices, n_head=[1, 9]
     )
     rng = np.random.default_rng(4)
-    table, codes = random_table(within, rng), within.sample(50, rng)
+    table, codes = random_table(any_space, rng), any_space.sample(50, rng)
     assert table.predict(codes).tolist() == [by_hand(table, row) for row in codes.tolist()]
     wide = SearchSpace("wide", embed_dim=[8], n_layer=[2], mlp_ratio=choices, n_head=choices)
     table, codes = random_table(wide, rng), wide.sample(50, rng)
     assert table.predict(codes).tolist() == [by_hand(table, row) for row in codes.tolist()]
 
 
-def test_nothing_asked_or_no_networks() -> None:
+def test_no_tables_or_no_architectures() -> None:
     table = random_table(ODD, np.random.default_rng(0))
     codes = ODD.sample(3, np.random.default_rng(0))
     assert predict([], codes).shape == (3, 0)
     assert predict([table, table], codes[:0]).shape == (0, 2)
 
 
-def test_predict_leaves_its_input_alone() -> None:
+def test_predict_does_not_modify_its_input() -> None:
     table = random_table(ODD, np.random.default_rng(0))
     codes = ODD.sample(10, np.random.default_rng(0))
-    before = codes.copy(), table.base.copy(), table.layers.copy()
+    originals = codes.copy(), table.base.copy(), table.layers.copy()
     for array in (codes, table.base, table.layers):
         array.flags.writeable = False
     first = table.predict(codes)
     np.testing.assert_array_equal(table.predict(codes), first)
-    for array, same in zip((codes, table.base, table.layers), before, strict=True):
+    for array, same in zip((codes, table.base, table.layers), originals, strict=True):
         np.testing.assert_array_equal(array, same)

@@ -32,12 +32,12 @@ def codes(bench: Surrogate) -> np.ndarray:
 
 
 def by_hand(arrays: Mapping[str, Any], name: str, features: np.ndarray) -> float:
-    """One network's correction, read as the module's docstring says."""
+    """Return the correction of one architecture, as in the docstring of the module."""
     total = 0.0
     tests, leaves, scales = (arrays[f"{name}:{part}"] for part in ("tests", "leaves", "scales"))
-    for asked, values, unit in zip(tests, leaves, scales, strict=True):
+    for questions, values, unit in zip(tests, leaves, scales, strict=True):
         leaf = 0
-        for bit, question in enumerate(asked):
+        for bit, question in enumerate(questions):
             yes = features[arrays["features"][question]] > arrays["borders"][question]
             leaf += int(yes) << bit
         total += float(values[leaf]) * float(unit)
@@ -48,16 +48,16 @@ def test_a_correction_is_the_sum_of_leaves(bench: Surrogate, codes: np.ndarray) 
     arrays = load_trees("gpt-s")
     trees = Trees(bench.space, arrays)
     names = ["perplexity", "energy@P100", "params"]
-    found = trees.correction(codes[:20], names)
+    actual = trees.correction(codes[:20], names)
     features = features_of(bench.space, codes[:20])
     for j, name in enumerate(names[:2]):
         expected = [by_hand(arrays, name, features[:, i]) for i in range(20)]
-        np.testing.assert_allclose(found[:, j], expected, rtol=1e-9, atol=1e-12)
-    assert (found[:, 2] == 0).all()
+        np.testing.assert_allclose(actual[:, j], expected, rtol=1e-9, atol=1e-12)
+    assert (actual[:, 2] == 0).all()
     assert trees.correction(codes[:5], ["params"]).tolist() == [[0]] * 5
 
 
-def test_features_say_what_a_network_has() -> None:
+def test_features_of_known_architectures() -> None:
     tiny = SearchSpace("tiny", embed_dim=[8], n_layer=[1, 2], mlp_ratio=[1, 3], n_head=[2, 4])
     code = np.array([[0, 1, 1, 1, 0, 0, 1], [0, 0, 0, 1, 1, 0, 0]], dtype=np.int8)
     assert features_of(tiny, code).T.tolist() == [
@@ -66,16 +66,16 @@ def test_features_say_what_a_network_has() -> None:
     ]
 
 
-def test_a_row_does_not_depend_on_the_others(bench: Surrogate) -> None:
-    many = bench.space.sample(9000, np.random.default_rng(1))
-    together = bench.predict(many, PROBLEM)
+def test_rows_are_independent(bench: Surrogate) -> None:
+    codes = bench.space.sample(9000, np.random.default_rng(1))
+    together = bench.predict(codes, PROBLEM)
     for i in (0, 8191, 8192, 8999):
-        assert np.array_equal(bench.predict(many[i : i + 1], PROBLEM)[0], together[i])
+        assert np.array_equal(bench.predict(codes[i : i + 1], PROBLEM)[0], together[i])
     for n in (100, 256, 257):
-        assert np.array_equal(bench.predict(many[:n], PROBLEM), together[:n])
+        assert np.array_equal(bench.predict(codes[:n], PROBLEM), together[:n])
 
 
-def test_trees_move_medians_and_keep_distances(bench: Surrogate, codes: np.ndarray) -> None:
+def test_trees_shift_all_quantiles_alike(bench: Surrogate, codes: np.ndarray) -> None:
     tables = surrogate("gpt-s")
     name = "latency@h100"
     ours, theirs = bench.quantiles(codes, name), tables.quantiles(codes, name)
@@ -101,7 +101,7 @@ def test_layers_interact(bench: Surrogate) -> None:
     assert np.abs(interaction).max() > 1e-3
 
 
-def test_a_space_cut_down_has_the_scale_s_values(bench: Surrogate) -> None:
+def test_a_space_cut_down_has_the_values_of_its_scale(bench: Surrogate) -> None:
     part = SearchSpace("part", **CHOICES, bias=[True])
     codes = part.sample(100, np.random.default_rng(0))
     same = bench.space.encode(part.decode(codes))
@@ -111,7 +111,7 @@ def test_a_space_cut_down_has_the_scale_s_values(bench: Surrogate) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_the_best_known_front_says_that_it_is_only_that(scale: str) -> None:
+def test_the_best_known_front_has_no_epsilon(scale: str) -> None:
     bench = surrogate(scale, model="trees")
     front = bench.front(PROBLEM)
     assert front is not None
@@ -122,7 +122,7 @@ def test_the_best_known_front_says_that_it_is_only_that(scale: str) -> None:
     swapped = bench.front(PROBLEM[::-1])
     assert swapped is not None
     assert {c.tobytes() for c in swapped.codes} == {c.tobytes() for c in front.codes}
-    # Beside it, the exact front of the tables, valued by the trees, has nothing to add.
+    # The exact front of the tables, evaluated by the trees, is no better.
     start = surrogate(scale).front(PROBLEM)
     assert start is not None
     values = bench.predict(start.best(100).codes, PROBLEM)
@@ -143,13 +143,13 @@ def test_the_best_known_front_says_that_it_is_only_that(scale: str) -> None:
         (["perplexity"], []),
     ],
 )
-def test_no_front_of_other_problems(
+def test_no_front_of_unsupported_problems(
     bench: Surrogate, objectives: list[str], constraints: list[str]
 ) -> None:
     assert bench.front(objectives, constraints) is None
 
 
-def test_it_is_a_backend_s_setting() -> None:
+def test_trees_are_a_setting_of_the_backend() -> None:
     form = {
         "name": "trees",
         "space": "gpt-s",
@@ -165,7 +165,7 @@ def test_it_is_a_backend_s_setting() -> None:
         Surrogate(space("gpt-s"), model="tree")  # type: ignore[arg-type]
 
 
-def test_data_and_provenance_are_its_own(bench: Surrogate) -> None:
+def test_data_and_provenance_differ_from_the_tables(bench: Surrogate) -> None:
     assert bench.data_hash() != surrogate("gpt-s").data_hash()
     ours = bench.provenance["held_out_error_percent"]
     theirs = surrogate("gpt-s").provenance["held_out_error_percent"]
@@ -173,9 +173,9 @@ def test_data_and_provenance_are_its_own(bench: Surrogate) -> None:
     assert sum((DATA / f"{s}-trees.npz").stat().st_size for s in SCALES) < 8_000_000
 
 
-def test_noise_is_drawn_around_the_trees(bench: Surrogate, codes: np.ndarray) -> None:
+def test_noise_is_centered_on_the_trees(bench: Surrogate, codes: np.ndarray) -> None:
     noisy = surrogate("gpt-s", model="trees", noise=True)
-    wanted = parse_objectives(["latency@h100"])
+    objectives = parse_objectives(["latency@h100"])
     seeds = np.arange(len(codes), dtype=np.uint64)
-    found = noisy.evaluate(codes, wanted, seeds=seeds, fidelity=2001)
-    np.testing.assert_allclose(found.values, bench.predict(codes, ["latency@h100"]), rtol=0.05)
+    actual = noisy.evaluate(codes, objectives, seeds=seeds, fidelity=2001)
+    np.testing.assert_allclose(actual.values, bench.predict(codes, ["latency@h100"]), rtol=0.05)
