@@ -1,9 +1,9 @@
-"""What several test files share: a small space, a toy backend, and how hypothesis runs."""
+"""A small space, a toy backend and hypothesis settings that several test files share."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from hwnas.backends import Backend, Evaluation
 from hwnas.fronts import Front
 from hwnas.metrics import Metric
 from hwnas.objectives import Objective, constraint_violations
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
 # Before torch is loaded: with more threads than free cores its loops wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -23,8 +24,19 @@ settings.register_profile("hwnas", deadline=None, max_examples=50, print_blob=Tr
 settings.load_profile("hwnas")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Collect tests, but no doctests, from the files below this folder.
+
+    With ``--doctest-ignore-import-errors`` a test file that cannot be imported is otherwise
+    skipped, and its tests are lost without an error.
+    """
+    collectors = yield
+    return [c for c in collectors if type(c).__name__ != "DoctestModule"]
+
+
 class Toy(Backend):
-    """Answers from closed forms that the test can write down; knows every exact front."""
+    """Closed forms that a test can compute as well; knows every exact front."""
 
     metrics: Mapping[str, Metric] = {
         "error": Metric("", "dear"),
@@ -43,8 +55,8 @@ class Toy(Backend):
     ) -> Evaluation:
         return Evaluation(np.stack([self.column(codes, o) for o in objectives], axis=1))
 
-    def column(self, codes: Codes, objective: Objective) -> NDArray[np.float64]:
-        """One metric: powers of the parameter count and the layer count, both exact."""
+    def column(self, codes: Codes, objective: Objective) -> Array:
+        """Return one metric: powers of the parameter count and the layer count, both exact."""
         params = self.space.params(codes).astype(float)
         depth = np.array(self.space.n_layer)[codes[:, 1]]
         values = {
@@ -60,18 +72,16 @@ class Toy(Backend):
     ) -> Front | None:
         codes = np.concatenate(list(self.space.enumerate()))
         values = np.stack([self.column(codes, o) for o in objectives], axis=1)
-        bounded = [self.column(codes, c) for c in constraints]
-        kept = np.ones(len(codes), dtype=bool)
-        if bounded:
-            kept = (constraint_violations(tuple(constraints), np.stack(bounded, axis=1)) <= 0).all(
-                axis=1
-            )
-        return Front.of(codes[kept], values[kept], tuple(objectives))
+        feasible = np.ones(len(codes), dtype=bool)
+        if constraints:
+            bounded = np.stack([self.column(codes, c) for c in constraints], axis=1)
+            feasible = (constraint_violations(tuple(constraints), bounded) <= 0).all(axis=1)
+        return Front.of(codes[feasible], values[feasible], tuple(objectives))
 
 
 @pytest.fixture(scope="session")
 def small_space() -> SearchSpace:
-    """272 networks: small enough to list, with layers that come and go."""
+    """272 architectures: few enough to list, with layers that may be absent."""
     return SearchSpace(
         "tiny", embed_dim=[8, 16], n_layer=[1, 3], mlp_ratio=[1, 2], n_head=[1, 2], head_size=4
     )

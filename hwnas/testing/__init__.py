@@ -1,12 +1,12 @@
-"""Checks that any optimizer or backend can be put through, ours or a stranger's.
+"""Conformance checks that every optimizer and every backend must pass.
 
 In a test suite::
 
     @pytest.mark.parametrize("check", hwnas.testing.optimizer_checks(), ids=str)
-    def test_mine(check):
-        check(Mine, rate=0.5)
+    def test_my_optimizer(check):
+        check(MyOptimizer, rate=0.5)
 
-On the command line: ``hwnas check mine.py``.
+On the command line: ``hwnas check my_optimizer.py``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from hwnas.backends import Backend
 from hwnas.optimizers import Optimizer
 from hwnas.registry import Kind
 from hwnas.spaces import SearchSpace
-from hwnas.testing.backend_checks import BACKENDS, Measured
-from hwnas.testing.checks import Check, CheckFailed, Outcome, check_of
-from hwnas.testing.harness import Contestant
-from hwnas.testing.optimizer_protocol import MANNERS
-from hwnas.testing.quality import QUALITY
-from hwnas.testing.result_handling import TRIALS
+from hwnas.testing import backend_declaration, backend_evaluation, backend_front
+from hwnas.testing.backend_harness import BackendUnderTest
+from hwnas.testing.checks import Check, CheckFailed, Outcome, create_check
+from hwnas.testing.harness import OptimizerUnderTest
+from hwnas.testing.optimizer_protocol import PROTOCOL_CHECKS
+from hwnas.testing.quality import QUALITY_CHECKS
+from hwnas.testing.result_handling import RESULT_CHECKS
 
 __all__ = [
     "Check",
@@ -36,15 +37,47 @@ __all__ = [
     "outcomes",
 ]
 
+_OPTIMIZER_CHECKS = (*PROTOCOL_CHECKS, *RESULT_CHECKS, *QUALITY_CHECKS)
+_BACKEND_CHECKS = (
+    backend_declaration.settings,
+    backend_declaration.metrics,
+    backend_evaluation.values,
+    backend_evaluation.deterministic,
+    backend_evaluation.global_random,
+    backend_evaluation.batches,
+    backend_evaluation.columns,
+    backend_evaluation.noise,
+    backend_evaluation.fidelities,
+    backend_evaluation.unknown_metric,
+    backend_front.front,
+    backend_evaluation.inputs,
+    backend_declaration.data_hash,
+)
+
 
 def optimizer_checks() -> list[Check]:
-    """Every check of an optimizer; each can be called as `check_optimizer`."""
-    return [check_of("optimizer", judge, Contestant) for judge in (*MANNERS, *TRIALS, *QUALITY)]
+    """Return all checks of an optimizer; each can be called as `check_optimizer`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> check = hwnas.testing.optimizer_checks()[1]
+    >>> check("random")
+    'the same 10 architectures'
+    """
+    return [create_check("optimizer", check, OptimizerUnderTest) for check in _OPTIMIZER_CHECKS]
 
 
 def backend_checks() -> list[Check]:
-    """Every check of a backend; each can be called as `check_backend`."""
-    return [check_of("backend", judge, Measured) for judge in BACKENDS]
+    """Return all checks of a backend; each can be called as `check_backend`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> [str(check) for check in hwnas.testing.backend_checks()][:4]
+    ['settings', 'metrics', 'values', 'deterministic']
+    """
+    return [create_check("backend", check, BackendUnderTest) for check in _BACKEND_CHECKS]
 
 
 def check_optimizer(
@@ -54,30 +87,30 @@ def check_optimizer(
     evaluations: int | None = None,
     **settings: Any,
 ) -> None:
-    """Put an optimizer through every check, to the first that fails.
+    """Run all checks of an optimizer, until one fails.
 
     Parameters
     ----------
     tested
-        A registered name, or a class.
+        Registered name, or class.
     space
-        Where it searches; a made-up space of 44,226 networks by default.
+        Search space; by default a synthetic one of 44,226 architectures.
     evaluations
-        Length of the runs that judge its manners: enough to come past its start. By default two and
-        a half times its batch, from 30 to 250.
+        Length of the runs that check the protocol, beyond the optimizer's initial design. By
+        default two and a half times its batch, from 30 to 250.
     **settings
-        Its own settings; small ones where it fits a model.
+        Settings of the optimizer; small ones where it fits a model.
 
     Raises
     ------
     CheckFailed
-        One line: what was demanded, what was seen.
+        A check failed; one line gives the requirement and the observation.
     UnknownName, InvalidInput, MissingExtra
-        See `hwnas.registry.checked_settings`.
+        From `hwnas.registry.checked_settings`.
     """
-    contestant = Contestant(tested, space=space, evaluations=evaluations, **settings)
+    subject = OptimizerUnderTest(tested, space=space, evaluations=evaluations, **settings)
     for check in optimizer_checks():
-        check.of(contestant)
+        check.run(subject)
 
 
 def check_backend(
@@ -87,32 +120,47 @@ def check_backend(
     networks: int = 16,
     **settings: Any,
 ) -> None:
-    """Put a backend through every check, to the first that fails.
+    """Run all checks of a backend, until one fails.
 
     Parameters
     ----------
     tested
-        A registered name, or a class.
+        Registered name, or class.
     space
-        Whose networks it is asked for.
+        Search space whose architectures are evaluated.
     networks
-        How many it is asked for at once; few where each takes long.
+        Number of architectures of one evaluation; a few where each takes long.
     **settings
-        Its own settings.
+        Settings of the backend.
 
     Raises
     ------
-    CheckFailed, UnknownName, InvalidInput, MissingExtra
-        As of `check_optimizer`.
+    CheckFailed
+        A check failed; one line gives the requirement and the observation.
+    UnknownName, InvalidInput, MissingExtra
+        From `hwnas.registry.checked_settings`.
     """
-    measured = Measured(tested, space=space, networks=networks, **settings)
+    subject = BackendUnderTest(tested, space=space, networks=networks, **settings)
     for check in backend_checks():
-        check.of(measured)
+        check.run(subject)
 
 
-def outcomes(kind: Kind, tested: str | type, **how: Any) -> Iterator[Outcome]:
-    """What each check comes to, one after the other; `how` is as in `check_optimizer`."""
-    subject = Contestant(tested, **how) if kind == "optimizer" else Measured(tested, **how)
-    checks = optimizer_checks() if kind == "optimizer" else backend_checks()
+def outcomes(kind: Kind, tested: str | type, **options: Any) -> Iterator[Outcome]:
+    """Run all checks and yield the outcome of each.
+
+    Parameters
+    ----------
+    kind
+        ``"optimizer"`` or ``"backend"``.
+    tested
+        Registered name, or class.
+    **options
+        Options and settings as for `check_optimizer` or `check_backend`.
+    """
+    subject: OptimizerUnderTest | BackendUnderTest
+    if kind == "optimizer":
+        subject, checks = OptimizerUnderTest(tested, **options), optimizer_checks()
+    else:
+        subject, checks = BackendUnderTest(tested, **options), backend_checks()
     for check in checks:
         yield check.outcome(subject)

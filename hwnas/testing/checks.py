@@ -1,4 +1,4 @@
-"""A check: a function that says in its docstring what it demands, and returns what it saw."""
+"""Checks: functions whose docstring states a requirement and that return what they observed."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ from hwnas.errors import MissingExtra, UnknownName
 from hwnas.registry import checked_settings, lookup, settings_of
 
 Result = Literal["passed", "failed", "not judged"]
-MADE_UP = "no_such_setting"
+NONEXISTENT = "no_such_setting"  # a name that no setting and no metric has
+
+# States of the global generators of random, numpy and, if it is loaded, torch.
+RngStates = tuple[Any, Any, Any]
 
 
 class CheckFailed(AssertionError):
-    """A check failed. Its text is one line: what was demanded, what was seen."""
+    """Failure of a check; its text is one line with the requirement and the observation."""
 
 
 class NotJudged(Exception):
-    """What a check needs in order to judge is not there; its text says what."""
+    """Outcome of a check that does not apply; its text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check came to.
+    """Outcome of a check.
 
     Attributes
     ----------
     check
-        The check's name.
+        Name of the check.
     result
-        ``"not judged"`` where it does not apply, or where another failure is in its way.
+        ``"not judged"`` where the check does not apply, or where another failure prevents it.
     seen
-        One line.
+        Observation, one line.
     """
 
     check: str
@@ -49,16 +52,21 @@ class Outcome:
 
 
 class Subject:
-    """What is checked: a class, by its registered name or itself, with settings.
+    """Class under test with its settings.
 
     Parameters
     ----------
     kind
         ``"optimizer"`` or ``"backend"``.
     tested
-        A registered name, or a class.
+        Registered name, or class.
     settings
-        Its own settings.
+        Settings of its constructor.
+
+    Raises
+    ------
+    UnknownName, InvalidInput, MissingExtra
+        From `hwnas.registry.checked_settings`.
     """
 
     def __init__(
@@ -67,7 +75,8 @@ class Subject:
         self.kind: Literal["optimizer", "backend"] = kind
         self.tested = tested
         self.cls: type[Any] = lookup(kind, tested)
-        checked_settings(kind, tested, settings)  # a user's mistake is not the class's
+        # A wrong setting is the user's mistake, not a failure of the class.
+        checked_settings(kind, tested, settings)
         self.settings = settings
 
     def __str__(self) -> str:
@@ -76,169 +85,192 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """One demand, which can be called on whatever should meet it.
+    """One requirement, which can be checked by a call with a class.
 
     Attributes
     ----------
     kind
-        Of what it is demanded: ``"optimizer"`` or ``"backend"``.
+        Kind of class that it applies to: ``"optimizer"`` or ``"backend"``.
     name
-        Short, as in the table that ``hwnas check`` prints.
+        Short name, as in the table that ``hwnas check`` prints.
     demands
-        What must hold, in one sentence.
-    judge
-        Returns what it saw; raises `CheckFailed` with that alone.
-    prepared
-        Makes of a name or a class, a space and settings what `judge` takes.
+        Requirement, one sentence.
+    function
+        Function that returns its observation, or raises `CheckFailed` with it.
+    create_subject
+        Function that turns a name or a class, a space and settings into the argument of
+        `function`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> check = hwnas.testing.optimizer_checks()[0]
+    >>> str(check), check("nsga2", pop_size=8)
+    ('settings', 'batch 8')
     """
 
     kind: Literal["optimizer", "backend"]
     name: str
     demands: str
-    judge: Callable[[Any], str]
-    prepared: Callable[..., Any]
+    function: Callable[[Any], str]
+    create_subject: Callable[..., Any]
 
     def __str__(self) -> str:
         return self.name
 
-    def __call__(self, tested: str | type, **how: Any) -> str:
-        """Check a registered name or a class; `how` is as in `hwnas.testing`.
+    def __call__(self, tested: str | type, **options: Any) -> str:
+        """Check a registered name or a class.
+
+        Parameters
+        ----------
+        tested
+            Registered name, or class.
+        **options
+            Options and settings as for `check_optimizer` or `check_backend`.
 
         Returns
         -------
         str
-            What was seen.
+            Observation.
 
         Raises
         ------
         CheckFailed
-            It does not meet the demand.
+            The class does not meet the requirement.
         """
-        return self.of(self.prepared(tested, **how))
+        return self.run(self.create_subject(tested, **options))
 
-    def of(self, subject: Subject) -> str:
-        """Check what was prepared before, as `__call__` does."""
+    def run(self, subject: Subject) -> str:
+        """Check a subject, which several checks may share; otherwise as `__call__`."""
         try:
-            with global_randomness_kept():
-                return self.judge(subject)
+            with preserve_global_rngs():
+                return self.function(subject)
         except NotJudged as reason:
             return f"not judged: {reason}"
         except MissingExtra:
             raise
         except CheckFailed as failure:
-            raise CheckFailed(self._line(subject, str(failure))) from None
+            raise CheckFailed(self._failure_line(subject, str(failure))) from None
         except Exception as error:
-            raise CheckFailed(self._line(subject, _raised(error))) from error
+            raise CheckFailed(self._failure_line(subject, _format_exception(error))) from error
 
     def outcome(self, subject: Subject) -> Outcome:
-        """The same without raising."""
+        """Check a subject and return the outcome, also of a failure."""
         try:
-            seen = self.of(subject)
+            observation = self.run(subject)
         except CheckFailed as failure:
             return Outcome(self.name, "failed", str(failure).partition("; seen: ")[2])
-        if seen.startswith("not judged: "):
-            return Outcome(self.name, "not judged", seen.removeprefix("not judged: "))
-        return Outcome(self.name, "passed", seen)
+        if observation.startswith("not judged: "):
+            return Outcome(self.name, "not judged", observation.removeprefix("not judged: "))
+        return Outcome(self.name, "passed", observation)
 
-    def _line(self, subject: Subject, seen: str) -> str:
-        return " ".join(f"{subject}: {self.name}: {self.demands}; seen: {seen}".split())
+    def _failure_line(self, subject: Subject, observation: str) -> str:
+        return " ".join(f"{subject}: {self.name}: {self.demands}; seen: {observation}".split())
 
 
-def check_of(
+def create_check(
     kind: Literal["optimizer", "backend"],
-    judge: Callable[[Any], str],
-    prepared: Callable[..., Any],
+    function: Callable[[Any], str],
+    create_subject: Callable[..., Any],
 ) -> Check:
-    """The check that a function with a docstring is."""
-    demands = str(judge.__doc__).partition("\n\n")[0].rstrip(".")
-    name = judge.__name__.replace("_", "-")
-    return Check(kind, name, " ".join(demands.split()), judge, prepared)
+    """Return the check of a function, which gives it its name and its first paragraph."""
+    requirement = str(function.__doc__).partition("\n\n")[0].rstrip(".")
+    name = function.__name__.replace("_", "-")
+    return Check(kind, name, " ".join(requirement.split()), function, create_subject)
 
 
-def demand(condition: Any, seen: str) -> None:
-    """Fail, unless a condition holds, with what was seen."""
+def require(condition: Any, observation: str) -> None:
+    """Raise `CheckFailed` with an observation unless a condition holds."""
     if not condition:
-        raise CheckFailed(seen)
+        raise CheckFailed(observation)
 
 
-def well_formed(subject: Subject, required: tuple[str, ...]) -> None:
-    """Demand a docstring, the parameters that the framework passes, and typed, named settings."""
+def require_valid_constructor(subject: Subject, required: tuple[str, ...]) -> None:
+    """Require a docstring, the parameters that the framework passes, and annotated settings."""
     cls = subject.cls
-    demand(cls.__doc__, "no docstring")
+    require(cls.__doc__, "no docstring")
     parameters = inspect.signature(cls).parameters
     for parameter in parameters.values():
-        gathers = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        demand(not gathers, f"the constructor takes {parameter}, which swallows a misspelt setting")
+        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        require(
+            not variadic, f"the constructor takes {parameter}, which swallows a misspelt setting"
+        )
     for name in required:
-        demand(name in parameters, f"the constructor does not take {name}")
+        require(name in parameters, f"the constructor does not take {name}")
     for name, parameter in settings_of(cls).items():
-        typed = parameter.annotation is not parameter.empty
-        demand(typed, f"setting {name} has no annotation to check a user's value against")
+        annotated = parameter.annotation is not parameter.empty
+        require(annotated, f"setting {name} has no annotation to check a user's value against")
 
 
-def refuses(make: Callable[[], Any]) -> None:
-    """Demand that a made-up setting is refused."""
+def require_unknown_setting_refused(create: Callable[[], Any]) -> None:
+    """Require that a constructor call with the setting `NONEXISTENT` raises."""
     try:
-        make()
+        create()
     except (UnknownName, TypeError):
         return
-    raise CheckFailed(f"{MADE_UP}=1 was accepted")
+    raise CheckFailed(f"{NONEXISTENT}=1 was accepted")
 
 
-# -- global randomness ---------------------------------------------------------------------------
+# -- global random number generators -------------------------------------------------------------
 
 
-def global_randomness() -> tuple[Any, Any, Any]:
-    """State of the generators that belong to nobody: Python's, NumPy's and, if loaded, torch's."""
+def global_rng_states() -> RngStates:
+    """Return the states of the global generators of random, numpy and, if it is loaded, torch."""
     torch = sys.modules.get("torch")
-    theirs = torch.get_rng_state() if torch else None
-    return random.getstate(), np.random.get_state(legacy=False), theirs  # noqa: NPY002
+    torch_state = torch.get_rng_state() if torch else None
+    return random.getstate(), np.random.get_state(legacy=False), torch_state  # noqa: NPY002
 
 
-def set_global_randomness(state: tuple[Any, Any, Any]) -> None:
-    """Put the generators into a state that they were in."""
-    random.setstate(state[0])
-    np.random.set_state(state[1])  # noqa: NPY002
-    if state[2] is not None:
-        sys.modules["torch"].set_rng_state(state[2])
+def set_global_rng_states(states: RngStates) -> None:
+    """Set the states of the global generators, as `global_rng_states` returned them."""
+    random.setstate(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    if states[2] is not None:
+        sys.modules["torch"].set_rng_state(states[2])
 
 
-def seed_global_randomness(seed: int) -> None:
-    """Put the generators into a state of their own."""
+def seed_global_rngs(seed: int) -> None:
+    """Seed the global generators."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
+    # torch.manual_seed would also seed every CUDA device, which the checks do not restore.
     if torch := sys.modules.get("torch"):
         torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
 
 
-def changed_randomness(before: tuple[Any, Any, Any]) -> list[str]:
-    """Names of the generators that are no longer in a state that they were in."""
-    after = global_randomness()
-    changed = []
-    if before[0] != after[0]:
-        changed.append("random")
-    if repr(before[1]) != repr(after[1]) or not np.array_equal(
-        before[1]["state"].get("key", 0), after[1]["state"].get("key", 0)
+def changed_global_rngs(states: RngStates) -> list[str]:
+    """Return the names of the generators whose state differs from one of `global_rng_states`."""
+    current = global_rng_states()
+    names = []
+    if states[0] != current[0]:
+        names.append("random")
+    # The key of numpy's generator is compared by itself, as repr may shorten an array.
+    if repr(states[1]) != repr(current[1]) or not np.array_equal(
+        states[1]["state"].get("key", 0), current[1]["state"].get("key", 0)
     ):
-        changed.append("numpy.random")
-    if before[2] is not None and not bool((before[2] == after[2]).all()):
-        changed.append("torch")
-    return changed
+        names.append("numpy.random")
+    # torch may have been loaded in between; then there is nothing to compare with.
+    if states[2] is not None and not bool((states[2] == current[2]).all()):
+        names.append("torch")
+    return names
 
 
 @contextlib.contextmanager
-def global_randomness_kept() -> Iterator[None]:
-    """Afterwards the generators are as before: a check leaves no trace in its caller's numbers."""
-    before = global_randomness()
+def preserve_global_rngs() -> Iterator[None]:
+    """Restore the global generators afterwards, so that a check leaves its caller's numbers."""
+    states = global_rng_states()
     try:
         yield
     finally:
-        set_global_randomness(before)
+        set_global_rng_states(states)
 
 
-def _raised(error: Exception) -> str:
+def _format_exception(error: Exception) -> str:
+    """Return an error with the last line of code outside of this package."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__).parent)
-    theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
-    where = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {error}{where}"
+    package = str(Path(__file__).parent)
+    outside = [frame for frame in frames if not frame.filename.startswith(package)]
+    if not outside:
+        return f"{type(error).__name__}: {error}"
+    location = f"{Path(outside[-1].filename).name}, line {outside[-1].lineno}"
+    return f"{type(error).__name__}: {error} ({location})"

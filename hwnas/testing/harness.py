@@ -1,180 +1,42 @@
-"""Optimizers at work on made-up problems, watched but not judged."""
+"""Optimizers under test: new instances, and runs that the checks share."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from hwnas.errors import InvalidInput, SpaceExhausted
+from hwnas.errors import InvalidInput
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.registry import optimizer
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import SearchSpace
 from hwnas.spaces import space as space_of
-from hwnas.testing.checks import (
-    CheckFailed,
-    NotJudged,
-    Subject,
-    demand,
-    seed_global_randomness,
-)
-from hwnas.testing.synthetic_problems import FIDELITIES, MEDIUM, STAGES, Field, Problem, field_of
-from hwnas.typing import Array
+from hwnas.testing.baseline import RandomSearchComparison
+from hwnas.testing.checks import NotJudged, Subject, require, seed_global_rngs
+from hwnas.testing.simulated_run import SimulatedRun, equal_proposals, find_duplicate
+from hwnas.testing.synthetic_problems import FIDELITIES, MEDIUM, SyntheticProblem
 
-_MOST_EMPTY = 20
-_SIZES = (1, 3, 2, 5)
-SEEDS = (0, 1, 2)
+_ASK_SIZES = (1, 3, 2, 5)  # in turn, of optimizers with a batch below 8
+_MIN_LENGTH, _MAX_LENGTH = 30, 250  # default length of a run, in proposals
+_SEEDS = (0, 1, 2)  # of a comparison with random search
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One ask and its answer.
-
-    Attributes
-    ----------
-    n
-        How many networks were asked for.
-    raw
-        The answer, a copy, without the fidelity.
-    codes
-        The answer as canonical codes.
-    fidelity
-        The fidelity that came with it, whatever it was; ``None`` without one.
-    waiting
-        How many results were outstanding at that time.
-    in_order
-        Whether the answer was C-contiguous.
-    """
-
-    n: int
-    raw: Any
-    codes: Codes
-    fidelity: Any
-    waiting: int
-    in_order: bool
-
-
-class Play:
-    """An optimizer and the problem that it works on.
-
-    It takes what it can of any answer, so that each fault is found by the check that is about it.
-
-    Parameters
-    ----------
-    optimizer
-        Fresh.
-    problem
-        Answers for networks.
-    std
-        Standard deviation of the noise on the losses.
-    """
-
-    def __init__(self, optimizer: Optimizer, problem: Problem, std: float = 0.0) -> None:
-        self.optimizer, self.problem, self.std = optimizer, problem, std
-        self.asks: list[Asked] = []
-        self.waiting: dict[bytes, Codes] = {}
-        self.cost = 0.0  # full evaluations
-        self.full: list[Codes] = []  # what was measured at the top fidelity, (d,) each
-        self._fidelity: dict[bytes, int] = {}
-        self._rng = np.random.default_rng(0)
-
-    def ask(self, n: int) -> Codes:
-        """One ask, noted."""
-        answer: Any = self.optimizer.ask(n)
-        fidelity = None
-        if isinstance(self.optimizer, MultiFidelityOptimizer):
-            form = isinstance(answer, tuple) and len(answer) == 2
-            demand(form, f"ask({n}) answered {_shown(answer)}, expected codes and a fidelity")
-            answer, fidelity = answer
-        self.handed = answer
-        raw = answer.copy() if isinstance(answer, np.ndarray) else answer
-        width = len(self.optimizer.space.columns)
-        try:
-            table = np.asarray(raw, dtype=np.float64)
-        except (TypeError, ValueError):
-            table = np.empty(0)
-        form = table.ndim == 2 and table.shape[1] == width
-        demand(form, f"ask({n}) answered {_shown(raw)}, expected codes of shape (k, {width})")
-        codes = self.optimizer.space.canonical(table)
-        in_order = isinstance(answer, np.ndarray) and answer.flags.c_contiguous
-        self.asks.append(Asked(n, raw, codes, fidelity, len(self.waiting), in_order))
-        level = fidelity if fidelity in FIDELITIES else FIDELITIES[-1]
-        for row in codes:
-            key = row.tobytes()
-            self.cost += (level - self._fidelity.get(key, 0)) / FIDELITIES[-1]
-            self._fidelity[key] = level
-            self.waiting[key] = row.copy()
-            if level == FIDELITIES[-1]:
-                self.full.append(row.copy())
-        return codes
-
-    def some(self, n: int) -> Codes:
-        """At least one network, where nothing is outstanding; patient with empty answers."""
-        for _ in range(_MOST_EMPTY):
-            if len(codes := self.ask(n)) or self.waiting:
-                return codes
-        raise CheckFailed(f"{_MOST_EMPTY} empty answers in a row, and nothing outstanding")
-
-    def tell(self, codes: Codes) -> None:
-        """Results of networks, at the fidelity that they were asked for at."""
-        if len(codes) == 0:
-            return
-        losses = np.concatenate([self.losses(row[None]) for row in codes])
-        noise = self.std * self._rng.standard_normal(losses.shape)
-        self.optimizer.tell(
-            codes,
-            losses + noise,
-            std=np.full(losses.shape, self.std) if self.std else None,
-            constraints=self.problem.violations(codes) if self.problem.c else None,
-        )
-        self.forget(codes)
-
-    def fail(self, codes: Codes) -> None:
-        """Networks that could not be evaluated."""
-        if len(codes):
-            self.optimizer.fail(codes, "made up")
-        self.forget(codes)
-
-    def forget(self, codes: Codes) -> None:
-        """No longer wait for networks."""
-        for row in codes:
-            self.waiting.pop(row.tobytes(), None)
-
-    def step(self, n: int) -> Codes:
-        """Ask, and tell all of it, in order."""
-        codes = self.some(n)
-        self.tell(codes)
-        return codes
-
-    @property
-    def proposed(self) -> Codes:
-        """Everything proposed, in order (k, d)."""
-        return np.concatenate([self.optimizer.space.encode([]), *[a.codes for a in self.asks]])
-
-    def losses(self, codes: Codes) -> Array:
-        """Losses (1, m) of one network at the fidelity that it was last asked for at."""
-        fidelity = self._fidelity.get(codes[0].tobytes(), FIDELITIES[-1])
-        return self.problem.losses(codes, fidelity)
-
-
-class Contestant(Subject):
-    """An optimizer that is checked.
+class OptimizerUnderTest(Subject):
+    """Optimizer under test.
 
     Parameters
     ----------
     tested
-        A registered name, or a class.
+        Registered name, or class.
     space
-        Where it searches; a made-up space of 44,226 networks by default.
+        Search space; by default a synthetic one of 44,226 architectures.
     evaluations
-        Length of the runs that judge its manners: enough to come past its start. By default two and
-        a half times its batch, from 30 to 250.
+        Length of the runs that check the protocol, beyond the optimizer's initial design. By
+        default two and a half times its batch, from 30 to 250.
     **settings
-        Its own settings.
+        Settings of the optimizer.
     """
 
     def __init__(
@@ -186,24 +48,24 @@ class Contestant(Subject):
         **settings: Any,
     ) -> None:
         super().__init__("optimizer", tested, settings)
-        self.space = (
-            MEDIUM if space is None else space_of(space) if isinstance(space, str) else space
-        )
+        if isinstance(space, str):
+            space = space_of(space)
+        self.space = MEDIUM if space is None else space
         self._evaluations = evaluations
-        self.races: dict[Problem, Race] = {}
+        self._comparisons: dict[SyntheticProblem, RandomSearchComparison] = {}
 
     @property
-    def claims(self) -> bool:
-        """Whether it claims to beat random search."""
+    def claims_to_beat_random(self) -> bool:
+        """Whether the optimizer claims to beat random search."""
         return bool(self.cls.claims_to_beat_random)
 
     @property
     def multi_fidelity(self) -> bool:
-        """Whether it chooses fidelities."""
+        """Whether the optimizer chooses fidelities."""
         return issubclass(self.cls, MultiFidelityOptimizer)
 
-    def made(self, problem: Problem, seed: int = 0) -> Optimizer:
-        """A fresh instance."""
+    def create(self, problem: SyntheticProblem, seed: int = 0) -> Optimizer:
+        """Return a new instance for a problem."""
         return optimizer(
             self.tested,
             problem.space,
@@ -214,159 +76,82 @@ class Contestant(Subject):
             **self.settings,
         )
 
-    def play(self, problem: Problem | None = None, *, seed: int = 0, std: float = 0.0) -> Play:
-        """A fresh instance at work on a problem, by default the plain one of the space."""
-        problem = problem or Problem(self.space)
-        return Play(self.made(problem, seed), problem, std)
+    def start(
+        self, problem: SyntheticProblem | None = None, *, seed: int = 0, std: float = 0.0
+    ) -> SimulatedRun:
+        """Return a new run on a problem, by default one of two losses in the subject's space."""
+        problem = problem or SyntheticProblem(self.space)
+        return SimulatedRun(self.create(problem, seed), problem, std)
 
-    def run(
+    def advance(
         self,
-        play: Play,
-        step: Callable[[Play, int], Any] = Play.step,
+        run: SimulatedRun,
+        step: Callable[[SimulatedRun, int], Any] = SimulatedRun.ask_and_tell,
         *,
         share: float = 1.0,
-    ) -> Play:
-        """Let a play go on, by asks of different sizes, for a share of the usual length."""
-        batch = play.optimizer.batch
-        usual = self._evaluations or int(np.clip(2.5 * batch, 30, 250))
+    ) -> SimulatedRun:
+        """Continue a run by asks of different sizes and return it.
+
+        Parameters
+        ----------
+        run
+            Run to continue.
+        step
+            Function that asks the run for a number of architectures and reports results.
+        share
+            Length at which to stop, as a share of the default length of a run.
+        """
+        batch = run.optimizer.batch
+        length = self._evaluations or int(np.clip(2.5 * batch, _MIN_LENGTH, _MAX_LENGTH))
         scale = max(1, min(batch, 100) // 4)
-        for _ in range(10 * usual):
-            if sum(len(a.codes) for a in play.asks) >= share * usual:
+        # Empty answers are legal, so that the number of asks is bounded as well.
+        for _ in range(10 * length):
+            if sum(len(record.codes) for record in run.records) >= share * length:
                 break
-            step(play, _SIZES[len(play.asks) % len(_SIZES)] * scale)
-        return play
+            step(run, _ASK_SIZES[len(run.records) % len(_ASK_SIZES)] * scale)
+        return run
 
     @cached_property
-    def plain(self) -> Play:
-        """A run of the usual length, every result told at once."""
-        seed_global_randomness(0)
-        return self.run(self.play())
+    def reference_run(self) -> SimulatedRun:
+        """Run of the default length with seed 0, every result told at once."""
+        seed_global_rngs(0)
+        return self.advance(self.start())
 
     @cached_property
-    def replay(self) -> Play:
-        """The same once more."""
-        seed_global_randomness(0)
-        return self.run(self.play())
+    def repeated_run(self) -> SimulatedRun:
+        """Repetition of the reference run."""
+        seed_global_rngs(0)
+        return self.advance(self.start())
 
-    def must_repeat(self) -> None:
-        """Do not judge an optimizer whose runs cannot be compared."""
-        if not same(self.plain, self.replay):
+    def require_repeatable(self) -> None:
+        """Raise `NotJudged` unless a repeated run has the same proposals."""
+        if not equal_proposals(self.reference_run, self.repeated_run):
             raise NotJudged("it does not repeat a run, so that two cannot be compared")
 
-    def nothing_twice(self, play: Play) -> None:
-        """Demand that a play has no network twice, unless it never minded."""
-        if again(self.plain) is None:
-            demand(again(play) is None, str(again(play)))
+    def require_distinct(self, run: SimulatedRun) -> None:
+        """Require that a run has no architecture twice, unless the reference run has one, too."""
+        if find_duplicate(self.reference_run) is None:
+            duplicate = find_duplicate(run)
+            require(duplicate is None, str(duplicate))
 
-    def race(self, problem: Problem, seeds: tuple[int, ...] = SEEDS) -> Race:
-        """Its races on a problem, kept, as several checks look at them."""
-        if problem not in self.races:
-            self.races[problem] = Race(self, problem, seeds)
-        return self.races[problem]
-
-
-class Race:
-    """A few seeds of an optimizer beside many random searches, stage by stage.
-
-    Parameters
-    ----------
-    contestant
-        Who runs.
-    problem
-        Of two losses.
-    seeds
-        Of its runs.
-    """
-
-    def __init__(self, contestant: Contestant, problem: Problem, seeds: tuple[int, ...]) -> None:
-        seed_global_randomness(0)
-        self.plays = [contestant.play(problem, seed=seed) for seed in seeds]
-        self.batch = max(1, min(self.plays[0].optimizer.batch, 250))
-        last = max(STAGES[-1], 4 * self.batch)
-        self.stages = sorted({*(n for n in STAGES if n >= 2 * self.batch), last})
-        self.field: Field = field_of(problem.space)
-        self._plain = problem.plain()
-        self._claims = contestant.claims
-
-    def to(self, evaluations: int) -> None:
-        """Let every play go on until it has cost so much."""
-        for play in self.plays:
-            with contextlib.suppress(SpaceExhausted):
-                while play.cost < evaluations:
-                    play.step(max(1, min(self.batch, int(evaluations - play.cost))))
-
-    def losses(self, play: Play, evaluations: int) -> Array:
-        """What a play had measured in full, without noise, in plain units."""
-        codes = np.array(play.full[:evaluations], dtype=np.int8)
-        return self._plain.losses(codes.reshape(-1, len(self._plain.space.columns)))
-
-    def standings(self, evaluations: int, sign: int = 1) -> Array:
-        """Of each seed, by how many standard deviations it is ahead of random search."""
-        self.to(evaluations)
-        return np.array(
-            [
-                self.field.standing(self.losses(play, evaluations), evaluations, sign)
-                for play in self.plays
-            ]
-        )
-
-    def volumes(self, evaluations: int) -> Array:
-        """Hypervolume that each seed has."""
-        self.to(evaluations)
-        return np.array([self.field.volume(self.losses(p, evaluations)) for p in self.plays])
-
-    def place(self, evaluations: int) -> float:
-        """Where along the front the later half of the proposals lie, from 0 to 1."""
-        self.to(evaluations)
-        proposed = [play.proposed[:evaluations] for play in self.plays]
-        late = np.concatenate([codes[len(codes) // 2 :] for codes in proposed])
-        return float(self._plain.along(late).mean())
-
-    @cached_property
-    def leads_at(self) -> int | None:
-        """The first stage at which every seed is ahead of every random search."""
-        for stage in self.stages:
-            if self.volumes(stage).min() > self.field.volumes(stage)[-1]:
-                return stage
-        return None
-
-    @property
-    def judged_at(self) -> int:
-        """A stage at which it shows what it is worth: where it leads, if it claims to lead."""
-        if self._claims:
-            return self.leads_at or self.stages[-1]
-        return next(stage for stage in self.stages if stage >= 50)
+    def comparison(
+        self, problem: SyntheticProblem, seeds: tuple[int, ...] = _SEEDS
+    ) -> RandomSearchComparison:
+        """Return the comparison with random search on a problem, which several checks share."""
+        if problem not in self._comparisons:
+            seed_global_rngs(0)
+            self._comparisons[problem] = RandomSearchComparison(
+                [self.start(problem, seed=seed) for seed in seeds],
+                problem,
+                claims_to_beat_random=self.claims_to_beat_random,
+            )
+        return self._comparisons[problem]
 
 
-def same(first: Play, second: Play) -> bool:
-    """Whether two plays were the same so far as both went."""
-    pairs = zip(first.asks, second.asks, strict=False)
-    return all(np.array_equal(a.codes, b.codes) and a.fidelity == b.fidelity for a, b in pairs)
-
-
-def again(play: Play) -> str | None:
-    """Where a play has a network a second time at one fidelity, if it has."""
-    first: dict[tuple[bytes, Any], int] = {}
-    for i, asked in enumerate(play.asks):
-        for row in asked.codes:
-            key = row.tobytes(), asked.fidelity
-            if key in first:
-                where = "the same ask" if first[key] == i else f"ask {first[key] + 1}"
-                return f"ask {i + 1} has a network that {where} has: {row.tolist()}"
-            first[key] = i
-    return None
-
-
-def refusal(contestant: Contestant, problem: Problem) -> InvalidInput | None:
-    """Why an optimizer refuses a problem, if it does."""
+def find_refusal(subject: OptimizerUnderTest, problem: SyntheticProblem) -> InvalidInput | None:
+    """Return the error by which an optimizer refuses a problem, if it does."""
     try:
-        contestant.made(problem)
+        subject.create(problem)
     except InvalidInput as error:
         return error
     return None
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"an array of {value.dtype} {value.shape}"
-    return f"{value!r:.60}"

@@ -1,183 +1,211 @@
-"""What an optimizer owes the loop: its own randomness, and codes in good form."""
+"""Checks of an optimizer's protocol: its randomness, and the form of its proposals.
+
+The name of each function, with hyphens, is that of its check; its docstring is the requirement.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hwnas.errors import SpaceExhausted
-from hwnas.spaces import Codes
 from hwnas.testing.checks import (
-    MADE_UP,
+    NONEXISTENT,
     CheckFailed,
     NotJudged,
-    changed_randomness,
-    demand,
-    global_randomness,
-    refuses,
-    seed_global_randomness,
-    set_global_randomness,
-    well_formed,
+    changed_global_rngs,
+    global_rng_states,
+    require,
+    require_unknown_setting_refused,
+    require_valid_constructor,
+    seed_global_rngs,
+    set_global_rng_states,
 )
-from hwnas.testing.harness import Contestant, Play, again, same
-from hwnas.testing.synthetic_problems import TINY, Problem
+from hwnas.testing.harness import OptimizerUnderTest
+from hwnas.testing.simulated_run import (
+    SimulatedRun,
+    equal_proposals,
+    find_difference,
+    find_duplicate,
+)
+from hwnas.testing.synthetic_problems import TINY, SyntheticProblem
+from hwnas.typing import Codes
 
 
-def settings(contestant: Contestant) -> str:
+def settings(subject: OptimizerUnderTest) -> str:
     """It has a docstring, named and annotated settings, and refuses unknown ones."""
     required = ("space", "n_objectives", "seed", "n_constraints")
-    well_formed(contestant, required + ("fidelities",) * contestant.multi_fidelity)
-    how = {"fidelities": (1,)} if contestant.multi_fidelity else {}
-    refuses(lambda: contestant.cls(contestant.space, 2, seed=0, **how, **{MADE_UP: 1}))
-    made = contestant.made(Problem(contestant.space))
-    demand(isinstance(made.batch, int) and made.batch >= 1, f"batch is {made.batch!r}")
-    return f"batch {made.batch}"
+    require_valid_constructor(subject, required + ("fidelities",) * subject.multi_fidelity)
+    extra = {"fidelities": (1,)} if subject.multi_fidelity else {}
+    require_unknown_setting_refused(
+        lambda: subject.cls(subject.space, 2, seed=0, **extra, **{NONEXISTENT: 1})
+    )
+    optimizer = subject.create(SyntheticProblem(subject.space))
+    valid_batch = isinstance(optimizer.batch, int) and optimizer.batch >= 1
+    require(valid_batch, f"batch is {optimizer.batch!r}")
+    return f"batch {optimizer.batch}"
 
 
-def seed(contestant: Contestant) -> str:
-    """Two of one seed begin with the same networks."""
-    begun = []
+def seed(subject: OptimizerUnderTest) -> str:
+    """Two instances with the same seed begin with the same proposals."""
+    runs = []
     for _ in range(2):
-        seed_global_randomness(0)
-        play = contestant.play(seed=7)
+        seed_global_rngs(0)
+        run = subject.start(seed=7)
         for n in (2, 5, 3):
-            play.ask(n)
-        begun.append(play)
-    demand(same(*begun), f"{_difference(*begun)}, nothing told")
-    return f"the same {len(begun[0].proposed)} networks"
+            run.ask(n)
+        runs.append(run)
+    _require_equal_proposals(runs[0], runs[1], "before any result was told")
+    return f"the same {len(runs[0].proposals)} architectures"
 
 
-def another_seed(contestant: Contestant) -> str:
-    """Another seed gives another run."""
-    seed_global_randomness(1)
-    other = contestant.run(contestant.play(seed=1), share=0.6)
-    demand(not same(contestant.plain, other), "seeds 0 and 1 proposed the same networks throughout")
-    return "other networks"
+def another_seed(subject: OptimizerUnderTest) -> str:
+    """Another seed gives other proposals."""
+    seed_global_rngs(1)
+    run = subject.advance(subject.start(seed=1), share=0.6)
+    require(
+        not equal_proposals(subject.reference_run, run),
+        "seeds 0 and 1 proposed the same architectures throughout",
+    )
+    return "other architectures"
 
 
-def replays(contestant: Contestant) -> str:
-    """A fresh instance of the seed that is asked and told the same proposes the same."""
+def replays(subject: OptimizerUnderTest) -> str:
+    """A new instance with the same seed, asks and results makes the same proposals."""
     try:
-        seed(contestant)
+        seed(subject)
     except CheckFailed:
-        raise NotJudged("it does not even begin alike") from None
-    first, second = contestant.plain, contestant.replay
-    demand(same(first, second), f"{_difference(first, second)}, all told alike")
-    return f"the same {len(first.proposed)} networks"
+        raise NotJudged("its first proposals differ already") from None
+    _require_equal_proposals(
+        subject.reference_run, subject.repeated_run, "after the same results were told"
+    )
+    return f"the same {len(subject.reference_run.proposals)} architectures"
 
 
-def alone(contestant: Contestant) -> str:
-    """Another instance at work beside it changes nothing."""
-    contestant.must_repeat()
-    seed_global_randomness(0)
-    play = contestant.run(contestant.play(), share=0.5)
-    paused = global_randomness()
-    contestant.run(contestant.play(seed=1), share=0.3)
-    set_global_randomness(paused)
-    contestant.run(play)
-    demand(same(play, contestant.plain), f"{_difference(play, contestant.plain)}, beside another")
-    return "the same networks"
+def alone(subject: OptimizerUnderTest) -> str:
+    """Another instance in the same process does not change its proposals."""
+    subject.require_repeatable()
+    seed_global_rngs(0)
+    run = subject.advance(subject.start(), share=0.5)
+    # The other instance may use the global generators; that is left to `global_random`.
+    states = global_rng_states()
+    subject.advance(subject.start(seed=1), share=0.3)
+    set_global_rng_states(states)
+    subject.advance(run)
+    _require_equal_proposals(run, subject.reference_run, "beside another instance")
+    return "the same architectures"
 
 
-def global_random(contestant: Contestant) -> str:
+def global_random(subject: OptimizerUnderTest) -> str:
     """It neither reads nor changes the global generators of random, numpy and torch."""
-    contestant.must_repeat()
-    seed_global_randomness(1)  # the plain run had another state
-    before = global_randomness()
-    run = contestant.run(contestant.play(), share=0.7)
-    changed = changed_randomness(before)
-    demand(not changed, f"the global state of {', '.join(changed)} was changed")
-    shown = _difference(run, contestant.plain)
-    demand(same(run, contestant.plain), f"{shown}, as the global generators were in another state")
+    subject.require_repeatable()
+    seed_global_rngs(1)  # the reference run had seed 0
+    states = global_rng_states()
+    run = subject.advance(subject.start(), share=0.7)
+    changed = changed_global_rngs(states)
+    require(not changed, f"the global state of {', '.join(changed)} was changed")
+    _require_equal_proposals(
+        run, subject.reference_run, "with the global generators in another state"
+    )
     return "neither read nor changed"
 
 
-def codes(contestant: Contestant) -> str:
+def codes(subject: OptimizerUnderTest) -> str:
     """It proposes at most n canonical codes of the space, as (k, d) int8, C-contiguous."""
-    space = contestant.space
-    for asked in contestant.plain.asks:
-        raw = asked.raw
-        demand(isinstance(raw, np.ndarray), f"ask({asked.n}) answered a {type(raw).__name__}")
-        demand(raw.dtype == np.int8, f"ask({asked.n}) answered codes of {raw.dtype}")
-        demand(asked.in_order, f"ask({asked.n}) answered codes that are not C-contiguous")
-        demand(len(raw) <= asked.n, f"ask({asked.n}) answered {len(raw)} codes")
-        valid = space.is_valid(raw)
+    space = subject.space
+    for record in subject.reference_run.records:
+        call, answer = f"ask({record.n})", record.answer
+        require(isinstance(answer, np.ndarray), f"{call} answered a {type(answer).__name__}")
+        require(answer.dtype == np.int8, f"{call} answered codes of {answer.dtype}")
+        require(record.c_contiguous, f"{call} answered codes that are not C-contiguous")
+        require(len(answer) <= record.n, f"{call} answered {len(answer)} codes")
+        valid = space.is_valid(answer)
         if not valid.all():
-            bad = raw[int(np.argmin(valid))].tolist()
-            demand(False, f"ask({asked.n}) answered {bad}, not canonical in space {space.name}")
-    return f"{len(contestant.plain.proposed)} codes"
+            invalid = answer[int(np.argmin(valid))].tolist()
+            raise CheckFailed(f"{call} answered {invalid}, not canonical in space {space.name}")
+    return f"{len(subject.reference_run.proposals)} codes"
 
 
-def duplicates(contestant: Contestant) -> str:
-    """Without noise it proposes no network twice, in one ask or in several."""
-    twice = again(contestant.plain)
-    demand(twice is None, str(twice))
-    return f"{len(contestant.plain.proposed)} different networks"
+def duplicates(subject: OptimizerUnderTest) -> str:
+    """Without noise it proposes no architecture twice, in one ask or in several."""
+    duplicate = find_duplicate(subject.reference_run)
+    require(duplicate is None, str(duplicate))
+    return f"{len(subject.reference_run.proposals)} different architectures"
 
 
-def waiting(contestant: Contestant) -> str:
+def waiting(subject: OptimizerUnderTest) -> str:
     """An ask is answered by no codes only while results are outstanding."""
-    for i, asked in enumerate(contestant.plain.asks):
-        empty = len(asked.codes) == 0 and asked.waiting == 0
-        demand(not empty, f"ask {i + 1} answered no codes, and every result had been told")
-    return f"{len(contestant.plain.asks)} asks"
+    records = subject.reference_run.records
+    for i, record in enumerate(records):
+        idle = len(record.codes) == 0 and record.n_pending == 0
+        require(not idle, f"ask {i + 1} answered no codes, and every result had been told")
+    return f"{len(records)} asks"
 
 
-def exhausted(contestant: Contestant) -> str:
-    """It proposes every network of a small space, and then raises SpaceExhausted."""
-    play = contestant.play(Problem(TINY))
-    most = 20 * TINY.size
-    for _ in range(most):
+def exhausted(subject: OptimizerUnderTest) -> str:
+    """It proposes every architecture of a small space, and then raises SpaceExhausted."""
+    run = subject.start(SyntheticProblem(TINY))
+    max_asks = 20 * TINY.size
+    for _ in range(max_asks):
         try:
-            play.tell(play.ask(3))
+            run.tell(run.ask(3))
         except SpaceExhausted:
             break
     else:
-        found = len(np.unique(play.proposed, axis=0))
-        demand(False, f"no SpaceExhausted in {most} asks; {found} of {TINY.size} networks proposed")
-    found = len(np.unique(play.proposed, axis=0))
-    demand(found == TINY.size, f"SpaceExhausted after {found} of {TINY.size} networks")
+        raise CheckFailed(
+            f"no SpaceExhausted in {max_asks} asks; "
+            f"{_count_distinct(run)} of {TINY.size} architectures proposed"
+        )
+    count = _count_distinct(run)
+    require(count == TINY.size, f"SpaceExhausted after {count} of {TINY.size} architectures")
+    # From then on it raises again, or at least proposes nothing.
     try:
-        after = play.ask(1)
+        proposals = run.ask(1)
     except SpaceExhausted:
-        after = TINY.encode([])
-    demand(len(after) == 0, f"SpaceExhausted, and the next ask answered {len(after)} codes")
-    return f"SpaceExhausted after {found} of {TINY.size} networks"
+        proposals = TINY.encode([])
+    require(
+        len(proposals) == 0, f"SpaceExhausted, and the next ask answered {len(proposals)} codes"
+    )
+    return f"SpaceExhausted after {count} of {TINY.size} architectures"
 
 
-def inputs(contestant: Contestant) -> str:
-    """What it hands over and what it is told belong to the caller, who may change it."""
-    contestant.must_repeat()
-    seed_global_randomness(0)
-    play = contestant.run(contestant.play(), _scribbling)
-    shown = _difference(play, contestant.plain)
-    demand(same(play, contestant.plain), f"{shown}, as the caller overwrote its own arrays")
-    return "nothing changed, nothing kept"
+def inputs(subject: OptimizerUnderTest) -> str:
+    """The caller may modify the arrays that ask returned and that tell received."""
+    subject.require_repeatable()
+    seed_global_rngs(0)
+    run = subject.advance(subject.start(), _ask_and_tell_then_overwrite)
+    _require_equal_proposals(run, subject.reference_run, "when the caller overwrote its arrays")
+    return "no array changed or shared"
 
 
-def _scribbling(play: Play, n: int) -> None:
-    codes = play.some(n).copy()
-    if isinstance(play.handed, np.ndarray) and play.handed.flags.writeable:
-        play.handed[:] = 0
-    if len(codes) == 0:
+def _ask_and_tell_then_overwrite(run: SimulatedRun, n: int) -> None:
+    """Overwrite the proposals before `tell`, and its arguments after it."""
+    proposals = run.ask_nonempty(n).copy()
+    if isinstance(run.last_answer, np.ndarray) and run.last_answer.flags.writeable:
+        run.last_answer[:] = 0
+    if len(proposals) == 0:
         return
-    given: Codes = codes.copy()
-    losses = np.concatenate([play.losses(row[None]) for row in codes])
-    told = losses.copy()
-    play.optimizer.tell(given, told)
-    unchanged = np.array_equal(given, codes) and np.array_equal(told, losses)
-    demand(unchanged, "tell changed the arrays that it was given")
-    given[:], told[:] = 0, 0
-    play.forget(codes)
+    losses = run.losses(proposals)
+    argument_codes: Codes = proposals.copy()
+    argument_losses = losses.copy()
+    run.optimizer.tell(argument_codes, argument_losses)
+    unchanged = np.array_equal(argument_codes, proposals) and np.array_equal(
+        argument_losses, losses
+    )
+    require(unchanged, "tell changed its arguments")
+    argument_codes[:], argument_losses[:] = 0, 0
+    run.remove_pending(proposals)
 
 
-def _difference(first: Play, second: Play) -> str:
-    for i, (a, b) in enumerate(zip(first.asks, second.asks, strict=False)):
-        if not np.array_equal(a.codes, b.codes) or a.fidelity != b.fidelity:
-            return f"ask {i + 1} was answered otherwise"
-    return "no difference"
+def _require_equal_proposals(first: SimulatedRun, second: SimulatedRun, condition: str) -> None:
+    number = find_difference(first, second)
+    require(number is None, f"ask {number} was answered differently, {condition}")
 
 
-MANNERS = (
+def _count_distinct(run: SimulatedRun) -> int:
+    return len(np.unique(run.proposals, axis=0))
+
+
+PROTOCOL_CHECKS = (
     settings,
     seed,
     another_seed,

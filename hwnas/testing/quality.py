@@ -1,113 +1,142 @@
-"""Whether an optimizer optimizes: judged beside random searches, early where that is clear.
+"""Checks of an optimizer's quality, by comparison with random searches; see `baseline`.
 
-Each seed's hypervolume is compared with that of 20 random searches after as many evaluations, at
-15, 25, ... 400 (more for a large population). Whoever is ahead at an early stage is done; so a
-method that fits a model at every step is not made to do so 400 times.
+The name of each function, with hyphens, is that of its check; its docstring is the requirement.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from hwnas.testing.checks import CheckFailed, NotJudged, demand
-from hwnas.testing.harness import Contestant, refusal, same
-from hwnas.testing.synthetic_problems import FIDELITIES, Problem
+from hwnas.testing.baseline import RandomSearchComparison
+from hwnas.testing.checks import CheckFailed, NotJudged, require
+from hwnas.testing.harness import OptimizerUnderTest, find_refusal
+from hwnas.testing.simulated_run import equal_proposals
+from hwnas.testing.synthetic_problems import FIDELITIES, SyntheticProblem
 
-_CLEAR = 3.0  # standard deviations of random search's hypervolume
-_MOVED = 0.25  # of the way along the front, by which late proposals lie elsewhere
-_LONG_ENOUGH = 25  # evaluations, half of which tell chance from a rush into the infeasible
-_FEWEST_FEASIBLE = 0.15  # of late proposals; half of all networks are feasible
-
-
-def minimises(contestant: Contestant) -> str:
-    """It finds more when judged by the losses it is told than by these turned around."""
-    race = contestant.race(Problem(contestant.space))
-    for stage in race.stages:
-        race.to(stage)
-        if not all(play.full for play in race.plays):
-            raise NotJudged("it measured nothing in full")
-        edges = race.standings(stage) - race.standings(stage, -1)
-        seen = f"{np.median(edges):+.1f} standard deviations of random search at {stage}"
-        if edges.min() > _CLEAR:
-            return seen
-        demand(edges.max() >= -_CLEAR, f"{seen}, so it maximises")
-    demand(np.median(edges) >= -_CLEAR, f"{seen}, so it maximises")
-    return f"{seen}: neither"
+_SIGNIFICANT_SCORE = 3.0  # standard deviations of random search's hypervolume
+_MAX_SHIFT = 0.25  # of proposals along the front, in [0, 1], between two units of a loss
+_MIN_EVALUATIONS = 25  # half of which tell chance from a bias towards infeasible architectures
+_MIN_FEASIBLE_SHARE = 0.15  # of later proposals; half of the space is feasible
 
 
-def beats_random(contestant: Contestant) -> str:
+def minimises(subject: OptimizerUnderTest) -> str:
+    """It finds more hypervolume of the losses than of their negatives."""
+    comparison = subject.comparison(SyntheticProblem(subject.space))
+    for stage in comparison.stages:
+        comparison.advance(stage)
+        if not all(run.measured for run in comparison.runs):
+            raise NotJudged("it measured nothing at the top fidelity")
+        # A sign error shows as a negative difference. The first clear one decides.
+        scores = comparison.standard_scores(stage) - comparison.standard_scores(stage, -1)
+        observation = f"{np.median(scores):+.1f} standard deviations of random search at {stage}"
+        if scores.min() > _SIGNIFICANT_SCORE:
+            return observation
+        require(scores.max() >= -_SIGNIFICANT_SCORE, f"{observation}, so it maximizes")
+    require(np.median(scores) >= -_SIGNIFICANT_SCORE, f"{observation}, so it maximizes")
+    return f"{observation}: no clear direction"
+
+
+def beats_random(subject: OptimizerUnderTest) -> str:
     """Unless it claims otherwise, every seed finds more than each of 20 random searches."""
-    if not contestant.claims:
+    if not subject.claims_to_beat_random:
         raise NotJudged("it does not claim to (claims_to_beat_random = False)")
-    race = contestant.race(Problem(contestant.space))
-    stage = race.leads_at
+    comparison = subject.comparison(SyntheticProblem(subject.space))
+    stage = comparison.winning_stage
     if stage is None:
-        last = race.stages[-1]
-        found = ", ".join(f"{v:.3f}" for v in race.volumes(last))
-        best = race.field.volumes(last)[-1]
-        raise CheckFailed(f"hypervolume {found} after {last}, the best random search {best:.3f}")
-    found, best = race.volumes(stage).min(), race.field.volumes(stage)[-1]
-    return f"hypervolume at least {found:.3f} after {stage}, the best random search {best:.3f}"
-
-
-def units(contestant: Contestant) -> str:
-    """A loss in a unit a thousand times more or less gives the same networks, or as good ones."""
-    more, less = (
-        Problem(contestant.space, scale=1e3, offset=1e4),
-        Problem(contestant.space, scale=1e-3),
+        stage = comparison.stages[-1]
+        volumes = ", ".join(f"{volume:.3f}" for volume in comparison.hypervolumes(stage))
+        best = comparison.baseline.hypervolumes(stage)[-1]
+        raise CheckFailed(f"hypervolume {volumes} after {stage}, the best random search {best:.3f}")
+    worst, best = (
+        comparison.hypervolumes(stage).min(),
+        comparison.baseline.hypervolumes(stage)[-1],
     )
+    return f"hypervolume at least {worst:.3f} after {stage}, the best random search {best:.3f}"
+
+
+def units(subject: OptimizerUnderTest) -> str:
+    """A loss in a unit a thousand times smaller or larger gives the same, or as good, proposals."""
+    problems = (
+        SyntheticProblem(subject.space, scale=1e3, offset=1e4),
+        SyntheticProblem(subject.space, scale=1e-3),
+    )
+    # Equal proposals are the usual case, and cheap to see.
     if all(
-        same(contestant.plain, contestant.run(contestant.play(p), share=0.8)) for p in (more, less)
+        equal_proposals(subject.reference_run, subject.advance(subject.start(problem), share=0.8))
+        for problem in problems
     ):
-        return "the same networks"
-    race = contestant.race(Problem(contestant.space))
-    first = race.stages.index(race.judged_at)
-    for stage in race.stages[first : first + 2]:  # a second look before it is condemned
-        races = [contestant.race(problem) for problem in (more, less)]
-        usual, found = race.volumes(stage).mean(), min(r.volumes(stage).mean() for r in races)
-        rivals = race.field.volumes(stage)
-        allowed = max((usual - rivals.mean()) / 2, _CLEAR * rivals.std())
-        places = [r.place(stage) for r in races]
-        seen = (
-            f"hypervolume {found:.3f} after {stage}, {usual:.3f} in the usual unit; late proposals "
-            f"at {places[0]:.2f} and {places[1]:.2f} of the way along the front"
+        return "the same architectures"
+    # Otherwise compare the quality; a second stage confirms a failure.
+    comparison = subject.comparison(SyntheticProblem(subject.space))
+    first = comparison.stages.index(comparison.informative_stage)
+    for stage in comparison.stages[first : first + 2]:
+        observation, equivalent = _compare_units(
+            comparison, [subject.comparison(problem) for problem in problems], stage
         )
-        if found >= usual - allowed and abs(places[0] - places[1]) <= _MOVED:
-            return seen
-    raise CheckFailed(seen)
+        if equivalent:
+            return observation
+    raise CheckFailed(observation)
 
 
-def constraints(contestant: Contestant) -> str:
-    """It takes violations, and does not run into the infeasible for the sake of the losses."""
-    problem = Problem(contestant.space, c=1)
-    if why := refusal(contestant, problem):
-        return f"refused: {why}"
-    race = contestant.race(problem, seeds=(0,))
-    race.to(max(_LONG_ENOUGH, contestant.race(Problem(contestant.space)).judged_at))
-    proposed = race.plays[0].proposed
-    late = proposed[len(proposed) // 2 :]
-    feasible = float((problem.violations(late) <= 0).mean())
-    seen = f"{feasible:.0%} of its later proposals are feasible, half of all networks are"
-    demand(feasible >= _FEWEST_FEASIBLE, seen)
-    return seen
+def _compare_units(
+    usual: RandomSearchComparison, scaled: list[RandomSearchComparison], stage: int
+) -> tuple[str, bool]:
+    """Return an observation, and whether both scaled problems were solved as well as the usual.
+
+    The scaled runs may lose half of the advantage over random search, or an insignificant amount
+    of hypervolume, and must explore the same part of the front.
+    """
+    usual_volume = usual.hypervolumes(stage).mean()
+    volume = min(comparison.hypervolumes(stage).mean() for comparison in scaled)
+    random_volumes = usual.baseline.hypervolumes(stage)
+    tolerance = max(
+        (usual_volume - random_volumes.mean()) / 2, _SIGNIFICANT_SCORE * random_volumes.std()
+    )
+    positions = [comparison.front_position(stage) for comparison in scaled]
+    observation = (
+        f"hypervolume {volume:.3f} after {stage}, {usual_volume:.3f} in the usual unit; later "
+        f"proposals at {positions[0]:.2f} and {positions[1]:.2f} along the front"
+    )
+    same_part = abs(positions[0] - positions[1]) <= _MAX_SHIFT
+    return observation, bool(volume >= usual_volume - tolerance and same_part)
 
 
-def rungs(contestant: Contestant) -> str:
-    """A multi-fidelity optimizer asks for fidelities it was given, upwards, to the last."""
-    if not contestant.multi_fidelity:
+def constraints(subject: OptimizerUnderTest) -> str:
+    """It accepts constraint violations, and does not prefer infeasible architectures."""
+    problem = SyntheticProblem(subject.space, c=1)
+    if refusal := find_refusal(subject, problem):
+        return f"refused: {refusal}"
+    comparison = subject.comparison(problem, seeds=(0,))
+    unconstrained = subject.comparison(SyntheticProblem(subject.space))
+    comparison.advance(max(_MIN_EVALUATIONS, unconstrained.informative_stage))
+    proposals = comparison.runs[0].proposals
+    later_half = proposals[len(proposals) // 2 :]
+    share = float((problem.violations(later_half) <= 0).mean())
+    observation = f"{share:.0%} of its later proposals are feasible, half of the space is"
+    require(share >= _MIN_FEASIBLE_SHARE, observation)
+    return observation
+
+
+def rungs(subject: OptimizerUnderTest) -> str:
+    """A multi-fidelity optimizer asks for its fidelities, ascending, up to the last."""
+    if not subject.multi_fidelity:
         raise NotJudged("it is not a MultiFidelityOptimizer")
-    reached: dict[bytes, int] = {}
-    for asked in contestant.plain.asks:
-        level = asked.fidelity
-        exact = isinstance(level, int | np.integer) and level in FIDELITIES
-        demand(exact, f"asked for fidelity {level!r}, expected one of {FIDELITIES}")
-        for row in asked.codes:
-            before = reached.get(row.tobytes(), 0)
-            demand(level > before, f"asked for fidelity {level} of what was measured at {before}")
-            reached[row.tobytes()] = level
-    top = sum(level == FIDELITIES[-1] for level in reached.values())
-    demand(top, f"none of {len(reached)} networks was asked for at fidelity {FIDELITIES[-1]}")
-    return f"{top} of {len(reached)} networks reached fidelity {FIDELITIES[-1]}"
+    fidelities: dict[bytes, int] = {}  # highest so far of each code
+    for record in subject.reference_run.records:
+        level = record.fidelity
+        valid = isinstance(level, int | np.integer) and level in FIDELITIES
+        require(valid, f"asked for fidelity {level!r}, expected one of {FIDELITIES}")
+        for row in record.codes:
+            previous = fidelities.get(row.tobytes(), 0)
+            require(
+                level > previous, f"asked for fidelity {level} of a code measured at {previous}"
+            )
+            fidelities[row.tobytes()] = level
+    n_top = sum(level == FIDELITIES[-1] for level in fidelities.values())
+    require(
+        n_top, f"none of {len(fidelities)} architectures was asked for at fidelity {FIDELITIES[-1]}"
+    )
+    return f"{n_top} of {len(fidelities)} architectures reached fidelity {FIDELITIES[-1]}"
 
 
-QUALITY = (minimises, beats_random, units, constraints, rungs)
+QUALITY_CHECKS = (minimises, beats_random, units, constraints, rungs)

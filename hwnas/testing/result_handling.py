@@ -1,173 +1,199 @@
-"""What an optimizer makes of results: those that come late, or never, or are not its own."""
+"""Checks of how an optimizer handles results: late, missing, invalid, noisy or not its own.
+
+The name of each function, with hyphens, is that of its check; its docstring is the requirement.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import Codes
-from hwnas.testing.checks import CheckFailed, demand, seed_global_randomness
-from hwnas.testing.harness import Contestant, Play, refusal, same
-from hwnas.testing.synthetic_problems import SMALL, Problem, field_of
+from hwnas.testing.baseline import baseline_of
+from hwnas.testing.checks import CheckFailed, require, seed_global_rngs
+from hwnas.testing.harness import OptimizerUnderTest, find_refusal
+from hwnas.testing.simulated_run import SimulatedRun, equal_proposals
+from hwnas.testing.synthetic_problems import SMALL, SyntheticProblem
+from hwnas.typing import Array, Codes
 
-_ENOUGH = 0.95  # of the hypervolume that it was told, what it recommends has at least
+_MIN_HYPERVOLUME_SHARE = 0.95  # of the recommendations, in that of all observations
+_NOISE_STD = 0.1
 
 
-def order(contestant: Contestant) -> str:
+def order(subject: OptimizerUnderTest) -> str:
     """Results may come in any order, in part, late, or never."""
     rng = np.random.default_rng(0)
 
-    def jumbled(play: Play, n: int) -> None:
-        play.some(n)
-        rows = _waiting(play)
-        play.tell(rows[rng.permutation(len(rows))[: (len(rows) + 1) // 2]])
+    def tell_half(run: SimulatedRun, n: int) -> None:
+        run.ask_nonempty(n)
+        pending = run.pending_codes
+        run.tell(pending[rng.permutation(len(pending))[: (len(pending) + 1) // 2]])
 
-    play = contestant.run(contestant.play(), jumbled)
-    late = _waiting(play)
-    play.tell(late[::-1].copy())
-    nothing = play.optimizer.space.encode([])
-    play.optimizer.tell(nothing, np.empty((0, play.problem.m)))
-    play.some(3)
-    contestant.nothing_twice(play)
-    return f"{len(play.proposed)} networks, the last {len(late)} results late"
+    run = subject.advance(subject.start(), tell_half)
+    # All late results at once, in reverse; then an empty tell.
+    late = run.pending_codes
+    run.tell(late[::-1].copy())
+    run.optimizer.tell(run.optimizer.space.encode([]), np.empty((0, run.problem.m)))
+    run.ask_nonempty(3)
+    subject.require_distinct(run)
+    return f"{len(run.proposals)} architectures, the last {len(late)} results late"
 
 
-def foreign(contestant: Contestant) -> str:
-    """It takes results of networks that it did not propose, and then does not propose them."""
-    play = contestant.play(Problem(SMALL))
-    everything = np.concatenate(list(SMALL.enumerate()))
-    others = np.random.default_rng(0).permutation(everything)
-    told = {row.tobytes() for row in others[:40]}
-    play.tell(others[:40])
+def foreign(subject: OptimizerUnderTest) -> str:
+    """It accepts results of architectures that it did not propose, and does not propose them."""
+    run = subject.start(SyntheticProblem(SMALL))
+    codes = np.random.default_rng(0).permutation(np.concatenate(list(SMALL.enumerate())))
+    # A warm start ...
+    observed = {row.tobytes() for row in codes[:40]}
+    run.tell(codes[:40])
+    # ... and further foreign results between its own proposals and their results.
     for i in range(40, 52, 4):
-        codes = play.some(3)
-        again = [row.tolist() for row in codes if row.tobytes() in told]
-        demand(not again, f"proposed a network that it had been told of: {again[:1]}")
-        more = others[[j for j in range(i, i + 4) if others[j].tobytes() not in play.waiting]]
-        play.tell(more)
-        told |= {row.tobytes() for row in more}
-        play.tell(codes)
-    return f"{len(told)} results of others"
+        proposals = run.ask_nonempty(3)
+        repeated = [row.tolist() for row in proposals if row.tobytes() in observed]
+        require(not repeated, f"proposed an architecture that it had observed: {repeated[:1]}")
+        batch = codes[[j for j in range(i, i + 4) if codes[j].tobytes() not in run.pending]]
+        run.tell(batch)
+        observed |= {row.tobytes() for row in batch}
+        run.tell(proposals)
+    return f"{len(observed)} foreign results"
 
 
-def failures(contestant: Contestant) -> str:
-    """It goes on when evaluations fail, and does not propose again what failed."""
-    play = contestant.play()
+def failures(subject: OptimizerUnderTest) -> str:
+    """It continues when evaluations fail, and does not propose the failed architectures again."""
+    run = subject.start()
 
-    def failing(play: Play, n: int) -> None:
-        codes = play.some(n)
-        lost = len(codes) if len(play.asks) <= 3 else (len(codes) + 1) // 2
-        given = codes[:lost].copy()
-        play.fail(given)
-        demand(np.array_equal(given, codes[:lost]), "fail changed the codes that it was given")
-        play.tell(codes[lost:])
+    def fail_half(run: SimulatedRun, n: int) -> None:
+        codes = run.ask_nonempty(n)
+        # All of the first three answers fail, then half of each.
+        n_failures = len(codes) if len(run.records) <= 3 else (len(codes) + 1) // 2
+        failed = codes[:n_failures].copy()
+        run.fail(failed)
+        require(np.array_equal(failed, codes[:n_failures]), "fail changed its argument")
+        run.tell(codes[n_failures:])
 
-    contestant.run(play, failing)
-    contestant.nothing_twice(play)
-    return f"{len(play.proposed)} networks, more than half of which failed"
+    subject.advance(run, fail_half)
+    subject.require_distinct(run)
+    return f"{len(run.proposals)} architectures, more than half of which failed"
 
 
-def refusals(contestant: Contestant) -> str:
-    """A tell that makes no sense raises InvalidInput and leaves no trace."""
-    seed_global_randomness(0)
-    play = contestant.run(contestant.play(), share=0.5)
-    optimizer, m = play.optimizer, play.problem.m
-    known = len(optimizer.history)
+def refusals(subject: OptimizerUnderTest) -> str:
+    """An invalid tell raises InvalidInput and has no other effect."""
+    seed_global_rngs(0)
+    run = subject.advance(subject.start(), share=0.5)
+    optimizer = run.optimizer
+    n_observations = len(optimizer.history)
     codes = optimizer.space.sample(2, np.random.default_rng(0))
-    fine = np.ones((2, m))
-    wrong = codes.copy()
-    wrong[:, 0] = 99
-    nan, infinite = fine.copy(), fine.copy()
-    nan[1, 0], infinite[0, 1] = np.nan, np.inf
-    for what, told, losses in (
-        ("a loss of NaN", codes, nan),
-        ("an infinite loss", codes, infinite),
-        ("a loss too few", codes, fine[:, 1:]),
-        ("a code out of range", wrong, fine),
-    ):
+    for fault, invalid_codes, losses in _invalid_observations(codes, run.problem.m):
         try:
-            optimizer.tell(told, losses)
+            optimizer.tell(invalid_codes, losses)
         except InvalidInput:
             continue
-        raise CheckFailed(f"tell took {what}")
-    demand(len(optimizer.history) == known, "a refused tell is among what it was told")
-    contestant.must_repeat()
-    contestant.run(play)
-    demand(same(play, contestant.plain), "after refused tells it proposed other networks")
-    return "refused, and the same networks afterwards"
+        raise CheckFailed(f"tell accepted {fault}")
+    require(len(optimizer.history) == n_observations, "a refused result is in the history")
+    subject.require_repeatable()
+    subject.advance(run)
+    require(
+        equal_proposals(run, subject.reference_run),
+        "after refused results it proposed other architectures",
+    )
+    return "refused, and the same architectures afterwards"
 
 
-def flat(contestant: Contestant) -> str:
-    """It goes on when all losses are equal."""
-    play = contestant.run(contestant.play(Problem(contestant.space, flat=True)))
-    return f"{len(play.proposed)} networks"
+def _invalid_observations(codes: Codes, m: int) -> list[tuple[str, Codes, Array]]:
+    """Return a name, codes (2, d) and losses of each kind of fault."""
+    losses = np.ones((2, m))
+    with_nan, with_infinity, with_invalid_code = losses.copy(), losses.copy(), codes.copy()
+    with_nan[1, 0] = np.nan
+    with_infinity[0, 1] = np.inf
+    with_invalid_code[:, 0] = 99
+    return [
+        ("a loss of NaN", codes, with_nan),
+        ("an infinite loss", codes, with_infinity),
+        ("a loss too few", codes, losses[:, 1:]),
+        ("a code out of range", with_invalid_code, losses),
+    ]
 
 
-def noise(contestant: Contestant) -> str:
-    """It takes noisy losses with their standard errors, and says what it recommends."""
-    play = contestant.run(contestant.play(std=0.1), share=0.7)
-    _recommended(play)
-    return f"{len(play.proposed)} evaluations"
+def flat(subject: OptimizerUnderTest) -> str:
+    """It continues when all losses are equal."""
+    run = subject.advance(subject.start(SyntheticProblem(subject.space, constant=True)))
+    return f"{len(run.proposals)} architectures"
 
 
-def objectives(contestant: Contestant) -> str:
-    """It takes 2 to 5 objectives, or refuses a number by InvalidInput when it is made."""
-    seen = []
+def noise(subject: OptimizerUnderTest) -> str:
+    """It accepts noisy losses with their standard errors, and recommends architectures."""
+    run = subject.advance(subject.start(std=_NOISE_STD), share=0.7)
+    _valid_recommendations(run)
+    return f"{len(run.proposals)} evaluations"
+
+
+def objectives(subject: OptimizerUnderTest) -> str:
+    """It accepts 2 to 5 objectives, or its constructor refuses a number by InvalidInput."""
+    observations = []
     for m in range(2, 6):
-        problem = Problem(contestant.space, m)
-        if m > 2 and refusal(contestant, problem):
-            seen.append(f"{m} refused")
+        problem = SyntheticProblem(subject.space, m)
+        if m > 2 and find_refusal(subject, problem):
+            observations.append(f"{m} refused")
             continue
         try:
-            play = contestant.run(contestant.play(problem), share=0.4)
-            _recommended(play)
+            _valid_recommendations(subject.advance(subject.start(problem), share=0.4))
         except Exception as error:
             raise CheckFailed(f"{m} objectives: {type(error).__name__}: {error}") from error
-        seen.append(str(m))
-    return ", ".join(seen)
+        observations.append(str(m))
+    return ", ".join(observations)
 
 
-def recommends(contestant: Contestant) -> str:
-    """Without noise it recommends the best that it was told, of feasible ones if there are any."""
-    demand(len(contestant.play().optimizer.recommend()) == 0, "networks, before any was told")
-    play = contestant.plain
-    found = _recommended(play)
-    field = field_of(play.problem.space)
-    told = np.array(play.full, dtype=np.int8).reshape(-1, found.shape[1])
-    there, kept = (field.volume(play.problem.losses(codes)) for codes in (told, found))
-    share = kept / there if there else 1.0
-    demand(
-        share >= _ENOUGH,
-        f"recommends {len(found)} networks with {share:.0%} of the hypervolume of those told",
+def recommends(subject: OptimizerUnderTest) -> str:
+    """Without noise it recommends the best observed architectures, feasible ones if there are any.
+
+    A recommendation has at least 95 % of the hypervolume of all observations.
+    """
+    n_initial = len(subject.start().optimizer.recommend())
+    require(n_initial == 0, "recommends architectures before any result was told")
+    run = subject.reference_run
+    recommendations = _valid_recommendations(run)
+    baseline = baseline_of(run.problem.space)
+    total, volume = (
+        baseline.hypervolume(run.problem.losses(codes))
+        for codes in (run.measured_codes(), recommendations)
     )
-    constrained = Problem(contestant.space, c=1)
-    if refusal(contestant, constrained) is None:
-        play = contestant.play(constrained)
-        play.step(10)  # of which some will be feasible
-        contestant.run(play, share=0.7)
-        if (constrained.violations(play.proposed) <= 0).any():
-            broken = (constrained.violations(_recommended(play)) > 0).any(axis=1).sum()
-            demand(broken == 0, f"recommends {broken} infeasible networks, and knows feasible ones")
-    return f"{len(found)} networks with {share:.0%} of the hypervolume of those told"
+    share = volume / total if total else 1.0
+    observation = (
+        f"{len(recommendations)} architectures with {share:.0%} of the observed hypervolume"
+    )
+    require(share >= _MIN_HYPERVOLUME_SHARE, f"recommends {observation}")
+    _check_feasible_recommendations(subject)
+    return observation
 
 
-def _recommended(play: Play) -> Codes:
-    """What an optimizer that was told something recommends, in good form."""
-    optimizer = play.optimizer
-    found = optimizer.recommend()
-    demand(isinstance(found, np.ndarray), f"recommend() answered a {type(found).__name__}")
-    form = found.ndim == 2 and found.shape[1] == len(optimizer.space.columns)
-    demand(form, f"recommend() answered an array of shape {found.shape}")
-    demand(len(found), "recommend() answered nothing, though results were told")
-    demand(optimizer.space.is_valid(found).all(), "recommend() answered codes not canonical")
-    demand(len(np.unique(found, axis=0)) == len(found), "recommend() has a network twice")
-    demand(len(optimizer.recommend(1)) == 1, "recommend(1) answered not one network")
-    return found
+def _check_feasible_recommendations(subject: OptimizerUnderTest) -> None:
+    problem = SyntheticProblem(subject.space, c=1)
+    if find_refusal(subject, problem) is not None:
+        return
+    run = subject.start(problem)
+    run.ask_and_tell(10)  # some of them are feasible, as half of the space is
+    subject.advance(run, share=0.7)
+    if (problem.violations(run.proposals) <= 0).any():
+        violated = (problem.violations(_valid_recommendations(run)) > 0).any(axis=1)
+        require(
+            not violated.any(),
+            f"recommends {violated.sum()} infeasible architectures, and has observed feasible ones",
+        )
 
 
-def _waiting(play: Play) -> Codes:
-    width = len(play.optimizer.space.columns)
-    return np.array(list(play.waiting.values()), dtype=np.int8).reshape(-1, width)
+def _valid_recommendations(run: SimulatedRun) -> Codes:
+    """Return the recommendations after some results, and require a valid form."""
+    optimizer = run.optimizer
+    codes = optimizer.recommend()
+    require(isinstance(codes, np.ndarray), f"recommend() answered a {type(codes).__name__}")
+    valid_shape = codes.ndim == 2 and codes.shape[1] == len(optimizer.space.columns)
+    require(valid_shape, f"recommend() answered an array of shape {codes.shape}")
+    require(len(codes), "recommend() answered nothing, though results were told")
+    require(optimizer.space.is_valid(codes).all(), "recommend() answered codes not canonical")
+    distinct = len(np.unique(codes, axis=0)) == len(codes)
+    require(distinct, "recommend() answered an architecture twice")
+    n_single = len(optimizer.recommend(1))
+    require(n_single == 1, f"recommend(1) answered {n_single} architectures")
+    return codes
 
 
-TRIALS = (order, foreign, failures, refusals, flat, noise, objectives, recommends)
+RESULT_CHECKS = (order, foreign, failures, refusals, flat, noise, objectives, recommends)

@@ -1,33 +1,31 @@
-"""Made-up problems for optimizers: cheap, exact, and the same upside down.
+"""Synthetic problems for optimizers: cheap, exact, and symmetric under a change of sign.
 
-Half of what a network's layers choose is how far it is from the front, g, which every loss shares;
-the other half, with the width, is where along the front it is, t::
+Half of the choices in the layers of an architecture determine its distance g from the front, which
+all losses share. The other half, with the width, determine its position t along the front::
 
     f1 = t + g,  f2 = (1 - t) + g
 
-What turns every choice of a network around turns the losses around, and a uniform sample as often
-has the one as the other. So whoever does not learn from the losses finds as much of -f as of f,
-who minimises them finds more of f, and who has a sign wrong more of -f.
+Reversing every choice of an architecture reverses the losses, and a uniform sample contains both
+equally often. So an optimizer that does not learn from the losses finds as much of -f as of f, one
+that minimizes them finds more of f, and one with a wrong sign more of -f.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
-from hwnas import pareto
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes, IndexArray
 
 FIDELITIES = (1, 3, 9)
-STAGES = (15, 25, 50, 100, 200, 400)
-RIVALS = 20  # random searches to compare with
-SLACK_AT = 0.5  # g at which a network begins to be feasible
+FEASIBLE_DISTANCE = 0.5  # architectures with a larger distance g are feasible
+_FIDELITY_ERROR = 0.05  # standard deviation of the losses at fidelity 1, of a range of about 2
 
-# 44,226 networks, 80 and 12: to search in, to know all of, to be through with.
+# 44,226 architectures to search in, 80 to know completely and 12 to exhaust.
 MEDIUM, SMALL, TINY = (
     SearchSpace(
         "check", embed_dim=[8, 16, 32], n_layer=[2, 3, 4], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3]
@@ -40,19 +38,26 @@ MEDIUM, SMALL, TINY = (
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Losses and violations of the networks of a space.
+class SyntheticProblem:
+    """Losses and constraint violations of the architectures of a space.
 
     Attributes
     ----------
     space
-        Whose networks.
+        Search space.
     m, c
-        How many losses and violations.
+        Numbers of losses and of constraint violations.
     scale, offset
-        Units of the first loss: it is multiplied, then moved.
-    flat
-        Whether all losses are the same.
+        Unit of the first loss, which is multiplied by `scale`, then shifted by `offset`.
+    constant
+        Whether all losses are equal.
+
+    Examples
+    --------
+    >>> problem = SyntheticProblem(TINY)
+    >>> codes = TINY.sample(3, np.random.default_rng(0))
+    >>> problem.losses(codes).shape
+    (3, 2)
     """
 
     space: SearchSpace = MEDIUM
@@ -60,93 +65,61 @@ class Problem:
     c: int = 0
     scale: float = 1.0
     offset: float = 0.0
-    flat: bool = False
+    constant: bool = False
 
     def losses(self, codes: Codes, fidelity: int = FIDELITIES[-1]) -> Array:
-        """Losses (n, m); below the top fidelity they are a little off."""
-        t, g = self._parts(codes)
-        along = np.linspace(0, 1, self.m)
-        out = t[:, None] * (1 - along) + (1 - t)[:, None] * along + g[:, None]
-        if self.m > 2:  # so that no loss follows from the others
-            out += 0.1 * np.sin(codes @ np.arange(1, codes.shape[1] + 1))[:, None] * (along - 0.5)
+        """Return losses (n, m), with an error below the top fidelity."""
+        t, g = self._position_and_distance(codes)
+        # Losses between the first and the last are weighted means of both.
+        weights = np.linspace(0, 1, self.m)
+        out = t[:, None] * (1 - weights) + (1 - t)[:, None] * weights + g[:, None]
+        if self.m > 2:  # a term that keeps a loss from being a function of the others
+            term = 0.1 * np.sin(codes @ np.arange(1, codes.shape[1] + 1))
+            out += term[:, None] * (weights - 0.5)
+        # The error decreases with the fidelity, as of a mean of that many measurements.
         if fidelity < FIDELITIES[-1]:
-            error = [_noise(row, self.m) for row in codes]
-            out += 0.05 / np.sqrt(fidelity) * np.reshape(error, out.shape)
-        if self.flat:
+            errors = [_standard_normal(row, self.m) for row in codes]
+            out += _FIDELITY_ERROR / np.sqrt(fidelity) * np.reshape(errors, out.shape)
+        if self.constant:
             out[:] = 1.0
         out[:, 0] = out[:, 0] * self.scale + self.offset
         return np.asarray(out)
 
     def violations(self, codes: Codes) -> Array:
-        """Slacks (n, c): the better half of the networks breaks the first, none the others."""
+        """Return constraint violations g(x) (n, c).
+
+        The better half of the architectures violates the first constraint, none another one.
+        """
         out = np.full((len(codes), self.c), -1.0)
-        out[:, :1] = SLACK_AT - self._parts(codes)[1][:, None]
+        out[:, :1] = FEASIBLE_DISTANCE - self._position_and_distance(codes)[1][:, None]
         return out[:, : self.c]
 
-    def along(self, codes: Codes) -> Array:
-        """Where along the front networks lie (n,): at 0 the first loss is least, at 1 the last."""
-        return self._parts(codes)[0]
+    def front_positions(self, codes: Codes) -> Array:
+        """Return positions t along the front (n,): the first loss is least at 0, the last at 1."""
+        return self._position_and_distance(codes)[0]
 
-    def plain(self) -> Problem:
-        """The same in units of its own and without constraints."""
+    def unscaled(self) -> SyntheticProblem:
+        """Return the problem in its own units and without constraints."""
         return replace(self, scale=1.0, offset=0.0, c=0)
 
     @cached_property
-    def _layers(self) -> np.ndarray:
+    def _layer_columns(self) -> IndexArray:
         return np.array([group.columns for group in self.space.groups], dtype=np.intp)
 
-    def _parts(self, codes: Codes) -> tuple[Array, Array]:
-        """Where along the front (n,), and how far from it (n,), both from 0 to 1."""
-        most = np.maximum(self.space.cardinalities - 1, 1)
-        chosen = np.where(self.space.active(codes), codes / most, 0.5)
-        per_layer = chosen[:, self._layers]  # (n, L, 2)
-        weights = 1 + 0.1 * np.sin(np.arange(len(self._layers)))
+    def _position_and_distance(self, codes: Codes) -> tuple[Array, Array]:
+        """Return positions t along the front (n,) and distances g from it (n,), both in [0, 1]."""
+        # Choices in [0, 1]; those of absent layers are neutral.
+        scales = np.maximum(self.space.cardinalities - 1, 1)
+        choices = np.where(self.space.active(codes), codes / scales, 0.5)
+        per_layer = choices[:, self._layer_columns]  # (n, L, 2)
+        # Unequal weights of the layers make ties rare.
+        weights = 1 + 0.1 * np.sin(np.arange(len(self._layer_columns)))
         means = np.average(per_layer, axis=1, weights=weights)
-        return 0.4 * chosen[:, 0] + 0.6 * means[:, 1], means[:, 0]
+        return 0.4 * choices[:, 0] + 0.6 * means[:, 1], means[:, 0]
 
 
-class Field:
-    """What random searches find of a problem of two losses.
-
-    Parameters
-    ----------
-    problem
-        In its own units, unconstrained.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        rng = np.random.default_rng(0)
-        self._runs = [
-            problem.losses(problem.space.sample(1000, rng), FIDELITIES[-1]) for _ in range(RIVALS)
-        ]
-        together = np.concatenate(self._runs)
-        self._ends = {1: together.max(axis=0), -1: (-together).max(axis=0)}
-        self._known: dict[tuple[int, int], Array] = {}
-
-    def volume(self, losses: Array, sign: int = 1) -> float:
-        """Hypervolume of losses, or turned around, below what random search found worst."""
-        return pareto.hypervolume(sign * losses, self._ends[sign])
-
-    def volumes(self, n: int, sign: int = 1) -> Array:
-        """What each random search has after `n` evaluations, ascending."""
-        if (n, sign) not in self._known:
-            found = sorted(self.volume(run[:n], sign) for run in self._runs)
-            self._known[n, sign] = np.array(found)
-        return self._known[n, sign]
-
-    def standing(self, losses: Array, n: int, sign: int = 1) -> float:
-        """How many standard deviations above the mean of the random searches."""
-        rivals = self.volumes(n, sign)
-        return float((self.volume(losses, sign) - rivals.mean()) / max(rivals.std(), 1e-9))
-
-
-@cache
-def field_of(space: SearchSpace) -> Field:
-    """The random searches of a space's problem."""
-    return Field(Problem(space))
-
-
-def _noise(row: Codes, m: int) -> Array:
+def _standard_normal(row: Codes, m: int) -> Array:
+    """Return `m` normal draws that depend on a code alone."""
     digest = hashlib.sha256(row.tobytes()).digest()
     seed = int.from_bytes(digest[:8], "little")
     return np.random.default_rng(seed).standard_normal(m)

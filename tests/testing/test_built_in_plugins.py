@@ -1,0 +1,68 @@
+"""The built-in optimizers and backends pass every check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from failed_checks import failed_checks
+
+from hwnas import registry
+from hwnas.errors import MissingExtra
+from hwnas.testing import Check, optimizer_checks, outcomes
+from hwnas.testing.harness import OptimizerUnderTest
+from hwnas.testing.quality import QUALITY_CHECKS
+
+NAMES = registry.names("optimizer")
+
+# Generations and initial designs that are small enough to come to several models.
+SMALL = {"pop_size": 8, "initial": 4, "candidates": 16, "rounds": 1, "samples": 4}
+
+# Optimizers that fit a model for every proposal; a comparison with random search takes long.
+MODEL_BASED = {"additive", "ehvi", "gp", "lsbo", "parego", "rsbo"}
+BY_QUALITY_COST = [
+    pytest.param(name, marks=pytest.mark.slow) if name in MODEL_BASED else name for name in NAMES
+]
+
+
+def subject_of(name: str) -> OptimizerUnderTest:
+    try:
+        cls = registry.lookup("optimizer", name)
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
+    settings = registry.settings_of(cls)
+    options: dict[str, Any] = {key: value for key, value in SMALL.items() if key in settings}
+    if cls.batch == 1:  # it may fit a model for every architecture
+        options["evaluations"] = 8
+    return OptimizerUnderTest(name, **options)
+
+
+def split_checks() -> tuple[list[Check], list[Check]]:
+    """Return the checks of the protocol and of the results, and those of the quality."""
+    protocol, quality = [], []
+    for check in optimizer_checks():
+        (quality if check.function in QUALITY_CHECKS else protocol).append(check)
+    return protocol, quality
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_optimizer_follows_the_protocol(name: str) -> None:
+    subject = subject_of(name)
+    assert failed_checks(check.outcome(subject) for check in split_checks()[0]) == {}
+
+
+@pytest.mark.parametrize("name", BY_QUALITY_COST)
+def test_optimizer_searches_well(name: str) -> None:
+    subject = subject_of(name)
+    assert failed_checks(check.outcome(subject) for check in split_checks()[1]) == {}
+
+
+def test_no_check_is_left_out() -> None:
+    protocol, quality = split_checks()
+    assert protocol + quality == optimizer_checks()
+    assert len(quality) == len(QUALITY_CHECKS)
+    assert set(NAMES) >= MODEL_BASED
+
+
+def test_backend() -> None:
+    assert failed_checks(outcomes("backend", "surrogate")) == {}
