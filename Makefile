@@ -1,5 +1,6 @@
 # make quickstart   set up and run a first search
-# make test         set up and run the whole suite
+# make test         set up and run the suite, a few minutes
+# make test-slow    statistical checks of the optimizers that fit a model for every proposal
 # make report-test  the HTML report in a real browser; installs Debian's Chromium where none is
 # make check        lint and types
 # make surrogate    refit the surrogate's tables and trees (20 minutes) from ../shared/hwgptbench
@@ -10,13 +11,16 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 APT_INSTALL := apt-get install -y -qq --no-install-recommends
 WORKERS ?= 2
 
-.PHONY: quickstart test report-test check surrogate clean
+.PHONY: quickstart test test-slow report-test check surrogate clean
 
 quickstart: .venv/.run
 	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow --numprocesses $(WORKERS) --dist worksteal
 
 report-test: .venv/.dev
 	@for name in chromium chromium-browser google-chrome; do \
