@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping, Sequence
 
+# Before numpy and torch are loaded: with more threads than free cores their loops wait for each
+# other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -16,9 +20,6 @@ from hwnas.metrics import Metric
 from hwnas.objectives import Objective, constraint_violations
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
-
-# Before torch is loaded: with more threads than free cores its loops wait for each other.
-os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("hwnas", deadline=None, max_examples=50, print_blob=True)
 settings.load_profile("hwnas")

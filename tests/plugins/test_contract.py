@@ -341,9 +341,7 @@ def test_what_is_handed_over_belongs_to_the_caller(name: str, small_space: Searc
         same[:], losses[:] = 0, 0
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("additive", marks=pytest.mark.slow), "nsga2", "smsemoa"]
-)
+@pytest.mark.parametrize("name", ["additive", "nsga2", "smsemoa"])
 def test_stopped_networks_teach_what_is_feasible(name: str) -> None:
     """One network in fifty keeps the bound; without their violations no search could find more."""
     space = SearchSpace(
