@@ -1,4 +1,4 @@
-"""A Pareto front with its networks."""
+"""A Pareto front with its architectures."""
 
 from __future__ import annotations
 
@@ -6,33 +6,44 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto
+from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective, losses_of
-from hwnas.spaces import Codes
+from hwnas.typing import Array, Codes
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """Mutually non-dominated networks, best in the first objective first.
+    """Mutually non-dominated architectures, best in the first objective first.
 
     Attributes
     ----------
     codes : (n, d) int8
     values : (n, m) float64
-        What the objectives measure, in raw units.
+        Values of the objectives, in raw units.
     objectives
         The m objectives.
     epsilon
-        0 for the exact front. Otherwise every network (of those that keep the constraints) is, up
-        to `epsilon` of each objective's range over the members, dominated by a member; ``None``
-        where nothing of the kind is proved.
+        0 for the exact front. Otherwise every feasible architecture is dominated by a member up to
+        `epsilon` times each objective's range over the members; ``None`` where no such bound is
+        proved.
+
+    Examples
+    --------
+    >>> from hwnas.objectives import parse_objectives
+    >>> objectives = parse_objectives(["latency", "-accuracy"])
+    >>> codes = np.arange(3, dtype=np.int8)[:, None]
+    >>> front = Front.of(codes, np.array([[2.0, 90], [1.0, 80], [3.0, 85]]), objectives)
+    >>> front.values.tolist()
+    [[1.0, 80.0], [2.0, 90.0]]
+    >>> front.exactness
+    'exact front'
     """
 
     codes: Codes
-    values: NDArray[np.float64]
+    values: Array
     objectives: tuple[Objective, ...]
     epsilon: float | None = 0.0
 
@@ -43,11 +54,11 @@ class Front:
     def of(
         cls,
         codes: Codes,
-        values: NDArray[np.float64],
+        values: Array,
         objectives: tuple[Objective, ...],
         epsilon: float | None = 0.0,
     ) -> Front:
-        """The non-dominated among networks, one for each distinct point.
+        """Return the front of the non-dominated architectures, one for each distinct point.
 
         Parameters
         ----------
@@ -57,32 +68,39 @@ class Front:
         objectives
             The m objectives.
         epsilon
-            What is proved of them.
+            Proved epsilon of the front.
         """
         losses = losses_of(objectives, values)
-        keep = np.flatnonzero(pareto.non_dominated(losses))
-        keep = keep[np.lexsort(losses[keep].T[::-1])]
-        return cls(codes[keep], values[keep], objectives, epsilon)
+        indices = np.flatnonzero(pareto.non_dominated(losses))
+        # lexsort's last key is the primary one: the first objective.
+        indices = indices[np.lexsort(losses[indices].T[::-1])]
+        return cls(codes[indices], values[indices], objectives, epsilon)
 
     @property
-    def losses(self) -> NDArray[np.float64]:
-        """The values turned so that less is better, (n, m)."""
+    def losses(self) -> Array:
+        """Values with the sign of minimization, (n, m)."""
         return losses_of(self.objectives, self.values)
 
     @property
+    def exactness(self) -> str:
+        """Description of the epsilon: ``"exact front"``, ``"front within 1.24 %"``."""
+        return exactness(self.epsilon)
+
+    @property
     def standing(self) -> str:
-        """What it is, in two words or three: ``"exact front"``, ``"front within 1.24 %"``."""
-        return standing(self.epsilon)
+        """Former name of `exactness`."""
+        warn_renamed("Front.standing", "Front.exactness")
+        return self.exactness
 
     def best(self, k: int) -> Front:
-        """The `k` members that have most hypervolume together, exactly.
+        """Return the `k` members with the largest hypervolume together, exactly.
 
-        The reference point is the nadir plus a tenth of the way from the ideal to the nadir.
+        The reference point is `reference_point`. A subset of a front has no `epsilon`.
 
         Raises
         ------
         InvalidInput
-            The front has not two objectives, or `k` is less than 1.
+            The front does not have two objectives, or `k` is less than 1.
 
         References
         ----------
@@ -95,18 +113,33 @@ class Front:
         if k >= len(self):
             return self
         losses = self.losses
-        chosen = pareto.best_subset(losses, reference_point(losses), k)
-        return Front(self.codes[chosen], self.values[chosen], self.objectives, None)
+        indices = pareto.best_subset(losses, reference_point(losses), k)
+        return Front(self.codes[indices], self.values[indices], self.objectives, None)
 
 
-def standing(epsilon: float | None) -> str:
-    """What a front is of which `epsilon` is proved."""
+def exactness(epsilon: float | None) -> str:
+    """Return a description of a front with a proved epsilon.
+
+    Examples
+    --------
+    >>> exactness(0.0), exactness(0.0123), exactness(None)
+    ('exact front', 'front within 1.23 %', 'best known front')
+    """
     if epsilon is None:
         return "best known front"
+    # Rounded up: the statement must remain true.
     return f"front within {math.ceil(1e4 * epsilon) / 100:g} %" if epsilon > 0 else "exact front"
 
 
-def reference_point(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Nadir of a front (n, m) plus a tenth of the way from its ideal to its nadir, (m,)."""
+def reference_point(losses: Array) -> Array:
+    """Return the reference point of a front's hypervolume, (m,).
+
+    The nadir of the front (n, m) plus a tenth of the way from its ideal to its nadir.
+
+    Examples
+    --------
+    >>> reference_point(np.array([[0.0, 20.0], [10.0, 0.0]])).tolist()
+    [11.0, 22.0]
+    """
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     return np.asarray(nadir + 0.1 * (nadir - ideal))

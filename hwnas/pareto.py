@@ -1,6 +1,6 @@
-"""Dominance, Pareto fronts and what they are worth. Arrays in, arrays out, everything minimised.
+"""Dominance, Pareto fronts and quality indicators. Arrays in, arrays out, everything minimized.
 
-Thin over moocore, except for what it does not have. A point dominates another when it is nowhere
+Based on moocore, except for what it does not provide. A point dominates another if it is nowhere
 worse and somewhere better.
 """
 
@@ -12,41 +12,51 @@ from math import comb
 
 import moocore
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hwnas.typing import Array
+from hwnas.typing import Array, BoolArray, IndexArray
 
-_CHUNK = 128
-_WEIGHTS = 1000  # of a discrete R2, at most
+_CHUNK = 128  # points that are compared with a front in one call
+_MAX_WEIGHTS = 1000  # of the discrete R2
 
 
-def non_dominated(points: ArrayLike, *, keep_equal: bool = False) -> NDArray[np.bool_]:
-    """Which points no other point dominates.
+def non_dominated(points: ArrayLike, *, keep_equal: bool = False) -> BoolArray:
+    """Return a mask of the points that no other point dominates.
 
     Parameters
     ----------
     points : (n, m)
         Finite.
     keep_equal
-        Keep every copy of a point, not the first alone.
+        Keep every copy of a point, not only the first.
 
     Returns
     -------
     (n,) bool
+
+    Raises
+    ------
+    ValueError
+        The points are not of shape (n, m) with m of at least 1.
+
+    Examples
+    --------
+    >>> non_dominated([[0, 1], [1, 0], [1, 1], [0, 1]]).tolist()
+    [True, True, False, False]
     """
-    array = _points(points)
+    array = _as_points(points)
     if len(array) == 0:
         return np.zeros(0, dtype=bool)
     if array.shape[1] == 1:
-        best: NDArray[np.bool_] = array[:, 0] == array.min()
-        return best if keep_equal else np.arange(len(array)) == np.argmax(best)
+        is_best: BoolArray = array[:, 0] == array.min()
+        return is_best if keep_equal else np.arange(len(array)) == np.argmax(is_best)
     return np.asarray(moocore.is_nondominated(array, keep_weakly=keep_equal), dtype=bool)
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
-    """Volume that the points dominate within the box that ends at the reference point.
+    """Return the volume that points dominate within the box bounded by the reference point.
 
-    Array that do not lie below the reference in every objective count nothing.
+    Points that are not below the reference in every objective contribute nothing.
 
     Parameters
     ----------
@@ -56,8 +66,13 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     References
     ----------
     Zitzler and Thiele 1998; computed by Fonseca, Paquete and López-Ibáñez 2006 (moocore).
+
+    Examples
+    --------
+    >>> hypervolume([[1, 2], [2, 1]], reference=[3, 3])  # two boxes of area 2 that share one cell
+    3.0
     """
-    array, ref = _points(points), np.asarray(reference, dtype=np.float64)
+    array, ref = _as_points(points), np.asarray(reference, dtype=np.float64)
     if len(array) == 0:
         return 0.0
     if array.shape[1] == 1:
@@ -65,30 +80,36 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     return float(moocore.hypervolume(array, ref=ref))
 
 
-def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.intp], Array]:
-    """Where the hypervolume of the first k points grows, as k grows.
+def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[IndexArray, Array]:
+    """Return the points that raise the hypervolume of a growing sequence, and its values there.
 
     Parameters
     ----------
     points : (n, m)
-        In the order in which they were found; a row that holds a NaN counts nothing.
+        In the order in which they were evaluated; a row that has a NaN contributes nothing.
     reference : (m,)
 
     Returns
     -------
     indices : (k,) intp
-        Array that raise the hypervolume, ascending.
+        Points that raise the hypervolume, ascending.
     values : (k,)
-        Hypervolume from that point on.
+        Hypervolume of all points up to and including each of them.
+
+    Examples
+    --------
+    >>> indices, values = hypervolume_steps([[2, 2], [2, 2], [1, 2], [3, 0]], reference=[3, 3])
+    >>> indices.tolist(), values.tolist()
+    ([0, 2], [1.0, 2.0])
     """
-    array, ref = _points(points), np.asarray(reference, dtype=np.float64)
+    array, ref = _as_points(points), np.asarray(reference, dtype=np.float64)
     front = np.empty((0, array.shape[1]))
     indices, values = [], []
     inside = np.flatnonzero((array < ref).all(axis=1))
     for chunk in np.split(inside, range(_CHUNK, len(inside), _CHUNK)):
-        # Most points are dominated by what came long before: those go all at once.
-        beaten = np.all(front <= array[chunk][:, None], axis=2).any(axis=1)
-        for i in chunk[~beaten]:
+        # Most points are dominated by much earlier ones: these are dropped in one call.
+        is_dominated = np.all(front <= array[chunk][:, None], axis=2).any(axis=1)
+        for i in chunk[~is_dominated]:
             point = array[i]
             if (front <= point).all(axis=1).any():
                 continue
@@ -99,74 +120,124 @@ def hypervolume_steps(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[
 
 
 def igd_plus(points: ArrayLike, front: ArrayLike) -> float:
-    """Modified inverted generational distance of points to a front (Ishibuchi et al. 2015)."""
-    return float(moocore.igd_plus(_points(points), ref=_points(front)))
+    """Return the modified inverted generational distance of points to a front.
 
-
-def epsilon(points: ArrayLike, front: ArrayLike) -> float:
-    """Additive epsilon: how much better in every objective the points would have to be to weakly
-    dominate the front (Zitzler et al. 2003)."""
-    return float(moocore.epsilon_additive(_points(points), ref=_points(front)))
-
-
-def r2(points: ArrayLike, ideal: ArrayLike) -> float:
-    """Mean, over weights, of the least weighted Chebyshev distance to the ideal; less is better.
-
-    With two objectives the mean over all weights, exactly, in O(n log n). With others a mean over
-    up to 1,000 fixed weights, evenly spread over the simplex: with two it would be the midpoint
-    rule of the exact one.
+    The mean distance from members of the front to the points, where only objectives in which a
+    point is worse count.
 
     Parameters
     ----------
     points : (n, m)
-        At least one. Where a point is better than the ideal it counts as the ideal.
+    front : (k, m)
+
+    References
+    ----------
+    Ishibuchi, Masuda, Tanigaki and Nojima 2015.
+
+    Examples
+    --------
+    >>> igd_plus([[3, 4]], front=[[0, 0]])
+    5.0
+    >>> igd_plus([[2, 0]], front=[[1, 1]])  # better in the second objective
+    1.0
+    """
+    return float(moocore.igd_plus(_as_points(points), ref=_as_points(front)))
+
+
+def epsilon(points: ArrayLike, front: ArrayLike) -> float:
+    """Return the additive epsilon indicator of points with respect to a front.
+
+    The smallest amount by which every objective of the points would have to decrease for them to
+    weakly dominate the front.
+
+    Parameters
+    ----------
+    points : (n, m)
+    front : (k, m)
+
+    References
+    ----------
+    Zitzler, Thiele, Laumanns, Fonseca and Grunert da Fonseca 2003.
+
+    Examples
+    --------
+    >>> epsilon([[3, 4]], front=[[0, 0]])
+    4.0
+    """
+    return float(moocore.epsilon_additive(_as_points(points), ref=_as_points(front)))
+
+
+def r2(points: ArrayLike, ideal: ArrayLike) -> float:
+    """Return the R2 indicator: the mean over weights of the minimum weighted Chebyshev distance.
+
+    The distance is to the ideal point; smaller is better. With two objectives this is the mean over
+    all weights, exactly, in O(n log n). Otherwise it is the mean over up to 1,000 fixed weights,
+    evenly spread over the simplex (with two objectives, that would be the midpoint rule).
+
+    Parameters
+    ----------
+    points : (n, m)
+        At least one. Coordinates below the ideal are raised to it.
     ideal : (m,)
-        No worse than any front it is to judge.
+        No worse than any front that is to be judged.
+
+    Raises
+    ------
+    ValueError
+        There are no points.
 
     References
     ----------
     Hansen and Jaszkiewicz 1998; Brockhoff, Wagner and Trautmann, "On the properties of the R2
     indicator", GECCO 2012; exact: Schäpermeier and Kerschke 2025 (moocore).
+
+    Examples
+    --------
+    The mean of max(w, 1 - w) over w from 0 to 1:
+
+    >>> round(r2([[1, 1]], ideal=[0, 0]), 12)
+    0.75
     """
     ideal = np.asarray(ideal, dtype=np.float64)
-    array = np.maximum(_points(points), ideal)
+    array = np.maximum(_as_points(points), ideal)
     if len(array) == 0:
         raise ValueError("expected at least one point, found none")
-    if array.shape[1] == 2:
+    m = array.shape[1]
+    if m == 2:
         return float(moocore.r2_exact(array, ref=ideal))
-    return _mean_chebyshev(array[non_dominated(array)] - ideal, _lattice(array.shape[1], _WEIGHTS))
+    return _mean_chebyshev(array[non_dominated(array)] - ideal, _simplex_weights(m, _MAX_WEIGHTS))
 
 
 def _mean_chebyshev(gaps: Array, weights: Array) -> float:
-    """Mean over weights (w, m) of the least weighted Chebyshev norm of gaps (n, m)."""
-    least = np.full(len(weights), np.inf)
+    """Return the mean over weights (w, m) of the minimum weighted Chebyshev norm of gaps (n, m)."""
+    minima = np.full(len(weights), np.inf)
     for chunk in np.split(gaps, range(_CHUNK, len(gaps), _CHUNK)):
         norms = (weights[:, None] * chunk).max(axis=2)  # (w, chunk)
-        least = np.minimum(least, norms.min(axis=1))
-    return float(least.mean())
+        minima = np.minimum(minima, norms.min(axis=1))
+    return float(minima.mean())
 
 
 @cache
-def _lattice(m: int, most: int) -> Array:
-    """At most so many weights (w, m) that are evenly spread within the simplex.
+def _simplex_weights(m: int, max_count: int) -> Array:
+    """Return at most `max_count` weights (w, m) that are evenly spread within the simplex.
 
-    The centres of the cells of a simplex lattice that point as it does, all above 0: a weight of 0
-    would not see its objective.
+    They are the centers of the upright cells of a simplex lattice, all above 0: a weight of 0 would
+    ignore its objective.
     """
     if m == 1:
         return np.ones((1, 1))
     parts = 0
-    while comb(parts + m, m - 1) <= most:
+    while comb(parts + m, m - 1) <= max_count:
         parts += 1
-    # Stars and bars: where the m - 1 bars stand says how many of the parts each objective has.
+    # Stars and bars: the positions of the m - 1 bars give the number of parts of each objective.
     bars = np.array(list(combinations(range(parts + m - 1), m - 1)))
     ends = np.full((len(bars), 1), parts + m - 1)
     counts = np.diff(np.hstack([np.full_like(ends, -1), bars, ends]), axis=1) - 1
     return np.asarray((counts + 1 / m) / (parts + 1))
 
 
-def best_subset(points: ArrayLike, reference: ArrayLike, k: int) -> NDArray[np.intp]:
-    """The `k` points of a two-objective front that have most hypervolume together.
+def best_subset(points: ArrayLike, reference: ArrayLike, k: int) -> IndexArray:
+    """Return the `k` points of a two-objective front with the largest hypervolume together.
 
     Exact, in O(n (k + log n)): with the points sorted, the hypervolume of a best chain that ends
     in point j is an upper envelope of lines at j, one for each predecessor, and lines and queries
@@ -178,7 +249,7 @@ def best_subset(points: ArrayLike, reference: ArrayLike, k: int) -> NDArray[np.i
         Any points; dominated ones and those not below the reference are never chosen.
     reference : (2,)
     k
-        How many, at least 1.
+        Number of points, at least 1.
 
     Returns
     -------
@@ -188,31 +259,42 @@ def best_subset(points: ArrayLike, reference: ArrayLike, k: int) -> NDArray[np.i
     Raises
     ------
     ValueError
-        The points have not two objectives, or `k` is less than 1.
+        The points do not have two objectives, or `k` is less than 1.
 
     References
     ----------
     Bringmann, Friedrich and Klitzke, "Two-dimensional subset selection for hypervolume and
     epsilon-indicator", GECCO 2014.
+
+    Examples
+    --------
+    >>> best_subset([[2, 0], [1, 1], [0, 2]], reference=[3, 3], k=1).tolist()
+    [1]
     """
-    order, choice, _ = _best_chains(points, reference, k)
+    order, choices, _ = _best_chains(points, reference, k)
     k = min(k, len(order))
     if k == 0:
         return np.zeros(0, dtype=np.intp)
-    chain = [int(choice[k - 1][-1])]
-    for row in reversed(choice[1:k]):
+    # Backtrack from the last point of the best chain of k points.
+    chain = [int(choices[k - 1][-1])]
+    for row in reversed(choices[1:k]):
         chain.append(int(row[chain[-1]]))
     return order[chain[::-1]]
 
 
 def best_hypervolumes(points: ArrayLike, reference: ArrayLike, k: int) -> Array:
-    """Most hypervolume that 1, 2, ..., `k` points of a two-objective front can have.
+    """Return the largest hypervolumes of 1, 2, ..., `k` points of a two-objective front.
 
     Parameters and errors are those of `best_subset`.
 
     Returns
     -------
     (k,)
+
+    Examples
+    --------
+    >>> best_hypervolumes([[2, 0], [1, 1], [0, 2]], reference=[3, 3], k=4).tolist()
+    [4.0, 5.0, 6.0, 6.0]
     """
     _, _, values = _best_chains(points, reference, k)
     if len(values) == 0:
@@ -222,16 +304,17 @@ def best_hypervolumes(points: ArrayLike, reference: ArrayLike, k: int) -> Array:
 
 def _best_chains(
     points: ArrayLike, reference: ArrayLike, k: int
-) -> tuple[NDArray[np.intp], list[NDArray[np.intp]], Array]:
-    """Best chains of 1 ... k points: sorted members, predecessor tables, hypervolumes.
+) -> tuple[IndexArray, list[IndexArray], Array]:
+    """Return the best chains of 1 ... k points: sorted members, predecessors, hypervolumes.
 
-    The last entry of each table is the last point of the best chain of that length.
+    The last entry of each array of predecessors is the last point of the best chain of that length.
     """
-    array, ref = _points(points), np.asarray(reference, dtype=np.float64)
+    array, ref = _as_points(points), np.asarray(reference, dtype=np.float64)
     if array.shape[1] != 2:
         raise ValueError(f"expected points of two objectives, found {array.shape[1]}")
     if k < 1:
         raise ValueError(f"expected k of at least 1, found {k}")
+    # Members of the front below the reference, by the first objective.
     members = np.flatnonzero(non_dominated(array) & (array < ref).all(axis=1))
     order = members[np.argsort(array[members, 0])]
     n = len(order)
@@ -239,64 +322,67 @@ def _best_chains(
         return order, [], np.zeros(0)
     x = ref[0] - array[order, 0]  # width of each point's box, descending
     y = ref[1] - array[order, 1]  # height, ascending
-    # best[j]: most hypervolume of a chain of this length that ends in j. A successor i > j adds
+    # best[j]: largest hypervolume of a chain of this length that ends in j. A successor i > j adds
     # x[i] * (y[i] - y[j]), so best'[i] = x[i] * y[i] + max over j < i of (best[j] - x[i] * y[j]).
     best = x * y
-    tables = [np.array([np.argmax(best)], dtype=np.intp)]
+    predecessors = [np.array([np.argmax(best)], dtype=np.intp)]
     values = [best.max()]
     for _ in range(1, min(k, n)):
-        gains, came_from = _upper_envelope(best, y, x)
+        gains, sources = _upper_envelope(best, y, x)
         best = x * y + gains
-        last = int(np.argmax(best))
-        tables.append(np.append(came_from, last))
-        values.append(best[last])
-    return order, tables, np.array(values)
+        end = int(np.argmax(best))
+        predecessors.append(np.append(sources, end))
+        values.append(best[end])
+    return order, predecessors, np.array(values)
 
 
-def _upper_envelope(best: Array, y: Array, x: Array) -> tuple[Array, NDArray[np.intp]]:
-    """For each i, the most that ``best[j] - x[i] * y[j]`` is over j < i, and for which j.
+def _upper_envelope(best: Array, y: Array, x: Array) -> tuple[Array, IndexArray]:
+    """Return for each i the maximum of ``best[j] - x[i] * y[j]`` over j < i, and its j.
 
     `y` ascends and `x` descends, so lines come in order of slope and queries move one way: the
     convex hull trick with a monotone queue. Where there is no j, minus infinity and 0.
     """
-    # The envelope, front to back, as parallel lists: this loop is all that takes time.
+    # The envelope as parallel lists, of which entries from `head` on are in use; Python lists,
+    # because this loop takes nearly all the time.
     intercepts: list[float] = []
     slopes: list[float] = []
-    sources: list[int] = []
+    lines: list[int] = []
     head = 0
-    gains, came_from = [-np.inf], [0]
+    gains, sources = [-np.inf], [0]
     previous, heights, widths = best.tolist(), y.tolist(), x.tolist()
     for i in range(1, len(previous)):
+        # 1. Append line i - 1, which is the steepest so far.
         b, h, w = previous[i - 1], heights[i - 1], widths[i]
         if b > -np.inf:
-            while len(sources) - head >= 2:
+            while len(lines) - head >= 2:
                 b2, h2 = intercepts[-1], slopes[-1]
                 # The last line is hidden where the new one overtakes it before it is reached.
                 if (b - b2) * (h2 - slopes[-2]) < (b2 - intercepts[-2]) * (h - h2):
                     break
                 intercepts.pop()
                 slopes.pop()
-                sources.pop()
+                lines.pop()
             intercepts.append(b)
             slopes.append(h)
-            sources.append(i - 1)
-        if head == len(sources):
+            lines.append(i - 1)
+        if head == len(lines):
             gains.append(-np.inf)
-            came_from.append(0)
+            sources.append(0)
             continue
+        # 2. Query at w: lines at the front that are overtaken here stay so for all smaller w.
         gain = intercepts[head] - w * slopes[head]
-        while head + 1 < len(sources):
-            following = intercepts[head + 1] - w * slopes[head + 1]
-            if gain > following:
+        while head + 1 < len(lines):
+            gain_next = intercepts[head + 1] - w * slopes[head + 1]
+            if gain > gain_next:
                 break
-            gain = following
+            gain = gain_next
             head += 1
         gains.append(gain)
-        came_from.append(sources[head])
-    return np.array(gains), np.array(came_from, dtype=np.intp)
+        sources.append(lines[head])
+    return np.array(gains), np.array(sources, dtype=np.intp)
 
 
-def _points(points: ArrayLike) -> Array:
+def _as_points(points: ArrayLike) -> Array:
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"expected points of shape (n, m), found {array.shape}")

@@ -1,7 +1,7 @@
-"""What can be said of optimizers from a few repeated searches: intervals, tests, ranks.
+"""Statistics of repeated searches: intervals, tests and ranks of optimizers.
 
-Pure functions on arrays. Throughout, less is better: of what is maximised, pass the negative. SciPy
-is loaded by the functions that need it.
+Pure functions on arrays. Everything is minimized: for values that are maximized, pass their
+negatives. SciPy is imported by the functions that need it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,31 @@ from hwnas.typing import Array
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Student's t interval of the mean of independent values.
+    """Return Student's t confidence interval of the mean of independent values.
 
     Parameters
     ----------
     values : (n,)
     level
-        How often such an interval holds the mean, above 0 and below 1.
+        Confidence level, above 0 and below 1.
 
     Returns
     -------
     low, high : float
         NaN where there are fewer than two values or one is not finite: nothing is then known.
+
+    Raises
+    ------
+    ValueError
+        The level is not between 0 and 1.
+
+    Examples
+    --------
+    The 0.975 quantile of Student's t with two degrees of freedom is 4.303; 4.303 / sqrt(3) = 2.484.
+
+    >>> low, high = interval([1, 2, 3])
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
     """
     if not 0 < level < 1:
         raise ValueError(f"expected a level between 0 and 1, found {level}")
@@ -34,6 +47,7 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     n = len(array)
     if n < 2 or not np.isfinite(array).all():
         return float("nan"), float("nan")
+    # Imported late: scipy.stats takes longer to load than the rest of this package.
     from scipy.stats import t
 
     half = float(t.ppf((1 + level) / 2, n - 1)) * float(array.std(ddof=1)) / n**0.5
@@ -42,43 +56,55 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 
 
 def wilcoxon(first: ArrayLike, second: ArrayLike) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test that pairs differ by 0 in the middle.
+    """Return the two-sided p-value of Wilcoxon's signed-rank test of paired values.
 
-    Pairs that are equal, two infinities too, say nothing and are left out; where no others are
-    left the p-value is 1. For few pairs without ties it is exact.
+    The hypothesis is that differences are symmetric about 0. Equal pairs, also of two infinities,
+    are left out; if no pair remains, the p-value is 1. For few pairs without ties it is exact.
 
     Parameters
     ----------
     first, second : (n,)
         Values of pairs, none of them NaN.
 
+    Raises
+    ------
+    ValueError
+        The shapes differ or are not (n,), or a value is NaN.
+
     References
     ----------
     Wilcoxon 1945; computed by SciPy.
+
+    Examples
+    --------
+    All of five differences have the same sign: 2 of 2**5 equally likely cases.
+
+    >>> wilcoxon([1, 2, 3, 4, 5], [0, 0, 0, 0, 0])
+    0.0625
     """
     a, b = (np.asarray(values, dtype=np.float64) for values in (first, second))
     if a.ndim != 1 or a.shape != b.shape or np.isnan(a).any() or np.isnan(b).any():
         raise ValueError(f"expected pairs without NaN, found shapes {a.shape} and {b.shape}")
-    differ = a != b
-    if not differ.any():
+    is_different = a != b
+    if not is_different.any():
         return 1.0
-    from scipy.stats import wilcoxon as signed_ranks
+    from scipy.stats import wilcoxon as signed_rank_test
 
-    return float(signed_ranks(a[differ] - b[differ]).pvalue)
+    return float(signed_rank_test(a[is_different] - b[is_different]).pvalue)
 
 
 def holm(p: ArrayLike) -> Array:
-    """p-values that hold for all of several tests together.
+    """Return the p-values of several tests, adjusted for multiple testing by Holm's method.
 
     Parameters
     ----------
     p : (n,)
-        Of each test alone.
+        p-value of each single test.
 
     Returns
     -------
     (n,)
-        In the same order, none less than it was.
+        In the same order, none smaller than before.
 
     References
     ----------
@@ -90,50 +116,73 @@ def holm(p: ArrayLike) -> Array:
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
     """
-    alone = np.asarray(p, dtype=np.float64)
-    order = np.argsort(alone, kind="stable")
-    together = np.empty(len(alone))
-    steps = alone[order] * np.arange(len(alone), 0, -1)
-    together[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return together
+    single = np.asarray(p, dtype=np.float64)
+    order = np.argsort(single, kind="stable")
+    adjusted = np.empty(len(single))
+    # The smallest counts n times, the next n - 1 times, ...; adjusted values keep the order.
+    steps = single[order] * np.arange(len(single), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
 
 
 def ranks(scores: ArrayLike) -> Array:
-    """Mean rank of each optimizer over problems; 1 is the best there can be.
+    """Return the mean rank of each optimizer over problems; 1 is the best possible.
 
     Parameters
     ----------
     scores : (n, k)
-        Of k optimizers on n problems, less is better. Equal ones share the mean of their ranks.
+        Scores of k optimizers on n problems, minimized. Equal ones share the mean of their ranks.
 
     Returns
     -------
     (k,)
+
+    Raises
+    ------
+    ValueError
+        The scores are empty, not of shape (n, k), or have a NaN.
+
+    Examples
+    --------
+    >>> ranks([[1, 2, 2], [4, 3, 1]]).tolist()
+    [2.0, 2.25, 1.75]
     """
     from scipy.stats import rankdata
 
-    return np.asarray(rankdata(_scores(scores), axis=1).mean(axis=0))
+    return np.asarray(rankdata(_as_scores(scores), axis=1).mean(axis=0))
 
 
 def friedman(scores: ArrayLike) -> float:
-    """p-value of Friedman's test that all optimizers rank alike.
+    """Return the p-value of Friedman's test that all optimizers rank alike.
 
     Parameters
     ----------
     scores : (n, k)
-        Of k optimizers on n problems, less is better.
+        Scores of k optimizers on n problems, minimized.
 
     Returns
     -------
     float
-        1 where all are equal on every problem, NaN of fewer than three optimizers: that is
-        `wilcoxon`'s case.
+        1 where all are equal on every problem, NaN for fewer than three optimizers: for two, use
+        `wilcoxon`.
+
+    Raises
+    ------
+    ValueError
+        The scores are empty, not of shape (n, k), or have a NaN.
 
     References
     ----------
     Friedman 1937; with ties, by SciPy.
+
+    Examples
+    --------
+    The same order on four problems: chi-squared is 8 with two degrees of freedom, p = exp(-4).
+
+    >>> round(friedman([[1, 2, 3]] * 4), 4)
+    0.0183
     """
-    array = _scores(scores)
+    array = _as_scores(scores)
     if array.shape[1] < 3:
         return float("nan")
     if (array == array[:, :1]).all():
@@ -144,19 +193,24 @@ def friedman(scores: ArrayLike) -> float:
 
 
 def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
-    """By how much mean ranks must differ to do so significantly, by Nemenyi's test.
+    """Return the smallest significant difference of mean ranks in Nemenyi's test.
 
-    It looks at ranks alone, whichever optimizers they are among; Wilcoxon's test of each pair,
-    corrected by Holm, finds more (`cliques`).
+    The test depends only on ranks, and so on the set of optimizers that is compared; Wilcoxon's
+    test of each pair, adjusted by Holm's method, has more power (`cliques`).
 
     Parameters
     ----------
     k
-        Optimizers, at least 2.
+        Number of optimizers, at least 2.
     n
-        Problems, at least 1.
+        Number of problems, at least 1.
     alpha
         Level of significance, above 0 and below 1.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range.
 
     References
     ----------
@@ -172,58 +226,76 @@ def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
         raise ValueError(f"expected k >= 2, n >= 1, 0 < alpha < 1, found {k}, {n}, {alpha}")
     from scipy.stats import studentized_range
 
+    # CD = q_alpha sqrt(k (k + 1) / (6 n)), q_alpha the Studentized range over sqrt(2).
     q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / 2**0.5
     return q * float(np.sqrt(k * (k + 1) / (6 * n)))
 
 
-def cliques(mean_ranks: ArrayLike, differ: ArrayLike) -> list[tuple[int, ...]]:
-    """Neighbours in rank of which no two differ: what a bar joins in a diagram of ranks.
+def cliques(mean_ranks: ArrayLike, different: ArrayLike) -> list[tuple[int, ...]]:
+    """Return the groups of neighbors in rank of which no two differ significantly.
 
-    Which pairs differ is for tests of pairs to say, as Benavoli et al. recommend: Nemenyi's
-    critical difference depends on which other optimizers are in the comparison. Two that do not
-    differ are in no clique together where one between them differs from either.
+    These are the groups that a bar joins in a critical difference diagram. Differences come from
+    tests of pairs, as Benavoli et al. recommend: Nemenyi's critical difference depends on the other
+    optimizers in the comparison. Two optimizers that do not differ are in no common group if one
+    between them differs from either.
 
     Parameters
     ----------
     mean_ranks : (k,)
-    differ : (k, k) bool
-        Which pairs differ, symmetric.
+    different : (k, k) bool
+        Pairs that differ significantly; symmetric.
 
     Returns
     -------
     list of tuples of int
-        Indices by rank, at least two each, best first; none lies within another.
+        Indices by rank, at least two each, best first; none is a subset of another.
 
     References
     ----------
     Benavoli, Corani and Mangili, "Should we really use post-hoc tests based on mean-ranks?",
     JMLR 17, 2016.
+
+    Examples
+    --------
+    Only the first and the last differ:
+
+    >>> cliques([1.0, 2.0, 3.0], [[0, 0, 1], [0, 0, 0], [1, 0, 0]])
+    [(0, 1), (1, 2)]
     """
     order = np.argsort(np.asarray(mean_ranks, dtype=np.float64), kind="stable").tolist()
-    apart = np.asarray(differ, dtype=bool)
-    found: list[tuple[int, ...]] = []
-    reached = 0
+    differs = np.asarray(different, dtype=bool)
+    groups: list[tuple[int, ...]] = []
+    last_end = 0
     for start in range(len(order)):
+        # Extend the run from `start` until a member differs from the next optimizer.
         end = start + 1
-        while end < len(order) and not apart[order[end], order[start:end]].any():
+        while end < len(order) and not differs[order[end], order[start:end]].any():
             end += 1
-        if end > max(reached, start + 1):
-            found.append(tuple(order[start:end]))
-            reached = end
-    return found
+        # A run that ends no later than the last group is a subset of it.
+        if end > max(last_end, start + 1):
+            groups.append(tuple(order[start:end]))
+            last_end = end
+    return groups
 
 
-def least_p(pairs: Sequence[int]) -> float:
-    """The least p-value that `holm` can leave of tests over so many pairs each.
+def min_adjusted_p(pair_counts: Sequence[int]) -> float:
+    """Return the smallest p-value that `holm` can give for Wilcoxon tests of so many pairs each.
 
-    >>> least_p([5, 5])  # two tests of five pairs: 2 * 2 / 2**5
+    Parameters
+    ----------
+    pair_counts
+        Number of pairs of each test.
+
+    Examples
+    --------
+    >>> min_adjusted_p([5, 5])  # two tests of five pairs: 2 * 2 / 2**5
     0.125
     """
-    alone = np.array([1.0 if n == 0 else 2.0 ** (1 - n) for n in pairs])
-    return float(holm(alone).min()) if len(alone) else 1.0
+    single = np.array([1.0 if n == 0 else 2.0 ** (1 - n) for n in pair_counts])
+    return float(holm(single).min()) if len(single) else 1.0
 
 
-def _scores(scores: ArrayLike) -> Array:
+def _as_scores(scores: ArrayLike) -> Array:
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape or np.isnan(array).any():
         raise ValueError(f"expected scores (n, k) without NaN, found shape {array.shape}")

@@ -15,11 +15,11 @@ from hwnas.fronts import Front, reference_point
 from hwnas.objectives import parse_objectives
 from hwnas.typing import Array
 
-BOTH = parse_objectives(["perplexity", "-speed"])  # fewer of the first, more of the second
+BOTH = parse_objectives(["perplexity", "-speed"])  # the first is minimized, the second maximized
 
 
 def numbered(n: int) -> NDArray[np.int8]:
-    """Codes by which a row can be recognised."""
+    """Return codes that identify each row."""
     return np.arange(n, dtype=np.int8)[:, None]
 
 
@@ -35,7 +35,7 @@ points = st.tuples(st.integers(0, 12), st.integers(1, 3)).flatmap(
 
 
 @given(points, st.lists(st.booleans(), min_size=3, max_size=3))
-def test_front_is_the_non_dominated(values: Array, maximised: list[bool]) -> None:
+def test_front_agrees_with_its_definition(values: Array, maximised: list[bool]) -> None:
     m = values.shape[1]
     names = ["-" * up + name for up, name in zip(maximised, ["x", "y", "z"], strict=True)]
     front = front_of(values, names[:m])
@@ -58,17 +58,23 @@ def test_front_by_hand() -> None:
     assert front.objectives == BOTH
 
 
-def test_what_is_proved_of_a_front() -> None:
+def test_exactness_of_a_front() -> None:
     front = front_of([[0, 1], [1, 0]], ["x", "y"])
-    assert (front.epsilon, front.standing) == (0, "exact front")
-    assert front.best(1).epsilon is None  # a part of a front is none
+    assert (front.epsilon, front.exactness) == (0, "exact front")
+    assert front.best(1).epsilon is None  # no epsilon is proved of a subset
     within = Front.of(front.codes, front.values, front.objectives, epsilon=0.01231)
-    assert (within.epsilon, within.standing) == (0.01231, "front within 1.24 %")  # not less
+    assert (within.epsilon, within.exactness) == (0.01231, "front within 1.24 %")  # rounded up
     unproved = Front.of(front.codes, front.values, front.objectives, epsilon=None)
-    assert (unproved.epsilon, unproved.standing) == (None, "best known front")
+    assert (unproved.epsilon, unproved.exactness) == (None, "best known front")
 
 
-def test_front_of_nothing() -> None:
+def test_the_former_name_of_exactness_warns() -> None:
+    front = front_of([[0, 1], [1, 0]], ["x", "y"])
+    with pytest.warns(DeprecationWarning, match=r"Front.standing is now called Front.exactness"):
+        assert front.standing == "exact front"
+
+
+def test_front_without_architectures() -> None:
     front = Front.of(numbered(0), np.empty((0, 2)), BOTH)
     assert len(front) == 0
     assert front.losses.shape == (0, 2)
@@ -86,31 +92,31 @@ def test_reference_point_is_a_tenth_beyond_the_nadir() -> None:
     st.lists(st.integers(0, 30), min_size=9, max_size=9, unique=True),
     st.integers(1, 9),
 )
-def test_best_is_the_best_of_all(x: list[int], y: list[int], k: int) -> None:
+def test_best_agrees_with_enumeration(x: list[int], y: list[int], k: int) -> None:
     front = Front.of(numbered(9), np.array([sorted(x), sorted(y)], dtype=float).T, BOTH)
     assert len(front) == 9
     losses = front.losses
     reference = losses.max(axis=0) + 0.1 * np.ptp(losses, axis=0)
     expected = max(
-        pareto.hypervolume(losses[list(some)], reference)
-        for some in itertools.combinations(range(9), k)
+        pareto.hypervolume(losses[list(subset)], reference)
+        for subset in itertools.combinations(range(9), k)
     )
     best = front.best(k)
     assert len(best) == k
     assert pareto.hypervolume(best.losses, reference) == pytest.approx(expected)
     rows = best.codes[:, 0]
-    assert (np.diff(rows) > 0).all()  # members of the front, in its order, once each
+    assert (np.diff(rows) > 0).all()  # distinct members, in the order of the front
     np.testing.assert_array_equal(front.values[rows], best.values)
     assert best.objectives == BOTH
 
 
-def test_best_keeps_the_whole_front() -> None:
+def test_best_of_as_many_as_there_are_is_the_front() -> None:
     front = front_of([[0, 1], [1, 0]], ["x", "y"])
     for k in (2, 3, 100):
         np.testing.assert_array_equal(front.best(k).values, front.values)
 
 
-def test_best_refuses() -> None:
+def test_best_refuses_invalid_arguments() -> None:
     with pytest.raises(InvalidInput, match="expected two objectives, found 3"):
         front_of([[0, 1, 2]], ["x", "y", "z"]).best(1)
     with pytest.raises(InvalidInput, match="expected k of at least 1, found 0"):

@@ -14,7 +14,7 @@ from hwnas.typing import Array
 
 
 def frozen(points: object) -> Array:
-    """Array that a function cannot write to unnoticed."""
+    """Return a read-only array: a function that writes to it fails."""
     array = np.array(points, dtype=np.float64)
     array.flags.writeable = False
     return array
@@ -22,9 +22,9 @@ def frozen(points: object) -> Array:
 
 @st.composite
 def point_sets(
-    draw: st.DrawFn, objectives: tuple[int, int] = (1, 4), most: int = 12, least: int = 0
+    draw: st.DrawFn, objectives: tuple[int, int] = (1, 4), max_size: int = 12, min_size: int = 0
 ) -> Array:
-    """Few integers make ties, floats make none; rows are repeated on purpose."""
+    """Draw points: few integers for ties, floats for none; some rows are repeated."""
     m = draw(st.integers(*objectives))
     elements = draw(
         st.sampled_from(
@@ -35,16 +35,18 @@ def point_sets(
             ]
         )
     )
-    points = draw(hnp.arrays(np.float64, (draw(st.integers(least, most)), m), elements=elements))
+    points = draw(
+        hnp.arrays(np.float64, (draw(st.integers(min_size, max_size)), m), elements=elements)
+    )
     if len(points):
         repeated = draw(st.lists(st.integers(0, len(points) - 1), max_size=3))
         points = np.concatenate([points, points[repeated]])
     return frozen(points)
 
 
-def grids(objectives: tuple[int, int] = (1, 4), most: int = 12) -> st.SearchStrategy[Array]:
-    """Integer points of which some lie at or beyond `GRID`, the reference in each objective."""
-    return st.tuples(st.integers(0, most), st.integers(*objectives)).flatmap(
+def grids(objectives: tuple[int, int] = (1, 4), max_size: int = 12) -> st.SearchStrategy[Array]:
+    """Draw integer points, some of them at or beyond `GRID`, the reference in each objective."""
+    return st.tuples(st.integers(0, max_size), st.integers(*objectives)).flatmap(
         lambda shape: hnp.arrays(np.float64, shape, elements=st.integers(0, GRID + 1)).map(frozen)
     )
 
@@ -67,16 +69,16 @@ def cells(points: Array) -> int:
 
 
 @given(point_sets())
-def test_non_dominated_is_its_definition(points: Array) -> None:
+def test_non_dominated_agrees_with_its_definition(points: Array) -> None:
     undominated = [not any(dominates(a, b) for a in points) for b in points]
     assert pareto.non_dominated(points, keep_equal=True).tolist() == undominated
     first = [
-        keep and not any((points[i] == points[j]).all() for i in range(j))
-        for j, keep in enumerate(undominated)
+        is_undominated and not any((points[i] == points[j]).all() for i in range(j))
+        for j, is_undominated in enumerate(undominated)
     ]
-    kept = pareto.non_dominated(points)
-    assert kept.tolist() == first
-    assert kept.dtype == bool
+    mask = pareto.non_dominated(points)
+    assert mask.tolist() == first
+    assert mask.dtype == bool
 
 
 def test_non_dominated_of_many() -> None:
@@ -92,7 +94,7 @@ def test_non_dominated_of_strided_points() -> None:
 
 
 @pytest.mark.parametrize("points", [[1.0, 2.0], 3.0, [[[1.0]]], np.empty((2, 0))])
-def test_points_of_another_shape(points: object) -> None:
+def test_points_of_wrong_shape_are_refused(points: object) -> None:
     for call in (
         lambda: pareto.non_dominated(points),  # type: ignore[arg-type]
         lambda: pareto.hypervolume(points, [1]),  # type: ignore[arg-type]
@@ -111,8 +113,8 @@ def test_hypervolume_counts_cells(points: Array) -> None:
     assert pareto.hypervolume(points, reference) == pytest.approx(cells(points), abs=1e-9)
 
 
-@given(point_sets(objectives=(2, 4), least=1))
-def test_hypervolume_is_moocores(points: Array) -> None:
+@given(point_sets(objectives=(2, 4), min_size=1))
+def test_hypervolume_agrees_with_moocore(points: Array) -> None:
     reference = np.median(points, axis=0) + 1
     below = points[(points < reference).all(axis=1)]
     expected = moocore.hypervolume(below, ref=reference) if len(below) else 0.0
@@ -132,9 +134,9 @@ def test_hypervolume_of_one_point_is_a_box(point: Array) -> None:
 def test_hypervolume_by_inclusion_and_exclusion(points: Array) -> None:
     reference = np.full(3, 10.0)
     expected = sum(
-        (-1) ** (k + 1) * np.prod(reference - points[list(some)].max(axis=0))
+        (-1) ** (k + 1) * np.prod(reference - points[list(subset)].max(axis=0))
         for k in (1, 2, 3)
-        for some in itertools.combinations(range(3), k)
+        for subset in itertools.combinations(range(3), k)
     )
     assert pareto.hypervolume(points, reference) == pytest.approx(expected, abs=1e-6)
 
@@ -149,7 +151,7 @@ def test_hypervolume_of_a_staircase(n: int) -> None:
 
 
 @pytest.mark.parametrize("m", [1, 2, 3])
-def test_hypervolume_of_nothing(m: int) -> None:
+def test_hypervolume_is_0_without_points_below_the_reference(m: int) -> None:
     assert pareto.hypervolume(np.empty((0, m)), [1.0] * m) == 0
     assert pareto.hypervolume([[1.0] * m], [1.0] * m) == 0
     assert pareto.hypervolume([[*[0.0] * (m - 1), 2.0]], [1.0] * m) == 0
@@ -181,10 +183,10 @@ def test_steps_of_many() -> None:
 # -- distances -----------------------------------------------------------------------------------
 
 
-@given(point_sets((2, 3), least=1), st.data())
-def test_distances_are_their_definitions(points: Array, data: st.DataObject) -> None:
+@given(point_sets((2, 3), min_size=1), st.data())
+def test_distances_agree_with_their_definitions(points: Array, data: st.DataObject) -> None:
     m = points.shape[1]
-    front = data.draw(point_sets((m, m), least=1))
+    front = data.draw(point_sets((m, m), min_size=1))
     gaps = points[None] - front[:, None]  # (front, points, m)
     plus = np.sqrt((np.maximum(gaps, 0) ** 2).sum(axis=2)).min(axis=1).mean()
     assert pareto.igd_plus(points, front) == pytest.approx(plus, rel=1e-9)
@@ -195,10 +197,10 @@ def test_distances_are_their_definitions(points: Array, data: st.DataObject) -> 
 def test_known_distances() -> None:
     front = frozen([[0, 2], [2, 0]])
     assert pareto.igd_plus(front, front) == pareto.epsilon(front, front) == 0
-    one = frozen([[3, 4]])
-    assert pareto.igd_plus(one, [[0, 0]]) == 5
-    assert pareto.epsilon(one, [[0, 0]]) == 4
-    assert pareto.igd_plus(one, front) == pytest.approx((13**0.5 + 17**0.5) / 2)
+    single = frozen([[3, 4]])
+    assert pareto.igd_plus(single, [[0, 0]]) == 5
+    assert pareto.epsilon(single, [[0, 0]]) == 4
+    assert pareto.igd_plus(single, front) == pytest.approx((13**0.5 + 17**0.5) / 2)
     assert pareto.igd_plus([[2, 0]], [[1, 1]]) == 1  # better in one objective is no distance
     assert pareto.epsilon([[-1, -1]], [[0, 0]]) == -1
     assert pareto.igd_plus([[-1, -1]], [[0, 0]]) == 0
@@ -207,30 +209,31 @@ def test_known_distances() -> None:
 # -- R2 ------------------------------------------------------------------------------------------
 
 
-@given(point_sets((2, 2), least=1))
-def test_r2_of_two_is_moocores(points: Array) -> None:
+@given(point_sets((2, 2), min_size=1))
+def test_r2_of_two_objectives_agrees_with_moocore(points: Array) -> None:
     ideal = frozen(points.min(axis=0))
     expected = moocore.r2_exact(points, ref=ideal)
     assert pareto.r2(points, ideal) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_discrete_r2_converges_to_moocores(seed: int) -> None:
+def test_discrete_r2_converges_to_the_exact_one(seed: int) -> None:
     points = frozen(np.random.default_rng(seed).random((300, 2)))
     exact = moocore.r2_exact(points, ref=[0, 0])
     errors = [
-        abs(pareto._mean_chebyshev(points, pareto._lattice(2, n)) - exact) for n in (20, 400, 8000)
+        abs(pareto._mean_chebyshev(points, pareto._simplex_weights(2, n)) - exact)
+        for n in (20, 400, 8000)
     ]
     assert errors[0] < 1e-2
     assert errors[1] < 1e-5
     assert errors[2] < 1e-7
 
 
-@given(point_sets((1, 4), least=1))
-def test_r2_is_its_definition(points: Array) -> None:
+@given(point_sets((1, 4), min_size=1))
+def test_r2_agrees_with_its_definition(points: Array) -> None:
     m = points.shape[1]
     ideal = frozen(points.min(axis=0))
-    weights = pareto._lattice(m, 1000)
+    weights = pareto._simplex_weights(m, 1000)
     norms = (weights[:, None] * (points - ideal)).max(axis=2)
     expected = norms.min(axis=1).mean()
     assert pareto.r2(points, ideal) == pytest.approx(expected, rel=1e-4 if m == 2 else 1e-9)
@@ -238,7 +241,7 @@ def test_r2_is_its_definition(points: Array) -> None:
 
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (2, 1000), (3, 990), (4, 969), (5, 715)])
 def test_weights_are_spread_over_the_simplex(m: int, n: int) -> None:
-    weights = pareto._lattice(m, 1000)
+    weights = pareto._simplex_weights(m, 1000)
     assert weights.shape == (n, m)
     assert len(np.unique(weights.round(9), axis=0)) == n
     assert weights.min() > 0
@@ -251,7 +254,7 @@ def test_known_r2() -> None:
     # Of one point at distance 1 in every objective: the mean of the greatest weight.
     assert pareto.r2([[1, 1]], [0, 0]) == pytest.approx(3 / 4)
     assert pareto.r2([[1, 1, 1]], [0, 0, 0]) == pytest.approx(11 / 18, abs=4e-3)
-    finer = pareto._lattice(3, 100_000)
+    finer = pareto._simplex_weights(3, 100_000)
     assert pareto._mean_chebyshev(frozen([[1, 1, 1]]), finer) == pytest.approx(11 / 18, abs=4e-4)
     assert pareto.r2([[3]], [1]) == 2
     assert pareto.r2([[0, 1], [1, 0]], [0, 0]) == pytest.approx(1 / 4)
@@ -266,16 +269,16 @@ def test_known_r2() -> None:
 
 
 def best_of_all(points: Array, reference: Array, k: int) -> float:
-    """Most hypervolume of k points, by trying all."""
+    """Return the largest hypervolume of k points, by enumeration."""
     return max(
-        pareto.hypervolume(points[list(some)], reference)
-        for some in itertools.combinations(range(len(points)), min(k, len(points)))
+        pareto.hypervolume(points[list(subset)], reference)
+        for subset in itertools.combinations(range(len(points)), min(k, len(points)))
     )
 
 
 @st.composite
 def two_objective_fronts(draw: st.DrawFn) -> tuple[Array, Array]:
-    """Mostly mutually non-dominated points, since random ones are not."""
+    """Draw mostly non-dominated points; random ones would rarely be."""
     n = draw(st.integers(0, 9))
     numbers = st.one_of(
         st.integers(0, 30).map(float), st.floats(0, 30, allow_subnormal=False, width=32)
@@ -289,7 +292,7 @@ def two_objective_fronts(draw: st.DrawFn) -> tuple[Array, Array]:
 
 
 @given(two_objective_fronts(), st.integers(1, 11))
-def test_best_subset_is_the_best_of_all(case: tuple[Array, Array], k: int) -> None:
+def test_best_subset_agrees_with_enumeration(case: tuple[Array, Array], k: int) -> None:
     points, reference = case
     chosen = pareto.best_subset(points, reference, k)
     members = pareto.non_dominated(points) & (points < reference).all(axis=1)
@@ -365,7 +368,7 @@ def test_best_subset_by_hand() -> None:
     assert pareto.best_hypervolumes(points, [3, 3], 5).tolist() == [4, 5, 6, 6, 6]
 
 
-def test_best_subset_of_what_is_not_below_the_reference() -> None:
+def test_best_subset_without_points_below_the_reference() -> None:
     points = frozen([[2, 0], [0, 2]])
     for nothing in (points, np.empty((0, 2))):
         assert pareto.best_subset(nothing, [1, 1], 2).tolist() == []
@@ -373,7 +376,7 @@ def test_best_subset_of_what_is_not_below_the_reference() -> None:
 
 
 @pytest.mark.parametrize("call", [pareto.best_subset, pareto.best_hypervolumes])
-def test_best_subsets_refuse(call: object) -> None:
+def test_best_subsets_refuse_invalid_arguments(call: object) -> None:
     with pytest.raises(ValueError, match="expected points of two objectives, found 3"):
         call(np.zeros((2, 3)), np.ones(3), 1)  # type: ignore[operator]
     with pytest.raises(ValueError, match="expected k of at least 1, found 0"):

@@ -18,7 +18,7 @@ from hwnas.typing import Array
 
 
 def frozen(values: object) -> Array:
-    """An array that a function cannot write to unnoticed."""
+    """Return a read-only array: a function that writes to it fails."""
     array = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     return array
@@ -36,7 +36,7 @@ def grids(rows: tuple[int, int], columns: tuple[int, int]) -> st.SearchStrategy[
 
 
 @given(hnp.arrays(np.float64, st.integers(2, 9), elements=st.integers(-50, 50)).map(frozen))
-def test_interval_is_statsmodels(values: Array) -> None:
+def test_interval_agrees_with_statsmodels(values: Array) -> None:
     for level in (0.9, 0.95):
         expected = DescrStatsW(values).tconfint_mean(1 - level)
         np.testing.assert_allclose(statistics.interval(values, level), expected, atol=1e-9)
@@ -48,12 +48,12 @@ def test_known_interval() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, np.inf], [np.nan, 1.0]])
-def test_no_interval(values: list[float]) -> None:
+def test_interval_is_nan_without_enough_values(values: list[float]) -> None:
     assert np.isnan(statistics.interval(values)).all()
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_levels(level: float) -> None:
+def test_interval_refuses_levels(level: float) -> None:
     with pytest.raises(ValueError, match="expected a level between 0 and 1"):
         statistics.interval([1, 2], level)
 
@@ -63,7 +63,7 @@ def test_levels(level: float) -> None:
 
 @pytest.mark.parametrize("n", [2, 5, 8, 10, 30, 60, 200])
 @pytest.mark.parametrize("ties", [False, True])
-def test_wilcoxon_is_scipys(n: int, ties: bool) -> None:
+def test_wilcoxon_agrees_with_scipy(n: int, ties: bool) -> None:
     rng = np.random.default_rng(n)
     for _ in range(3):
         a, b = frozen(rng.integers(0, 6, (2, n)) if ties else rng.random((2, n)))
@@ -87,7 +87,7 @@ def test_wilcoxon_by_enumeration(n: int) -> None:
     assert statistics.wilcoxon(differences, np.zeros(n)) == pytest.approx(expected)
 
 
-def test_wilcoxon_of_what_says_nothing() -> None:
+def test_wilcoxon_without_differences() -> None:
     assert statistics.wilcoxon([], []) == 1
     assert statistics.wilcoxon([3], [3]) == 1
     assert statistics.wilcoxon([3], [4]) == 1
@@ -97,7 +97,7 @@ def test_wilcoxon_of_what_says_nothing() -> None:
         assert statistics.wilcoxon([1, 1, 1, np.inf], [1, 2, 3, 4]) > 0.2
 
 
-def test_wilcoxon_refuses() -> None:
+def test_wilcoxon_refuses_invalid_pairs() -> None:
     for a, b in (([1], [1, 2]), ([np.nan], [1]), ([[1]], [[1]])):
         with pytest.raises(ValueError, match="expected pairs without NaN"):
             statistics.wilcoxon(a, b)
@@ -108,7 +108,7 @@ probabilities = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 0.01, 0.0
 
 @settings(max_examples=20)  # statsmodels takes 0.1 s
 @given(hnp.arrays(np.float64, st.integers(1, 12), elements=probabilities).map(frozen))
-def test_holm_is_statsmodels(p: Array) -> None:
+def test_holm_agrees_with_statsmodels(p: Array) -> None:
     together = statistics.holm(p)
     rejected, expected, *_ = multipletests(p, alpha=0.2, method="holm")
     np.testing.assert_allclose(together, expected, atol=1e-12)
@@ -116,26 +116,26 @@ def test_holm_is_statsmodels(p: Array) -> None:
     assert (together[~rejected] > 0.2).all()
 
 
-def test_holm_of_nothing() -> None:
+def test_holm_of_no_tests() -> None:
     assert statistics.holm([]).shape == (0,)
 
 
 @pytest.mark.parametrize("n", range(1, 8))
-def test_least_p_is_reached(n: int) -> None:
+def test_min_adjusted_p_is_reached(n: int) -> None:
     always = statistics.wilcoxon(np.arange(1.0, n + 1), np.zeros(n))
-    assert statistics.least_p([n]) == pytest.approx(always)
-    assert statistics.least_p([n] * 3) == pytest.approx(min(1, 3 * always))
+    assert statistics.min_adjusted_p([n]) == pytest.approx(always)
+    assert statistics.min_adjusted_p([n] * 3) == pytest.approx(min(1, 3 * always))
 
 
-def test_least_p_of_nothing() -> None:
-    assert statistics.least_p([]) == statistics.least_p([0]) == 1
+def test_min_adjusted_p_of_no_tests() -> None:
+    assert statistics.min_adjusted_p([]) == statistics.min_adjusted_p([0]) == 1
 
 
 # -- ranks ---------------------------------------------------------------------------------------
 
 
 @given(grids((1, 6), (1, 6)))
-def test_ranks_are_their_definition(scores: Array) -> None:
+def test_ranks_agree_with_their_definition(scores: Array) -> None:
     below = (scores[:, None] < scores[:, :, None]).sum(axis=2)
     equal = (scores[:, None] == scores[:, :, None]).sum(axis=2)
     np.testing.assert_allclose(statistics.ranks(scores), (below + (equal + 1) / 2).mean(axis=0))
@@ -146,7 +146,7 @@ def test_known_ranks() -> None:
 
 
 @given(grids((1, 8), (3, 6)))
-def test_friedman_is_scipys(scores: Array) -> None:
+def test_friedman_agrees_with_scipy(scores: Array) -> None:
     if (scores == scores[:, :1]).all():
         assert statistics.friedman(scores) == 1
     else:
@@ -154,12 +154,12 @@ def test_friedman_is_scipys(scores: Array) -> None:
         assert statistics.friedman(scores) == pytest.approx(expected)
 
 
-def test_friedman_of_two() -> None:
+def test_friedman_of_two_optimizers_is_nan() -> None:
     assert np.isnan(statistics.friedman([[1, 2], [3, 4]]))
 
 
 @pytest.mark.parametrize("scores", [[1, 2], [[]], np.empty((0, 3)), [[1, np.nan, 2]]])
-def test_scores_refused(scores: object) -> None:
+def test_invalid_scores_are_refused(scores: object) -> None:
     for call in (statistics.ranks, statistics.friedman):
         with pytest.raises(ValueError, match=r"expected scores \(n, k\) without NaN"):
             call(scores)  # type: ignore[arg-type]
@@ -175,12 +175,12 @@ NEMENYI = {
 @pytest.mark.parametrize("alpha", list(NEMENYI))
 def test_critical_differences_of_demsar(alpha: float) -> None:
     for k, q in enumerate(NEMENYI[alpha], start=2):
-        found = statistics.critical_difference(k, 14, alpha)
-        assert found / np.sqrt(k * (k + 1) / (6 * 14)) == pytest.approx(q, abs=1.1e-3)
+        difference = statistics.critical_difference(k, 14, alpha)
+        assert difference / np.sqrt(k * (k + 1) / (6 * 14)) == pytest.approx(q, abs=1.1e-3)
 
 
 @pytest.mark.parametrize(("k", "n", "alpha"), [(1, 5, 0.05), (2, 0, 0.05), (2, 5, 0.0)])
-def test_critical_difference_refuses(k: int, n: int, alpha: float) -> None:
+def test_critical_difference_refuses_invalid_arguments(k: int, n: int, alpha: float) -> None:
     with pytest.raises(ValueError, match="expected k >= 2"):
         statistics.critical_difference(k, n, alpha)
 
@@ -205,7 +205,7 @@ def test_known_cliques() -> None:
 
 
 @given(st.integers(1, 7), st.data())
-def test_cliques_are_their_definition(k: int, data: st.DataObject) -> None:
+def test_cliques_agree_with_their_definition(k: int, data: st.DataObject) -> None:
     ranks = data.draw(st.permutations(range(k)))
     pairs = list(itertools.combinations(range(k), 2))
     differ = apart(k, *(data.draw(st.lists(st.sampled_from(pairs))) if pairs else []))
@@ -215,5 +215,5 @@ def test_cliques_are_their_definition(k: int, data: st.DataObject) -> None:
         for i, j in itertools.combinations(range(k + 1), 2)
         if j - i > 1 and not differ[np.ix_(order[i:j], order[i:j])].any()
     ]
-    largest = [run for run in runs if not any(set(run) < set(other) for other in runs)]
+    largest = [run for run in runs if not any(set(run) < set(larger) for larger in runs)]
     assert statistics.cliques(ranks, differ) == largest

@@ -188,7 +188,7 @@ def exact_front(
             why = "a worst ratio is no sum over layers; expected one device an objective"
         asked = ", ".join(objectives + constraints)
         raise InvalidInput(f"no exact front is known for {asked}: {why}")
-    title = f"{name}: {front.standing}, {len(front)} networks"
+    title = f"{name}: {front.exactness}, {len(front)} networks"
     if best is not None:
         front = front.best(best)
         title += f", the best {len(front)}"

@@ -14,7 +14,7 @@ from hwnas import pareto, registry
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment, refuse_plugins, run_plugin_files, validate_form
 from hwnas.files import write_csv
-from hwnas.fronts import Front, standing
+from hwnas.fronts import Front, exactness
 from hwnas.objectives import (
     constraint_violations,
     losses_of,
@@ -243,7 +243,7 @@ class Result:
         """Name of the front that `normalised` is relative to."""
         if self.reference.best is None:
             return "union of all fronts"
-        return standing(self.reference.epsilon)
+        return exactness(self.reference.epsilon)
 
     @cached_property
     def best_known(self) -> Array:

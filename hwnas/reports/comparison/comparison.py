@@ -110,7 +110,7 @@ class Comparison:
         best = set(means) - set(worse)
         samples = [shared_seeds(scores[leader], scores[name], self.metric) for name in worse]
         # If even unanimous seeds give no significant p, a test says nothing.
-        if statistics.least_p([len(a) for a, _ in samples]) >= self.level:
+        if statistics.min_adjusted_p([len(a) for a, _ in samples]) >= self.level:
             return best, None
         p = statistics.holm([statistics.wilcoxon(*pair) for pair in samples])
         return best, {name for name, value in zip(worse, p, strict=True) if value >= self.level}
@@ -270,7 +270,7 @@ def _coverage_notes(comparison: Comparison) -> Iterator[str]:
 def _power_notes(comparison: Comparison) -> Iterator[str]:
     """Yield limits on the conclusions that the pairwise tests allow."""
     # Smallest p-value after correction if one optimizer wins all samples of a pair.
-    min_p = statistics.least_p([pair.n for pair in comparison.pairs])
+    min_p = statistics.min_adjusted_p([pair.n for pair in comparison.pairs])
     if comparison.pairs and min_p >= comparison.level:
         yield (
             f"with so few samples p (Holm) is at least {min_p:.2g}: no difference could be "

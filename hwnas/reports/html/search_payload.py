@@ -147,7 +147,7 @@ def known_front_payload(
         return None
     rows = evenly(np.arange(len(front)), min(_MAX_KNOWN, limit))
     return {
-        "name": front.standing,
+        "name": front.exactness,
         "of": len(front),
         "network": architectures.add(front.codes[rows]),
         "values": round_columns(front.values[rows]),

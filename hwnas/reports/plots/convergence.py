@@ -96,7 +96,7 @@ def fronts_in_space(axes: Axes3D, result: Result, x: int = 0, y: int = 1, z: int
 def truth(axes: Axes, front: Front, x: int = 0, y: int = 1) -> None:
     """The backend's front: grey and broad, to lie behind others; of a few members, marked ones."""
     look: dict[str, Any] = {"color": style.GREY, "alpha": 0.55, "zorder": 1}
-    look |= {"label": front.standing, "marker": ".", "markersize": 3}
+    look |= {"label": front.exactness, "marker": ".", "markersize": 3}
     if len(front.objectives) == 2:
         look["markersize"] = 7 if len(front) <= _FEW else 0
         style.steps(axes, front.values, front.objectives, linewidth=2.2, **look)
