@@ -37,6 +37,7 @@ __all__ = [
     "outcomes",
 ]
 
+# From the constructor to the quality: a failure of an early check often explains later ones.
 _OPTIMIZER_CHECKS = (*PROTOCOL_CHECKS, *RESULT_CHECKS, *QUALITY_CHECKS)
 _BACKEND_CHECKS = (
     backend_declaration.settings,
@@ -96,7 +97,7 @@ def check_optimizer(
     space
         Search space; by default a synthetic one of 44,226 architectures.
     evaluations
-        Length of the runs that check the protocol, beyond the optimizer's initial design. By
+        Length of the runs that check the protocol; longer than the optimizer's initial design. By
         default two and a half times its batch, from 30 to 250.
     **settings
         Settings of the optimizer; small ones where it fits a model.
@@ -162,5 +163,6 @@ def outcomes(kind: Kind, tested: str | type, **options: Any) -> Iterator[Outcome
         subject, checks = OptimizerUnderTest(tested, **options), optimizer_checks()
     else:
         subject, checks = BackendUnderTest(tested, **options), backend_checks()
+    # One subject for all checks, so that they share its runs.
     for check in checks:
         yield check.outcome(subject)

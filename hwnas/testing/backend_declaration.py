@@ -42,6 +42,7 @@ def metrics(subject: BackendUnderTest) -> str:
         require(isinstance(metric, Metric), f"metrics[{key!r}] is a {type(metric).__name__}")
         require(metric.cost in _COSTS, f"{key} costs {metric.cost!r}")
         _require_metric_name(key)
+    # ``None`` means one fidelity only.
     levels = subject.noiseless.fidelities
     if levels is not None:
         _require_valid_fidelities(levels)
@@ -69,6 +70,7 @@ def data_hash(subject: BackendUnderTest) -> str:
     digest = subject.noiseless.data_hash()
     valid = isinstance(digest, str) and re.fullmatch(r"([0-9a-f]{64})?", digest)
     require(valid, f"{digest!r:.80}")
+    # A hash of a path or of a time would differ here.
     second_digest = subject.create().data_hash()
     require(second_digest == digest, f"{digest[:12]}, and {second_digest[:12]} of a new instance")
     return f"{digest[:12]}..." if digest else "empty"

@@ -30,6 +30,7 @@ from hwnas.testing.checks import (
 
 def values(subject: BackendUnderTest) -> str:
     """It answers (n, m) finite values with status, errors and seconds that fit, of any n."""
+    # One architecture and several: a squeezed axis shows with one.
     for n in (1, len(subject.codes)):
         answer = subject.noiseless.evaluate(
             subject.codes[:n].copy(), subject.objectives, seeds=subject.seeds[:n].copy()
@@ -63,6 +64,7 @@ def _require_valid_answer(answer: Evaluation, n: int, objectives: list[Objective
 
 def deterministic(subject: BackendUnderTest) -> str:
     """The same architectures and seeds have the same values, in one instance or two."""
+    # Twice by the shared instance, whose state must not matter.
     first = subject.values(subject.create())
     same, fresh = "evaluated again by the same instance", "evaluated again by a new instance"
     require_equal(first, subject.values(subject.noiseless), fresh)
@@ -91,6 +93,7 @@ def batches(subject: BackendUnderTest) -> str:
     reference, instance = subject.reference_values, subject.noiseless
     reverse = np.arange(len(subject.codes))[::-1]
     require_equal(reference[reverse], subject.values(instance, reverse), "in another order")
+    # Each end of the batch alone.
     for i in (0, len(subject.codes) - 1):
         row = np.array([i])
         require_equal(reference[row], subject.values(instance, row), "evaluated alone")
@@ -145,10 +148,12 @@ def fidelities(subject: BackendUnderTest) -> str:
     subject.require_repeatable()
     keys = [objective.key for objective in subject.objectives]
     fixed = np.array([not instance.metrics[key].fidelity_dependent for key in keys])
+    # With noise, as its standard deviation may depend on the fidelity; the seeds are equal.
     first = subject.values(instance, fidelity=instance.fidelities[0])
     previous = 0
     for level in instance.fidelities:
         array = subject.values(instance, fidelity=level)
+        # A value may be missing only where the plain evaluation has none.
         missing = np.isfinite(subject.reference_values) & ~np.isfinite(array)
         require(not missing.any(), f"values at fidelity {level} that are not finite")
         changed = ~equal_entries(first, array).all(axis=0) & fixed

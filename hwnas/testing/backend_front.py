@@ -23,6 +23,7 @@ _TOLERANCE = 1e-6
 def front(subject: BackendUnderTest) -> str:
     """The members of a front that it knows have these values, and none dominates another."""
     pair = tuple(subject.objectives[:2])
+    # The optimum of one objective, and the front of two.
     queries = [pair[:1], pair] if len(pair) > 1 else [pair]
     observations = []
     for objectives in queries:

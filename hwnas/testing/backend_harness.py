@@ -72,7 +72,7 @@ class BackendUnderTest(Subject):
 
     @property
     def takes_noise(self) -> bool:
-        """Whether the backend can be run with noise."""
+        """True if the backend can be run with noise."""
         return "noise" in inspect.signature(self.cls).parameters
 
     @cached_property
@@ -87,6 +87,7 @@ class BackendUnderTest(Subject):
         Measurements on this machine vary; they are left out, unless there is nothing else.
         """
         metrics = self.noiseless.metrics
+        # Trainings ("dear") repeat with their seed; latencies and energies do not.
         if self.noiseless.on_hardware:
             metrics = {key: m for key, m in metrics.items() if m.cost != "cheap"} or metrics
         return [Objective.parse(key) for key in metrics]
@@ -130,6 +131,7 @@ class BackendUnderTest(Subject):
         """
         if rng_seed is not None:
             seed_global_rngs(rng_seed)
+        # Copies, as the check `inputs` is about backends that overwrite their arguments.
         codes = self.codes[rows].copy()
         objectives = self.objectives if objectives is None else objectives
         seeds = (self.seeds if seeds is None else seeds)[rows].copy()

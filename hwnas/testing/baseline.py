@@ -61,6 +61,7 @@ class RandomSearchBaseline:
     def standard_score(self, losses: Array, n: int, sign: int = 1) -> float:
         """Return the distance of a hypervolume from the random searches' mean, in their std."""
         volumes = self.hypervolumes(n, sign)
+        # The floor avoids a division by zero where all random searches agree.
         difference = self.hypervolume(losses, sign) - volumes.mean()
         return float(difference / max(volumes.std(), 1e-9))
 
@@ -99,6 +100,7 @@ class RandomSearchComparison:
         last_stage = max(_STAGES[-1], 4 * self.batch)
         self.stages = sorted({*(n for n in _STAGES if n >= 2 * self.batch), last_stage})
         self.baseline = baseline_of(problem.space)
+        # Runs on a scaled problem are judged in the units of the baseline.
         self._problem = problem.unscaled()
         self._claims_to_beat_random = claims_to_beat_random
 
@@ -132,6 +134,7 @@ class RandomSearchComparison:
     def front_position(self, evaluations: int) -> float:
         """Return the mean position along the front, in [0, 1], of the later half of proposals."""
         self.advance(evaluations)
+        # The later half, as the first proposals are an initial design.
         proposals = [run.proposals[:evaluations] for run in self.runs]
         later_half = np.concatenate([codes[len(codes) // 2 :] for codes in proposals])
         return float(self._problem.front_positions(later_half).mean())

@@ -143,14 +143,17 @@ class Check:
     def run(self, subject: Subject) -> str:
         """Check a subject, which several checks may share; otherwise as `__call__`."""
         try:
+            # The checks seed the global generators; the caller of a check must not notice.
             with preserve_global_rngs():
                 return self.function(subject)
         except NotJudged as reason:
             return f"not judged: {reason}"
+        # A missing library is a fault of the installation, not of the class.
         except MissingExtra:
             raise
         except CheckFailed as failure:
             raise CheckFailed(self._failure_line(subject, str(failure))) from None
+        # Any other exception comes from the class; its traceback stays attached.
         except Exception as error:
             raise CheckFailed(self._failure_line(subject, _format_exception(error))) from error
 
@@ -190,6 +193,7 @@ def require_valid_constructor(subject: Subject, required: tuple[str, ...]) -> No
     cls = subject.cls
     require(cls.__doc__, "no docstring")
     parameters = inspect.signature(cls).parameters
+    # Named settings only: a misspelt one must raise.
     for parameter in parameters.values():
         variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         require(
@@ -197,6 +201,7 @@ def require_valid_constructor(subject: Subject, required: tuple[str, ...]) -> No
         )
     for name in required:
         require(name in parameters, f"the constructor does not take {name}")
+    # Users set these in YAML, where a value has no type of its own.
     for name, parameter in settings_of(cls).items():
         annotated = parameter.annotation is not parameter.empty
         require(annotated, f"setting {name} has no annotation to check a user's value against")

@@ -33,7 +33,7 @@ class OptimizerUnderTest(Subject):
     space
         Search space; by default a synthetic one of 44,226 architectures.
     evaluations
-        Length of the runs that check the protocol, beyond the optimizer's initial design. By
+        Length of the runs that check the protocol; longer than the optimizer's initial design. By
         default two and a half times its batch, from 30 to 250.
     **settings
         Settings of the optimizer.
@@ -56,12 +56,12 @@ class OptimizerUnderTest(Subject):
 
     @property
     def claims_to_beat_random(self) -> bool:
-        """Whether the optimizer claims to beat random search."""
+        """True if the optimizer claims to beat random search."""
         return bool(self.cls.claims_to_beat_random)
 
     @property
     def multi_fidelity(self) -> bool:
-        """Whether the optimizer chooses fidelities."""
+        """True if the optimizer chooses fidelities."""
         return issubclass(self.cls, MultiFidelityOptimizer)
 
     def create(self, problem: SyntheticProblem, seed: int = 0) -> Optimizer:
@@ -103,6 +103,7 @@ class OptimizerUnderTest(Subject):
         """
         batch = run.optimizer.batch
         length = self._evaluations or int(np.clip(2.5 * batch, _MIN_LENGTH, _MAX_LENGTH))
+        # Asks are smaller and larger than the batch.
         scale = max(1, min(batch, 100) // 4)
         # Empty answers are legal, so that the number of asks is bounded as well.
         for _ in range(10 * length):
@@ -139,6 +140,7 @@ class OptimizerUnderTest(Subject):
     ) -> RandomSearchComparison:
         """Return the comparison with random search on a problem, which several checks share."""
         if problem not in self._comparisons:
+            # Instances of an optimizer that uses the global generators are at least repeatable.
             seed_global_rngs(0)
             self._comparisons[problem] = RandomSearchComparison(
                 [self.start(problem, seed=seed) for seed in seeds],

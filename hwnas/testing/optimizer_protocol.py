@@ -47,6 +47,7 @@ def settings(subject: OptimizerUnderTest) -> str:
 
 def seed(subject: OptimizerUnderTest) -> str:
     """Two instances with the same seed begin with the same proposals."""
+    # The global generators are equal in both runs; reading them is left to `global_random`.
     runs = []
     for _ in range(2):
         seed_global_rngs(0)
@@ -60,6 +61,7 @@ def seed(subject: OptimizerUnderTest) -> str:
 
 def another_seed(subject: OptimizerUnderTest) -> str:
     """Another seed gives other proposals."""
+    # A shorter run suffices: it must differ somewhere.
     seed_global_rngs(1)
     run = subject.advance(subject.start(seed=1), share=0.6)
     require(
@@ -71,6 +73,7 @@ def another_seed(subject: OptimizerUnderTest) -> str:
 
 def replays(subject: OptimizerUnderTest) -> str:
     """A new instance with the same seed, asks and results makes the same proposals."""
+    # Where the first proposals differ, the check `seed` has failed, and this one adds nothing.
     try:
         seed(subject)
     except CheckFailed:
@@ -111,6 +114,7 @@ def global_random(subject: OptimizerUnderTest) -> str:
 
 def codes(subject: OptimizerUnderTest) -> str:
     """It proposes at most n canonical codes of the space, as (k, d) int8, C-contiguous."""
+    # From the coarsest property to the finest, as each assumes those before.
     space = subject.space
     for record in subject.reference_run.records:
         call, answer = f"ask({record.n})", record.answer
@@ -143,6 +147,7 @@ def waiting(subject: OptimizerUnderTest) -> str:
 
 def exhausted(subject: OptimizerUnderTest) -> str:
     """It proposes every architecture of a small space, and then raises SpaceExhausted."""
+    # The bound on the asks ends the check for an optimizer that answers with no codes forever.
     run = subject.start(SyntheticProblem(TINY))
     max_asks = 20 * TINY.size
     for _ in range(max_asks):
@@ -180,10 +185,12 @@ def inputs(subject: OptimizerUnderTest) -> str:
 def _ask_and_tell_then_overwrite(run: SimulatedRun, n: int) -> None:
     """Overwrite the proposals before `tell`, and its arguments after it."""
     proposals = run.ask_nonempty(n).copy()
+    # An optimizer may return a read-only array.
     if isinstance(run.last_answer, np.ndarray) and run.last_answer.flags.writeable:
         run.last_answer[:] = 0
     if len(proposals) == 0:
         return
+    # `tell` gets copies, to be compared with the originals and then overwritten.
     losses = run.losses(proposals)
     argument_codes: Codes = proposals.copy()
     argument_losses = losses.copy()

@@ -41,6 +41,7 @@ def beats_random(subject: OptimizerUnderTest) -> str:
     if not subject.claims_to_beat_random:
         raise NotJudged("it does not claim to (claims_to_beat_random = False)")
     comparison = subject.comparison(SyntheticProblem(subject.space))
+    # A failure is reported at the last stage, where the optimizer had every chance.
     stage = comparison.winning_stage
     if stage is None:
         stage = comparison.stages[-1]
@@ -106,10 +107,12 @@ def constraints(subject: OptimizerUnderTest) -> str:
     problem = SyntheticProblem(subject.space, c=1)
     if refusal := find_refusal(subject, problem):
         return f"refused: {refusal}"
+    # One seed suffices: the share is a mean over many proposals.
     comparison = subject.comparison(problem, seeds=(0,))
     unconstrained = subject.comparison(SyntheticProblem(subject.space))
     comparison.advance(max(_MIN_EVALUATIONS, unconstrained.informative_stage))
     proposals = comparison.runs[0].proposals
+    # The later half, as the first proposals are an initial design.
     later_half = proposals[len(proposals) // 2 :]
     share = float((problem.violations(later_half) <= 0).mean())
     observation = f"{share:.0%} of its later proposals are feasible, half of the space is"

@@ -30,12 +30,12 @@ def order(subject: OptimizerUnderTest) -> str:
 
     run = subject.advance(subject.start(), tell_half)
     # All late results at once, in reverse; then an empty tell.
-    late = run.pending_codes
-    run.tell(late[::-1].copy())
+    late_codes = run.pending_codes
+    run.tell(late_codes[::-1].copy())
     run.optimizer.tell(run.optimizer.space.encode([]), np.empty((0, run.problem.m)))
     run.ask_nonempty(3)
     subject.require_distinct(run)
-    return f"{len(run.proposals)} architectures, the last {len(late)} results late"
+    return f"{len(run.proposals)} architectures, the last {len(late_codes)} results late"
 
 
 def foreign(subject: OptimizerUnderTest) -> str:
@@ -80,6 +80,7 @@ def refusals(subject: OptimizerUnderTest) -> str:
     seed_global_rngs(0)
     run = subject.advance(subject.start(), share=0.5)
     optimizer = run.optimizer
+    # Each kind of fault, in the middle of a run.
     n_observations = len(optimizer.history)
     codes = optimizer.space.sample(2, np.random.default_rng(0))
     for fault, invalid_codes, losses in _invalid_observations(codes, run.problem.m):
@@ -88,6 +89,7 @@ def refusals(subject: OptimizerUnderTest) -> str:
         except InvalidInput:
             continue
         raise CheckFailed(f"tell accepted {fault}")
+    # Neither the history nor the further proposals may show it.
     require(len(optimizer.history) == n_observations, "a refused result is in the history")
     subject.require_repeatable()
     subject.advance(run)
@@ -131,6 +133,7 @@ def objectives(subject: OptimizerUnderTest) -> str:
     observations = []
     for m in range(2, 6):
         problem = SyntheticProblem(subject.space, m)
+        # Two objectives are what every optimizer must accept.
         if m > 2 and find_refusal(subject, problem):
             observations.append(f"{m} refused")
             continue
@@ -151,6 +154,7 @@ def recommends(subject: OptimizerUnderTest) -> str:
     require(n_initial == 0, "recommends architectures before any result was told")
     run = subject.reference_run
     recommendations = _valid_recommendations(run)
+    # What was measured below the top fidelity does not count as observed.
     baseline = baseline_of(run.problem.space)
     total, volume = (
         baseline.hypervolume(run.problem.losses(codes))
@@ -172,6 +176,7 @@ def _check_feasible_recommendations(subject: OptimizerUnderTest) -> None:
     run = subject.start(problem)
     run.ask_and_tell(10)  # some of them are feasible, as half of the space is
     subject.advance(run, share=0.7)
+    # Without a feasible observation there is nothing to compare with.
     if (problem.violations(run.proposals) <= 0).any():
         violated = (problem.violations(_valid_recommendations(run)) > 0).any(axis=1)
         require(

@@ -91,12 +91,14 @@ class SimulatedRun:
                 is_pair, f"ask({n}) answered {_describe(answer)}, expected codes and a fidelity"
             )
             answer, fidelity = answer
+        # The copy survives whatever the optimizer or a check does to its array.
         self.last_answer = answer
         copy = answer.copy() if isinstance(answer, np.ndarray) else answer
         codes = self._canonical_codes(copy, n)
         c_contiguous = isinstance(answer, np.ndarray) and answer.flags.c_contiguous
         record = AskRecord(n, copy, codes, fidelity, len(self.pending), c_contiguous)
         self.records.append(record)
+        # An invalid fidelity is reported by its check; until then the top one stands in.
         self._add_pending(codes, fidelity if fidelity in FIDELITIES else FIDELITIES[-1])
         return codes
 
@@ -104,6 +106,7 @@ class SimulatedRun:
         """Return an answer as canonical codes if it is a table of numbers of the right width."""
         space = self.optimizer.space
         width = len(space.columns)
+        # The exact type and layout are left to the check `codes`.
         try:
             table = np.asarray(answer, dtype=np.float64)
         except (TypeError, ValueError):
@@ -136,6 +139,7 @@ class SimulatedRun:
         if len(codes) == 0:
             return
         losses = self.losses(codes)
+        # Drawn even without noise, so that runs with and without it use the generator alike.
         noise = self.std * self._rng.standard_normal(losses.shape)
         self.optimizer.tell(
             codes,

@@ -115,11 +115,13 @@ class SyntheticProblem:
         # Unequal weights of the layers make ties rare.
         weights = 1 + 0.1 * np.sin(np.arange(len(self._layer_columns)))
         means = np.average(per_layer, axis=1, weights=weights)
+        # The width counts like a part of the second choice of the layers.
         return 0.4 * choices[:, 0] + 0.6 * means[:, 1], means[:, 0]
 
 
 def _standard_normal(row: Codes, m: int) -> Array:
     """Return `m` normal draws that depend on a code alone."""
+    # Not from a generator that is shared: the errors must not depend on the order of calls.
     digest = hashlib.sha256(row.tobytes()).digest()
     seed = int.from_bytes(digest[:8], "little")
     return np.random.default_rng(seed).standard_normal(m)
