@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from hwnas.backends import Backend, Evaluation
     from hwnas.errors import HwnasError, SpaceExhausted
     from hwnas.fronts import Front
-    from hwnas.metrics import Metric
-    from hwnas.objectives import Objective
+    from hwnas.objectives import Metric, Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
     from hwnas.registry import optimizer, register_backend, register_optimizer
     from hwnas.api import Result, resume, run
@@ -28,8 +27,7 @@ _HOMES = {
     "hwnas.backends": ("Backend", "Evaluation"),
     "hwnas.errors": ("HwnasError", "SpaceExhausted"),
     "hwnas.fronts": ("Front",),
-    "hwnas.metrics": ("Metric",),
-    "hwnas.objectives": ("Objective",),
+    "hwnas.objectives": ("Metric", "Objective"),
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
     "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
     "hwnas.api": ("Result", "resume", "run"),

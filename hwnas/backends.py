@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hwnas.deprecation import accept_former_methods
 from hwnas.errors import InvalidInput, UnknownName, shortened
 from hwnas.fronts import Front
-from hwnas.metrics import Metric
+from hwnas.objectives import Metric as Metric  # part of the backends' namespace
 from hwnas.objectives import Objective
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes

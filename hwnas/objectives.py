@@ -1,4 +1,4 @@
-"""What is asked of a network: objectives and constraints, and how they are written.
+"""Metrics, objectives and constraints, and the grammar in which objectives are written.
 
 ::
 
@@ -7,9 +7,9 @@
     statistic   = "median" | "p01" ... "p99"
 
 ``latency@h100:p90`` is the 0.9 quantile of the latency on an H100, ``latency@h100+rtx3080`` the
-worst ratio to each device's own optimum, ``-flops`` is maximised, ``params <= 1e8`` is a
-constraint. Values are kept in the metric's own unit; `Objective.loss` is the one place that turns
-a sign.
+worst ratio to each device's own optimum, ``-flops`` is maximized, ``params <= 1e8`` is a
+constraint. Values are stored in the metric's own unit; `Objective.loss` is the only function that
+changes a sign.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
+from hwnas.typing import Array
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _DEVICE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::\d+)?"  # "cuda:1" is a device
@@ -37,19 +38,55 @@ _FORM = "expected [-]METRIC[@DEVICE[+DEVICE]][:pNN], for a constraint with <= or
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """Metric that a backend offers.
+
+    Attributes
+    ----------
+    unit
+        ``"ms"``; empty for a plain number.
+    cost
+        ``"free"`` (computed), ``"cheap"`` (a measurement) or ``"expensive"`` (a training). The
+        former name of the last one, ``"dear"``, is accepted with a `DeprecationWarning`.
+    fidelity_dependent
+        Whether the value changes with the fidelity, and so must be measured again at a higher one.
+    quantiles
+        Whether ``metric:p90`` is offered.
+
+    Examples
+    --------
+    >>> Metric("ms", quantiles=True).cost
+    'cheap'
+    """
+
+    unit: str = ""
+    cost: Literal["free", "cheap", "expensive"] = "cheap"
+    fidelity_dependent: bool = False
+    quantiles: bool = False
+
+    def __post_init__(self) -> None:
+        cost: str = self.cost
+        if cost == "dear":
+            # The generated __init__ lies between this method and the author's line.
+            warn_renamed('the cost class "dear" of a metric', '"expensive"', stacklevel=4)
+            object.__setattr__(self, "cost", "expensive")  # the dataclass is frozen
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
-    """One thing that is measured of a network, and what is wanted of it.
+    """Objective to optimize, or constraint to satisfy.
 
     Attributes
     ----------
     metric
         ``"latency"``.
     devices
-        Where it is measured: none for ``perplexity``, several for the worst ratio over them.
+        Devices on which it is measured: none for ``perplexity``, several for the worst ratio over
+        them.
     level
-        Probability of the quantile that is asked for; ``None`` for the metric itself (the median).
+        Probability of the quantile; ``None`` for the metric itself (the median).
     maximise
-        Whether more is better.
+        Whether larger values are better.
     relation, bound
         For a constraint, ``"<="`` or ``">="`` and the number in the metric's unit; else ``None``.
     """
@@ -63,7 +100,7 @@ class Objective:
 
     @classmethod
     def parse(cls, text: str) -> Objective:
-        """Read an objective or a constraint; ``str`` gives its shortest spelling back.
+        """Parse an objective or a constraint; ``str`` returns its shortest spelling.
 
         Raises
         ------
@@ -74,10 +111,14 @@ class Objective:
         --------
         >>> Objective.parse("latency@h100:p90 <= 20").level
         0.9
+        >>> str(Objective.parse("params<=1e8"))
+        'params <= 100000000'
         """
         match = _GRAMMAR.fullmatch(text.strip())
         if match is None:
             raise InvalidInput(f"objective {text!r}: {_FORM}")
+
+        # The grammar accepts more than has a meaning: repeated devices, p00, infinite bounds.
         devices = tuple(match["devices"].split("+")) if match["devices"] else ()
         if len(set(devices)) != len(devices):
             raise InvalidInput(f"objective {text!r}: expected distinct devices")
@@ -101,14 +142,15 @@ class Objective:
         if self.level is not None:
             text += f":p{round(self.level * 100):02d}"
         if self.relation is not None:
-            short = f"{self.bound:.12g}"
-            bound = short if float(short) == self.bound else repr(self.bound)
+            # 12 digits are enough for people; all of them where parsing would change the number.
+            rounded = f"{self.bound:.12g}"
+            bound = rounded if float(rounded) == self.bound else repr(self.bound)
             text += f" {self.relation} {bound}"
         return text
 
     @property
     def key(self) -> str:
-        """Metric and devices, the name under which a backend knows it: ``"latency@h100"``."""
+        """Metric and devices, the name under which a backend offers it: ``"latency@h100"``."""
         return self.metric + ("@" + "+".join(self.devices) if self.devices else "")
 
     @property
@@ -118,20 +160,37 @@ class Objective:
 
     @property
     def value(self) -> Objective:
-        """What is measured, without what is wanted of it: neither sign nor bound."""
+        """The measured value alone: the objective without sign and bound."""
         return replace(self, maximise=False, relation=None, bound=None)
 
-    def loss(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values turned so that less is better; applied twice it gives the values back."""
+    def loss(self, values: Array) -> Array:
+        """Return values as losses to minimize; a second call returns the values.
+
+        Parameters
+        ----------
+        values : any shape, in the metric's unit
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Objective.parse("-flops").loss(np.array([1.0, 2.0])).tolist()
+        [-1.0, -2.0]
+        """
         return -values if self.maximise else values
 
-    def violation(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Signed distance to the bound in the metric's unit: at most 0 where it is kept.
+    def violation(self, values: Array) -> Array:
+        """Return the constraint violations g(x) in the metric's unit, feasible where g(x) <= 0.
 
         Raises
         ------
         InvalidInput
             The objective has no bound.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Objective.parse("latency@h100 <= 20").violation(np.array([18.0, 25.0])).tolist()
+        [-2.0, 5.0]
         """
         if self.bound is None:
             raise InvalidInput(f"{self} has no bound")
@@ -139,29 +198,31 @@ class Objective:
 
 
 def parse_objectives(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ...]:
-    """Read objectives that are searched together.
+    """Parse objectives that are optimized together.
 
     Raises
     ------
     InvalidInput
-        One does not follow the grammar, has a bound, or comes twice (also with another sign).
+        An objective does not follow the grammar, has a bound, or is repeated (also with the
+        opposite sign).
     """
     objectives = tuple(map(Objective.parse, texts))
     for text, objective in zip(texts, objectives, strict=True):
         if objective.bound is not None:
             raise InvalidInput(f"objective {text!r} has a bound; bounds belong to constraints")
+    # Without their signs, so that minimizing and maximizing the same value is refused too.
     if len({o.value for o in objectives}) != len(objectives):
         raise InvalidInput(f"expected distinct objectives, found {', '.join(texts)}")
     return objectives
 
 
 def parse_constraints(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ...]:
-    """Read constraints.
+    """Parse constraints.
 
     Raises
     ------
     InvalidInput
-        One does not follow the grammar, has no bound, or comes twice.
+        A constraint does not follow the grammar, has no bound, or is repeated.
     """
     constraints = tuple(map(Objective.parse, texts))
     for text, constraint in zip(texts, constraints, strict=True):
@@ -172,16 +233,21 @@ def parse_constraints(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ..
     return constraints
 
 
-def losses_of(
-    objectives: tuple[Objective, ...], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Raw values (n, m) as losses (n, m), all minimised."""
+def losses_of(objectives: tuple[Objective, ...], values: Array) -> Array:
+    """Return raw values (n, m) as losses (n, m), all to be minimized."""
     return np.stack([o.loss(values[:, j]) for j, o in enumerate(objectives)], axis=1)
 
 
-def constraint_violations(
-    constraints: tuple[Objective, ...], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Raw values (n, c) as signed violations (n, c), at most 0 where kept."""
+def constraint_violations(constraints: tuple[Objective, ...], values: Array) -> Array:
+    """Return the violations (n, c) of raw values (n, c); an architecture is feasible if all <= 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> limits = parse_constraints(["params <= 10", "accuracy >= 0.5"])
+    >>> constraint_violations(limits, np.array([[8.0, 0.75]])).tolist()
+    [[-2.0, -0.25]]
+    """
     violations = [c.violation(values[:, j]) for j, c in enumerate(constraints)]
+    # np.stack refuses an empty list.
     return np.stack(violations, axis=1) if violations else np.empty((len(values), 0))

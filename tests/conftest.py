@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation
 from hwnas.fronts import Front
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective, constraint_violations
+from hwnas.objectives import Metric, Objective, constraint_violations
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
 
@@ -40,7 +39,7 @@ class Toy(Backend):
     """Closed forms that a test can compute as well; knows every exact front."""
 
     metrics: Mapping[str, Metric] = {
-        "error": Metric("", "dear"),
+        "error": Metric("", "expensive"),
         "latency@fast": Metric("ms", quantiles=True),
         "latency@slow": Metric("ms", quantiles=True),
         "memory": Metric("MB"),

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation, all_metrics, metric_of
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective, parse_constraints, parse_objectives
+from hwnas.objectives import Metric, Objective, parse_constraints, parse_objectives
 from hwnas.runner.evaluation import measure
 from hwnas.spaces import Codes, SearchSpace
 
@@ -24,7 +23,7 @@ class Scripted(Backend):
     """Answers what a test wants, and remembers how it was asked."""
 
     metrics: Mapping[str, Metric] = {
-        "error": Metric("", "dear"),
+        "error": Metric("", "expensive"),
         "memory": Metric("MB"),
         "latency@fast": Metric("ms", quantiles=True),
         "latency@slow": Metric("ms", quantiles=True),
@@ -358,7 +357,7 @@ def test_metrics(toy: Backend) -> None:
     }
     assert metric_of(toy, Objective("latency", ("fast",), 0.9)).unit == "ms"
     assert metric_of(toy, Objective.parse("-memory")).unit == "MB"
-    assert metric_of(toy, Objective.parse("error <= 3")).cost == "dear"
+    assert metric_of(toy, Objective.parse("error <= 3")).cost == "expensive"
     assert metric_of(toy, Objective.parse("params")).cost == "free"
     assert metric_of(toy, Objective.parse("latency@fast+slow:p90")).unit == ""
 

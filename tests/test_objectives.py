@@ -1,4 +1,9 @@
+"""The grammar of objectives, losses and violations, and the properties of metrics."""
+
 from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +12,7 @@ from hypothesis import strategies as st
 
 from hwnas.errors import InvalidInput
 from hwnas.objectives import (
+    Metric,
     Objective,
     constraint_violations,
     losses_of,
@@ -25,6 +31,7 @@ def objectives(draw: st.DrawFn) -> Objective:
     return Objective(
         draw(metrics),
         tuple(draw(st.lists(devices, max_size=3, unique=True))),
+        # The 50th percentile is the median and is written without a level.
         draw(st.one_of(st.none(), st.integers(1, 99).filter(lambda p: p != 50).map(_percent))),
         relation is None and draw(st.booleans()),
         relation,
@@ -71,12 +78,12 @@ def test_string_round_trip(objective: Objective) -> None:
         ),
     ],
 )
-def test_known_texts(text: str, expected: Objective) -> None:
+def test_parsed_texts(text: str, expected: Objective) -> None:
     assert Objective.parse(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "short"),
+    ("text", "spelling"),
     [
         ("  latency@h100:p50  ", "latency@h100"),
         ("- flops", "-flops"),
@@ -85,8 +92,8 @@ def test_known_texts(text: str, expected: Objective) -> None:
         ("x:p05", "x:p05"),
     ],
 )
-def test_shortest_spelling(text: str, short: str) -> None:
-    assert str(Objective.parse(text)) == short
+def test_shortest_spelling(text: str, spelling: str) -> None:
+    assert str(Objective.parse(text)) == spelling
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,7 @@ def test_shortest_spelling(text: str, short: str) -> None:
         ("-latency <= 3", "a constraint takes no '-'; use >="),
     ],
 )
-def test_what_cannot_be_read(text: str, message: str) -> None:
+def test_malformed_text_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
         Objective.parse(text)
     assert str(caught.value).startswith(f"objective {text!r}: ")
@@ -133,20 +140,20 @@ def test_keys() -> None:
     assert several.keys == ("latency@a", "latency@cuda:1")
 
 
-def test_value_drops_what_is_wanted() -> None:
+def test_value_has_neither_sign_nor_bound() -> None:
     assert Objective.parse("latency@a:p90 <= 3").value == Objective.parse("latency@a:p90")
     assert Objective.parse("-flops").value == Objective.parse("flops")
 
 
-def test_loss_turns_what_is_maximised() -> None:
+def test_loss_negates_maximized_values() -> None:
     values = np.array([1.0, -2.0, 0.0])
     np.testing.assert_array_equal(Objective.parse("x").loss(values), values)
-    maximised = Objective.parse("-x")
-    np.testing.assert_array_equal(maximised.loss(values), [-1, 2, 0])
-    np.testing.assert_array_equal(maximised.loss(maximised.loss(values)), values)
+    maximized = Objective.parse("-x")
+    np.testing.assert_array_equal(maximized.loss(values), [-1, 2, 0])
+    np.testing.assert_array_equal(maximized.loss(maximized.loss(values)), values)
 
 
-def test_slack_is_at_most_0_where_the_bound_is_kept() -> None:
+def test_violation_is_at_most_0_within_the_bound() -> None:
     values = np.array([2.0, 3.0, 5.0])
     np.testing.assert_array_equal(Objective.parse("x <= 3").violation(values), [-1, 0, 2])
     np.testing.assert_array_equal(Objective.parse("x >= 3").violation(values), [1, 0, -2])
@@ -154,7 +161,7 @@ def test_slack_is_at_most_0_where_the_bound_is_kept() -> None:
         Objective.parse("x").violation(values)
 
 
-def test_losses_and_slacks_by_column() -> None:
+def test_losses_and_violations_by_column() -> None:
     values = np.array([[1.0, 10.0], [2.0, 20.0]])
     values.flags.writeable = False
     losses = losses_of(parse_objectives(["x", "-y"]), values)
@@ -185,9 +192,10 @@ def test_objectives_have_no_bound() -> None:
 
 
 def test_constraints_in_order() -> None:
-    first, second = parse_constraints(["x >= 1", "x <= 3"])  # two sides of one metric
-    assert (first.relation, first.bound) == (">=", 1)
-    assert (second.relation, second.bound) == ("<=", 3)
+    # Two bounds on one metric are distinct constraints.
+    lower, upper = parse_constraints(["x >= 1", "x <= 3"])
+    assert (lower.relation, lower.bound) == (">=", 1)
+    assert (upper.relation, upper.bound) == ("<=", 3)
     assert parse_constraints([]) == ()
 
 
@@ -198,6 +206,25 @@ def test_constraints_in_order() -> None:
         (["x <= 3", "x:median <= 3.0"], "expected distinct constraints, found"),
     ],
 )
-def test_what_is_no_constraint(texts: list[str], message: str) -> None:
+def test_invalid_constraints_are_refused(texts: list[str], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         parse_constraints(texts)
+
+
+# -- metrics -------------------------------------------------------------------------------------
+
+
+def test_metric_is_the_same_class_everywhere() -> None:
+    import hwnas
+    from hwnas.backends import Metric as of_backends
+
+    assert Metric is of_backends is hwnas.Metric
+
+
+def test_former_cost_class_warns_at_the_line_of_the_author() -> None:
+    with pytest.warns(DeprecationWarning, match='"dear" of a metric .* "expensive"') as caught:
+        metric = Metric("bits", "dear", quantiles=True)  # type: ignore[arg-type]
+    assert metric == Metric("bits", "expensive", quantiles=True)
+    assert Path(caught[0].filename) == Path(__file__)
+    # A copy has the new name already.
+    assert dataclasses.replace(metric, unit="").cost == "expensive"

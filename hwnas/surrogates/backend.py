@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwnas.backends import Backend, Evaluation, metric_of
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective
+from hwnas.objectives import Metric, Objective
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates.predictor import DISTRIBUTION_UNITS, NUMBER_UNITS, MetricPredictor
 from hwnas.surrogates.problem_fronts import additive_front, best_known_front
@@ -92,7 +91,7 @@ class Surrogate(Backend):
         self._fronts: dict[tuple[tuple[Objective, ...], ...], Front | None] = {}
         self.metrics = {
             **{
-                name: Metric(unit, "dear" if name == "perplexity" else "cheap")
+                name: Metric(unit, "expensive" if name == "perplexity" else "cheap")
                 for name, unit in NUMBER_UNITS.items()
             },
             **{

@@ -11,8 +11,7 @@ from typing import get_args, get_type_hints
 
 from hwnas.backends import EXACT_METRICS
 from hwnas.errors import HwnasError
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective
+from hwnas.objectives import Metric, Objective
 from hwnas.testing.backend_harness import BackendUnderTest
 from hwnas.testing.checks import (
     NONEXISTENT,

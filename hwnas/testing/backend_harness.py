@@ -87,7 +87,7 @@ class BackendUnderTest(Subject):
         Measurements on this machine vary; they are left out, unless there is nothing else.
         """
         metrics = self.noiseless.metrics
-        # Trainings ("dear") repeat with their seed; latencies and energies do not.
+        # Trainings ("expensive") repeat with their seed; latencies and energies do not.
         if self.noiseless.on_hardware:
             metrics = {key: m for key, m in metrics.items() if m.cost != "cheap"} or metrics
         return [Objective.parse(key) for key in metrics]

@@ -16,8 +16,7 @@ from hwnas import pareto
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import MachineFailed, SpaceExhausted
 from hwnas.experiment import Budget
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective, parse_constraints, parse_objectives
+from hwnas.objectives import Metric, Objective, parse_constraints, parse_objectives
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.problem import Problem
 from hwnas.runner.evaluation_cache import trial_seeds

@@ -19,8 +19,7 @@ from hwnas import registry
 from hwnas.api import run
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective
+from hwnas.objectives import Metric, Objective
 from hwnas.reports.comparison import export, tables
 from hwnas.reports.comparison.comparison import compare
 from hwnas.reports.comparison.problem_comparison import front_at, problem_comparisons

@@ -20,8 +20,7 @@ from hwnas import pareto
 from hwnas.api import run
 from hwnas.backends import Backend, Evaluation
 from hwnas.errors import InvalidInput
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective
+from hwnas.objectives import Metric, Objective
 from hwnas.reports.html.page import render_page, write_page
 from hwnas.reports.html.payload import report_payload
 from hwnas.reports.html.search_payload import encode_codes
@@ -56,7 +55,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Result:
 class Brittle(Backend):
     """Backend that fails on deep architectures, with markup as reason, and stops wide ones."""
 
-    metrics: Mapping[str, Metric] = {"size": Metric("MB", "cheap"), "work": Metric("", "dear")}
+    metrics: Mapping[str, Metric] = {"size": Metric("MB", "cheap"), "work": Metric("", "expensive")}
 
     def evaluate(
         self,

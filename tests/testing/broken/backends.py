@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation
 from hwnas.fronts import Front
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective
+from hwnas.objectives import Metric, Objective
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
 
@@ -21,7 +20,7 @@ class Formula(Backend):
     """Closed forms, with noise on request."""
 
     metrics: Mapping[str, Metric] = {
-        "error": Metric("", "dear"),
+        "error": Metric("", "expensive"),
         "latency@here": Metric("ms", fidelity_dependent=True),
         "memory": Metric("MB"),
     }
