@@ -139,14 +139,26 @@ def _label(kind: Kind, name: str | type) -> str:
 
 
 def settings_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
-    """Return the parameters of an optimizer or backend that a user may set, by name."""
-    parameters = inspect.signature(cls).parameters
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {
-        name: p
-        for name, p in parameters.items()
-        if name not in _RESERVED and p.kind not in variadic
-    }
+    """Return the parameters of an optimizer or backend that a user may set, by name.
+
+    A constructor that takes ``**settings`` passes them on: the settings of its parent are its own
+    too. Annotations are resolved to types.
+    """
+    settings: dict[str, inspect.Parameter] = {}
+    for base in inspect.getmro(cls):
+        if "__init__" not in vars(base):
+            continue
+        hints = typing.get_type_hints(base.__init__)
+        parameters = inspect.signature(base.__init__).parameters.values()
+        for parameter in parameters:
+            is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if is_variadic or parameter.name in _RESERVED or parameter.name in settings:
+                continue
+            hint = hints.get(parameter.name, Any)
+            settings[parameter.name] = parameter.replace(annotation=hint)
+        if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return settings
 
 
 def checked_settings(kind: Kind, name: str | type, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,13 +180,12 @@ def checked_settings(kind: Kind, name: str | type, settings: Mapping[str, Any]) 
 
     cls, label = lookup(kind, name), _label(kind, name)
     parameters = settings_of(cls)
-    annotations = typing.get_type_hints(cls.__init__)
     checked: dict[str, Any] = {}
     for key, value in settings.items():
         if key not in parameters:
             raise UnknownName(f"setting of {label}:", key, parameters)
         # Strict JSON: 3.0 is no integer and "3" no number, but a list serves as a tuple.
-        expected = pydantic.TypeAdapter(annotations.get(key, Any))
+        expected = pydantic.TypeAdapter(parameters[key].annotation)
         try:
             checked[key] = expected.validate_json(json.dumps(value), strict=True)
         except (pydantic.ValidationError, TypeError) as error:

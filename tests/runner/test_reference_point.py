@@ -114,7 +114,9 @@ def test_measured_where_no_front_is_known(small_space: hwnas.SearchSpace) -> Non
 
 
 def test_nothing_can_be_measured(small_space: hwnas.SearchSpace) -> None:
-    with pytest.raises(InvalidInput, match="none of 10 architectures could be measured: RuntimeError"):
+    with pytest.raises(
+        InvalidInput, match="none of 10 architectures could be measured: RuntimeError"
+    ):
         build_reference(*frontless(small_space, broken=True))
 
 

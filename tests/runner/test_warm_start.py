@@ -162,7 +162,9 @@ def test_an_experiment_s_own_plugins_run_when_allowed(tmp_path: Path, workers: i
     result = hwnas.run(file, out=tmp_path / "run", workers=workers, allow_plugins=True)
     assert len(result.searches) == 2
     hashes = json.loads((tmp_path / "run" / "environment.json").read_text())["plugins"]
-    assert hashes == {str(tmp_path / "mine.py"): plugin_files.load_plugin_file(tmp_path / "mine.py").sha256}
+    assert hashes == {
+        str(tmp_path / "mine.py"): plugin_files.load_plugin_file(tmp_path / "mine.py").sha256
+    }
     with pytest.raises(InvalidInput, match="--allow-plugins"):
         hwnas.resume(tmp_path / "run")
     hwnas.resume(tmp_path / "run", allow_plugins=True)
