@@ -1,8 +1,12 @@
-"""hwnas: which language model should run on this hardware?
+"""Multi-objective neural architecture search: which language model should run on this hardware?
 
-A search space of GPT-2-family architectures is searched by a plugin optimizer against a pluggable
-backend. Names are loaded when they are first used, so that ``import hwnas`` needs nothing but the
-standard library.
+Optimizers, which are plugins, search a space of GPT-2-family architectures; backends evaluate the
+architectures. Names are loaded on first use, so that ``import hwnas`` needs the standard library
+only.
+
+>>> import hwnas
+>>> hwnas.space("gpt-s").n_layer
+(10, 11, 12)
 """
 
 from __future__ import annotations
@@ -10,18 +14,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hwnas.deprecation import FormerModuleFinder
+
 if TYPE_CHECKING:
+    from hwnas import testing as testing
+    from hwnas.api import Result, resume, run
     from hwnas.backends import Backend, Evaluation
     from hwnas.errors import HwnasError, SpaceExhausted
     from hwnas.fronts import Front
     from hwnas.objectives import Metric, Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
     from hwnas.registry import optimizer, register_backend, register_optimizer
-    from hwnas.api import Result, resume, run
     from hwnas.spaces import SearchSpace, space
     from hwnas.spaces.architecture import Architecture
     from hwnas.surrogates import surrogate
 
+# Public names by the module that defines them.
 _HOMES = {
     "hwnas.spaces.architecture": ("Architecture",),
     "hwnas.backends": ("Backend", "Evaluation"),
@@ -35,6 +43,8 @@ _HOMES = {
     "hwnas.surrogates": ("surrogate",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+# Modules that are available after ``import hwnas``.
+_SUBMODULES = ("testing",)
 
 __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "Architecture",
@@ -59,9 +69,15 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
 ]
 
 
+FormerModuleFinder.install()
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"hwnas.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'hwnas' has no attribute {name!r}")
+    # From now on Python finds the name itself.
     value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
     return value
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.deprecation import accept_former_methods
-from hwnas.errors import InvalidInput, UnknownName, shortened
+from hwnas.errors import InvalidInput, UnknownName, format_names
 from hwnas.fronts import Front
 from hwnas.objectives import Metric as Metric  # part of the backends' namespace
 from hwnas.objectives import Objective
@@ -201,7 +201,7 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
     if not objective.devices and objective.key not in metrics:
         raise InvalidInput(
             f"{objective.metric} needs a device, as in {objective.metric}@{offered[0]}; "
-            f"known: {shortened(offered)}"
+            f"known: {format_names(offered)}"
         )
     for device in objective.devices:
         if offered == [""]:

@@ -1,15 +1,20 @@
-"""What can go wrong, and what the user reads when it does.
+"""Exceptions and warnings, and the text that a user reads.
 
 ::
 
-    HwnasError              the user can mend it: one line, exit code 2
-    ├── InvalidInput        a value is not what was expected (also a ValueError)
-    │   └── UnknownName     a name is not known; the nearest known one is offered
+    HwnasError              the user can correct it: one line, exit code 2
+    ├── InvalidInput        a value is not as expected (also a ValueError)
+    │   ├── UnknownName     a name does not exist; the most similar one is suggested
+    │   └── ExperimentError an experiment cannot be run: file, key, message
     ├── MissingExtra        an optional library is not installed (also an ImportError)
+    ├── MachineFailed       the machine that measures does not work any more
     └── SpaceExhausted      every architecture of a space has been proposed
 
-Anything else that escapes is a fault of hwnas. `HwnasWarning` says what works otherwise than it may
-seem.
+    SearchFailed            an optimizer raised an error (a RuntimeError): exit code 1
+    HwnasWarning            something may not work as the user expects (a UserWarning)
+
+Any other exception is a bug in hwnas or in a plugin. This module imports the standard library only,
+so that the command line can handle every error without loading what raises it.
 """
 
 from __future__ import annotations
@@ -19,95 +24,106 @@ from collections.abc import Iterable
 
 
 class HwnasError(Exception):
-    """Something the user can mend. Its text is one line: what was given, what was expected."""
+    """Error that the user can correct; its text is one line with what was found and expected."""
 
 
 class HwnasWarning(UserWarning):
-    """Something works otherwise than the user may think."""
+    """Warning of something that may not work as the user expects."""
 
 
 class InvalidInput(HwnasError, ValueError):
-    """A value is not what was expected."""
+    """Value that is not as expected."""
 
 
 class UnknownName(InvalidInput):
-    """A name that is not known.
+    """Name that does not exist.
 
     Parameters
     ----------
     kind
-        What the name should have named, in the singular: ``"space"``.
+        Kind of the name, in the singular: ``"space"``.
     name
-        What was given.
-    known
-        The names that would have been right.
+        The unknown name.
+    choices
+        The names that exist.
+
+    Examples
+    --------
+    >>> print(UnknownName("device", "rtx308", ["a100", "rtx3080"]))
+    unknown device 'rtx308'; did you mean 'rtx3080'?
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        if near:
-            hint = f"did you mean {near[0]!r}?"
-        elif known:
-            hint = f"known: {shortened(known)}"
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        choices = sorted(choices)
+        similar = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+        # One suggestion if a name is similar, else the list.
+        if similar:
+            hint = f"did you mean {similar[0]!r}?"
+        elif choices:
+            hint = f"known: {format_names(choices)}"
         else:
             hint = "none is known here"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
 
 
-class MissingExtra(HwnasError, ImportError):
-    """An optional library is not installed.
-
-    Parameters
-    ----------
-    what
-        What was asked for: ``"optimizer 'nsga2'"``.
-    module
-        The module that is missing: ``"pymoo"``.
-    extra
-        The extra of hwnas that brings it.
-    """
-
-    def __init__(self, what: str, module: str, extra: str) -> None:
-        super().__init__(f'{what} needs {module}: pip install "hwnas[{extra}]"')
-
-
-class MachineFailed(HwnasError):
-    """What everything is measured on does not work any more; no trial is to blame."""
-
-
-class SpaceExhausted(HwnasError):
-    """Every architecture of the space has been proposed; there is nothing new to ask for."""
-
-
-def shortened(names: Iterable[str], most: int = 12) -> str:
-    """The names as one comma-separated line, the rest beyond `most` as a count.
-
-    >>> shortened(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    names = list(names)
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more"
-
-
 class ExperimentError(InvalidInput):
-    """An experiment that cannot be run.
+    """Experiment that cannot be run.
 
     Parameters
     ----------
     file
-        File of the experiment; empty where there is none.
+        File of the experiment; empty if it was not read from a file.
     key_path
-        Path of the key at fault, ``optimizers[1].name``.
+        Path of the faulty key, ``optimizers[1].name``.
     message
-        What was found and what was expected.
+        The value found and the value expected.
+
+    Examples
+    --------
+    >>> print(ExperimentError("mine.yaml", "seeds", "is required"))
+    mine.yaml: seeds: is required
     """
 
     def __init__(self, file: str, key_path: str, message: str) -> None:
         super().__init__(": ".join(part for part in (file, key_path, message) if part))
 
 
+class MissingExtra(HwnasError, ImportError):
+    """Optional library that is not installed.
+
+    Parameters
+    ----------
+    subject
+        The part of hwnas that needs the library: ``"optimizer 'nsga2'"``.
+    module
+        The missing module: ``"pymoo"``.
+    extra
+        The extra of hwnas that installs it.
+    """
+
+    def __init__(self, subject: str, module: str, extra: str) -> None:
+        super().__init__(f'{subject} needs {module}: pip install "hwnas[{extra}]"')
+
+
+class MachineFailed(HwnasError):
+    """Failure of the machine that measures: every trial would fail, so the search stops."""
+
+
+class SpaceExhausted(HwnasError):
+    """Search space without new architectures: every one has been proposed."""
+
+
 class SearchFailed(RuntimeError):
-    """An optimizer or the framework raised an error in a search; the others ran to their end."""
+    """Error of an optimizer or of hwnas in a search; the other searches ran to their end."""
+
+
+def format_names(names: Iterable[str], limit: int = 12) -> str:
+    """Return names as one comma-separated line, those beyond `limit` as a count.
+
+    >>> format_names(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    names = list(names)
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[:limit])} and {len(names) - limit} more"

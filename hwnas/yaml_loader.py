@@ -1,6 +1,6 @@
-"""YAML as hwnas reads it: safe, the numbers of YAML 1.2, no duplicate keys.
+"""Safe YAML with the numbers of YAML 1.2 and without duplicate keys.
 
-PyYAML alone reads ``1e-3`` as a text, ``on`` as true, and drops the first of two equal keys.
+PyYAML alone reads ``1e-3`` as a string, ``on`` as true, and drops the first of two equal keys.
 """
 
 from __future__ import annotations
@@ -15,27 +15,31 @@ from hwnas.errors import InvalidInput
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with the scalars of YAML 1.2's core schema, and without duplicate keys."""
+    """Loader of safe YAML with the scalars of YAML 1.2's core schema."""
 
+    # An empty table, in place of the scalars of YAML 1.1 that SafeLoader has.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are distinct strings."""
-        seen: set[str] = set()
+        """Return a mapping, after checking that its keys are distinct strings."""
+        keys: set[str] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise _marked(key_node, f"expected a name for a key, found {key!r}")
-            if key in seen:
-                raise _marked(key_node, f"duplicate key {key!r}")
-            seen.add(key)
+                raise _error_at(key_node, f"expected a name for a key, found {key!r}")
+            if key in keys:
+                raise _error_at(key_node, f"duplicate key {key!r}")
+            keys.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
-def _marked(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+def _error_at(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    """Return an error with the position of a node."""
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
+# Tag, pattern and first characters of each scalar type: YAML 1.2.2, section 10.3.2, without octal
+# and hexadecimal integers.
 for _tag, _pattern, _first_characters in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -52,12 +56,13 @@ for _tag, _pattern, _first_characters in (
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file: safe, YAML 1.2 numbers, duplicate keys refused.
+    """Read the mapping in a YAML file.
 
     Raises
     ------
     InvalidInput
-        The file cannot be read, is not YAML or holds no mapping; the message begins with its path.
+        The file cannot be read, is not YAML or contains no mapping; the message begins with its
+        path.
     """
     try:
         content = parse_yaml(path.read_bytes())
@@ -75,20 +80,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """What a YAML text says.
+    """Return the content of a YAML text.
 
     Raises
     ------
     InvalidInput
-        It is not YAML, or uses what this project does not allow.
+        The text is not YAML, has a duplicate key, a key that is not a string, or a tag that is not
+        safe.
+
+    Examples
+    --------
+    >>> parse_yaml("{rate: 1e-3, noise: on}")
+    {'rate': 0.001, 'noise': 'on'}
     """
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f"line {mark.line + 1}: " if mark else ""
-        what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise InvalidInput(where + what) from None
+        position = f"line {mark.line + 1}: " if mark else ""
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        raise InvalidInput(position + message) from None
+    # Bytes that are no text, nesting beyond the recursion limit, impossible numbers.
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput(f"is not a YAML text: {what}") from None
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidInput(f"is not a YAML text: {message}") from None

@@ -93,7 +93,11 @@ def test_help_loads_nothing_heavy() -> None:
     code = "import sys; sys.argv = ['hwnas', '--help']\nfrom hwnas.cli.main import main\n"
     loaded = loaded_by(code + "try: main()\nexcept SystemExit: pass")
     assert "typer" in loaded
-    assert not loaded & HEAVY
+    assert not loaded & {*HEAVY, "numpy", "pydantic"}
+
+
+def test_testing_is_reachable_after_importing_hwnas() -> None:
+    assert "pytest" not in loaded_by("import hwnas; hwnas.testing.optimizer_checks()")
 
 
 def test_public_names() -> None:

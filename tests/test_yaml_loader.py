@@ -1,3 +1,5 @@
+"""Scalars, duplicate keys and errors of the YAML loader."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -27,9 +29,9 @@ from hwnas.yaml_loader import parse_yaml, read_yaml
     ],
 )
 def test_scalars(text: str, value: object) -> None:
-    found = parse_yaml(f"key: {text}")["key"]
-    assert found == value
-    assert type(found) is type(value)
+    scalar = parse_yaml(f"key: {text}")["key"]
+    assert scalar == value
+    assert type(scalar) is type(value)
 
 
 def test_infinities() -> None:
@@ -51,7 +53,7 @@ def test_infinities() -> None:
         ("a: 1\n---\nb: 2", "expected a single document"),
     ],
 )
-def test_what_is_refused(text: str | bytes, message: str) -> None:
+def test_invalid_texts_are_refused(text: str | bytes, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
         parse_yaml(text)
     assert "\n" not in str(caught.value)
@@ -61,6 +63,7 @@ def test_files(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("a: 1")
     assert read_yaml(file) == {"a": 1}
+    # Files without a mapping at the top.
     for content, message in (("", "is empty"), ("# only", "is empty"), ("- 1", "found a list")):
         file.write_text(content)
         with pytest.raises(InvalidInput, match=message) as caught:
