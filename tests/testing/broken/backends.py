@@ -182,6 +182,7 @@ class ArbitraryFront(Formula):
     def front(self, objectives: Sequence[Objective], constraints: Any = ()) -> Front | None:
         codes = self.space.sample(1, np.random.default_rng(0))
         values = np.stack([self.column(codes, o.key) for o in objectives], axis=1)
+        # A constrained front is unknown, so that its feasibility is not checked.
         return None if constraints else Front.of(codes, values, tuple(objectives))
 
 

@@ -32,6 +32,7 @@ class AcceptsAnySetting(HillClimber):
 class Unseeded(HillClimber):
     """Ignores its seed: every instance draws differently, but equally in every test run."""
 
+    # A counter in place of the system's entropy: the test must fail or pass every time.
     seeds = itertools.count()
 
     def configure(self) -> None:
@@ -73,6 +74,7 @@ class ReadsGlobalGenerator(HillClimber):
     """Draws from NumPy's global generator."""
 
     def ask(self, n: int) -> Codes:
+        # Reading alone changes the global state as well.
         self.rng = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
         self._sampler.rng = self.rng
         return super().ask(n)
@@ -122,6 +124,7 @@ class RepeatsProposals(HillClimber):
     _first: Codes | None = None
 
     def ask(self, n: int) -> Codes:
+        # An ask for one is answered by a new architecture, as a search would not end otherwise.
         if self._first is None or n == 1:
             codes = super().ask(n)
             self._first = codes[:1].copy()
@@ -164,6 +167,7 @@ class ReadsReturnedArray(HillClimber):
     _returned: Codes | None = None
 
     def ask(self, n: int) -> Codes:
+        # As many draws as the caller's array says now: its changes show in the next proposals.
         if self._returned is not None:
             self.rng.random(int(self._returned.sum()))
         self._returned = super().ask(n)

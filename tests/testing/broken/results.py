@@ -23,6 +23,7 @@ class RequiresOrder(HillClimber):
     def update(
         self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
     ) -> None:
+        # Foreign results are not in the queue and pass.
         queue = self.__dict__.setdefault("_queue", [])
         for key in map(bytes, codes):
             if key in queue and key != queue.pop(0):
@@ -148,6 +149,7 @@ class TwoObjectivesOnly(HillClimber):
 class RecommendsFirst(HillClimber):
     """Recommends the first observation."""
 
+    # The search itself continues from the front, so that the other checks pass.
     def parents(self) -> Codes:
         return Optimizer.recommend(self)
 
