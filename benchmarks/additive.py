@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hwnas_plugins._candidates import around
+from hwnas_plugins._candidates import mutate_and_crossover
 from hwnas_plugins.additive import Additive
 
 import hwnas
@@ -60,7 +60,7 @@ class OnlyAround(Additive):
     """Candidates by mutation and crossing alone, none from fronts of tables."""
 
     def _candidates(self, models: Any, front: Codes) -> Codes:
-        return around(front, 500, self._sampler, self.rng)
+        return mutate_and_crossover(front, 500, self._sampler, self.rng)
 
 
 class Exact(Additive):
@@ -107,10 +107,10 @@ class Unshrunk(effects.Effects):
 class Kernels(Additive):
     """Effects of layers alone, no Gaussian process of what is left."""
 
-    def _current(self) -> Any:
+    def _current_models(self) -> Any:
         before, models._REST = models._REST, 1e-12
         try:
-            return super()._current()
+            return super()._current_models()
         finally:
             models._REST = before
 

@@ -1,1 +1,1 @@
-"""The optimizers that come with hwnas, each written against its public contract alone."""
+"""Built-in optimizers, each written against the public contract of hwnas alone."""

@@ -1,4 +1,4 @@
-"""Bayesian optimization over networks: what its methods share, whatever they want to improve."""
+"""Bayesian optimization over architectures; subclasses choose the acquisition function."""
 
 from __future__ import annotations
 
@@ -14,35 +14,44 @@ from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputO
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.models.model_list_gp_regression import ModelListGP
 from botorch.sampling.normal import SobolQMCNormalSampler
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes, IndexArray
 
-from ._botorch import Features, Listed, State, fitted, hyperparameters, places
-from ._candidates import around
-from .uniform import homogeneous
+from ._botorch import (
+    CachedPosterior,
+    Features,
+    State,
+    extract_hyperparameters,
+    fit_models,
+    index_column,
+)
+from ._candidates import mutate_and_crossover
+from .uniform import homogeneous_codes
 
-CONTENDERS = 100  # what a proposal costs grows with their square, what it gains does not
+MAX_BASELINE = (
+    100  # the cost of a proposal grows with the square of the baseline, its gain does not
+)
 
 
 @dataclass(frozen=True)
-class Known:
-    """What has been told, as models and acquisition functions take it.
+class Observations:
+    """Averaged observations in the form that models and acquisition functions take.
 
     Attributes
     ----------
     codes : (n, d) int8, distinct
     outcomes : (n, m + c) float64
-        Mean losses, then violations, in units of their spread: nothing depends on the units of old.
+        Mean losses, then constraint violations, divided by their standard deviations, so that
+        nothing depends on the units of the objectives.
     std : (n, m + c) float64
-        Their standard errors.
+        Standard errors of `outcomes`.
     n_objectives
-        m, at least 2.
+        Number m of losses, at least 2.
     """
 
     codes: Codes
@@ -52,17 +61,22 @@ class Known:
 
     @property
     def losses(self) -> Array:
-        """(n, m)."""
+        """Scaled losses (n, m)."""
         return self.outcomes[:, : self.n_objectives]
 
-    def feasible(self) -> NDArray[np.intp]:
-        """Which meet all constraints."""
+    def feasible_indices(self) -> IndexArray:
+        """Return the indices of the architectures that meet all constraints."""
         return np.flatnonzero((self.outcomes[:, self.n_objectives :] <= 0).all(axis=1))
 
-    def good(self) -> NDArray[np.intp]:
-        """Which are feasible, or all if none is."""
-        feasible = self.feasible()
+    def feasible_or_all(self) -> IndexArray:
+        """Return the indices of the feasible architectures, or all indices if none is feasible."""
+        feasible = self.feasible_indices()
         return feasible if len(feasible) else np.arange(len(self.codes))
+
+    def front_indices(self) -> IndexArray:
+        """Return the indices of the non-dominated architectures among `feasible_or_all`."""
+        indices = self.feasible_or_all()
+        return indices[pareto.non_dominated(self.losses[indices])]
 
 
 class Bayesian(Optimizer):
@@ -71,13 +85,13 @@ class Bayesian(Optimizer):
     Parameters
     ----------
     initial
-        Networks to begin with: homogeneous ones, farthest first.
+        Number of homogeneous architectures of the initial design, in farthest-first order.
     candidates
-        Networks among which each proposal is chosen, in each of `rounds`.
+        Number of architectures among which a proposal is chosen, in each of `rounds`.
     rounds
-        How often the best candidates are mutated and crossed again.
+        Number of rounds of mutation and crossover of the best candidates.
     samples
-        Draws of the posterior over which the improvement is averaged.
+        Number of posterior draws over which the improvement is averaged.
     """
 
     def __init__(
@@ -105,36 +119,39 @@ class Bayesian(Optimizer):
                 raise InvalidInput(f"{name}: expected at least 1, found {value}")
         self.candidates, self.rounds, self.samples = candidates, rounds, samples
         self._sampler = UniqueSampler(space, self.rng)
-        self._start = self._sampler.take(homogeneous(space, self.rng)[:initial])
+        self._initial_design = self._sampler.take(homogeneous_codes(space, self.rng)[:initial])
         self._pending: dict[bytes, Codes] = {}
         self._features = Features(space)
         self._states: list[State | None] = [None] * (n_objectives + n_constraints)
-        self._model: ModelListGP | None = None  # of what has been told so far
-        self._refit_at = 0  # how many results it takes for hyperparameters to be fitted again
+        self._model: ModelListGP | None = None  # None while it lacks the latest observations
+        self._refit_at = 0  # number of architectures at which hyperparameters are fitted again
 
     @abstractmethod
-    def _acquisition(self, known: Known, **common: Any) -> AcquisitionFunction:
-        """What to maximise for the next proposal.
+    def _create_acquisition(
+        self, observations: Observations, **arguments: Any
+    ) -> AcquisitionFunction:
+        """Return the acquisition function that the next proposal maximizes.
 
         Parameters
         ----------
-        known
-            What has been told.
-        **common
-            What every acquisition function of BoTorch is made with: `model`, `X_baseline`,
-            `X_pending` and `sampler`. Constraints are not its concern: its logarithm is added to
-            that of the probability that all are met (Gardner et al. 2014).
+        observations
+            Observations so far.
+        **arguments
+            Arguments that all acquisition functions of BoTorch take: `model`, `X_baseline`,
+            `X_pending` and `sampler`. Constraints are added outside: the logarithm of the
+            acquisition function and that of the probability of feasibility are summed (Gardner et
+            al. 2014).
         """
 
     def ask(self, n: int) -> Codes:
-        """The start first; then one network after the other, those before it pending."""
-        if len(self._start):
-            codes, self._start = self._start[:n], self._start[n:]
+        """Return the initial design first, then proposals, each with those before it pending."""
+        if len(self._initial_design):
+            codes, self._initial_design = self._initial_design[:n], self._initial_design[n:]
         elif len(self.history) < 2:
             codes = self._sampler.sample(n)
         else:
             with torch.no_grad():
-                codes = self._improving(n)
+                codes = self._propose(n)
         self._pending.update((code.tobytes(), code) for code in codes)
         return codes
 
@@ -146,165 +163,175 @@ class Bayesian(Optimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """The model is fitted anew at the next ask."""
-        self._settle(codes)
+        """Discard the model; the next `ask` fits it to all observations."""
+        self._mark_evaluated(codes)
         self._model = None
 
     def fail(self, codes: Codes, reason: str) -> None:
-        """Networks that fail are not asked for again."""
-        self._settle(codes)
+        """Exclude failed architectures from later proposals."""
+        self._mark_evaluated(codes)
 
     def recommend(self, n: int | None = None) -> Codes:
-        """The non-dominated of what was told, under noise by the model's means."""
+        """Return the non-dominated architectures, under noise by the means of the model."""
         if len(self.history) < 2 or not self.history.std.any():
             return super().recommend(n)
-        known = self._known()
+        observations = self._observations()
         with torch.no_grad():
-            posterior = self._fitted(known).posterior(self._features(known.codes))
-        means = Known(known.codes, posterior.mean.numpy(), known.std, self.n_objectives)
-        keep = means.good()
-        keep = keep[pareto.non_dominated(means.losses[keep])]
-        return known.codes[keep][:n]
+            model = self._fit_model(observations)
+            means = model.posterior(self._features(observations.codes)).mean.numpy()
+        smoothed = Observations(observations.codes, means, observations.std, self.n_objectives)
+        return observations.codes[smoothed.front_indices()][:n]
 
-    def _settle(self, codes: Codes) -> None:
+    def _mark_evaluated(self, codes: Codes) -> None:
+        """Remove architectures (k, d) from the pending ones and from the initial design."""
         self._sampler.take(codes)
         for code in codes:
             self._pending.pop(code.tobytes(), None)
-        if len(self._start):
-            told = {code.tobytes() for code in codes}
-            self._start = self._start[[code.tobytes() not in told for code in self._start]]
+        if len(self._initial_design):
+            evaluated = {code.tobytes() for code in codes}
+            mask = [code.tobytes() not in evaluated for code in self._initial_design]
+            self._initial_design = self._initial_design[mask]
 
-    def _improving(self, n: int) -> Codes:
-        """Up to `n` networks, each the best of its acquisition function, given those before it."""
-        known = self._known()
-        model, good = self._fitted(known), known.good()
-        front = known.codes[good[pareto.non_dominated(known.losses[good])]]
-        baseline = self._features(self._contenders(model, known.codes[good]))
-        chosen: list[Codes] = []
-        while len(chosen) < n:
-            waiting = [*self._pending.values(), *chosen]
-            x = torch.cat([baseline, self._features(np.stack(waiting))]) if waiting else baseline
-            listed = Listed(model, x)
-            acquisition = self._acquisition(
-                known,
-                model=listed,
-                X_baseline=places(0, len(baseline)),
-                X_pending=places(len(baseline), len(x)) if waiting else None,
+    def _propose(self, n: int) -> Codes:
+        """Return up to `n` architectures, one maximizer of the acquisition function at a time."""
+        observations = self._observations()
+        model = self._fit_model(observations)
+        codes = observations.codes[observations.feasible_or_all()]
+        parents = observations.codes[observations.front_indices()]
+        baseline = self._features(self._select_baseline(model, codes))
+        proposals: list[Codes] = []
+        while len(proposals) < n:
+            # The posterior of baseline and pending architectures is computed once a proposal.
+            pending = [*self._pending.values(), *proposals]
+            x = torch.cat([baseline, self._features(np.stack(pending))]) if pending else baseline
+            posterior = CachedPosterior(model, x)
+            acquisition = self._create_acquisition(
+                observations,
+                model=posterior,
+                X_baseline=index_column(0, len(baseline)),
+                X_pending=index_column(len(baseline), len(x)) if pending else None,
                 sampler=SobolQMCNormalSampler(
                     torch.Size([self.samples]), seed=int(self.rng.integers(2**31))
                 ),
             )
-            # As long as nothing is feasible, there is nothing else to improve.
-            hopeless = len(known.feasible()) == 0
-            code = self._best(None if hopeless else acquisition, listed, front)
+            # While nothing is feasible, the probability of feasibility alone is maximized.
+            feasible = len(observations.feasible_indices()) > 0
+            code = self._maximize(acquisition if feasible else None, posterior, parents)
             if code is None:
                 break
-            chosen.append(code)
+            proposals.append(code)
             self._sampler.take(code[None])
-        if not chosen and not self._pending:
+        if not proposals and not self._pending:
             return self._sampler.sample(n)
-        return np.stack(chosen) if chosen else self.space.encode([])
+        return np.stack(proposals) if proposals else self.space.encode([])
 
-    def _best(
-        self, acquisition: AcquisitionFunction | None, listed: Listed, parents: Codes
+    def _maximize(
+        self, acquisition: AcquisitionFunction | None, posterior: CachedPosterior, parents: Codes
     ) -> Codes | None:
-        """The best of several rounds of candidates, each around the best of the one before."""
+        """Return the best candidate (d,) of an evolutionary search, None if there is no new one."""
         best, best_value = None, -np.inf
         for _ in range(self.rounds):
-            codes = around(parents, self.candidates, self._sampler, self.rng)
+            codes = mutate_and_crossover(parents, self.candidates, self._sampler, self.rng)
             if len(codes) == 0:
                 break
-            x = listed.extend(self._features(codes))[:, None, :]
-            values = self._log_feasibility(listed, x)
+            x = posterior.extend(self._features(codes))[:, None, :]
+            values = self._log_feasibility(posterior, x)
             if acquisition is not None:
                 values = values + acquisition(x).numpy()
             order = np.argsort(-values)
             if values[order[0]] > best_value:
                 best, best_value = codes[order[0]], values[order[0]]
+            # The best tenth are the parents of the next round.
             parents = codes[order[: max(4, len(codes) // 10)]]
         return best
 
-    def _log_feasibility(self, listed: Listed, x: Tensor) -> Array:
-        """Logarithm (k,) of the probability that candidates at places (k, 1, 1) are feasible."""
-        posterior, m = listed.posterior(x), self.n_objectives
-        short = -posterior.mean[:, 0, m:] / posterior.variance[:, 0, m:].sqrt()
-        log_probability: Array = torch.special.log_ndtr(short).sum(dim=1).numpy()
+    def _log_feasibility(self, cached: CachedPosterior, x: Tensor) -> Array:
+        """Return the log probability (k,) that candidates at indices (k, 1, 1) are feasible.
+
+        Constraints are taken to be independent (Gardner et al. 2014).
+        """
+        posterior, m = cached.posterior(x), self.n_objectives
+        margin = -posterior.mean[:, 0, m:] / posterior.variance[:, 0, m:].sqrt()
+        log_probability: Array = torch.special.log_ndtr(margin).sum(dim=1).numpy()
         return log_probability
 
-    def _known(self) -> Known:
-        """Every network told once, with the mean of its results."""
+    def _observations(self) -> Observations:
+        """Return the averaged and scaled history."""
         codes, losses, std, violations = self.history.averaged()
         means = np.concatenate([losses, violations], axis=1)
         std = np.concatenate([std, np.zeros_like(violations)], axis=1)
         spread = means.std(axis=0)
         spread[spread == 0] = 1.0
-        return Known(codes, means / spread, std / spread, self.n_objectives)
+        return Observations(codes, means / spread, std / spread, self.n_objectives)
 
-    def _fitted(self, known: Known) -> ModelListGP:
-        """The model of all that was told.
+    def _fit_model(self, observations: Observations) -> ModelListGP:
+        """Return the model of all observations.
 
-        Hyperparameters go on from where they were, and only when a tenth more is known.
+        Hyperparameters are fitted again, from their last values, whenever the number of
+        architectures has grown by a tenth.
         """
         if self._model is None:
-            n = len(known.codes)
-            due = n >= self._refit_at
-            steps = (30 if self._refit_at else 100) if due else 0
-            x = self._features(known.codes)
+            n = len(observations.codes)
+            refit = n >= self._refit_at
+            steps = (30 if self._refit_at else 100) if refit else 0
+            x = self._features(observations.codes)
             with torch.enable_grad():
-                self._model = fitted(
-                    self._features, x, known.outcomes, known.std, self._states, steps
+                self._model = fit_models(
+                    self._features, x, observations.outcomes, observations.std, self._states, steps
                 )
-            if due:
-                self._states = hyperparameters(self._model)
+            if refit:
+                self._states = extract_hyperparameters(self._model)
                 self._refit_at = int(1.1 * n) + 1
         return self._model
 
-    def _contenders(self, model: ModelListGP, codes: Codes) -> Codes:
-        """Networks that may be on the front, two standard deviations of the model allowed for.
+    def _select_baseline(self, model: ModelListGP, codes: Codes) -> Codes:
+        """Return the architectures that may be on the front, within two standard deviations.
 
-        The others have no bearing on the improvement, and would cost most of the time. Of too many,
-        those are kept that it takes the greatest errors of the model to keep off the front.
+        Other architectures do not change the improvement but would take most of the time. If too
+        many remain, those are selected that the model excludes from the front least clearly.
         """
         m = self.n_objectives
         posterior = model.posterior(self._features(codes))
         mean, std = posterior.mean.numpy()[:, :m], posterior.variance.sqrt().numpy()[:, :m]
-        # By how many standard deviations its worst rival beats each network: below 0, it does not.
+        # lead[i, j]: standard deviations by which j dominates i; below 0, it does not dominate.
         lead = ((mean[:, None] - mean[None]) / (std[:, None] + std[None])).min(axis=2)  # (n, n)
         np.fill_diagonal(lead, -np.inf)
-        beaten = lead.max(axis=1)
-        order = np.argsort(beaten, kind="stable")[:CONTENDERS]
-        kept: Codes = codes[np.sort(order[beaten[order] < 2])]
-        return kept
+        worst = lead.max(axis=1)
+        order = np.argsort(worst, kind="stable")[:MAX_BASELINE]
+        baseline: Codes = codes[np.sort(order[worst[order] < 2])]
+        return baseline
 
 
-def linear_improvement(known: Known, weights: Array, **common: Any) -> AcquisitionFunction:
-    """Noisy expected improvement of a weighted sum of losses, each scaled by its observed range.
+def linear_improvement(
+    observations: Observations, weights: Array, **arguments: Any
+) -> AcquisitionFunction:
+    """Return the noisy expected improvement of a weighted sum of losses.
 
     Parameters
     ----------
-    known
-        What has been told.
+    observations
+        Observations so far; each loss is divided by its observed range.
     weights : (m,)
-    **common
-        See `Bayesian._acquisition`.
+    **arguments
+        See `Bayesian._create_acquisition`.
     """
-    span = np.ptp(known.losses, axis=0)
+    span = np.ptp(observations.losses, axis=0)
     scaled = torch.from_numpy(weights / np.where(span > 0, span, 1.0))
 
     def objective(samples: Tensor, X: Tensor | None = None) -> Tensor:
         return -(samples[..., : len(scaled)] @ scaled)
 
     return qLogNoisyExpectedImprovement(
-        objective=GenericMCObjective(objective), prune_baseline=False, **common
+        objective=GenericMCObjective(objective), prune_baseline=False, **arguments
     )
 
 
-class Losses(IdentityMCMultiOutputObjective):
-    """Losses as BoTorch wants them: maximised."""
+class NegatedLosses(IdentityMCMultiOutputObjective):
+    """Losses with the opposite sign, because BoTorch maximizes."""
 
     def __init__(self, m: int) -> None:
         super().__init__(outcomes=list(range(m)))
 
     def forward(self, samples: Tensor, X: Tensor | None = None) -> Tensor:
-        """The outcomes that are losses, negated."""
+        """Return the negated losses (..., m) of samples (..., m + c)."""
         return -super().forward(samples, X)

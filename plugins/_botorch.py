@@ -26,24 +26,29 @@ from gpytorch.priors import GammaPrior, LogNormalPrior
 from linear_operator import to_linear_operator
 from torch import Tensor
 
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
-State = Mapping[str, Any]
+State = Mapping[str, Any]  # hyperparameters of one Gaussian process, by name
 
 
 class Features:
-    """What a Gaussian process sees of a network: numbers about between 0 and 1.
+    """Features of architectures for a Gaussian process, scaled to about [0, 1].
 
-    First those that sum a network up: the choices outside the layers, and of each choice that
-    layers have its sum over the layers and how the sum leans from the first layers to the last.
-    They carry nearly all of what latency, energy and perplexity depend on, in few dimensions
-    however deep the network. Then every layer's own choices, for the rest.
+    The first features summarize an architecture: the choices outside the layers, and for each
+    choice of a layer its mean over the layers and its trend from the first layer to the last.
+    Latency, energy and perplexity depend nearly on these alone, and their number does not grow
+    with depth. The choices of every single layer follow.
 
     Parameters
     ----------
     space
-        Whose codes are given.
+        Search space of the codes.
+
+    Attributes
+    ----------
+    n_summary, n_layered : int
+        Number of features that summarize an architecture, and of those of single layers.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -57,58 +62,58 @@ class Features:
         self.n_layered = self._layers.size
 
     def __call__(self, codes: Codes) -> Tensor:
-        """Features (n, n_summary + n_layered), float64."""
+        """Return the features (n, n_summary + n_layered) of codes (n, d), float64."""
         scaled = codes / self._scale
         outside = scaled[:, self._outside]
         depth = len(self._layers)
         if depth == 0:
             return torch.from_numpy(outside)
-        # Half a step for being there at all, so that an absent layer differs from the least one.
+        # A present layer starts at half a step, so that an absent one differs from the smallest.
         present = self._space.active(codes)[:, self._layers]  # (n, L, choices)
-        chosen = present * (scaled[:, self._layers] + 0.5) / 1.5
-        lean = np.linspace(-1.0, 1.0, depth)[:, None]
+        choices = present * (scaled[:, self._layers] + 0.5) / 1.5
+        trend = np.linspace(-1.0, 1.0, depth)[:, None]
         parts = [
             outside,
-            chosen.mean(axis=1),
-            0.5 + 2 * (chosen * lean).mean(axis=1),
-            chosen.reshape(len(codes), -1),
+            choices.mean(axis=1),
+            0.5 + 2 * (choices * trend).mean(axis=1),
+            choices.reshape(len(codes), -1),
         ]
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
-class Listed(GPyTorchModel):
-    """A model's posterior of a list of networks; its inputs are their places in the list.
+class CachedPosterior(GPyTorchModel):
+    """Posterior of a list of architectures, computed once; inputs are indices into the list.
 
-    An acquisition function looks at each candidate together with the same baseline. Given
-    features, BoTorch would work out the baseline's covariance again beside each of them, which is
-    nearly all that a proposal costs; here it is worked out once.
+    An acquisition function evaluates each candidate jointly with the same baseline. Given
+    features, BoTorch would compute the covariance of the baseline again for each candidate, which
+    takes nearly all the time of a proposal.
 
     Parameters
     ----------
     model
-        Of o outcomes.
+        Model of o outcomes.
     x : (r, f)
-        Features of networks that stay in the list.
+        Features of the architectures that stay in the list.
     """
 
     def __init__(self, model: ModelListGP, x: Tensor) -> None:
         super().__init__()
         self._models: Any = model.models
-        self._stay = x
+        self._fixed = x
         self.extend(x[:0])
 
     @property
     def num_outputs(self) -> int:
-        """How many outcomes."""
+        """Number o of outcomes."""
         return len(self._models)
 
     @property
     def batch_shape(self) -> torch.Size:
-        """None."""
+        """Empty batch shape."""
         return torch.Size()
 
     def extend(self, x: Tensor) -> Tensor:
-        """Put networks behind those that stay, in place of any put there before.
+        """Append architectures to those that stay, in place of any appended before.
 
         Parameters
         ----------
@@ -117,20 +122,20 @@ class Listed(GPyTorchModel):
         Returns
         -------
         (k, 1) float64
-            Their places.
+            Their indices.
         """
-        everything = torch.cat([self._stay, x])
-        posteriors = [m.posterior(everything).distribution for m in self._models]
+        features = torch.cat([self._fixed, x])
+        posteriors = [m.posterior(features).distribution for m in self._models]
         self._mean = torch.stack([p.mean for p in posteriors])  # (o, r + k)
         self._covariance = torch.stack([p.covariance_matrix for p in posteriors])
-        return places(len(self._stay), len(everything))
+        return index_column(len(self._fixed), len(features))
 
     def posterior(self, X: Tensor, *args: Any, **kwargs: Any) -> GPyTorchPosterior:
-        """Joint normal (..., q, o) of networks at the places X (..., q, 1)."""
-        at = X[..., 0].long()
-        mean = self._mean[:, at]
-        covariance = self._covariance[:, at[..., :, None], at[..., None, :]]
-        # As operators, or torch would decompose each of them to see whether it can be.
+        """Return the joint normal (..., q, o) of the architectures at indices X (..., q, 1)."""
+        index = X[..., 0].long()
+        mean = self._mean[:, index]
+        covariance = self._covariance[:, index[..., :, None], index[..., None, :]]
+        # As operators: torch would decompose each covariance to validate it.
         normals = [
             MultivariateNormal(mu, to_linear_operator(sigma))
             for mu, sigma in zip(mean, covariance, strict=True)
@@ -138,38 +143,43 @@ class Listed(GPyTorchModel):
         return GPyTorchPosterior(MultitaskMultivariateNormal.from_independent_mvns(normals))
 
 
-def places(start: int, stop: int) -> Tensor:
-    """Places (k, 1) in a list from one up to another, float64."""
+def index_column(start: int, stop: int) -> Tensor:
+    """Return the indices from `start` up to `stop` as a column (stop - start, 1), float64.
+
+    >>> index_column(2, 4).tolist()
+    [[2.0], [3.0]]
+    """
     return torch.arange(start, stop, dtype=torch.float64)[:, None]
 
 
-def fitted(
+def fit_models(
     features: Features, x: Tensor, y: Array, std: Array, states: list[State | None], steps: int
 ) -> ModelListGP:
-    """One Gaussian process for each outcome, hyperparameters by marginal likelihood.
+    """Fit one Gaussian process for each outcome by maximum a posteriori.
 
     Parameters
     ----------
     features
-        What made `x`.
+        Features that `x` consists of.
     x : (n, f)
     y, std : (n, o)
-        Outcomes and their known standard errors, 0 where they are exact.
+        Outcomes and their standard errors, 0 where outcomes are exact.
     states : o
-        Hyperparameters to start from, `None` for the priors' own.
+        Initial hyperparameters, None for those of the priors.
     steps
-        Most steps of the optimizer; 0 takes the states as they are.
+        Maximum number of optimization steps; 0 uses the hyperparameters unchanged.
     """
     models = []
     for j, state in enumerate(states):
-        model = _made(features, x, torch.from_numpy(y[:, [j]]), torch.from_numpy(std[:, [j]]))
+        outcome, error = torch.from_numpy(y[:, [j]]), torch.from_numpy(std[:, [j]])
+        model = _create_model(features, x, outcome, error)
         if state is not None:
             model.load_state_dict(dict(state), strict=False)
         if steps:
             likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
-            # Where the line search finds nothing better it fails, and the state is as it was.
+            # If the line search fails, BoTorch restores the initial hyperparameters.
             with warnings.catch_warnings(), contextlib.suppress(ModelFittingError):
-                warnings.simplefilter("ignore")  # it stops early, as it is told to
+                warnings.simplefilter("ignore")  # the step limit is intended
                 fit_gpytorch_mll(
                     likelihood, optimizer_kwargs={"options": {"maxiter": steps}}, max_attempts=1
                 )
@@ -177,15 +187,17 @@ def fitted(
     return ModelListGP(*models)
 
 
-def hyperparameters(model: ModelListGP) -> list[State | None]:
-    """What `fitted` can start from again: kernels, noise and means, without the data's scaling."""
+def extract_hyperparameters(model: ModelListGP) -> list[State | None]:
+    """Return kernels, noise and means for `fit_models`, without the scaling of the outcomes."""
     return [
         {k: v for k, v in m.state_dict().items() if not k.startswith("outcome_transform")}
         for m in model.models
     ]
 
 
-def _made(features: Features, x: Tensor, y: Tensor, std: Tensor) -> SingleTaskGP:
+def _create_model(features: Features, x: Tensor, y: Tensor, std: Tensor) -> SingleTaskGP:
+    """Return the Gaussian process of an outcome (n, 1), with initial hyperparameters."""
+    # A kernel over the summary, one length scale each, plus a smaller one over single layers.
     s = features.n_summary
     kernel = ScaleKernel(
         MaternKernel(
@@ -205,7 +217,7 @@ def _made(features: Features, x: Tensor, y: Tensor, std: Tensor) -> SingleTaskGP
     noisy = bool((std > 0).any())
     likelihood = None
     if not noisy:
-        # What the features miss of an exact outcome looks like a little noise.
+        # The part of an exact outcome that the features miss is modeled as small noise.
         likelihood = GaussianLikelihood(
             noise_prior=LogNormalPrior(-9.0, 1.5), noise_constraint=GreaterThan(1e-7)
         )

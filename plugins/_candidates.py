@@ -1,56 +1,76 @@
-"""Networks worth a look: mutations and crossings of good ones, and fresh samples."""
+"""Candidate architectures: mutation and crossover of parents, and random samples."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hwnas.optimizers import UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Codes
 
 
-def around(parents: Codes, n: int, unseen: UniqueSampler, rng: np.random.Generator) -> Codes:
-    """About `n` new networks: half of them crossings, most of them mutated, a few fresh.
+def mutate_and_crossover(
+    parents: Codes, n: int, sampler: UniqueSampler, rng: np.random.Generator
+) -> Codes:
+    """Return about `n` new architectures: children of the parents and some random samples.
+
+    Half of the children are crossovers, and most of them are mutated.
 
     Parameters
     ----------
     parents : (p, d) int8
-        Good networks, at least one.
+        At least one.
     n
-        How many to draw; copies and networks seen before are dropped.
-    unseen
-        Says what was seen before; it is not changed.
+        Number of children; copies and architectures sampled before are dropped.
+    sampler
+        Record of the architectures sampled before; it is not changed.
+    rng
+        Source of randomness.
 
     Returns
     -------
-    (k, d) int8, distinct, none seen
+    (k, d) int8, distinct and new
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> space, rng = hwnas.space("gpt-s"), np.random.default_rng(0)
+    >>> parents = space.sample(3, rng)
+    >>> children = mutate_and_crossover(parents, 50, UniqueSampler(space, rng), rng)
+    >>> bool(space.is_valid(children).all())
+    True
     """
-    space = unseen.space
+    space = sampler.space
+    # Uniform crossover of two random parents, for half of the children.
     first = parents[rng.integers(len(parents), size=n)]
     second = parents[rng.integers(len(parents), size=n)]
     crossed = rng.random((n, 1)) < 0.5
-    drawn = np.where(crossed & (rng.random(first.shape) < 0.5), second, first)
-    drawn = _in_runs(space, _in_places(space, drawn, rng), rng)
-    fresh = space.sample(max(1, n // 5), rng)
-    codes = np.unique(np.concatenate([space.canonical(drawn), fresh]), axis=0)
-    return codes[[code not in unseen for code in codes]]
+    children = np.where(crossed & (rng.random(first.shape) < 0.5), second, first)
+    # Two kinds of mutation, then a fifth as many random architectures.
+    children = _mutate_layer_runs(space, _mutate_choices(space, children, rng), rng)
+    samples = space.sample(max(1, n // 5), rng)
+    codes = np.unique(np.concatenate([space.canonical(children), samples]), axis=0)
+    return codes[[code not in sampler for code in codes]]
 
 
-def _in_places(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Codes:
-    """Redraw a few choices here and there: of half of the networks none, else one on average."""
+def _mutate_choices(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Codes:
+    """Redraw single choices: none of half of the architectures, else one on average."""
     rate = rng.exponential(1.0, size=(len(codes), 1)) * (rng.random((len(codes), 1)) < 0.5)
-    hit = rng.random(codes.shape) < rate / space.active(codes).sum(axis=1, keepdims=True)
-    return np.where(hit, rng.integers(0, space.cardinalities, size=codes.shape), codes)
+    mask = rng.random(codes.shape) < rate / space.active(codes).sum(axis=1, keepdims=True)
+    return np.where(mask, rng.integers(0, space.cardinalities, size=codes.shape), codes)
 
 
-def _in_runs(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Codes:
-    """Give one choice the same value in a run of layers, in half of the networks.
+def _mutate_layer_runs(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Codes:
+    """Set one choice to the same value in a run of layers, in half of the architectures.
 
-    What layers add is much alike, so their sum is what a step of this kind changes.
+    Layers contribute alike to most objectives, so a run changes a sum in larger steps than a
+    single layer does.
     """
     layers = np.array([group.columns for group in space.groups], dtype=np.intp)
     if layers.size == 0:
         return codes
     n, depth = len(codes), len(layers)
+    # Runs have geometric lengths, of mean (L + 1) / 2 before they are cut at the last layer.
     start = rng.integers(depth, size=n)
     length = rng.geometric(2 / (depth + 1), size=n) * (rng.random(n) < 0.5)
     inside = (np.arange(depth) >= start[:, None]) & (

@@ -10,77 +10,88 @@ import numpy as np
 from hwnas import pareto
 from hwnas.typing import Array
 
-_RAYS = 512
+_N_RAYS = 512
 
 
-class Improvement(ABC):
-    """What points add to fronts, of which there is one for each draw.
+class HypervolumeImprovement(ABC):
+    """Hypervolume that points add to fronts, one front for each of s posterior draws.
+
+    Points are first converted by `prepare`, once for all evaluations.
 
     Parameters
     ----------
     fronts : s arrays (f, m)
-        Losses that are there.
+        Losses of the architectures that are evaluated or pending.
     reference : (m,)
         Reference point.
     """
 
-    def seen(self, points: Array) -> Array:
-        """Points (s, k, m) in the form in which `of` and `add` take them, (s, k, ...)."""
+    def prepare(self, points: Array) -> Array:
+        """Return points (s, k, m) in the form (s, k, ...) that `evaluate` and `add` take."""
         return points
 
     @abstractmethod
-    def of(self, seen: Array) -> Array:
-        """Hypervolume (s, k) that points (s, k, ...) add, each by itself."""
+    def evaluate(self, prepared: Array) -> Array:
+        """Return the hypervolume (s, k) that each of the prepared points (s, k, ...) adds alone."""
 
     @abstractmethod
-    def add(self, seen: Array) -> None:
-        """Put a point (s, ...) into every front."""
+    def add(self, prepared: Array) -> None:
+        """Add a prepared point (s, ...) to every front."""
 
 
-class Staircases(Improvement):
-    """Exactly, for two objectives."""
+class StaircaseImprovement(HypervolumeImprovement):
+    """Exact hypervolume improvement for two objectives, O(log f) a point."""
 
     def __init__(self, fronts: Sequence[Array], reference: Array) -> None:
         self.reference = reference
-        self.fronts = [self._sorted(front) for front in fronts]
+        self.fronts = [self._sort_front(front) for front in fronts]
 
-    def of(self, seen: Array) -> Array:
-        pairs = zip(self.fronts, seen, strict=True)
-        return np.stack([self._added(front, drawn) for front, drawn in pairs])
+    def evaluate(self, prepared: Array) -> Array:
+        pairs = zip(self.fronts, prepared, strict=True)
+        return np.stack([self._added_areas(front, points) for front, points in pairs])
 
-    def add(self, seen: Array) -> None:
+    def add(self, prepared: Array) -> None:
         self.fronts = [
-            self._sorted(np.concatenate([front, point[None]]))
-            for front, point in zip(self.fronts, seen, strict=True)
+            self._sort_front(np.concatenate([front, point[None]]))
+            for front, point in zip(self.fronts, prepared, strict=True)
         ]
 
-    def _sorted(self, front: Array) -> Array:
+    def _sort_front(self, front: Array) -> Array:
+        """Return the non-dominated points below the reference, by the first objective."""
         front = front[(front < self.reference).all(axis=1)]
         front = front[pareto.non_dominated(front)]
         return front[np.argsort(front[:, 0])]
 
-    def _added(self, front: Array, points: Array) -> Array:
-        # Strip j lies left of x[j] and right of x[j - 1]; what is not dominated of it, below y[j].
-        x = np.append(front[:, 0], self.reference[0])
+    def _added_areas(self, front: Array, points: Array) -> Array:
+        """Return the area (k,) that each point (k, 2) adds to a sorted front (f, 2)."""
+        # Strip j spans x[j - 1] to x[j]; its part below y[j] is not dominated by the front.
+        x = np.append(front[:, 0], self.reference[0])  # (f + 1,)
         y = np.append(self.reference[1], front[:, 1])
+        # Cumulative sums make the area over any range of strips a difference of two entries.
         width = np.diff(x, prepend=x[0])
         widths = np.append(0.0, np.cumsum(width))
         areas = np.append(0.0, np.cumsum(width * y))
-        first = np.searchsorted(x, points[:, 0], side="right")  # strips from here lie right of it
-        last = np.searchsorted(-y, -points[:, 1])  # and those before this one reach above it
-        some = last > first
+        # Strips first ... last - 1 end right of the point and reach above it.
+        first = np.searchsorted(x, points[:, 0], side="right")
+        last = np.searchsorted(-y, -points[:, 1])
+        improves = last > first
         first = np.minimum(first, len(x) - 1)
         last = np.maximum(last, first + 1)
-        part = (x[first] - points[:, 0]) * (y[first] - points[:, 1])
-        whole = areas[last] - areas[first + 1] - points[:, 1] * (widths[last] - widths[first + 1])
-        return np.where(some, part + whole, 0.0)
+        # The first strip counts from the point on, the others over their whole width.
+        partial = (x[first] - points[:, 0]) * (y[first] - points[:, 1])
+        complete = (
+            areas[last] - areas[first + 1] - points[:, 1] * (widths[last] - widths[first + 1])
+        )
+        return np.where(improves, partial + complete, 0.0)
 
 
-class Rays(Improvement):
-    """On average over directions, for any number of objectives; with one there is one direction.
+class RayImprovement(HypervolumeImprovement):
+    """Approximate hypervolume improvement for any number of objectives.
 
-    The hypervolume is in proportion to the mean, over directions from the reference point into the
-    positive orthant of a sphere, of how far what is dominated reaches, to the power m.
+    In polar coordinates about the reference point, the hypervolume is proportional to the mean,
+    over directions in the positive orthant of the unit sphere, of the length of the dominated ray
+    to the power m. The constant of proportionality is left out. With one objective there is one
+    direction, and the result is exact.
 
     References
     ----------
@@ -93,42 +104,55 @@ class Rays(Improvement):
     ) -> None:
         self.reference = reference
         self.span = reference - ideal
+        # Normalized Gaussians are uniform on the sphere; absolute values, on its orthant.
         m = len(reference)
-        drawn = np.abs(rng.standard_normal((_RAYS, m)))
-        self.rays = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-        reaches = [self.seen(front[None])[0] for front in fronts]
-        self.reached = np.stack([reach.max(axis=0, initial=0.0) for reach in reaches])
+        normals = np.abs(rng.standard_normal((_N_RAYS, m)))
+        self.rays = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+        # A front dominates a ray as far as the point does that reaches farthest along it.
+        lengths = [self.prepare(front[None])[0] for front in fronts]
+        self.lengths = np.stack([length.max(axis=0, initial=0.0) for length in lengths])
 
-    def seen(self, points: Array) -> Array:
-        """How far points (s, k, m) reach along each ray, to the power m, (s, k, rays)."""
+    def prepare(self, points: Array) -> Array:
+        """Return the dominated lengths (s, k, rays) of points (s, k, m), to the power m.
+
+        A point dominates a ray up to the smallest of its distances to the reference, each divided
+        by the ray's component.
+        """
         inside = np.maximum((self.reference - points) / self.span, 0)
-        reach = inside[..., :1] / self.rays[:, 0]
+        length = inside[..., :1] / self.rays[:, 0]
         for j in range(1, points.shape[-1]):
-            np.minimum(reach, inside[..., j : j + 1] / self.rays[:, j], out=reach)
-        return np.asarray(reach ** points.shape[-1])
+            np.minimum(length, inside[..., j : j + 1] / self.rays[:, j], out=length)
+        return np.asarray(length ** points.shape[-1])
 
-    def of(self, seen: Array) -> Array:
-        pairs = zip(seen, self.reached, strict=True)
-        return np.stack([np.maximum(reach - there, 0).mean(axis=1) for reach, there in pairs])
+    def evaluate(self, prepared: Array) -> Array:
+        pairs = zip(prepared, self.lengths, strict=True)
+        return np.stack([np.maximum(points - front, 0).mean(axis=1) for points, front in pairs])
 
-    def add(self, seen: Array) -> None:
-        self.reached = np.maximum(self.reached, seen)
+    def add(self, prepared: Array) -> None:
+        self.lengths = np.maximum(self.lengths, prepared)
 
 
-def improvement(
+def create_improvement(
     fronts: Sequence[Array], reference: Array, ideal: Array, rng: np.random.Generator
-) -> Improvement:
-    """Exact for two objectives, and for one; on average over directions for more.
+) -> HypervolumeImprovement:
+    """Return the exact improvement for two objectives, that over rays for any other number.
 
     Parameters
     ----------
     fronts, reference
-        See `Improvement`.
+        See `HypervolumeImprovement`.
     ideal : (m,)
-        Better than the reference; gives objectives their units, where there are not two of them.
+        Better than the reference; rays are scaled by the difference.
     rng
-        Draws the directions.
+        Source of the directions of rays.
+
+    Examples
+    --------
+    >>> fronts, rng = [np.array([[1.0, 2.0], [2.0, 1.0]])], np.random.default_rng(0)
+    >>> improvement = create_improvement(fronts, np.full(2, 3.0), np.zeros(2), rng)
+    >>> improvement.evaluate(improvement.prepare(np.array([[[1.0, 1.0], [2.5, 2.5]]])))
+    array([[1., 0.]])
     """
     if len(reference) == 2:
-        return Staircases(fronts, reference)
-    return Rays(fronts, reference, ideal, rng)
+        return StaircaseImprovement(fronts, reference)
+    return RayImprovement(fronts, reference, ideal, rng)

@@ -1,25 +1,24 @@
-"""Who is better than whom when there are several objectives."""
+"""Ranking by non-dominated fronts, crowding distance and constraint violation (NSGA-II)."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas import pareto
-from hwnas.typing import Array
+from hwnas.typing import Array, IndexArray
 
 
-def standing(losses: Array, violation: Array) -> NDArray[np.intp]:
-    """The place of each network, 0 the best.
+def nondominated_sort(losses: Array, violation: Array) -> IndexArray:
+    """Return the rank of each architecture, 0 for the best.
 
-    What keeps the constraints comes first, by non-dominated front and within a front by crowding
-    distance, the lonely first; then the rest by how much it breaks them.
+    Feasible architectures come first, by non-dominated front and, within a front, by descending
+    crowding distance; then the infeasible ones by ascending violation.
 
     Parameters
     ----------
     losses : (n, m)
     violation : (n,)
-        At least 0, and 0 where the constraints are kept.
+        Total constraint violation, 0 where feasible.
 
     Returns
     -------
@@ -28,25 +27,33 @@ def standing(losses: Array, violation: Array) -> NDArray[np.intp]:
     References
     ----------
     Deb, Pratap, Agarwal and Meyarivan 2002, sections III-A, III-B and VI-A.
+
+    Examples
+    --------
+    >>> losses = np.array([[1.0, 1.0], [2.0, 2.0], [0.0, 0.0]])
+    >>> nondominated_sort(losses, violation=np.array([0.0, 0.0, 5.0])).tolist()
+    [0, 1, 2]
     """
     feasible = violation <= 0
+    # Infeasible architectures stay in one front behind all others.
     front = np.where(feasible, 0, len(losses))
     crowding = np.zeros(len(losses))
-    left = np.flatnonzero(feasible)
+    remaining = np.flatnonzero(feasible)
     rank = 0
-    while len(left):
-        here = pareto.non_dominated(losses[left], keep_equal=True)
-        front[left[here]] = rank
-        crowding[left[here]] = crowding_distance(losses[left[here]])
-        left = left[~here]
+    while len(remaining):
+        mask = pareto.non_dominated(losses[remaining], keep_equal=True)
+        members = remaining[mask]
+        front[members] = rank
+        crowding[members] = crowding_distance(losses[members])
+        remaining = remaining[~mask]
         rank += 1
-    places = np.empty(len(losses), dtype=np.intp)
-    places[np.lexsort((-crowding, violation, front))] = np.arange(len(losses))
-    return places
+    ranks = np.empty(len(losses), dtype=np.intp)
+    ranks[np.lexsort((-crowding, violation, front))] = np.arange(len(losses))
+    return ranks
 
 
 def crowding_distance(losses: Array) -> Array:
-    """How far apart each point's neighbours are, summed over the objectives.
+    """Return the distance between the neighbours of each point, summed over the objectives.
 
     Parameters
     ----------
@@ -56,7 +63,12 @@ def crowding_distance(losses: Array) -> Array:
     Returns
     -------
     (n,)
-        In ranges of the front; infinite for the ends.
+        In units of the range of the front; infinite at its ends.
+
+    Examples
+    --------
+    >>> crowding_distance(np.array([[0.0, 4.0], [1.0, 1.0], [4.0, 0.0]]))
+    array([inf,  2., inf])
     """
     n, m = losses.shape
     if n == 0:
@@ -73,7 +85,20 @@ def crowding_distance(losses: Array) -> Array:
 
 
 def total_violation(constraints: Array | None, n: int) -> Array:
-    """By how much each of `n` networks breaks the constraints in sum, (n,)."""
+    """Return the sum (n,) of the positive violations of each architecture.
+
+    Parameters
+    ----------
+    constraints : (n, c), optional
+        Constraint violations, at most 0 where feasible.
+    n
+        Number of architectures.
+
+    Examples
+    --------
+    >>> total_violation(np.array([[-1.0, 2.0], [-1.0, 0.0]]), 2)
+    array([2., 0.])
+    """
     if constraints is None:
         return np.zeros(n)
     return np.asarray(np.maximum(constraints, 0.0).sum(axis=1))

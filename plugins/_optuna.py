@@ -1,4 +1,4 @@
-"""Ask and tell on a study of Optuna that lives in memory."""
+"""Optimizers that ask and tell an Optuna study in memory."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.optimizers import Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
-from .uniform import homogeneous
+from .uniform import homogeneous_codes
 
 
-class Trials(Optimizer):
-    """A sampler of Optuna, asked for one network after the other, those before it running.
+class OptunaOptimizer(Optimizer):
+    """Base class of optimizers whose proposals come from a sampler of Optuna.
 
-    Samplers model only what all trials have in common. So a trial has every column of a code, also
-    those of layers that its network lacks, and the network is what is left when these are cleared.
+    The sampler is asked for one architecture at a time, and earlier ones count as running trials.
+    Samplers model only the parameters that all trials share. So a trial has every column of a
+    code, those of absent layers included, and its architecture is the canonical form of the code.
 
     Parameters
     ----------
     n_objectives
         2 to 5.
     initial
-        Networks to begin with: homogeneous ones, farthest first.
+        Number of homogeneous architectures of the initial design, in farthest-first order.
     """
 
-    patience = 1  # trials that may lead to known networks before one beside them is taken
+    patience = 1  # trials that may repeat known architectures before a neighbour is proposed
 
     def __init__(
         self,
@@ -53,31 +54,33 @@ class Trials(Optimizer):
             raise InvalidInput(f"initial: expected at least 1, found {initial}")
         self.initial = initial
         self._unique = UniqueSampler(space, self.rng)
-        self._start = homogeneous(space, self.rng)[:initial]
+        self._initial_design = homogeneous_codes(space, self.rng)[:initial]
         self._running: dict[bytes, Trial] = {}
         self._distributions: dict[str, BaseDistribution] = {
             name: IntDistribution(0, int(n) - 1)
             for name, n in zip(space.columns, space.cardinalities, strict=True)
         }
-        with _quiet():
-            sampler = self._sampler(int(self.rng.integers(2**31)))
+        with _silence_optuna():
+            sampler = self._create_sampler(int(self.rng.integers(2**31)))
             self._study = optuna.create_study(
                 sampler=sampler, directions=["minimize"] * n_objectives
             )
 
     @abstractmethod
-    def _sampler(self, seed: int) -> BaseSampler:
-        """What proposes, once `initial` networks have results."""
+    def _create_sampler(self, seed: int) -> BaseSampler:
+        """Return the sampler of the architectures after the first `initial` ones."""
 
     def ask(self, n: int) -> Codes:
-        """The start first, then what the sampler thinks of."""
-        asked: list[Codes] = []
-        with _quiet():
-            while len(asked) < n and len(self._unique) < self.space.size:
-                asked.append(self._next())
-        if not asked:
-            raise SpaceExhausted(f"all {self.space.size} architectures of {self.space.name} are taken")
-        return np.concatenate(asked)
+        """Return the initial design first, then proposals of the sampler."""
+        proposals: list[Codes] = []
+        with _silence_optuna():
+            while len(proposals) < n and len(self._unique) < self.space.size:
+                proposals.append(self._propose())
+        if not proposals:
+            raise SpaceExhausted(
+                f"all {self.space.size} architectures of {self.space.name} are taken"
+            )
+        return np.concatenate(proposals)
 
     def update(
         self,
@@ -87,16 +90,16 @@ class Trials(Optimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """End the trials; what is nobody's trial is added as one."""
+        """Complete the running trials; add other results as trials of their own."""
         self._unique.take(codes)
         violations = np.empty((len(codes), 0)) if constraints is None else constraints
-        with _quiet():
+        with _silence_optuna():
             for code, values, violation in zip(
                 codes, losses.tolist(), violations.tolist(), strict=True
             ):
-                named = {str(j): value for j, value in enumerate(violation)}
+                by_name = {str(j): value for j, value in enumerate(violation)}
                 if (trial := self._running.pop(code.tobytes(), None)) is not None:
-                    for name, value in named.items():
+                    for name, value in by_name.items():
                         trial.set_constraint(name, value)
                     self._study.tell(trial, values)
                 else:
@@ -105,39 +108,42 @@ class Trials(Optimizer):
                             params=self._params(code),
                             distributions=self._distributions,
                             values=values,
-                            constraints=named,
+                            constraints=by_name,
                         )
                     )
 
     def fail(self, codes: Codes, reason: str) -> None:
-        """End the trials as failed, which no sampler learns from."""
+        """End the trials as failed; samplers ignore failed trials."""
         self._unique.take(codes)
-        with _quiet():
+        with _silence_optuna():
             for code in codes:
                 if (trial := self._running.pop(code.tobytes(), None)) is not None:
                     self._study.tell(trial, state=TrialState.FAIL)
 
-    def _next(self) -> Codes:
-        """A network (1, d) that nobody knows, now running."""
-        self._start = self._start[[code not in self._unique for code in self._start]]
-        if len(self._start):
-            return self._run(self._start[:1])
+    def _propose(self) -> Codes:
+        """Return a new architecture (1, d), as a running trial."""
+        mask = [code not in self._unique for code in self._initial_design]
+        self._initial_design = self._initial_design[mask]
+        if len(self._initial_design):
+            return self._start_trial(self._initial_design[:1])
+        # Ask the sampler; a proposal that is known already ends as a failed trial.
         for _ in range(self.patience):
             trial = self._study.ask(self._distributions)
-            drawn = np.array([[trial.params[name] for name in self.space.columns]])
-            code = self._unique.take(self.space.canonical(drawn))
+            params = np.array([[trial.params[name] for name in self.space.columns]])
+            code = self._unique.take(self.space.canonical(params))
             if len(code):
                 self._running[code.tobytes()] = trial
                 return code
             self._study.tell(trial, state=TrialState.FAIL)
-        around = self.space.neighbours(self.space.canonical(drawn)[0])
-        around = around[[code not in self._unique for code in around]]
-        if len(around):
-            return self._run(around[[self.rng.integers(len(around))]])
-        return self._run(self._unique.sample(1))
+        # Fall back to a new neighbour of the last proposal, or to a random architecture.
+        neighbours = self.space.neighbours(self.space.canonical(params)[0])
+        neighbours = neighbours[[code not in self._unique for code in neighbours]]
+        if len(neighbours):
+            return self._start_trial(neighbours[[self.rng.integers(len(neighbours))]])
+        return self._start_trial(self._unique.sample(1))
 
-    def _run(self, code: Codes) -> Codes:
-        """Make a network (1, d) a trial without asking the sampler."""
+    def _start_trial(self, code: Codes) -> Codes:
+        """Start a trial of an architecture (1, d) without asking the sampler."""
         self._unique.take(code)
         self._study.enqueue_trial(self._params(code[0]))
         self._running[code.tobytes()] = self._study.ask(self._distributions)
@@ -148,8 +154,8 @@ class Trials(Optimizer):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Within, Optuna says nothing, and numpy nothing about Optuna's arithmetic."""
+def _silence_optuna() -> Iterator[None]:
+    """Suppress the log of Optuna, its warnings and those of its arithmetic in numpy."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Ask and tell on pymoo's genetic algorithms over integer codes."""
+"""Optimizers that ask and tell a genetic algorithm of pymoo over integer codes."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from pymoo.util.reference_direction import get_partition_closest_to_points
 
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes, IntArray
 
-# Of mating in search of new networks, before what is missing comes at random. pymoo's 100 take
-# seconds where a space is nearly exhausted.
-_ROUNDS = 10
+# Attempts to find new offspring before random ones are added. pymoo's default of 100 takes seconds
+# where a space is nearly exhausted.
+_MATING_ROUNDS = 10
 
 
-class Generational(Optimizer):
-    """A pymoo algorithm that proposes whole generations, handed out and taken back piecemeal.
+class GenerationalOptimizer(Optimizer):
+    """Base class of optimizers around a pymoo algorithm, which proposes whole generations.
 
-    pymoo shrinks its population when it is told part of a generation; so a generation is told
-    once every network of it has a result or has failed. Losses are told in units of their range
-    over the first generation, because pymoo compares some with small constants.
+    pymoo shrinks its population when it is told part of a generation. So results are collected
+    until every architecture of the generation has one or has failed. Losses are divided by their
+    range over the first generation, because pymoo compares some with small constants.
 
     Parameters
     ----------
     pop_size
-        How many networks come at random before the algorithm proposes any; also the `batch`, for
-        an algorithm whose later generations are as large.
+        Number of random architectures before the algorithm proposes any; also the `batch`, for an
+        algorithm whose later generations are as large.
     """
 
     def __init__(
@@ -66,36 +66,36 @@ class Generational(Optimizer):
             xu=space.cardinalities - 1,
             vtype=int,
         )
-        self._algorithm = self._made()
+        self._algorithm = self._create_algorithm()
         self._algorithm.setup(self._problem, termination=NoTermination(), seed=seed)
-        self._algorithm.mating.n_max_iterations = _ROUNDS
-        self._units: Array | None = None
-        self._queue: Codes = np.empty((0, len(space.columns)), dtype=np.int8)
-        self._outstanding: set[bytes] = set()
-        self._results: list[tuple[Codes, Array, Array]] = []
+        self._algorithm.mating.n_max_iterations = _MATING_ROUNDS
+        self._units: Array | None = None  # ranges (m,) of the losses of the first generation
+        self._queue: Codes = np.empty((0, len(space.columns)), dtype=np.int8)  # not yet asked for
+        self._outstanding: set[bytes] = set()  # members of the generation without a result
+        self._results: list[tuple[Codes, Array, Array]] = []  # codes, losses, violations
 
     @abstractmethod
-    def _made(self) -> Algorithm:
-        """The algorithm, with `_operators`."""
+    def _create_algorithm(self) -> Algorithm:
+        """Return the algorithm, built with `_operators`."""
 
     def _operators(self) -> dict[str, Any]:
-        """What makes new networks of old ones, as arguments of a pymoo algorithm."""
+        """Return the variation operators, as arguments of a pymoo algorithm."""
         return {
             "crossover": UniformCrossover(),
             "mutation": PolynomialMutation(eta=3.0, vtype=float),
-            "repair": Canonical(self.space),
-            "eliminate_duplicates": Fresh(self._sampler),
+            "repair": CanonicalRepair(self.space),
+            "eliminate_duplicates": RepeatElimination(self._sampler),
         }
 
     def ask(self, n: int) -> Codes:
-        """The next networks of the generation; none while it waits for results."""
-        # Somebody else's results may have come before their turn.
-        waiting = [row.tobytes() in self._outstanding for row in self._queue]
-        self._queue = self._queue[waiting]
+        """Return the next architectures of the generation; none while it waits for results."""
+        # Results of queued architectures may have been told before they were asked for.
+        mask = [row.tobytes() in self._outstanding for row in self._queue]
+        self._queue = self._queue[mask]
         if len(self._queue) == 0:
             if self._outstanding:
                 return self._queue
-            self._queue = self._generation()
+            self._queue = self._next_generation()
             self._outstanding = {row.tobytes() for row in self._queue}
         codes, self._queue = self._queue[:n], self._queue[n:]
         return codes
@@ -108,103 +108,132 @@ class Generational(Optimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """Keep the results until the generation is complete."""
+        """Store the results until the generation is complete."""
         if len(codes):
             violations = np.empty((len(codes), 0)) if constraints is None else constraints
-            self._results.append((self._unseen_also(codes), losses, violations))
+            self._mark_evaluated(codes)
+            self._results.append((codes, losses, violations))
 
     def fail(self, codes: Codes, reason: str) -> None:
-        """Go on without these networks."""
-        self._unseen_also(codes)
+        """Continue without the failed architectures."""
+        self._mark_evaluated(codes)
 
     def tell_infeasible(self, codes: Codes, constraints: Array) -> None:
-        """Let violations select among these networks; as losses they get the worst there are."""
-        told = self.history.losses
-        worst = told.max(axis=0) if len(told) else np.zeros(self.n_objectives)
-        violations = np.nan_to_num(constraints)
-        self._results.append(
-            (self._unseen_also(codes), np.tile(worst, (len(codes), 1)), violations)
-        )
+        """Store the violations, and the worst losses so far in place of the missing ones."""
+        losses = self.history.losses
+        worst = losses.max(axis=0) if len(losses) else np.zeros(self.n_objectives)
+        self._mark_evaluated(codes)
+        self._results.append((codes, np.tile(worst, (len(codes), 1)), np.nan_to_num(constraints)))
 
-    def _unseen_also(self, codes: Codes) -> Codes:
-        """Mark networks as known, whoever proposed them."""
+    def _mark_evaluated(self, codes: Codes) -> None:
+        """Exclude architectures from proposals and from those without a result."""
         self._sampler.take(codes)
         self._outstanding.difference_update(row.tobytes() for row in codes)
-        return codes
 
-    def _generation(self) -> Codes:
-        known = sum(len(codes) for codes, _, _ in self._results)
-        if not self._algorithm.is_initialized and known < self.pop_size:
-            return self._sampler.sample(self.pop_size - known)  # also in place of what failed
+    def _next_generation(self) -> Codes:
+        """Return the random first generation, then the algorithm's offspring (k, d)."""
+        n_results = sum(len(codes) for codes, _, _ in self._results)
+        if not self._algorithm.is_initialized and n_results < self.pop_size:
+            return self._sampler.sample(self.pop_size - n_results)  # failed ones are replaced
         if self._results:
-            codes, losses, violations = map(np.concatenate, zip(*self._results, strict=True))
-            self._results = []
-            if self._units is None:
-                span = np.ptp(losses, axis=0)
-                self._units = np.where(span > 0, span, 1.0)
-            told = Population.new(X=codes.astype(int))
-            Evaluator().eval(
-                StaticProblem(self._problem, F=losses / self._units, G=violations), told
-            )
-            self._algorithm.tell(infills=told)
-        proposed = self._algorithm.ask()
-        # pymoo would end where crossing and mutation find nothing new.
+            self._tell_algorithm()
+        offspring = self._algorithm.ask()
+        # pymoo would terminate where mating finds nothing new.
         self._algorithm.termination.force_termination = False
-        codes = self._sampler.take(self.space.encode([]) if proposed is None else _codes(proposed))
-        missing = self._algorithm.n_offsprings - len(codes)
-        if missing and (len(codes) == 0 or len(self._sampler) < self.space.size):
-            codes = np.concatenate([codes, self._sampler.sample(missing)])
+        codes = self.space.encode([]) if offspring is None else _population_codes(offspring)
+        codes = self._sampler.take(codes)
+        # Random architectures complete the generation.
+        n_missing = self._algorithm.n_offsprings - len(codes)
+        if n_missing and (len(codes) == 0 or len(self._sampler) < self.space.size):
+            codes = np.concatenate([codes, self._sampler.sample(n_missing)])
         return codes
 
+    def _tell_algorithm(self) -> None:
+        """Hand the stored results to the algorithm, losses in units of their first range."""
+        codes, losses, violations = map(np.concatenate, zip(*self._results, strict=True))
+        self._results = []
+        if self._units is None:
+            span = np.ptp(losses, axis=0)
+            self._units = np.where(span > 0, span, 1.0)
+        population = Population.new(X=codes.astype(int))
+        Evaluator().eval(
+            StaticProblem(self._problem, F=losses / self._units, G=violations), population
+        )
+        self._algorithm.tell(infills=population)
 
-class Fresh(DuplicateElimination):
-    """Drops networks that were proposed before, and copies."""
 
-    def __init__(self, unseen: UniqueSampler) -> None:
+class RepeatElimination(DuplicateElimination):
+    """Elimination of architectures that were sampled before, and of copies.
+
+    Parameters
+    ----------
+    sampler
+        Record of the architectures sampled before.
+    """
+
+    def __init__(self, sampler: UniqueSampler) -> None:
         super().__init__()
-        self.sampler = unseen
+        self.sampler = sampler
 
-    def do(self, pop: Any, *others: Any, **kwargs: Any) -> Any:
-        """The individuals of `pop` that are new, each network once."""
+    def do(self, pop: Any, *populations: Any, **kwargs: Any) -> Any:
+        """Return the individuals of `pop` that are new, each architecture once."""
         if len(pop) == 0:
             return pop
-        # The population before the last of `others` was proposed, and so is known to be seen.
-        taken = {code.tobytes() for code in _codes(others[-1])} if others else set()
-        keep = []
-        for i, code in enumerate(_codes(pop)):
-            if (key := code.tobytes()) not in taken and code not in self.sampler:
-                taken.add(key)
-                keep.append(i)
-        return pop[keep]
+        # Only the last of `populations` holds unsampled individuals: the offspring so far.
+        keys = (
+            {code.tobytes() for code in _population_codes(populations[-1])}
+            if populations
+            else set()
+        )
+        indices = []
+        for i, code in enumerate(_population_codes(pop)):
+            if (key := code.tobytes()) not in keys and code not in self.sampler:
+                keys.add(key)
+                indices.append(i)
+        return pop[indices]
 
 
-class Canonical(Repair):
-    """Rounds to codes and clears inactive layers, so that equal networks are equal."""
+class CanonicalRepair(Repair):
+    """Rounding to codes in canonical form, so that equal architectures have equal codes."""
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
 
-    def _do(self, problem: Problem, X: NDArray[Any], **kwargs: Any) -> NDArray[np.int64]:
+    def _do(self, problem: Problem, X: NDArray[Any], **kwargs: Any) -> IntArray:
         return self.space.canonical(np.rint(X.astype(float))).astype(int)
 
 
 def reference_directions(n_objectives: int, pop_size: int) -> Array:
-    """As many evenly spread directions as a lattice has that are no more than the population.
+    """Return the evenly spread directions of the largest simplex lattice within `pop_size`.
+
+    Parameters
+    ----------
+    n_objectives
+        Number m of objectives.
+    pop_size
+        Maximum number of directions.
 
     Returns
     -------
     (k, m)
-        Non-negative, of sum 1; the corners are among them.
+        Non-negative, of sum 1; the corners of the simplex are among them.
 
     Raises
     ------
     InvalidInput
-        There is one objective, or there are too few individuals for the corners.
+        There is one objective, or fewer individuals than corners.
 
     References
     ----------
     Das and Dennis, "Normal-boundary intersection", SIAM Journal on Optimization 1998.
+
+    Examples
+    --------
+    >>> reference_directions(2, 3)
+    array([[0. , 1. ],
+           [0.5, 0.5],
+           [1. , 0. ]])
     """
     if n_objectives < 2:
         raise InvalidInput(f"n_objectives: expected at least 2, found {n_objectives}")
@@ -217,7 +246,8 @@ def reference_directions(n_objectives: int, pop_size: int) -> Array:
     return np.asarray(directions, dtype=np.float64)
 
 
-def _codes(pop: Any) -> Codes:
-    if len(pop) == 0:
+def _population_codes(population: Any) -> Codes:
+    """Return the codes (n, d) of a population of pymoo."""
+    if len(population) == 0:
         return np.empty((0, 0), dtype=np.int8)
-    return np.ascontiguousarray(pop.get("X"), dtype=np.int8)
+    return np.ascontiguousarray(population.get("X"), dtype=np.int8)

@@ -1,4 +1,4 @@
-"""Networks that are best in a weighted sum of additive tables."""
+"""Architectures that minimize weighted sums of additive tables."""
 
 from __future__ import annotations
 
@@ -6,16 +6,36 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.additive.effects import Effects
-from hwnas.spaces import Codes
-from hwnas.typing import Array
+from hwnas.typing import Array, Codes
 
 
-def directions(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
-    """Weights (k, m + c) of objectives and violations, of sum 1.
+def weight_vectors(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
+    """Return weights of objectives and constraint violations, each row of sum 1.
 
-    Of two objectives evenly spread angles, of more what is drawn from their simplex. Where there
-    are violations, half of the weights leave them out. Every objective comes nearly on its own, so that
-    the others break ties, and every violation on its own.
+    The weights of two objectives have evenly spread angles, those of more objectives are uniform
+    on the simplex. If there are violations, every second row includes them. The last rows have
+    almost all weight on one objective, so that the other objectives break ties, or all weight on
+    one violation.
+
+    Parameters
+    ----------
+    n
+        Number of weights besides those of the last rows.
+    m, c
+        Numbers of objectives and of violations.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    (n + m + c, m + c)
+
+    Examples
+    --------
+    >>> weight_vectors(1, 2, 0, np.random.default_rng(0)).round(3)
+    array([[0.5, 0.5],
+           [1. , 0. ],
+           [0. , 1. ]])
     """
     if m == 2:
         angle = np.pi / 2 * (0.5 - 0.5 * np.cos(np.linspace(0, np.pi, n + 2)[1:-1]))
@@ -30,42 +50,45 @@ def directions(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def supported(effects: Effects, base: Array, layers: Array, weights: Array, m: int) -> Codes:
-    """The non-dominated of the networks of each root that are best in some weighted sum.
+def scalarized_front(effects: Effects, base: Array, layers: Array, weights: Array, m: int) -> Codes:
+    """Return the non-dominated architectures among the minimizers of weighted sums.
 
-    A weighted sum of tables is a table, and least where every layer's entry is. The sums of many
-    layers' options lie so densely that little of a front is not near such a network (the theorem of
-    Shapley and Folkman; Starr, "Quasi-equilibria in markets with non-convex preferences",
-    Econometrica 1969).
+    A weighted sum of tables is a table, and every root's minimizer takes the smallest entry of
+    every layer. The sums of many layers' options are so dense that nearly all of a front is close
+    to such a minimizer (theorem of Shapley and Folkman; Starr, "Quasi-equilibria in markets with
+    non-convex preferences", Econometrica 1969).
 
     Parameters
     ----------
     effects
-        Of the space.
+        Effects of the search space.
     base : (q, R)
     layers : (q, R, L, O)
-        Tables of m objectives, then of violations.
+        Tables of m objectives, then of violations; see `Effects.tables`.
     weights : (k, q)
     m
-        How many of the tables are objectives.
+        Number of objectives.
 
     Returns
     -------
     (n, d) int8
     """
     layers = layers * effects.present[:, :, None]
-    span = np.ptp(layers, axis=3).sum(axis=2).mean(axis=1)  # what layers can change
+    # Divide the weights by the ranges of the tables, so that units do not matter.
+    span = np.ptp(layers, axis=3).sum(axis=2).mean(axis=1)
     scaled = weights / np.where(span > 0, span, 1.0)
+    # Minimize every weighted sum layer by layer.
     sums = np.tensordot(scaled, layers, axes=1)  # (k, R, L, O)
     options = sums.argmin(axis=3)
+    # Values (k * R, q) of the minimizers; violations that are met count as 0.
     values = np.stack(
         [
-            np.take_along_axis(table[None], options[..., None], axis=3)[..., 0].sum(axis=2) + once
-            for table, once in zip(layers, base, strict=True)
+            np.take_along_axis(table[None], options[..., None], axis=3)[..., 0].sum(axis=2) + root
+            for table, root in zip(layers, base, strict=True)
         ],
         axis=-1,
     ).reshape(-1, len(base))
     values[:, m:] = np.maximum(values[:, m:], 0)
-    keep = np.flatnonzero(pareto.non_dominated(values))
-    root = np.broadcast_to(np.arange(base.shape[1]), options.shape[:2]).ravel()
-    return effects.codes(root[keep], options.reshape(-1, options.shape[2])[keep])
+    front = np.flatnonzero(pareto.non_dominated(values))
+    roots = np.broadcast_to(np.arange(base.shape[1]), options.shape[:2]).ravel()
+    return effects.codes(roots[front], options.reshape(-1, options.shape[2])[front])

@@ -6,47 +6,48 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.additive.effects import Effects
-from hwnas.additive.model import AdditiveModel, Design, model_of
+from hwnas.additive.model import AdditiveModel, Design
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
-from ._candidates import around
-from ._hypervolume_improvement import Improvement, improvement
-from ._scalarized_front import directions, supported
+from ._candidates import mutate_and_crossover
+from ._hypervolume_improvement import HypervolumeImprovement, create_improvement
+from ._initial_design import corner_design
+from ._outcome_models import OutcomeModels
+from ._scalarized_front import scalarized_front, weight_vectors
 
-_DIRECTIONS = 48  # in which fronts of tables are looked for
-_MOST = 400  # candidates of one proposal
-_BEYOND = 100  # and those around the front, for what does not add up
-_SETTLED = 64  # networks from which on the scale of an objective stays
-_REFIT = 1.1  # variances are fitted again when so much more is known
-_PLAN = 25  # of so many networks that are known, one more is proposed at once
-_FEW = 10  # that break the constraints least, while nothing is feasible
-_CONTENDERS = 100  # networks that may be on the front, under noise
+_N_WEIGHTS = 48  # weighted sums whose minimizers approximate the front of a table
+_MAX_CANDIDATES = 400  # from fronts of tables, for one proposal
+_N_CHILDREN = 100  # candidates by mutation and crossover, for effects that do not add up
+_PLAN_FRACTION = 25  # one architecture is planned ahead for every 25 evaluated ones
+_MAX_INFEASIBLE_PARENTS = 10  # architectures of least violation, while none is feasible
+_MAX_BASELINE = 100  # architectures that may be on the front, under noise
 
 
 class Additive(Optimizer):
     """Bayesian optimization with a model that adds up over layers.
 
-    Every objective is a sum of what layers add, learned from few networks because what layers add
-    is much alike, plus a Gaussian process of what sums the network up, for what does not add up.
-    A draw of the sums is a table, whose front is found layer by layer; of those fronts' networks
-    those come next that promise most hypervolume together.
+    Every objective is modeled as a sum of effects of layers, which are similar between layers and
+    can be learned from few architectures, plus a Gaussian process of summary features for the
+    part that does not add up. A posterior draw of the sums is a table, whose front is found layer
+    by layer. The architectures of these fronts are candidates, and those are proposed that have
+    the largest expected hypervolume improvement together.
 
     Parameters
     ----------
     tables
-        Draws of the model, besides its mean, whose fronts are candidates.
+        Number of posterior draws, besides the mean, whose fronts are candidates.
     draws
-        Draws of the candidates' objectives, over which the improvement is averaged; 0 takes their
-        means for certain.
+        Number of draws of the candidates' objectives over which the improvement is averaged; 0
+        uses their means alone.
     unseen
-        Whether, under noise, networks may be recommended that were never measured.
+        Whether, under noise, architectures may be recommended that were never measured.
 
     References
     ----------
-    The model and what was measured of it: ``docs/additive.md``. Improvement: Emmerich, Giannakoglou
+    The model and measurements of it: ``docs/additive.md``. Improvement: Emmerich, Giannakoglou
     and Naujoks, "Single- and multiobjective evolutionary optimization assisted by Gaussian random
     field metamodels", IEEE Transactions on Evolutionary Computation 2006.
     """
@@ -73,20 +74,21 @@ class Additive(Optimizer):
         self.tables, self.draws, self.unseen = tables, draws, unseen
         self._effects = Effects(space)
         self._sampler = UniqueSampler(space, self.rng)
-        self._planned = self._sampler.take(start(space))
+        self._planned = self._sampler.take(corner_design(space))  # not yet asked for
         self._pending: dict[bytes, Codes] = {}
         self._failed: set[bytes] = set()
-        self._models: list[AdditiveModel] = []
-        self._fitted_at = 0  # how many networks the models know, and their variances
-        self._stopped: list[tuple[Codes, Array]] = []  # networks and violations
-        self._refit_at = 0
+        self._infeasible: list[tuple[Codes, Array]] = []  # codes and violations without losses
+        self._outcome_models = OutcomeModels(n_objectives)
 
     def ask(self, n: int) -> Codes:
-        """The start first, then what promises most, of which more is planned the more is known."""
+        """Return the initial design first, then the proposals of the largest improvement.
+
+        The more architectures are evaluated, the more proposals are planned at once.
+        """
         if len(self._planned) == 0:
-            known = len(self.history.averaged()[0])
-            some = self._promising if known >= 2 else self._unlikely
-            self._planned = some(max(n, known // _PLAN))
+            n_evaluated = len(self.history.averaged()[0])
+            propose = self._propose_best if n_evaluated >= 2 else self._propose_random
+            self._planned = propose(max(n, n_evaluated // _PLAN_FRACTION))
         codes, self._planned = self._planned[:n], self._planned[n:]
         self._pending.update((code.tobytes(), code) for code in codes)
         return codes
@@ -99,263 +101,216 @@ class Additive(Optimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """The models learn it at the next proposal."""
-        self._settle(codes)
+        """Mark the architectures as evaluated; the next proposal updates the models."""
+        self._mark_evaluated(codes)
 
     def fail(self, codes: Codes, reason: str) -> None:
-        """Networks that fail are neither asked for again nor recommended."""
+        """Exclude failed architectures from proposals and recommendations."""
         self._failed.update(code.tobytes() for code in codes)
-        self._settle(codes)
+        self._mark_evaluated(codes)
 
     def tell_infeasible(self, codes: Codes, constraints: Array) -> None:
-        """Only the models of the violations learn from these networks."""
-        self._stopped.append((codes, constraints))
+        """Add the violations to the data of their models alone."""
+        self._infeasible.append((codes, constraints))
         self.fail(codes, "stopped at a bound")
 
     def recommend(self, n: int | None = None) -> Codes:
-        """The non-dominated of what was told; under noise, of what the models say of networks."""
-        known, _, std, _ = self.history.averaged()
-        if len(known) < 2 or not std.any():
+        """Return the non-dominated architectures; under noise, by the means of the models.
+
+        With `unseen`, also architectures of the models' front that were never measured.
+        """
+        codes, _, std, _ = self.history.averaged()
+        if len(codes) < 2 or not std.any():
             return super().recommend(n)
-        models = self._current()
-        codes = known
+        models = self._current_models()
         if self.unseen:
-            front = self._supported(models, [model.weights[None] for model in models])
-            out = self._failed | {code.tobytes() for code in known}
+            front = self._table_fronts(models, [model.weights[None] for model in models])
+            excluded = self._failed | {code.tobytes() for code in codes}
             front = np.unique(front, axis=0)
-            codes = np.concatenate([known, front[[code.tobytes() not in out for code in front]]])
+            front = front[[code.tobytes() not in excluded for code in front]]
+            codes = np.concatenate([codes, front])
         design = Design(self._effects, codes)
         means = np.stack([model.mean(design) for model in models], axis=1)
-        keep = np.flatnonzero((means[:, self.n_objectives :] <= 0).all(axis=1))
-        keep = keep if len(keep) else np.arange(len(codes))
-        keep = keep[pareto.non_dominated(means[keep, : self.n_objectives])]
-        return codes[keep][:n]
+        indices = np.flatnonzero((means[:, self.n_objectives :] <= 0).all(axis=1))
+        indices = indices if len(indices) else np.arange(len(codes))
+        indices = indices[pareto.non_dominated(means[indices, : self.n_objectives])]
+        return codes[indices][:n]
 
     def diagnostics(self) -> list[str]:
-        """How much of each objective adds up over layers."""
+        """Return one line on the share of each objective that adds up over layers."""
         if len(self.history.averaged()[0]) < 2:
             return []
-        shares = [model.explained for model in self._current()[: self.n_objectives]]
+        shares = [model.explained for model in self._current_models()[: self.n_objectives]]
         listed = ", ".join(f"{max(100 * share, 0):.4g} %" for share in shares)
         return [f"of the objectives' variance within widths, effects of layers predict {listed}"]
 
-    def _settle(self, codes: Codes) -> None:
+    def _mark_evaluated(self, codes: Codes) -> None:
+        """Remove architectures (k, d) from the pending and the planned ones."""
         self._sampler.take(codes)
-        told = {code.tobytes() for code in codes}
-        for key in told:
+        evaluated = {code.tobytes() for code in codes}
+        for key in evaluated:
             self._pending.pop(key, None)
-        keep = [code.tobytes() not in told for code in self._planned]
-        self._planned = self._planned[keep]
+        mask = [code.tobytes() not in evaluated for code in self._planned]
+        self._planned = self._planned[mask]
 
-    def _current(self) -> list[AdditiveModel]:
-        """Models of the objectives and violations, of all that was told."""
+    def _current_models(self) -> list[AdditiveModel]:
+        """Return the models of the objectives and violations, with all results so far."""
+        return self._outcome_models.fit(self._effects, self.history, self._infeasible)
+
+    def _propose_best(self, n: int) -> Codes:
+        """Return up to `n` architectures that add most hypervolume to the front together."""
         codes, losses, std, violations = self.history.averaged()
-        told = len(self.history) + len(self._stopped)
-        if self._fitted_at == told:
-            return self._models
-        known = len(codes)
-        steps = 0 if known < self._refit_at else 5 if self._models else 20
-        design = Design(self._effects, codes)
-        outcomes = np.concatenate([losses, violations], axis=1)
-        errors = np.concatenate([std, np.zeros_like(violations)], axis=1)
-        models = []
-        for j in range(outcomes.shape[1]):
-            before = self._models[j] if self._models else None
-            scales: tuple[bool, ...] = (False, True)
-            if j >= self.n_objectives:
-                scales = (False,)
-            elif before is not None and (steps == 0 or known > _SETTLED):
-                scales = (before.scale.logarithmic,)
-            of, y, error = design, outcomes[:, j], errors[:, j]
-            if j >= self.n_objectives and self._stopped:
-                of, y = self._with_stopped(codes, y, j - self.n_objectives)
-                error = np.zeros(len(y))
-            models.append(
-                model_of(
-                    self._effects,
-                    of,
-                    y,
-                    error,
-                    before=before,
-                    scales=scales,
-                    steps=steps,
-                )
-            )
-        self._models, self._fitted_at = models, told
-        if steps:
-            self._refit_at = int(_REFIT * known) + 1
-        return models
-
-    def _with_stopped(self, codes: Codes, violations: Array, j: int) -> tuple[Design, Array]:
-        """Slacks of one constraint with those of the networks that were stopped, (n,)."""
-        more, known = (np.concatenate(parts) for parts in zip(*self._stopped, strict=True))
-        has = np.isfinite(known[:, j])
-        together = np.concatenate([codes, more[has]])
-        return Design(self._effects, together), np.concatenate([violations, known[has, j]])
-
-    def _promising(self, n: int) -> Codes:
-        """Up to `n` networks that add most to the front, each given those before it."""
-        codes, losses, std, violations = self.history.averaged()
-        models = self._current()
-        broken = _violation(violations, violations)
-        least = np.flatnonzero(broken[:, 0] == 0)
-        good = least if len(least) else np.argsort(broken[:, 0])[:_FEW]
-        candidates = self._candidates(models, codes[good[pareto.non_dominated(losses[good])]])
+        models = self._current_models()
+        # 1. The current front, or the least infeasible architectures, and candidates from them.
+        violation = _total_violation(violations, violations)  # (n, 1)
+        feasible = np.flatnonzero(violation[:, 0] == 0)
+        parents = feasible
+        if len(feasible) == 0:
+            parents = np.argsort(violation[:, 0])[:_MAX_INFEASIBLE_PARENTS]
+        front = codes[parents[pareto.non_dominated(losses[parents])]]
+        candidates = self._candidates(models, front)
         if len(candidates) == 0:
-            return self._unlikely(n)
-        held = self._contenders(models, codes[good]) if std.any() else codes[:0]
-        waiting = np.array(list(self._pending.values()), dtype=np.int8).reshape(-1, codes.shape[1])
-        design = Design(self._effects, np.concatenate([held, waiting, candidates]))
-        drawn = self._drawn(models, design)  # (s, held + waiting + candidates, m + c)
-        there = losses[good]
-        if len(least):
-            span, certain = _span(there, losses), len(held) == 0
-        else:  # there is nothing else to improve as long as nothing is feasible
-            drawn = _violation(drawn[..., self.n_objectives :], violations)
-            there, span, certain = broken, _span(broken, broken), True
-        seen, gains = self._improvement(drawn, len(held), there, span, certain)
-        for j in range(len(held), len(held) + len(waiting)):
-            gains.add(seen[:, j])
-        seen = seen[:, len(held) + len(waiting) :]
-        chosen: list[int] = []
-        while len(chosen) < min(n, len(candidates)):
-            gain = gains.of(seen).mean(axis=0)
-            gain[chosen] = -1.0
-            best = int(gain.argmax())
-            if gain[best] <= 0:
-                break
-            chosen.append(best)
-            gains.add(seen[:, best])
-        return self._sampler.take(candidates[chosen]) if chosen else self._unlikely(n)
+            return self._propose_random(n)
+        # 2. Joint draws of all outcomes: baseline (under noise), pending ones, candidates.
+        baseline = self._select_baseline(models, codes[parents]) if std.any() else codes[:0]
+        pending = np.array(list(self._pending.values()), dtype=np.int8).reshape(-1, codes.shape[1])
+        design = Design(self._effects, np.concatenate([baseline, pending, candidates]))
+        draws = self._draw_outcomes(models, design)  # (s, baseline + pending + candidates, m + c)
+        # 3. The losses to improve; while nothing is feasible, the total violation alone.
+        if len(feasible):
+            observed = losses[parents]
+            units, exact = _column_spans(observed, losses), len(baseline) == 0
+        else:
+            draws = _total_violation(draws[..., self.n_objectives :], violations)
+            observed, units, exact = violation, _column_spans(violation, violation), True
+        points, improvement = self._improvement(draws, len(baseline), observed, units, exact)
+        # 4. Greedy selection, with the pending architectures in every front.
+        n_fixed = len(baseline) + len(pending)
+        for j in range(len(baseline), n_fixed):
+            improvement.add(points[:, j])
+        indices = _select_greedily(improvement, points[:, n_fixed:], n)
+        return self._sampler.take(candidates[indices]) if indices else self._propose_random(n)
 
     def _improvement(
-        self, drawn: Array, held: int, there: Array, span: Array, certain: bool
-    ) -> tuple[Array, Improvement]:
-        """What drawn outcomes add to the front, and the outcomes as that takes them.
+        self, draws: Array, n_baseline: int, observed: Array, units: Array, exact: bool
+    ) -> tuple[Array, HypervolumeImprovement]:
+        """Return prepared draws of outcomes and the hypervolume improvement over the fronts.
 
         Parameters
         ----------
-        drawn : (s, k, q + c)
-            Of networks, the first `held` of which may be on the front already.
-        held
-        there : (n, q)
-            What was told of networks that are feasible.
-        span : (q,)
-            Units.
-        certain
-            Whether that is beyond doubt, and no draws of it are needed.
+        draws : (s, k, q + c)
+            Draws of losses and violations.
+        n_baseline
+            Number of architectures, the first ones of `draws`, that may be on the front already.
+        observed : (n, q)
+            Observed losses of feasible architectures.
+        units : (q,)
+            Ranges of the losses.
+        exact
+            Whether the observed losses are exact; otherwise the draws of the baseline replace
+            them.
         """
-        q = there.shape[1]
-        there = there[pareto.non_dominated(there)]
-        # What the models promise beyond the known front counts too.
-        means = drawn[:, held:].mean(axis=0)
-        promised = means[np.all(means[:, q:] <= 0, axis=1), :q]
-        front = np.concatenate([there, promised])
+        q = observed.shape[1]
+        observed = observed[pareto.non_dominated(observed)]
+        # The reference point lies beyond the front of observations and of feasible means.
+        means = draws[:, n_baseline:].mean(axis=0)
+        predicted = means[np.all(means[:, q:] <= 0, axis=1), :q]
+        front = np.concatenate([observed, predicted])
         front = front[pareto.non_dominated(front)]
-        wide = np.ptp(front, axis=0)
-        reference = front.max(axis=0) + 0.1 * np.where(wide > 0, wide, span)
-        # What is infeasible adds nothing.
-        kept = np.all(drawn[..., q:] <= 0, axis=2, keepdims=True)
-        values = np.where(kept, drawn[..., :q], reference)
-        known = there if certain else there[:0]
-        fronts = [np.concatenate([known, draw[:held]]) for draw in values]
-        gains = improvement(fronts, reference, front.min(axis=0), self.rng)
-        return gains.seen(values), gains
+        span = np.ptp(front, axis=0)
+        reference = front.max(axis=0) + 0.1 * np.where(span > 0, span, units)
+        # Infeasible draws are moved to the reference point, where they add nothing.
+        feasible = np.all(draws[..., q:] <= 0, axis=2, keepdims=True)
+        values = np.where(feasible, draws[..., :q], reference)
+        common = observed if exact else observed[:0]
+        fronts = [np.concatenate([common, draw[:n_baseline]]) for draw in values]
+        improvement = create_improvement(fronts, reference, front.min(axis=0), self.rng)
+        return improvement.prepare(values), improvement
 
-    def _unlikely(self, n: int) -> Codes:
-        """Networks at random, where none promises anything; none if results may change that."""
+    def _propose_random(self, n: int) -> Codes:
+        """Return `n` random architectures; none if only pending ones are left."""
         if len(self._sampler) == self.space.size and self._pending:
             return self.space.encode([])
         return self._sampler.sample(n)
 
-    def _drawn(self, models: list[AdditiveModel], design: Design) -> Array:
-        """Draws (s, k, m + c) of networks' outcomes, or the one of their means."""
+    def _draw_outcomes(self, models: list[AdditiveModel], design: Design) -> Array:
+        """Return draws (s, k, m + c) of outcomes; with `draws` 0, the means as a single draw."""
         if self.draws == 0:
             return np.stack([model.mean(design) for model in models], axis=1)[None]
         return np.stack([model.draws(design, self.draws, self.rng) for model in models], axis=2)
 
     def _candidates(self, models: list[AdditiveModel], front: Codes) -> Codes:
-        """New networks: on fronts of drawn tables, and around the front that is known."""
+        """Return new architectures: fronts of drawn tables, and children of the current front."""
         weights = [
             np.concatenate([model.weights[None], model.weight_draws(self.tables, self.rng)])
             for model in models
         ]
-        codes = np.unique(self._supported(models, weights), axis=0)
+        codes = np.unique(self._table_fronts(models, weights), axis=0)
         codes = codes[[code not in self._sampler for code in codes]]
-        if len(codes) > _MOST:
-            codes = codes[np.sort(self.rng.choice(len(codes), _MOST, replace=False))]
-        beyond = around(front, _BEYOND, self._sampler, self.rng)
-        return np.unique(np.concatenate([codes, beyond]), axis=0)
+        if len(codes) > _MAX_CANDIDATES:
+            codes = codes[np.sort(self.rng.choice(len(codes), _MAX_CANDIDATES, replace=False))]
+        children = mutate_and_crossover(front, _N_CHILDREN, self._sampler, self.rng)
+        return np.unique(np.concatenate([codes, children]), axis=0)
 
-    def _supported(self, models: list[AdditiveModel], weights: list[Array]) -> Codes:
-        """Networks on the fronts of the tables of each draw; weights (s, P) of each outcome."""
+    def _table_fronts(self, models: list[AdditiveModel], weights: list[Array]) -> Codes:
+        """Return the architectures on the front of each draw's tables.
+
+        Parameters
+        ----------
+        models
+            Models of m objectives, then of c violations.
+        weights : m + c arrays (s, P)
+            Draws of the weights of each model's effects.
+        """
         m = self.n_objectives
-        tables = [self._effects.tables(drawn) for drawn in weights]
+        tables = [self._effects.tables(draws) for draws in weights]
         base = np.stack([table[0] for table in tables], axis=1)  # (s, m + c, R)
-        layers = np.stack([table[1] for table in tables], axis=1)
-        for j, model in enumerate(models[m:], m):  # a violation's zero matters, and so do its units
+        layers = np.stack([table[1] for table in tables], axis=1)  # (s, m + c, R, L, O)
+        # Violations in raw units: their zero separates feasible from infeasible.
+        for j, model in enumerate(models[m:], m):
             base[:, j] = model.scale.raw(base[:, j])
             layers[:, j] *= model.scale.spread
-        aims = directions(_DIRECTIONS, m, self.n_constraints, self.rng)
+        sums = weight_vectors(_N_WEIGHTS, m, self.n_constraints, self.rng)
         fronts = [
-            supported(self._effects, *pair, aims, m) for pair in zip(base, layers, strict=True)
+            scalarized_front(self._effects, *pair, sums, m)
+            for pair in zip(base, layers, strict=True)
         ]
         return np.concatenate(fronts)
 
-    def _contenders(self, models: list[AdditiveModel], codes: Codes) -> Codes:
-        """Which of them may be on the front, of which nothing is certain: by the models' means."""
+    def _select_baseline(self, models: list[AdditiveModel], codes: Codes) -> Codes:
+        """Return the architectures that the means of the models put on the front."""
         design = Design(self._effects, codes)
         means = np.stack([model.mean(design) for model in models[: self.n_objectives]], axis=1)
-        return codes[pareto.non_dominated(means)][:_CONTENDERS]
+        return codes[pareto.non_dominated(means)][:_MAX_BASELINE]
 
 
-def _violation(violations: Array, told: Array) -> Array:
-    """How much violations (..., c) break constraints, in units of what was told (n, c); (..., 1)."""
-    broken = np.maximum(violations, 0) / _span(told, told)
-    return np.asarray(broken.sum(axis=-1, keepdims=True))
+def _select_greedily(improvement: HypervolumeImprovement, points: Array, n: int) -> list[int]:
+    """Return the indices of up to `n` points, each of the largest mean gain after the last.
 
-
-def _span(front: Array, told: Array) -> Array:
-    """Worst less best of each column of a front, or, where that is 0, of all that was told."""
-    span, wider = np.ptp(front, axis=0), np.ptp(told, axis=0)
-    span = np.where(span > 0, span, wider)
-    span = np.where(span > 0, span, np.abs(told).max(axis=0))
-    return np.asarray(np.where(span > 0, span, 1.0))
-
-
-def start(space: SearchSpace) -> Codes:
-    """Networks that teach the most: homogeneous ones at the corners of every width.
-
-    Of every choice of the first column, all layers with the most of everything, with the least and
-    the fewest of them, and with the most of one choice and the least of the others; the smallest
-    and the greatest also with the least of what else there is to choose.
-
-    Returns
-    -------
-    (k, d) int8, distinct
+    The hypervolume is submodular, so the greedy selection is within 1 - 1/e of the best (Nemhauser,
+    Wolsey and Fisher 1978). It ends when no point adds anything.
     """
-    top = space.cardinalities - 1
-    layers = np.array([group.columns for group in space.groups])
-    parent = space.groups[0].parent
-    outside = [j for j in range(len(top)) if j not in set(layers.ravel().tolist())]
-    widths = max((j for j in outside if j != parent), key=lambda j: top[j])
-    rows = []
-    for width in range(top[widths] + 1):
-        most = top.copy()
-        most[widths] = width
-        least = np.zeros_like(top)
-        least[outside] = top[outside]
-        least[parent], least[widths] = 0, width
-        rows += [most, least]
-        for column in range(layers.shape[1]):
-            one = most.copy()
-            one[layers[:, [c for c in range(layers.shape[1]) if c != column]]] = 0
-            rows.append(one)
-    for row, width in ((np.zeros_like(top), 0), (top.copy(), top[widths])):
-        row[[j for j in outside if j not in (parent, widths)]] = 0
-        row[widths] = width
-        row[parent] = top[parent]
-        rows.append(row)
-    codes = space.canonical(np.array(rows))
-    _, first = np.unique(codes, axis=0, return_index=True)
-    return codes[np.sort(first)]
+    indices: list[int] = []
+    while len(indices) < min(n, points.shape[1]):
+        gains = improvement.evaluate(points).mean(axis=0)  # over draws
+        gains[indices] = -1.0
+        best = int(gains.argmax())
+        if gains[best] <= 0:
+            break
+        indices.append(best)
+        improvement.add(points[:, best])
+    return indices
+
+
+def _total_violation(violations: Array, observed: Array) -> Array:
+    """Return the sums (..., 1) of violations (..., c), in units of the observed ones (n, c)."""
+    positive = np.maximum(violations, 0) / _column_spans(observed, observed)
+    return np.asarray(positive.sum(axis=-1, keepdims=True))
+
+
+def _column_spans(front: Array, observed: Array) -> Array:
+    """Return the range of each column of a front; where it is 0, of all observations."""
+    span, wider = np.ptp(front, axis=0), np.ptp(observed, axis=0)
+    span = np.where(span > 0, span, wider)
+    span = np.where(span > 0, span, np.abs(observed).max(axis=0))
+    return np.asarray(np.where(span > 0, span, 1.0))

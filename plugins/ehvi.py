@@ -10,26 +10,16 @@ from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolu
 from botorch.acquisition.multi_objective.utils import get_default_partitioning_alpha
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 
-from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
-from ._bayesian import Bayesian, Known, Losses
+from ._bayesian import Bayesian, NegatedLosses, Observations
+from ._settings import inherit_settings
 
 
+@inherit_settings
 class EHVI(Bayesian):
     """Bayesian optimization by noisy expected hypervolume improvement.
-
-    Parameters
-    ----------
-    initial
-        Networks to begin with: homogeneous ones, farthest first.
-    candidates
-        Networks among which each proposal is chosen, in each of `rounds`.
-    rounds
-        How often the best candidates are mutated and crossed again.
-    samples
-        Draws of the posterior over which the improvement is averaged.
 
     References
     ----------
@@ -39,36 +29,20 @@ class EHVI(Bayesian):
     """
 
     def __init__(
-        self,
-        space: SearchSpace,
-        n_objectives: int,
-        *,
-        seed: int,
-        n_constraints: int = 0,
-        initial: int = 16,
-        candidates: int = 128,
-        rounds: int = 3,
-        samples: int = 16,
+        self, space: SearchSpace, n_objectives: int, *, samples: int = 16, **settings: Any
     ) -> None:
         if n_objectives > 5:
             raise InvalidInput(f"n_objectives: expected 2 to 5, found {n_objectives}")
-        super().__init__(
-            space,
-            n_objectives,
-            seed=seed,
-            n_constraints=n_constraints,
-            initial=initial,
-            candidates=candidates,
-            rounds=rounds,
-            samples=samples,
-        )
+        super().__init__(space, n_objectives, samples=samples, **settings)
 
-    def _acquisition(self, known: Known, **common: Any) -> AcquisitionFunction:
-        m, good = self.n_objectives, known.good()
-        front = known.losses[good[pareto.non_dominated(known.losses[good])]]
+    def _create_acquisition(
+        self, observations: Observations, **arguments: Any
+    ) -> AcquisitionFunction:
+        m = self.n_objectives
+        front = observations.losses[observations.front_indices()]
         return qLogNoisyExpectedHypervolumeImprovement(
             ref_point=infer_reference_point(-torch.from_numpy(front)),
-            objective=Losses(m),
-            alpha=get_default_partitioning_alpha(m),  # beyond four objectives, not all cells
-            **common,
+            objective=NegatedLosses(m),
+            alpha=get_default_partitioning_alpha(m),  # approximate beyond four objectives
+            **arguments,
         )

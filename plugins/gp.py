@@ -1,4 +1,4 @@
-"""Gaussian processes and expected hypervolume improvement as Optuna has them."""
+"""Gaussian processes and expected hypervolume improvement of Optuna."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from optuna.samplers import BaseSampler, GPSampler
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
-from ._optuna import Trials
+from ._optuna import OptunaOptimizer
 
 
-class GP(Trials):
+class GP(OptunaOptimizer):
     """Optuna's Gaussian-process sampler: expected hypervolume improvement on the plain codes.
 
     Parameters
     ----------
     initial
-        Networks to begin with: homogeneous ones, farthest first.
+        Number of homogeneous architectures of the initial design, in farthest-first order.
     candidates
-        Random networks, from the best of which each proposal is searched for.
+        Number of random architectures; the search for a proposal starts from the best of them.
     samples
-        Draws of the posterior over which the improvement is averaged.
+        Number of posterior draws over which the improvement is averaged.
 
     References
     ----------
@@ -48,9 +48,9 @@ class GP(Trials):
             space, n_objectives, seed=seed, n_constraints=n_constraints, initial=initial
         )
 
-    def _sampler(self, seed: int) -> BaseSampler:
+    def _create_sampler(self, seed: int) -> BaseSampler:
         sampler = GPSampler(n_startup_trials=self.initial, seed=seed)
-        # Optuna's own numbers unless the user says otherwise; it has no arguments for them.
+        # Optuna has no arguments for these numbers; the defaults above are its own.
         sampler._n_preliminary_samples = self.candidates
         sampler._n_qmc_samples_ehvi = self.samples
         return sampler

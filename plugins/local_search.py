@@ -1,4 +1,4 @@
-"""Local search for several objectives: the neighbours of whatever nothing dominates."""
+"""Local search for several objectives: neighbours of the non-dominated architectures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
 from ._nondominated_sort import crowding_distance, total_violation
 
@@ -16,17 +16,17 @@ from ._nondominated_sort import crowding_distance, total_violation
 class LocalSearch(Optimizer):
     """Multi-objective (Pareto) local search.
 
-    Keeps an archive of what nothing dominates and proposes, one at a time, networks that differ
-    from a member in a single choice. Members with few others near them go first. Once all
-    neighbours of all members are known it starts again, with an empty archive and fresh samples.
+    An archive holds the non-dominated architectures, and proposals differ from a member of it in
+    one choice. Members in sparse regions of the front are preferred. Once all neighbours of all
+    members are known, the search restarts with an empty archive and random architectures.
 
     Parameters
     ----------
     initial
-        How many random networks a start has.
+        Number of random architectures of each start.
     sample_size
-        The loneliest of so many random members, by crowding distance, is the one whose neighbour
-        comes next. 1 takes any member.
+        Number of random members of which the one with the largest crowding distance is selected; 1
+        selects members uniformly.
 
     References
     ----------
@@ -54,53 +54,56 @@ class LocalSearch(Optimizer):
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         self.initial, self.sample_size = initial, sample_size
         self._sampler = UniqueSampler(space, self.rng)
-        self._start()
+        self._restart()
 
-    def _start(self) -> None:
-        self._fresh = self.initial  # random networks still to propose
+    def _restart(self) -> None:
+        """Empty the archive and begin with random architectures."""
+        self._n_random = self.initial  # random architectures still to propose
         self._codes = self.space.encode([])
         self._losses = np.empty((0, self.n_objectives))
         self._violation = np.empty(0)
-        # Of a member whose turn has come: its neighbours, in random order, the next one last.
-        self._left: dict[bytes, list[Codes]] = {}
+        # Neighbours of each member not yet proposed, in random order; the next one is the last.
+        self._unexplored: dict[bytes, list[Codes]] = {}
 
     def ask(self, n: int) -> Codes:
-        """Up to `n` networks: random ones at a start, then neighbours of the archive's members."""
-        if self._fresh == 0:
-            codes = self._neighbours(n)
+        """Return up to `n` architectures: random ones at a start, then neighbours of members."""
+        if self._n_random == 0:
+            codes = self._propose_neighbours(n)
             if len(codes):
                 return codes
-            self._start()
-        codes = self._sampler.sample(min(n, self._fresh))
-        self._fresh -= len(codes)
+            self._restart()
+        codes = self._sampler.sample(min(n, self._n_random))
+        self._n_random -= len(codes)
         return codes
 
-    def _neighbours(self, n: int) -> Codes:
-        """Up to `n` new neighbours of members, none when all are known."""
+    def _propose_neighbours(self, n: int) -> Codes:
+        """Return up to `n` new neighbours of members, none if all of them are known."""
         keys = [code.tobytes() for code in self._codes]
-        lonely = crowding_distance(self._losses)
-        members = [i for i, key in enumerate(keys) if self._left.get(key, True)]
-        found: list[Codes] = []
-        while len(found) < n and members:
-            drawn = self.rng.integers(len(members), size=self.sample_size).tolist()
-            at = max(drawn, key=lambda j: float(lonely[members[j]]))
-            step = self._step(keys[members[at]])
-            if len(step):
-                found.append(step)
+        crowding = crowding_distance(self._losses)
+        members = [i for i, key in enumerate(keys) if self._unexplored.get(key, True)]
+        proposals: list[Codes] = []
+        while len(proposals) < n and members:
+            # Tournament for the least crowded member.
+            competitors = self.rng.integers(len(members), size=self.sample_size).tolist()
+            winner = max(competitors, key=lambda j: float(crowding[members[j]]))
+            neighbour = self._next_neighbour(keys[members[winner]])
+            if len(neighbour):
+                proposals.append(neighbour)
             else:
-                del members[at]
-        return np.concatenate([self.space.encode([]), *found])
+                del members[winner]
+        return np.concatenate([self.space.encode([]), *proposals])
 
-    def _step(self, key: bytes) -> Codes:
-        """A new neighbour (1, d) of a member, (0, d) if there is none."""
-        if key not in self._left:
-            around = self.space.neighbours(np.frombuffer(key, dtype=np.int8))
-            self._left[key] = list(around[self.rng.permutation(len(around)), None])
-        left = self._left[key]
-        while left:
-            fresh = self._sampler.take(left.pop())
-            if len(fresh):
-                return fresh
+    def _next_neighbour(self, key: bytes) -> Codes:
+        """Return a new neighbour (1, d) of a member, (0, d) if all of them are known."""
+        if key not in self._unexplored:
+            neighbours = self.space.neighbours(np.frombuffer(key, dtype=np.int8))
+            order = self.rng.permutation(len(neighbours))
+            self._unexplored[key] = list(neighbours[order, None])
+        unexplored = self._unexplored[key]
+        while unexplored:
+            code = self._sampler.take(unexplored.pop())
+            if len(code):
+                return code
         return self.space.encode([])
 
     def update(
@@ -111,13 +114,14 @@ class LocalSearch(Optimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """Archive what nothing dominates, or breaks the constraints less, whoever proposed it."""
+        """Update the archive: the non-dominated of the architectures of least violation."""
         self._sampler.take(codes)
         violation = np.concatenate([self._violation, total_violation(constraints, len(codes))])
         codes = np.concatenate([self._codes, codes])
         losses = np.concatenate([self._losses, losses])
-        least = np.flatnonzero(violation == violation.min(initial=np.inf))
-        keep = least[pareto.non_dominated(losses[least])]
-        self._codes, self._losses, self._violation = codes[keep], losses[keep], violation[keep]
+        indices = np.flatnonzero(violation == violation.min(initial=np.inf))
+        indices = indices[pareto.non_dominated(losses[indices])]
+        self._codes, self._losses = codes[indices], losses[indices]
+        self._violation = violation[indices]
         members = {code.tobytes() for code in self._codes}
-        self._left = {key: left for key, left in self._left.items() if key in members}
+        self._unexplored = {key: v for key, v in self._unexplored.items() if key in members}

@@ -10,28 +10,22 @@ from botorch.acquisition.acquisition import AcquisitionFunction
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
-from ._bayesian import Bayesian, Known, linear_improvement
+from ._bayesian import Bayesian, Observations, linear_improvement
+from ._settings import inherit_settings
 
 
+@inherit_settings
 class LSBO(Bayesian):
     """Bayesian optimization of one linear scalarization.
 
-    The sum of the losses, each weighted and scaled by its observed range, is what is improved, of
-    the model for each loss. It leads to one end of a front or one knee of it: to be compared with,
-    or to be used when the weights are known.
+    Each proposal maximizes the expected improvement of the weighted sum of the losses, each divided
+    by its observed range, by the models of the losses. The search converges to one point of the
+    front; it serves as a baseline, or where the weights are known.
 
     Parameters
     ----------
     weights
-        Of the losses in turn, none negative; equal by default.
-    initial
-        Networks to begin with: homogeneous ones, farthest first.
-    candidates
-        Networks among which each proposal is chosen, in each of `rounds`.
-    rounds
-        How often the best candidates are mutated and crossed again.
-    samples
-        Draws of the posterior over which the improvement is averaged.
+        Non-negative weights of the losses; equal by default.
 
     References
     ----------
@@ -45,31 +39,19 @@ class LSBO(Bayesian):
         space: SearchSpace,
         n_objectives: int,
         *,
-        seed: int,
-        n_constraints: int = 0,
         weights: tuple[float, ...] | None = None,
-        initial: int = 16,
-        candidates: int = 128,
-        rounds: int = 3,
-        samples: int = 64,
+        **settings: Any,
     ) -> None:
-        super().__init__(
-            space,
-            n_objectives,
-            seed=seed,
-            n_constraints=n_constraints,
-            initial=initial,
-            candidates=candidates,
-            rounds=rounds,
-            samples=samples,
-        )
+        super().__init__(space, n_objectives, **settings)
         self.weights = np.full(n_objectives, 1.0) if weights is None else np.array(weights, float)
-        fine = np.isfinite(self.weights).all() and (self.weights >= 0).all()
-        if self.weights.shape != (n_objectives,) or not fine or not self.weights.any():
+        valid = np.isfinite(self.weights).all() and (self.weights >= 0).all()
+        if self.weights.shape != (n_objectives,) or not valid or not self.weights.any():
             raise InvalidInput(
                 f"weights: expected {n_objectives} numbers, none negative and not all 0, "
                 f"found {weights}"
             )
 
-    def _acquisition(self, known: Known, **common: Any) -> AcquisitionFunction:
-        return linear_improvement(known, self.weights / self.weights.sum(), **common)
+    def _create_acquisition(
+        self, observations: Observations, **arguments: Any
+    ) -> AcquisitionFunction:
+        return linear_improvement(observations, self.weights / self.weights.sum(), **arguments)

@@ -18,31 +18,31 @@ from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import
 from hwnas import pareto
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.optimizers import MultiFidelityOptimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
 
 @dataclass
 class _Run:
-    """A network on its way up the rungs."""
+    """State of one architecture in the schedule."""
 
     trial: Trial
-    rung: int = 0  # of the fidelities, the one asked for last
-    losses: Array | None = None  # at the last rung that was told
-    violation: float = 0.0
-    told: int = -1  # rung of `losses`
+    rung: int = 0  # index of the fidelity that was asked for last
+    losses: Array | None = None  # latest result, None before the first
+    violation: float = 0.0  # total violation of that result
+    measured_rung: int = -1  # rung of that result
 
 
 class MOASHA(MultiFidelityOptimizer):
     """Multi-objective asynchronous successive halving.
 
-    New networks come at random and at the lowest fidelity; one that is among the best of its rung,
-    by non-dominated sorting, goes on to the next. Without several fidelities it is random search.
+    New architectures are random and start at the lowest fidelity. The best of a rung, by
+    non-dominated sorting, are promoted to the next. With a single fidelity it is random search.
 
     Parameters
     ----------
     reduction_factor
-        One in so many goes on from a rung.
+        Ratio of the size of a rung to the number of promotions from it.
 
     References
     ----------
@@ -50,9 +50,9 @@ class MOASHA(MultiFidelityOptimizer):
     halving", arXiv:2106.12639, 2021.
     """
 
-    # Several at once, so that the first ones do not climb to the top for want of company.
+    # Several at once: the first results of a rung are always promoted, having no competitors.
     batch = 9
-    # Its networks are random ones; what it saves is measurements.
+    # Its architectures are random ones; it saves measurements instead.
     claims_to_beat_random = False
 
     def __init__(
@@ -71,34 +71,34 @@ class MOASHA(MultiFidelityOptimizer):
         if reduction_factor <= 1:
             raise InvalidInput(f"reduction_factor: expected above 1, found {reduction_factor}")
         self._sampler = UniqueSampler(space, self.rng)
-        self._going_on: deque[bytes] = deque()
+        self._promoted: deque[bytes] = deque()
         self._runs: dict[bytes, _Run] = {}
         self._outstanding: set[bytes] = set()
         # syne-tune draws from numpy's global generator, whatever seed it is given.
         self._global_state = np.random.RandomState(seed).get_state()
         self._metrics = [*(f"loss-{j}" for j in range(n_objectives)), "violation"]
-        with self._seeded():
+        with self._own_global_rng():
             self._scheduler = Scheduler(
                 {},
                 self._metrics,
                 time_attr="fidelity",
-                multiobjective_priority=Ranks(),
+                multiobjective_priority=NondominatedRanks(),
                 max_t=self.fidelities[-1],
                 grace_period=self.fidelities[0],
                 reduction_factor=reduction_factor,
                 random_seed=seed,
             )
-        # It computes rungs in floating point, which can lose the top one: put the exact ones.
+        # syne-tune computes rungs in floating point, which can lose the top one: set exact ones.
         (bracket,) = self._scheduler.brackets
         bracket.rungs = [(fidelity, {}) for fidelity in reversed(self.fidelities)]
 
     def ask(self, n: int) -> tuple[Codes, int]:  # type: ignore[override]
-        """Networks that go on, those of one rung together; if there are none, new ones."""
-        if self._going_on:
-            rung = self._runs[self._going_on[0]].rung + 1
-            keys = [key for key in self._going_on if self._runs[key].rung + 1 == rung][:n]
+        """Return promoted architectures of one rung; if there are none, new ones."""
+        if self._promoted:
+            rung = self._runs[self._promoted[0]].rung + 1
+            keys = [key for key in self._promoted if self._runs[key].rung + 1 == rung][:n]
             for key in keys:
-                self._going_on.remove(key)
+                self._promoted.remove(key)
                 self._runs[key].rung = rung
             codes = np.frombuffer(b"".join(keys), dtype=np.int8).reshape(len(keys), -1)
         else:
@@ -109,13 +109,17 @@ class MOASHA(MultiFidelityOptimizer):
                 if self._outstanding:
                     return self.space.encode([]), self.fidelities[0]
                 raise
-            for row in codes:
-                trial = Trial(len(self._runs), {}, datetime.min)
-                self._runs[row.tobytes()] = _Run(trial)
-                with self._seeded():
-                    self._scheduler.on_trial_add(trial)
+            self._add_trials(codes)
         self._outstanding.update(row.tobytes() for row in codes)
         return codes, self.fidelities[rung]
+
+    def _add_trials(self, codes: Codes) -> None:
+        """Register new architectures (k, d) with the scheduler, at the lowest rung."""
+        for row in codes:
+            trial = Trial(len(self._runs), {}, datetime.min)
+            self._runs[row.tobytes()] = _Run(trial)
+            with self._own_global_rng():
+                self._scheduler.on_trial_add(trial)
 
     def update(
         self,
@@ -125,7 +129,7 @@ class MOASHA(MultiFidelityOptimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """Let the scheduler say which networks go on."""
+        """Report the results to the scheduler, which decides on promotions."""
         self._sampler.take(codes)
         violations = np.zeros(len(codes))
         if constraints is not None:
@@ -133,74 +137,74 @@ class MOASHA(MultiFidelityOptimizer):
         for row, loss, violation in zip(codes, losses, violations.tolist(), strict=True):
             key = row.tobytes()
             if key not in self._outstanding:
-                continue  # somebody else's result, at a fidelity unknown
+                continue  # not asked for, so its fidelity is unknown
             self._outstanding.discard(key)
             run = self._runs[key]
-            run.losses, run.violation, run.told = loss, violation, run.rung
+            run.losses, run.violation, run.measured_rung = loss, violation, run.rung
             result = dict(zip(self._metrics, [*loss.tolist(), violation], strict=True))
             result["fidelity"] = self.fidelities[run.rung]
-            with self._seeded():
+            with self._own_global_rng():
                 decision = self._scheduler.on_trial_result(run.trial, result)
             if decision == SchedulerDecision.CONTINUE and run.rung + 1 < len(self.fidelities):
-                self._going_on.append(key)
+                self._promoted.append(key)
 
     def fail(self, codes: Codes, reason: str) -> None:
-        """Stop measuring these networks; what they had reached stays."""
+        """End the measurements of failed architectures; earlier results stay."""
         self._sampler.take(codes)
         self._outstanding.difference_update(row.tobytes() for row in codes)
 
     def recommend(self, n: int | None = None) -> Codes:
-        """The feasible non-dominated of what was measured best.
+        """Return the feasible non-dominated architectures, those of higher fidelity first.
 
-        Networks are compared at the highest rung that at least one reached, then, of those left,
-        at the one below, and so on: a lucky value at a low rung does not displace a sure one, but
-        fills a gap that none fills.
+        Architectures are compared at the highest measured rung, then the remaining ones at the
+        rung below, and so on. A result of low fidelity thus extends the front but does not replace
+        a result of higher fidelity.
         """
-        told = [(key, run) for key, run in self._runs.items() if run.losses is not None]
-        feasible = [pair for pair in told if pair[1].violation <= 0] or told
-        chosen: list[bytes] = []
+        measured = [(key, run) for key, run in self._runs.items() if run.losses is not None]
+        feasible = [pair for pair in measured if pair[1].violation <= 0] or measured
+        recommended: list[bytes] = []
         front = np.empty((0, self.n_objectives))
         for rung in reversed(range(len(self.fidelities))):
-            here = [(key, run.losses) for key, run in feasible if run.told == rung]
-            if not here:
+            results = [(key, run.losses) for key, run in feasible if run.measured_rung == rung]
+            if not results:
                 continue
-            losses = np.array([loss for _, loss in here])
-            keep = pareto.non_dominated(np.concatenate([front, losses]), keep_equal=True)
-            new = keep[len(front) :]
-            chosen += [key for (key, _), kept in zip(here, new, strict=True) if kept]
-            front = np.concatenate([front, losses[new]])
-        codes = np.frombuffer(b"".join(chosen), dtype=np.int8)
+            losses = np.array([loss for _, loss in results])
+            mask = pareto.non_dominated(np.concatenate([front, losses]), keep_equal=True)
+            mask = mask[len(front) :]
+            recommended += [key for (key, _), new in zip(results, mask, strict=True) if new]
+            front = np.concatenate([front, losses[mask]])
+        codes = np.frombuffer(b"".join(recommended), dtype=np.int8)
         return codes.reshape(-1, len(self.space.columns))[:n].copy()
 
     @contextlib.contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """Within, numpy's global generator is this optimizer's own; afterwards as it was."""
-        before = np.random.get_state()  # noqa: NPY002
+    def _own_global_rng(self) -> Iterator[None]:
+        """Give numpy's global generator this optimizer's own state, and restore it at the end."""
+        state = np.random.get_state()  # noqa: NPY002
         np.random.set_state(self._global_state)  # noqa: NPY002
         try:
             yield
         finally:
             self._global_state = np.random.get_state()  # noqa: NPY002
-            np.random.set_state(before)  # noqa: NPY002
+            np.random.set_state(state)  # noqa: NPY002
 
 
-class Ranks(MOPriority):
-    """syne-tune's non-dominated sorting, as the ranks that its scheduler takes it for.
+class NondominatedRanks(MOPriority):
+    """Non-dominated sorting of syne-tune, as ranks.
 
-    `NonDominatedPriority` (0.16) returns the order, the index of the best first, where a priority
-    for each item is wanted; and its spread within a front depends on the objectives' units. What
-    breaks a constraint ranks behind what keeps them, by how much it does.
+    `NonDominatedPriority` (0.16) returns the order of items, best first, but the scheduler expects
+    a priority of each item. Its spread within a front also depends on the units of objectives.
+    Infeasible items rank behind feasible ones, by their violation.
     """
 
     def priority_unsafe(self, objectives: Array) -> Array:
-        """Rank (n,) of each of the losses and violations (n, m + 1), 0 the best."""
+        """Return the ranks (n,) of losses and violations (n, m + 1), 0 for the best."""
         losses, violation = objectives[:, :-1], objectives[:, -1]
         feasible = np.flatnonzero(violation <= 0)
         order = list(np.argsort(violation, kind="stable"))
         if len(feasible):
-            kept = losses[feasible]
-            low, high = kept.min(axis=0), kept.max(axis=0)
-            scaled = (kept - low) / np.where(high > low, high - low, 1.0)
+            values = losses[feasible]
+            low, high = values.min(axis=0), values.max(axis=0)
+            scaled = (values - low) / np.where(high > low, high - low, 1.0)
             order[: len(feasible)] = feasible[nondominated_sort(scaled, dim=0)]
         ranks = np.empty(len(objectives))
         ranks[order] = np.arange(len(objectives))

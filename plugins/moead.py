@@ -1,11 +1,10 @@
-"""MOEA/D on integer codes (pymoo's frame, operators and decompositions)."""
+"""MOEA/D on integer codes (with pymoo's loop, operators and decompositions)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.moead import NeighborhoodSelection
 from pymoo.core.algorithm import Algorithm
@@ -16,28 +15,29 @@ from pymoo.decomposition.tchebicheff import Tchebicheff
 from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
-from hwnas.typing import Array
+from hwnas.typing import Array, IndexArray
 
-from ._pymoo import Generational, reference_directions
+from ._pymoo import GenerationalOptimizer, reference_directions
 
-_OFFSPRING = 20  # a generation
+_N_OFFSPRING = 20  # in a generation
 
 
-class MOEAD(Generational):
-    """Evolution of one network for each of many scalarizations, neighbours helping each other.
+class MOEAD(GenerationalOptimizer):
+    """Evolution of one architecture for each of many scalarizations, with mating of neighbours.
 
-    Objectives are scaled by the population's front; the scalarizations are Tchebycheff's for two
-    objectives and penalty boundary intersections for more. An offspring may replace those around
-    the scalarization that suits it best, where it breaks the constraints less, or no more and is
-    better. pymoo's own `MOEAD` takes no constraints, scales nothing and wants one result at a time.
+    Objectives are scaled by the population's front. The scalarizations are Tchebycheff's for two
+    objectives and penalty boundary intersections for more. An offspring is assigned to its best
+    scalarization, and replaces the members of that scalarization's neighbourhood that violate the
+    constraints more, or as much and have a larger value. pymoo's own `MOEAD` has no constraints
+    and no scaling, and needs results one at a time.
 
     Parameters
     ----------
     pop_size
-        At most so many scalarizations, as many as a lattice has: with two objectives as many, with
-        three 91 for 100. As many networks are random at first.
+        Maximum number of scalarizations, of which a lattice allows: with two objectives all, with
+        three 91 of 100. As many random architectures start the search.
     neighbours
-        How many scalarizations, the nearest, mate and are replaced together.
+        Number of nearest scalarizations that form a neighbourhood for mating and replacement.
 
     References
     ----------
@@ -64,35 +64,35 @@ class MOEAD(Generational):
         super().__init__(
             space, n_objectives, seed=seed, n_constraints=n_constraints, pop_size=pop_size
         )
-        # Few at a time, for the next to learn from: the original has one.
-        self.batch = min(_OFFSPRING, self.pop_size)
+        # Small generations, because the original updates the population after each offspring.
+        self.batch = min(_N_OFFSPRING, self.pop_size)
 
-    def _made(self) -> Algorithm:
+    def _create_algorithm(self) -> Algorithm:
         directions = reference_directions(self.n_objectives, self.pop_size)
-        apart = np.linalg.norm(directions[:, None] - directions, axis=2)
-        near = np.argsort(apart, axis=1, kind="stable")[:, : self.neighbours]
+        distance = np.linalg.norm(directions[:, None] - directions, axis=2)
+        neighbours = np.argsort(distance, axis=1, kind="stable")[:, : self.neighbours]
         return GeneticAlgorithm(
             pop_size=len(directions),
-            n_offsprings=min(_OFFSPRING, self.pop_size),
-            selection=Neighbours(near),
-            survival=Replacement(directions, near),
+            n_offsprings=min(_N_OFFSPRING, self.pop_size),
+            selection=NeighbourhoodMating(neighbours),
+            survival=NeighbourhoodReplacement(directions, neighbours),
             advance_after_initial_infill=True,
             **self._operators(),
         )
 
 
-class Neighbours(NeighborhoodSelection):
-    """Parents from the neighbourhoods of scalarizations drawn at random, sometimes from anywhere.
+class NeighbourhoodMating(NeighborhoodSelection):
+    """Selection of parents in the neighbourhoods of random scalarizations, sometimes anywhere.
 
     Parameters
     ----------
-    near : (k, t)
-        The neighbours of each of k scalarizations.
+    neighbours : (k, t)
+        Indices of the neighbours of each of k scalarizations.
     """
 
-    def __init__(self, near: NDArray[np.intp]) -> None:
+    def __init__(self, neighbours: IndexArray) -> None:
         super().__init__(prob=0.9)
-        self.near = near
+        self.neighbours = neighbours
 
     def _do(
         self,
@@ -103,48 +103,62 @@ class Neighbours(NeighborhoodSelection):
         random_state: Any = None,
         **kwargs: Any,
     ) -> Any:
-        drawn = self.near[random_state.integers(len(self.near), size=n)]
-        return super()._do(problem, pop, n, n_parents, neighbors=drawn, random_state=random_state)
+        neighbours = self.neighbours[random_state.integers(len(self.neighbours), size=n)]
+        return super()._do(
+            problem, pop, n, n_parents, neighbors=neighbours, random_state=random_state
+        )
 
 
-class Replacement(Survival):
-    """Each scalarization keeps its best; the k-th individual is that of the k-th.
+class NeighbourhoodReplacement(Survival):
+    """Survival of the best individual of each scalarization, in the order of scalarizations.
 
     Parameters
     ----------
     directions : (k, m)
-    near : (k, t)
-        The neighbours of each direction, itself first.
+        Weights of the scalarizations.
+    neighbours : (k, t)
+        Indices of the neighbours of each direction, itself first.
     """
 
-    def __init__(self, directions: Array, near: NDArray[np.intp]) -> None:
+    def __init__(self, directions: Array, neighbours: IndexArray) -> None:
         super().__init__(filter_infeasible=False)
-        self.near = near
+        self.neighbours = neighbours
         self.directions = np.maximum(directions, 1e-3)
         self.decomposition = Tchebicheff() if directions.shape[1] == 2 else PBI()
 
     def _do(self, problem: Any, pop: Any, algorithm: Any = None, **kwargs: Any) -> Any:
         losses, violation = pop.get("F").astype(float), pop.get("CV")[:, 0]
         values = self.decomposition.do(
-            scaled(losses, violation), self.directions, _type="many_to_many"
+            scale_losses(losses, violation), self.directions, _type="many_to_many"
         )  # (n, k)
-        k = len(self.near)
-        # At first everyone is new and any will do to hold a place; later the first k hold theirs.
-        held_before = k if algorithm.is_initialized else 0
-        holder = np.resize(np.arange(held_before or len(pop)), k)
-        for i in range(held_before, len(pop)):
-            around = self.near[values[i].argmin()]
-            held = holder[around]
-            better = (violation[i] < violation[held]) | (
-                (violation[i] == violation[held]) & (values[i, around] < values[held, around])
+        k = len(self.neighbours)
+        # The first k individuals are the current members; at the start all individuals are new,
+        # and arbitrary ones fill the positions.
+        n_members = k if algorithm.is_initialized else 0
+        members = np.resize(np.arange(n_members or len(pop)), k)
+        for i in range(n_members, len(pop)):
+            # Wang et al. 2016: replacement around the scalarization that suits the offspring best.
+            near = self.neighbours[values[i].argmin()]
+            current = members[near]
+            # Jan and Khanum 2013: less violation, or as much and a smaller value.
+            better = (violation[i] < violation[current]) | (
+                (violation[i] == violation[current]) & (values[i, near] < values[current, near])
             )
-            holder[around[better]] = i
-        return pop[holder]
+            members[near[better]] = i
+        return pop[members]
 
 
-def scaled(losses: Array, violation: Array) -> Array:
-    """Losses (n, m) with the best at 0 and the worst of the front at 1, of what is feasible."""
-    counted = losses[violation == violation.min()]
-    low = counted.min(axis=0)
-    span = counted[pareto.non_dominated(counted)].max(axis=0) - low
-    return np.asarray((losses - low) / np.where(span > 0, span, 1.0))
+def scale_losses(losses: Array, violation: Array) -> Array:
+    """Return losses (n, m) with the ideal point at 0 and the nadir of the front at 1.
+
+    Both points are those of the individuals of least violation (n,).
+
+    >>> scale_losses(np.array([[0.0, 4.0], [2.0, 0.0], [4.0, 4.0]]), np.zeros(3))
+    array([[0., 1.],
+           [1., 0.],
+           [2., 1.]])
+    """
+    feasible = losses[violation == violation.min()]
+    ideal = feasible.min(axis=0)
+    span = feasible[pareto.non_dominated(feasible)].max(axis=0) - ideal
+    return np.asarray((losses - ideal) / np.where(span > 0, span, 1.0))

@@ -1,36 +1,36 @@
-"""Regularised evolution for several objectives: the oldest go, whatever they are worth."""
+"""Regularized evolution for several objectives: the oldest individual is replaced."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes, IndexArray
 
-from ._mutation import stepped
-from ._nondominated_sort import standing, total_violation
+from ._mutation import mutate_one
+from ._nondominated_sort import nondominated_sort, total_violation
 
-_ROUNDS = 10  # of tournaments that bring nothing new, before what is missing comes at random
+_MAX_ROUNDS = 10  # of tournaments, before random architectures fill the proposal
 
 
 class MOREA(Optimizer):
-    """Multi-objective regularised (aging) evolution.
+    """Multi-objective regularized (aging) evolution.
 
-    A child is the best of a random sample of the population, changed in a few choices; each result
-    takes the place of the oldest. The best is that of the first non-dominated front, and within a
-    front the loneliest; in the original, which has one objective, the most accurate.
+    The best of a random sample of the population is mutated in a few choices, and each result
+    replaces the oldest individual. Individuals are compared by non-dominated front, then by
+    crowding distance; in the original, which has one objective, by accuracy.
 
     Parameters
     ----------
     pop_size
-        Population: the last so many results. As many networks are random at first.
+        Size of the population, which consists of the latest results. As many random architectures
+        start the search.
     sample_size
-        How many compete to be a parent.
+        Number of competitors in a tournament for a parent.
     steps
-        How many choices a child is changed in, on average (the original: 1).
+        Mean number of mutations of a child (in the original: 1).
 
     References
     ----------
@@ -66,30 +66,31 @@ class MOREA(Optimizer):
         self._violation = np.empty(0)
 
     def ask(self, n: int) -> Codes:
-        """`n` children, or random networks while there are too few results for a population."""
+        """Return `n` children, or random architectures until the population is complete."""
         if len(self._codes) < self.pop_size or len(self._sampler) == self.space.size:
             return self._sampler.sample(n)
-        places = standing(self._losses, self._violation)
+        ranks = nondominated_sort(self._losses, self._violation)
         parts: list[Codes] = []
-        missing = n
-        for _ in range(_ROUNDS):
-            parts.append(self._sampler.take(self._children(places, missing)))
-            missing -= len(parts[-1])
-            if missing == 0:
+        n_missing = n
+        for _ in range(_MAX_ROUNDS):
+            parts.append(self._sampler.take(self._children(ranks, n_missing)))
+            n_missing -= len(parts[-1])
+            if n_missing == 0:
                 return np.concatenate(parts)
-        # Around the population nearly everything is known.
+        # Nearly all architectures around the population are known.
         if len(self._sampler) < self.space.size:
-            parts.append(self._sampler.sample(missing))
+            parts.append(self._sampler.sample(n_missing))
         return np.concatenate(parts)
 
-    def _children(self, places: NDArray[np.intp], n: int) -> Codes:
-        """Mutants (n, d) of the winners of as many tournaments."""
-        drawn = self.rng.integers(len(places), size=(n, self.sample_size))
-        winners = drawn[np.arange(n), places[drawn].argmin(axis=1)]
+    def _children(self, ranks: IndexArray, n: int) -> Codes:
+        """Return mutants (n, d) of the winners of n tournaments."""
+        competitors = self.rng.integers(len(ranks), size=(n, self.sample_size))
+        winners = competitors[np.arange(n), ranks[competitors].argmin(axis=1)]
         children: Codes = self._codes[winners]
+        # The number of mutations is geometric: at least 1, of mean `steps`.
         steps = self.rng.geometric(1 / self.steps, size=n)
-        while (moving := steps > 0).any():
-            children[moving] = stepped(self.space, children[moving], self.rng)
+        while (mask := steps > 0).any():
+            children[mask] = mutate_one(self.space, children[mask], self.rng)
             steps -= 1
         return children
 
@@ -101,7 +102,7 @@ class MOREA(Optimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """Let the results, whoever proposed them, take the places of the oldest."""
+        """Replace the oldest individuals by the new results, also of unasked architectures."""
         self._sampler.take(codes)
         violation = total_violation(constraints, len(codes))
         self._codes = np.concatenate([self._codes, codes])[-self.pop_size :]

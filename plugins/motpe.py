@@ -7,23 +7,24 @@ from optuna.samplers import BaseSampler, TPESampler
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
-from ._optuna import Trials
+from ._optuna import OptunaOptimizer
 
 
-class MOTPE(Trials):
+class MOTPE(OptunaOptimizer):
     """Multi-objective tree-structured Parzen estimator.
 
-    Two densities over the choices, of the better networks and of the others; what has most of the
-    one and least of the other is proposed.
+    One density over the choices is estimated from the better architectures, another from the
+    remaining ones. The proposal maximizes the ratio of the two.
 
     Parameters
     ----------
     initial
-        Networks to begin with: homogeneous ones, farthest first.
+        Number of homogeneous architectures of the initial design, in farthest-first order.
     candidates
-        Draws of the density of the better ones among which each proposal is chosen.
+        Number of draws from the density of the better architectures, among which each proposal is
+        chosen.
     multivariate
-        Whether that density is joint, or each choice is drawn on its own.
+        Whether the densities are joint, or independent for each choice.
 
     References
     ----------
@@ -52,11 +53,11 @@ class MOTPE(Trials):
             space, n_objectives, seed=seed, n_constraints=n_constraints, initial=initial
         )
 
-    def _sampler(self, seed: int) -> BaseSampler:
+    def _create_sampler(self, seed: int) -> BaseSampler:
         return TPESampler(
             n_startup_trials=self.initial,
             n_ei_candidates=self.candidates,
             multivariate=self.multivariate,
-            constant_liar=True,
+            constant_liar=True,  # running trials count as bad ones, so that proposals spread
             seed=seed,
         )

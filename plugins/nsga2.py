@@ -7,16 +7,16 @@ from pymoo.core.algorithm import Algorithm
 
 from hwnas.spaces import SearchSpace
 
-from ._pymoo import Generational
+from ._pymoo import GenerationalOptimizer
 
 
-class NSGA2(Generational):
+class NSGA2(GenerationalOptimizer):
     """Non-dominated sorting genetic algorithm.
 
     Parameters
     ----------
     pop_size
-        Population, and offspring a generation.
+        Size of the population and of each generation of offspring.
 
     References
     ----------
@@ -37,5 +37,5 @@ class NSGA2(Generational):
             space, n_objectives, seed=seed, n_constraints=n_constraints, pop_size=pop_size
         )
 
-    def _made(self) -> Algorithm:
+    def _create_algorithm(self) -> Algorithm:
         return PymooNSGA2(pop_size=self.pop_size, **self._operators())

@@ -6,25 +6,26 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga3 import NSGA3 as PymooNSGA3
 from pymoo.algorithms.moo.nsga3 import ReferenceDirectionSurvival
 from pymoo.core.algorithm import Algorithm
 from pymoo.operators.selection.tournament import TournamentSelection
 
 from hwnas.spaces import SearchSpace
+from hwnas.typing import IndexArray
 
-from ._pymoo import Generational, reference_directions
+from ._pymoo import GenerationalOptimizer, reference_directions
 
 
-class NSGA3(Generational):
+class NSGA3(GenerationalOptimizer):
     """Non-dominated sorting genetic algorithm with reference directions, for many objectives.
 
     Parameters
     ----------
     pop_size
-        Population, and offspring a generation. There are as many reference directions as a lattice
-        of that size or less has: with two objectives as many, with three 45 for 50.
+        Size of the population and of each generation of offspring. The number of reference
+        directions is that of the largest lattice within it: with two objectives the same number,
+        with three 45 for 50.
 
     References
     ----------
@@ -45,34 +46,47 @@ class NSGA3(Generational):
             space, n_objectives, seed=seed, n_constraints=n_constraints, pop_size=pop_size
         )
 
-    def _made(self) -> Algorithm:
+    def _create_algorithm(self) -> Algorithm:
         directions = reference_directions(self.n_objectives, self.pop_size)
         return PymooNSGA3(
             directions,
             pop_size=self.pop_size,
-            selection=TournamentSelection(func_comp=less_violation),
-            survival=Quiet(directions),
+            selection=TournamentSelection(func_comp=compare_violations),
+            survival=WarningSafeSurvival(directions),
             **self._operators(),
         )
 
 
-class Quiet(ReferenceDirectionSurvival):
-    """pymoo's survival, which would switch off the warnings of the whole process for good."""
+class WarningSafeSurvival(ReferenceDirectionSurvival):
+    """Survival of pymoo, without its lasting change of the process's warning filters."""
 
     def _do(self, *args: Any, **kwargs: Any) -> Any:
         with warnings.catch_warnings():
             return super()._do(*args, **kwargs)
 
 
-def less_violation(
-    pop: Any, pairs: NDArray[np.intp], *, random_state: np.random.Generator, **kwargs: Any
-) -> NDArray[np.intp]:
-    """Of each pair (n, 2) who breaks the constraints less, by lot where both do alike; (n, 1).
+def compare_violations(
+    pop: Any, pairs: IndexArray, *, random_state: np.random.Generator, **kwargs: Any
+) -> IndexArray:
+    """Return the less violating individual of each pair, a random one if both are equal.
 
-    pymoo's own draws the lot of infeasible pairs from a generator without a seed.
+    Unlike pymoo's comparison, it draws ties between infeasible individuals from a seeded generator.
+
+    Parameters
+    ----------
+    pop
+        Population.
+    pairs : (n, 2)
+        Indices of individuals.
+    random_state
+        Source of randomness.
+
+    Returns
+    -------
+    (n, 1) intp
     """
     violation = pop.get("CV")[:, 0][pairs]
-    lot = random_state.integers(2, size=len(pairs))
-    less = violation.argmin(axis=1)
-    winner = np.where(violation[:, 0] == violation[:, 1], lot, less)
+    tie_winner = random_state.integers(2, size=len(pairs))
+    minimum = violation.argmin(axis=1)
+    winner = np.where(violation[:, 0] == violation[:, 1], tie_winner, minimum)
     return np.take_along_axis(pairs, winner[:, None], axis=1)

@@ -9,25 +9,16 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.multi_objective.parego import qLogNParEGO
 
-from ._bayesian import Bayesian, Known, Losses
+from ._bayesian import Bayesian, NegatedLosses, Observations
+from ._settings import inherit_settings
 
 
+@inherit_settings
 class ParEGO(Bayesian):
     """Bayesian optimization of random augmented Chebyshev scalarizations.
 
-    Each proposal has weights of its own, uniform on the simplex, and the greatest expected
-    improvement of the weighted worst of the losses, of the model for each loss.
-
-    Parameters
-    ----------
-    initial
-        Networks to begin with: homogeneous ones, farthest first.
-    candidates
-        Networks among which each proposal is chosen, in each of `rounds`.
-    rounds
-        How often the best candidates are mutated and crossed again.
-    samples
-        Draws of the posterior over which the improvement is averaged.
+    Each proposal maximizes the expected improvement of the largest weighted loss, by the models of
+    the losses, for weights that are drawn uniformly from the simplex.
 
     References
     ----------
@@ -37,10 +28,12 @@ class ParEGO(Bayesian):
     multi-objective Bayesian optimization", NeurIPS 2020.
     """
 
-    def _acquisition(self, known: Known, **common: Any) -> AcquisitionFunction:
+    def _create_acquisition(
+        self, observations: Observations, **arguments: Any
+    ) -> AcquisitionFunction:
         weights = self.rng.dirichlet(np.ones(self.n_objectives))
         return qLogNParEGO(
             scalarization_weights=torch.from_numpy(weights),
-            objective=Losses(self.n_objectives),
-            **common,
+            objective=NegatedLosses(self.n_objectives),
+            **arguments,
         )

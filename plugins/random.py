@@ -1,4 +1,4 @@
-"""Random search: every choice independent and uniform, no network twice."""
+"""Random search: independent uniform choices, without repetition."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.optimizers import Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes
 
 
 class Random(Optimizer):
@@ -16,7 +16,7 @@ class Random(Optimizer):
     Parameters
     ----------
     repeats
-        How often each network is evaluated in a row, to average noise out.
+        Number of consecutive evaluations of each architecture, to average noise.
 
     References
     ----------
@@ -40,18 +40,19 @@ class Random(Optimizer):
             raise InvalidInput(f"repeats: expected at least 1, found {repeats}")
         self.repeats = repeats
         self._sampler = UniqueSampler(space, self.rng)
-        self._again = space.encode([])  # repeats still to ask for
+        self._repeated = space.encode([])  # sampled architectures still to ask for
 
     def ask(self, n: int) -> Codes:
-        """The next `n` networks never proposed or told before, each `repeats` times."""
-        if missing := len(range(len(self._again), n, self.repeats)):
+        """Return the next `n` new architectures, each `repeats` times."""
+        # Number of samples that fill up `n`, ceil((n - queued) / repeats) and at least 0.
+        if n_missing := len(range(len(self._repeated), n, self.repeats)):
             try:
-                fresh = np.repeat(self._sampler.sample(missing), self.repeats, axis=0)
-                self._again = np.concatenate([self._again, fresh])
+                samples = np.repeat(self._sampler.sample(n_missing), self.repeats, axis=0)
+                self._repeated = np.concatenate([self._repeated, samples])
             except SpaceExhausted:
-                if len(self._again) == 0:
+                if len(self._repeated) == 0:
                     raise
-        codes, self._again = self._again[:n], self._again[n:]
+        codes, self._repeated = self._repeated[:n], self._repeated[n:]
         return codes
 
     def update(
@@ -62,5 +63,5 @@ class Random(Optimizer):
         std: Array | None = None,
         constraints: Array | None = None,
     ) -> None:
-        """Whoever proposed these networks, they are not proposed again."""
+        """Exclude the architectures from later samples, whether they were asked for or not."""
         self._sampler.take(codes)

@@ -7,26 +7,17 @@ from typing import Any
 import numpy as np
 from botorch.acquisition.acquisition import AcquisitionFunction
 
-from ._bayesian import Bayesian, Known, linear_improvement
+from ._bayesian import Bayesian, Observations, linear_improvement
+from ._settings import inherit_settings
 
 
+@inherit_settings
 class RSBO(Bayesian):
     """Bayesian optimization of random linear scalarizations.
 
-    Each proposal has weights of its own, uniform on the simplex, and the greatest expected
-    improvement of the weighted sum of the losses, of the model for each loss. Sums reach only the
-    convex part of a front; `parego` reaches all of it.
-
-    Parameters
-    ----------
-    initial
-        Networks to begin with: homogeneous ones, farthest first.
-    candidates
-        Networks among which each proposal is chosen, in each of `rounds`.
-    rounds
-        How often the best candidates are mutated and crossed again.
-    samples
-        Draws of the posterior over which the improvement is averaged.
+    Each proposal maximizes the expected improvement of the weighted sum of the losses, by the
+    models of the losses, for weights that are drawn uniformly from the simplex. Weighted sums
+    reach only the convex part of a front; `parego` reaches all of it.
 
     References
     ----------
@@ -35,6 +26,8 @@ class RSBO(Bayesian):
     improvement for Bayesian optimization", NeurIPS 2023.
     """
 
-    def _acquisition(self, known: Known, **common: Any) -> AcquisitionFunction:
+    def _create_acquisition(
+        self, observations: Observations, **arguments: Any
+    ) -> AcquisitionFunction:
         weights = self.rng.dirichlet(np.ones(self.n_objectives))
-        return linear_improvement(known, weights, **common)
+        return linear_improvement(observations, weights, **arguments)

@@ -7,16 +7,16 @@ from pymoo.core.algorithm import Algorithm
 
 from hwnas.spaces import SearchSpace
 
-from ._pymoo import Generational
+from ._pymoo import GenerationalOptimizer
 
 
-class SMSEMOA(Generational):
-    """Evolution that drops who adds least to the population's hypervolume.
+class SMSEMOA(GenerationalOptimizer):
+    """Evolution with selection by contribution to the population's hypervolume.
 
     Parameters
     ----------
     pop_size
-        Population, and offspring a generation (the original: one).
+        Size of the population and of each generation of offspring (in the original: 1).
 
     References
     ----------
@@ -37,5 +37,5 @@ class SMSEMOA(Generational):
             space, n_objectives, seed=seed, n_constraints=n_constraints, pop_size=pop_size
         )
 
-    def _made(self) -> Algorithm:
+    def _create_algorithm(self) -> Algorithm:
         return PymooSMSEMOA(pop_size=self.pop_size, **self._operators())

@@ -1,7 +1,7 @@
-"""The baseline nobody runs: networks whose layers are all alike.
+"""Homogeneous architectures: a baseline without a model.
 
-There are only a few of them (81 in gpt-s with biases, 81 without), they need no model, and together
-they have most of the hypervolume. Whoever does not beat them has learned nothing.
+There are few of them (81 in gpt-s with biases, 81 without), and together they have most of the
+hypervolume. An optimizer that does not beat them has learned nothing.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, Codes, IndexArray
 
 from .random import Random
 
 
 class Uniform(Random):
-    """The homogeneous networks of the space, then random search.
+    """The homogeneous architectures of the space, then random search.
 
-    ``bias`` stays on until all other combinations have been proposed. Among the rest the order is
-    farthest first, from a start that the seed chooses (Gonzalez 1985), so that few evaluations
-    already span the space.
+    ``bias`` stays on until all combinations of the other choices have been proposed. Within either
+    half the order is farthest first, from a start that depends on the seed (Gonzalez 1985), so that
+    few evaluations already span the space.
     """
 
     claims_to_beat_random = True
@@ -30,10 +30,10 @@ class Uniform(Random):
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
     ) -> None:
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
-        self._queue = homogeneous(space, self.rng)
+        self._queue = homogeneous_codes(space, self.rng)
 
     def ask(self, n: int) -> Codes:
-        """The next networks: homogeneous ones, and once these are through, `n` random ones."""
+        """Return the next homogeneous architectures; after the last of them, random ones."""
         self._queue = self._queue[[code not in self._sampler for code in self._queue]]
         if len(self._queue) == 0:
             return super().ask(n)
@@ -41,25 +41,34 @@ class Uniform(Random):
         return self._sampler.take(codes)
 
 
-def homogeneous(space: SearchSpace, rng: np.random.Generator) -> Codes:
-    """All networks whose layers are alike, spread-out ones first.
+def homogeneous_codes(space: SearchSpace, rng: np.random.Generator) -> Codes:
+    """Return all architectures with equal layers, in farthest-first order.
 
     Returns
     -------
     (k, d) int8, distinct
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> homogeneous_codes(hwnas.space("gpt-s"), np.random.default_rng(0)).shape
+    (162, 27)
     """
     layers = np.array([group.columns for group in space.groups], dtype=np.intp)
-    alone = [j for j in range(len(space.columns)) if j not in set(layers.ravel().tolist())]
+    inside = set(layers.ravel().tolist())
     bias = space.columns.index("bias")
-    per_layer = layers[0].tolist() if len(layers) else []
-    chosen = [j for j in alone if j != bias] + per_layer
-    grid = np.array(list(itertools.product(*(range(space.cardinalities[j]) for j in chosen))))
-    order = farthest_first(grid / np.maximum(space.cardinalities[chosen] - 1, 1), rng)
+    # All combinations of the choices but bias; the first layer stands for all layers.
+    first_layer = layers[0].tolist() if len(layers) else []
+    outside = [j for j in range(len(space.columns)) if j not in inside and j != bias]
+    columns = outside + first_layer
+    grid = np.array(list(itertools.product(*(range(space.cardinalities[j]) for j in columns))))
+    order = farthest_first(grid / np.maximum(space.cardinalities[columns] - 1, 1), rng)
 
     codes = np.zeros((len(grid), len(space.columns)), dtype=np.int8)
-    codes[:, chosen] = grid[order]
-    for offset, column in enumerate(per_layer):
+    codes[:, columns] = grid[order]
+    for offset, column in enumerate(first_layer):
         codes[:, layers[:, offset]] = codes[:, [column]]
+    # The same order for every choice of bias, the last choice first.
     parts = []
     for choice in reversed(range(space.cardinalities[bias])):
         part = codes.copy()
@@ -68,14 +77,14 @@ def homogeneous(space: SearchSpace, rng: np.random.Generator) -> Codes:
     return np.concatenate(parts)
 
 
-def farthest_first(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """An order in which each point is as far as can be from those before it.
+def farthest_first(points: Array, rng: np.random.Generator) -> IndexArray:
+    """Return an order in which each point is the farthest from those before it.
 
     Parameters
     ----------
     points : (n, d)
     rng
-        Chooses the first point and breaks ties.
+        Source of the first point, and of the order of ties.
 
     Returns
     -------
@@ -84,11 +93,17 @@ def farthest_first(points: NDArray[np.float64], rng: np.random.Generator) -> NDA
     References
     ----------
     Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
+
+    Examples
+    --------
+    >>> order = farthest_first(np.array([[0.0], [1.0], [9.0]]), np.random.default_rng(0))
+    >>> sorted(order.tolist()), int(order[2])  # the middle point is last
+    ([0, 1, 2], 1)
     """
     shuffled = rng.permutation(len(points))
     points = points[shuffled]
     order = [0]
-    distance = np.linalg.norm(points - points[0], axis=1)
+    distance = np.linalg.norm(points - points[0], axis=1)  # to the nearest point of the order
     while len(order) < len(points):
         distance[order[-1]] = -1.0
         order.append(int(distance.argmax()))

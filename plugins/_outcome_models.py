@@ -1,0 +1,113 @@
+"""Additive models of all objectives and constraints, kept up to date with the observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hwnas.additive.effects import Effects
+from hwnas.additive.model import AdditiveModel, Design, model_of
+from hwnas.history import History
+from hwnas.typing import Array, Codes
+
+_MAX_SCALE_COMPARISONS = 64  # architectures beyond which the scale of an objective is fixed
+_REFIT_GROWTH = 1.1  # growth of the number of architectures after which variances are fitted again
+_FIRST_STEPS, _STEPS = 20, 5  # of the first fit of variances, and of later ones
+
+Infeasible = Sequence[tuple[Codes, Array]]  # codes (k, d) and violations (k, c), NaN if unknown
+
+
+class OutcomeModels:
+    """One additive model for each objective, then one for each constraint violation.
+
+    Parameters
+    ----------
+    n_objectives
+        Number m of objectives.
+    """
+
+    def __init__(self, n_objectives: int) -> None:
+        self.n_objectives = n_objectives
+        self._models: list[AdditiveModel] = []
+        self._n_results = 0  # number of results that the models include
+        self._refit_at = 0  # number of architectures at which variances are fitted again
+
+    def fit(
+        self, effects: Effects, history: History, infeasible: Infeasible
+    ) -> list[AdditiveModel]:
+        """Return models of all results; they are the last ones if there are no new results.
+
+        Parameters
+        ----------
+        effects
+            Effects of the search space.
+        history
+            Observations.
+        infeasible
+            Architectures without losses, from which the models of violations learn.
+        """
+        n_results = len(history) + len(infeasible)
+        if self._n_results == n_results:
+            return self._models
+        codes, losses, std, violations = history.averaged()
+        design = Design(effects, codes)
+        outcomes = np.concatenate([losses, violations], axis=1)  # (n, m + c)
+        errors = np.concatenate([std, np.zeros_like(violations)], axis=1)
+        n, steps = len(codes), self._fit_steps(len(codes))
+        models = []
+        for j in range(outcomes.shape[1]):
+            data = design, outcomes[:, j], errors[:, j]
+            constraint = j - self.n_objectives
+            if constraint >= 0 and infeasible:
+                data = _append_infeasible(effects, codes, outcomes[:, j], infeasible, constraint)
+            model = model_of(
+                effects,
+                *data,
+                before=self._models[j] if self._models else None,
+                scales=self._candidate_scales(j, n, steps),
+                steps=steps,
+            )
+            models.append(model)
+        self._models, self._n_results = models, n_results
+        if steps:
+            self._refit_at = int(_REFIT_GROWTH * n) + 1
+        return models
+
+    def _fit_steps(self, n: int) -> int:
+        """Return the number of optimization steps for variances, with `n` architectures."""
+        if n < self._refit_at:
+            return 0
+        return _STEPS if self._models else _FIRST_STEPS
+
+    def _candidate_scales(self, j: int, n: int, steps: int) -> tuple[bool, ...]:
+        """Return the scales among which the evidence decides; True stands for the logarithm."""
+        if j >= self.n_objectives:
+            return (False,)  # the zero of a violation matters
+        if self._models and (steps == 0 or n > _MAX_SCALE_COMPARISONS):
+            return (self._models[j].scale.logarithmic,)
+        return (False, True)
+
+
+def _append_infeasible(
+    effects: Effects, codes: Codes, violations: Array, infeasible: Infeasible, j: int
+) -> tuple[Design, Array, Array]:
+    """Return the design, violations and standard errors of constraint j, all results included.
+
+    Parameters
+    ----------
+    effects
+        Effects of the search space.
+    codes : (n, d)
+    violations : (n,)
+        Observed violations of constraint j.
+    infeasible
+        Further architectures; those whose violation j was not measured are left out.
+    j
+        Index of the constraint.
+    """
+    added, values = (np.concatenate(parts) for parts in zip(*infeasible, strict=True))
+    measured = np.isfinite(values[:, j])
+    design = Design(effects, np.concatenate([codes, added[measured]]))
+    violations = np.concatenate([violations, values[measured, j]])
+    return design, violations, np.zeros(len(violations))
