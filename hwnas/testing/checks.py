@@ -190,25 +190,36 @@ def require(condition: Any, observation: str) -> None:
 
 def require_valid_constructor(subject: Subject, required: tuple[str, ...]) -> None:
     """Require a docstring, the parameters that the framework passes, and annotated settings."""
-    cls = subject.cls
-    require(cls.__doc__, "no docstring")
-    parameters = inspect.signature(cls).parameters
-    # Named settings only: a misspelt one must raise.
+    require(subject.cls.__doc__, "no docstring")
+    parameters = _constructor_parameters(subject.cls)
     for parameter in parameters.values():
-        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        require(
-            not variadic, f"the constructor takes {parameter}, which swallows a misspelt setting"
-        )
+        positional = parameter.kind == parameter.VAR_POSITIONAL
+        require(not positional, f"the constructor takes {parameter}, which has no name to set")
     for name in required:
         require(name in parameters, f"the constructor does not take {name}")
     # Users set these in YAML, where a value has no type of its own.
-    for name, parameter in settings_of(cls).items():
-        annotated = parameter.annotation is not parameter.empty
+    for name in settings_of(subject.cls):
+        annotated = parameters[name].annotation is not inspect.Parameter.empty
         require(annotated, f"setting {name} has no annotation to check a user's value against")
 
 
+def _constructor_parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a constructor, with its parent's where it takes ``**settings``."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for base in inspect.getmro(cls):
+        if "__init__" in vars(base):
+            own = inspect.signature(vars(base)["__init__"]).parameters
+            parameters = {**own, **parameters}
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in own.values()):
+                break
+    return parameters
+
+
 def require_unknown_setting_refused(create: Callable[[], Any]) -> None:
-    """Require that a constructor call with the setting `NONEXISTENT` raises."""
+    """Require that a constructor call with the setting `NONEXISTENT` raises.
+
+    A constructor may take ``**settings`` to pass them on, but not accept a misspelt one.
+    """
     try:
         create()
     except (UnknownName, TypeError):
