@@ -118,10 +118,12 @@ class Bayesian(Optimizer):
             if value < 1:
                 raise InvalidInput(f"{name}: expected at least 1, found {value}")
         self.candidates, self.rounds, self.samples = candidates, rounds, samples
+        # Taken at once, so that no proposal repeats the initial design.
         self._sampler = UniqueSampler(space, self.rng)
         self._initial_design = self._sampler.take(homogeneous_codes(space, self.rng)[:initial])
         self._pending: dict[bytes, Codes] = {}
         self._features = Features(space)
+        # Hyperparameters of each outcome's model, from which its next fit starts.
         self._states: list[State | None] = [None] * (n_objectives + n_constraints)
         self._model: ModelListGP | None = None  # None while it lacks the latest observations
         self._refit_at = 0  # number of architectures at which hyperparameters are fitted again
@@ -173,6 +175,7 @@ class Bayesian(Optimizer):
 
     def recommend(self, n: int | None = None) -> Codes:
         """Return the non-dominated architectures, under noise by the means of the model."""
+        # Exact observations need no model.
         if len(self.history) < 2 or not self.history.std.any():
             return super().recommend(n)
         observations = self._observations()
@@ -194,6 +197,7 @@ class Bayesian(Optimizer):
 
     def _propose(self, n: int) -> Codes:
         """Return up to `n` architectures, one maximizer of the acquisition function at a time."""
+        # Only architectures that may be on the front matter for the improvement.
         observations = self._observations()
         model = self._fit_model(observations)
         codes = observations.codes[observations.feasible_or_all()]
@@ -221,6 +225,7 @@ class Bayesian(Optimizer):
                 break
             proposals.append(code)
             self._sampler.take(code[None])
+        # Mutation found nothing new, and no result can change that: sample instead.
         if not proposals and not self._pending:
             return self._sampler.sample(n)
         return np.stack(proposals) if proposals else self.space.encode([])
@@ -236,6 +241,7 @@ class Bayesian(Optimizer):
                 break
             x = posterior.extend(self._features(codes))[:, None, :]
             values = self._log_feasibility(posterior, x)
+            # Log improvement + log feasibility = log of constrained expected improvement.
             if acquisition is not None:
                 values = values + acquisition(x).numpy()
             order = np.argsort(-values)
@@ -258,6 +264,7 @@ class Bayesian(Optimizer):
     def _observations(self) -> Observations:
         """Return the averaged and scaled history."""
         codes, losses, std, violations = self.history.averaged()
+        # Violations come without standard errors and count as exact.
         means = np.concatenate([losses, violations], axis=1)
         std = np.concatenate([std, np.zeros_like(violations)], axis=1)
         spread = means.std(axis=0)
@@ -273,6 +280,7 @@ class Bayesian(Optimizer):
         if self._model is None:
             n = len(observations.codes)
             refit = n >= self._refit_at
+            # The first fit starts from the priors and needs more steps than later ones.
             steps = (30 if self._refit_at else 100) if refit else 0
             x = self._features(observations.codes)
             with torch.enable_grad():
@@ -315,6 +323,7 @@ def linear_improvement(
     **arguments
         See `Bayesian._create_acquisition`.
     """
+    # The sum is negated, because BoTorch maximizes.
     span = np.ptp(observations.losses, axis=0)
     scaled = torch.from_numpy(weights / np.where(span > 0, span, 1.0))
 

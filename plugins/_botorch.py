@@ -52,6 +52,7 @@ class Features:
     """
 
     def __init__(self, space: SearchSpace) -> None:
+        # Columns of a code by layer; the remaining ones are outside the layers.
         layers = np.array([group.columns for group in space.groups], dtype=np.intp)
         self._layers = layers.reshape(len(space.groups), -1)  # (L, choices of a layer)
         inside = set(self._layers.ravel().tolist())
@@ -126,6 +127,7 @@ class CachedPosterior(GPyTorchModel):
         """
         features = torch.cat([self._fixed, x])
         posteriors = [m.posterior(features).distribution for m in self._models]
+        # One joint normal for each outcome, over the whole list.
         self._mean = torch.stack([p.mean for p in posteriors])  # (o, r + k)
         self._covariance = torch.stack([p.covariance_matrix for p in posteriors])
         return index_column(len(self._fixed), len(features))
@@ -173,6 +175,7 @@ def fit_models(
     for j, state in enumerate(states):
         outcome, error = torch.from_numpy(y[:, [j]]), torch.from_numpy(std[:, [j]])
         model = _create_model(features, x, outcome, error)
+        # Not strict, because a state lacks the scaling of the outcomes.
         if state is not None:
             model.load_state_dict(dict(state), strict=False)
         if steps:
@@ -211,6 +214,7 @@ def _create_model(features: Features, x: Tensor, y: Tensor, std: Tensor) -> Sing
     if features.n_layered:
         layered = RBFKernel(
             active_dims=tuple(range(s, s + features.n_layered)),
+            # The typical distance grows with the square root of the number of features.
             lengthscale_prior=LogNormalPrior(np.log(features.n_layered) / 2, 0.7),
         )
         kernel = kernel + ScaleKernel(layered, outputscale_prior=GammaPrior(1.5, 20.0))
@@ -227,6 +231,7 @@ def _create_model(features: Features, x: Tensor, y: Tensor, std: Tensor) -> Sing
         return SingleTaskGP(
             x,
             y,
+            # A lower limit on known noise keeps the covariance positive definite.
             train_Yvar=std.square().clamp_min(1e-8 * float(y.var()) + 1e-30) if noisy else None,
             likelihood=likelihood,
             covar_module=kernel,

@@ -55,6 +55,7 @@ def mutate_and_crossover(
 
 def _mutate_choices(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Codes:
     """Redraw single choices: none of half of the architectures, else one on average."""
+    # The rate is exponential, so that some architectures change in many choices.
     rate = rng.exponential(1.0, size=(len(codes), 1)) * (rng.random((len(codes), 1)) < 0.5)
     mask = rng.random(codes.shape) < rate / space.active(codes).sum(axis=1, keepdims=True)
     return np.where(mask, rng.integers(0, space.cardinalities, size=codes.shape), codes)
@@ -79,6 +80,7 @@ def _mutate_layer_runs(space: SearchSpace, codes: Codes, rng: np.random.Generato
     out = codes.copy()
     choice = rng.integers(layers.shape[1], size=n)
     for k in range(layers.shape[1]):
+        # Values are drawn for every choice; an architecture uses that of its own choice.
         value = rng.integers(space.cardinalities[layers[0, k]], size=(n, 1))
         block = out[:, layers[:, k]]
         out[:, layers[:, k]] = np.where(inside & (choice == k)[:, None], value, block)

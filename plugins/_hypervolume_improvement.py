@@ -58,6 +58,7 @@ class StaircaseImprovement(HypervolumeImprovement):
 
     def _sort_front(self, front: Array) -> Array:
         """Return the non-dominated points below the reference, by the first objective."""
+        # Points beyond the reference dominate no part of the box.
         front = front[(front < self.reference).all(axis=1)]
         front = front[pareto.non_dominated(front)]
         return front[np.argsort(front[:, 0])]

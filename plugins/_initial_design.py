@@ -30,6 +30,7 @@ def corner_design(space: SearchSpace) -> Codes:
     >>> corner_design(hwnas.space("gpt-s")).shape
     (14, 27)
     """
+    # The width is the choice outside the layers, besides the depth, of most values.
     top = space.cardinalities - 1
     layers = np.array([group.columns for group in space.groups])
     parent = space.groups[0].parent  # column of the depth

@@ -41,6 +41,7 @@ def mutate_one(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Co
     column = (cumulative <= number[:, None]).sum(axis=1)
     row = np.arange(len(codes))
     shift = 1 + number - (cumulative - n_moves)[row, column]
+    # The shift is cyclic and at least 1, so that the choice always changes.
     out = _fill_absent_layers(space, codes)
     out[row, column] = (out[row, column] + shift) % space.cardinalities[column]
     return space.canonical(out)

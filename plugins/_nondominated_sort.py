@@ -40,6 +40,7 @@ def nondominated_sort(losses: Array, violation: Array) -> IndexArray:
     crowding = np.zeros(len(losses))
     remaining = np.flatnonzero(feasible)
     rank = 0
+    # Peel off one non-dominated front after the other.
     while len(remaining):
         mask = pareto.non_dominated(losses[remaining], keep_equal=True)
         members = remaining[mask]
@@ -47,6 +48,7 @@ def nondominated_sort(losses: Array, violation: Array) -> IndexArray:
         crowding[members] = crowding_distance(losses[members])
         remaining = remaining[~mask]
         rank += 1
+    # lexsort compares by the last key first: front, violation, crowding.
     ranks = np.empty(len(losses), dtype=np.intp)
     ranks[np.lexsort((-crowding, violation, front))] = np.arange(len(losses))
     return ranks
@@ -75,10 +77,12 @@ def crowding_distance(losses: Array) -> Array:
         return np.zeros(0)
     order = np.argsort(losses, axis=0, kind="stable")
     ascending = np.take_along_axis(losses, order, axis=0)
+    # Gap between the two neighbours in each objective, relative to its range.
     gaps = np.full((n, m), np.inf)
     spread = ascending[-1] - ascending[0]
     gaps[1:-1] = (ascending[2:] - ascending[:-2]) / np.where(spread > 0, spread, 1.0)
     out = np.zeros(n)
+    # Back to the order of the points.
     for j in range(m):
         out[order[:, j]] += gaps[:, j]
     return out

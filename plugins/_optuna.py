@@ -60,6 +60,7 @@ class OptunaOptimizer(Optimizer):
             name: IntDistribution(0, int(n) - 1)
             for name, n in zip(space.columns, space.cardinalities, strict=True)
         }
+        # Optuna's samplers have generators of their own, seeded from ours.
         with _silence_optuna():
             sampler = self._create_sampler(int(self.rng.integers(2**31)))
             self._study = optuna.create_study(
@@ -145,6 +146,7 @@ class OptunaOptimizer(Optimizer):
     def _start_trial(self, code: Codes) -> Codes:
         """Start a trial of an architecture (1, d) without asking the sampler."""
         self._unique.take(code)
+        # The study's next trial is the enqueued one, not a proposal of the sampler.
         self._study.enqueue_trial(self._params(code[0]))
         self._running[code.tobytes()] = self._study.ask(self._distributions)
         return code

@@ -48,6 +48,7 @@ class OutcomeModels:
             Architectures without losses, from which the models of violations learn.
         """
         n_results = len(history) + len(infeasible)
+        # Results are never removed, so that their number identifies them.
         if self._n_results == n_results:
             return self._models
         codes, losses, std, violations = history.averaged()
@@ -59,6 +60,7 @@ class OutcomeModels:
         for j in range(outcomes.shape[1]):
             data = design, outcomes[:, j], errors[:, j]
             constraint = j - self.n_objectives
+            # Searches that stop at a violated constraint have violations without losses.
             if constraint >= 0 and infeasible:
                 data = _append_infeasible(effects, codes, outcomes[:, j], infeasible, constraint)
             model = model_of(

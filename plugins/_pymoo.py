@@ -66,6 +66,7 @@ class GenerationalOptimizer(Optimizer):
             xu=space.cardinalities - 1,
             vtype=int,
         )
+        # pymoo's own termination and random initial population are not used.
         self._algorithm = self._create_algorithm()
         self._algorithm.setup(self._problem, termination=NoTermination(), seed=seed)
         self._algorithm.mating.n_max_iterations = _MATING_ROUNDS
@@ -92,6 +93,7 @@ class GenerationalOptimizer(Optimizer):
         # Results of queued architectures may have been told before they were asked for.
         mask = [row.tobytes() in self._outstanding for row in self._queue]
         self._queue = self._queue[mask]
+        # A new generation starts only when the last one is complete.
         if len(self._queue) == 0:
             if self._outstanding:
                 return self._queue
@@ -186,6 +188,7 @@ class RepeatElimination(DuplicateElimination):
             else set()
         )
         indices = []
+        # Keep the first individual of every new code.
         for i, code in enumerate(_population_codes(pop)):
             if (key := code.tobytes()) not in keys and code not in self.sampler:
                 keys.add(key)
@@ -241,6 +244,7 @@ def reference_directions(n_objectives: int, pop_size: int) -> Array:
         raise InvalidInput(
             f"pop_size: expected at least {n_objectives}, one an objective, found {pop_size}"
         )
+    # The number of directions is the binomial coefficient of partitions + m - 1 over m - 1.
     partitions = get_partition_closest_to_points(pop_size, n_objectives)
     directions = get_reference_directions("das-dennis", n_objectives, n_partitions=partitions)
     return np.asarray(directions, dtype=np.float64)

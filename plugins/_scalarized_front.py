@@ -37,13 +37,16 @@ def weight_vectors(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
            [1. , 0. ],
            [0. , 1. ]])
     """
+    # Cosine spacing places more angles near the ends, where fronts are steep.
     if m == 2:
         angle = np.pi / 2 * (0.5 - 0.5 * np.cos(np.linspace(0, np.pi, n + 2)[1:-1]))
         weights = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
         weights = rng.dirichlet(np.ones(m), size=n)
+    # Weights of violations, of total 0 to 2 in every second row.
     share = rng.uniform(0, 2, size=(n, 1)) * (np.arange(n)[:, None] % 2)
     violation = rng.dirichlet(np.ones(c), size=n) * share if c else np.empty((n, 0))
+    # One objective or violation alone, with a small share of the other objectives.
     corners = np.eye(m + c)
     corners[:m, :m] += 1e-4
     weights = np.concatenate([np.concatenate([weights, violation], axis=1), corners])

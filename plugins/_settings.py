@@ -66,6 +66,7 @@ def _inherit_parameters(init: Any, parent_init: Any) -> None:
 
 def _inherit_descriptions(docstring: str, parent_docstring: str) -> str:
     """Return a docstring with the parent's parameters at the end of its own."""
+    # The parent's section ends at its first empty line; references stay last.
     descriptions = inspect.cleandoc(parent_docstring).partition(_HEADER)[2].partition("\n\n")[0]
     text, header, references = inspect.cleandoc(docstring).partition(_REFERENCES)
     separator = "\n" if _HEADER in text else f"\n\n{_HEADER}"

@@ -120,9 +120,11 @@ class Additive(Optimizer):
         With `unseen`, also architectures of the models' front that were never measured.
         """
         codes, _, std, _ = self.history.averaged()
+        # Exact observations need no model.
         if len(codes) < 2 or not std.any():
             return super().recommend(n)
         models = self._current_models()
+        # Architectures on the front of the mean tables, measured or not.
         if self.unseen:
             front = self._table_fronts(models, [model.weights[None] for model in models])
             excluded = self._failed | {code.tobytes() for code in codes}
@@ -131,6 +133,7 @@ class Additive(Optimizer):
             codes = np.concatenate([codes, front])
         design = Design(self._effects, codes)
         means = np.stack([model.mean(design) for model in models], axis=1)
+        # Feasible by the means, or all if none is; of these the front.
         indices = np.flatnonzero((means[:, self.n_objectives :] <= 0).all(axis=1))
         indices = indices if len(indices) else np.arange(len(codes))
         indices = indices[pareto.non_dominated(means[indices, : self.n_objectives])]
@@ -241,6 +244,7 @@ class Additive(Optimizer):
 
     def _candidates(self, models: list[AdditiveModel], front: Codes) -> Codes:
         """Return new architectures: fronts of drawn tables, and children of the current front."""
+        # The mean of the weights and draws of their posterior, as one table each.
         weights = [
             np.concatenate([model.weights[None], model.weight_draws(self.tables, self.rng)])
             for model in models
@@ -270,6 +274,7 @@ class Additive(Optimizer):
         for j, model in enumerate(models[m:], m):
             base[:, j] = model.scale.raw(base[:, j])
             layers[:, j] *= model.scale.spread
+        # The fronts of all draws are approximated with the same weights.
         sums = weight_vectors(_N_WEIGHTS, m, self.n_constraints, self.rng)
         fronts = [
             scalarized_front(self._effects, *pair, sums, m)
@@ -287,8 +292,8 @@ class Additive(Optimizer):
 def _select_greedily(improvement: HypervolumeImprovement, points: Array, n: int) -> list[int]:
     """Return the indices of up to `n` points, each of the largest mean gain after the last.
 
-    The hypervolume is submodular, so the greedy selection is within 1 - 1/e of the best (Nemhauser,
-    Wolsey and Fisher 1978). It ends when no point adds anything.
+    The hypervolume is submodular, so greedy selection reaches at least 1 - 1/e of the largest gain
+    (Nemhauser, Wolsey and Fisher 1978). It ends when no point adds anything.
     """
     indices: list[int] = []
     while len(indices) < min(n, points.shape[1]):

@@ -40,6 +40,7 @@ class EHVI(Bayesian):
     ) -> AcquisitionFunction:
         m = self.n_objectives
         front = observations.losses[observations.front_indices()]
+        # The reference point lies a tenth of the front's range behind its nadir.
         return qLogNoisyExpectedHypervolumeImprovement(
             ref_point=infer_reference_point(-torch.from_numpy(front)),
             objective=NegatedLosses(m),

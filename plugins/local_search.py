@@ -119,9 +119,11 @@ class LocalSearch(Optimizer):
         violation = np.concatenate([self._violation, total_violation(constraints, len(codes))])
         codes = np.concatenate([self._codes, codes])
         losses = np.concatenate([self._losses, losses])
+        # With a feasible architecture the least violation is 0.
         indices = np.flatnonzero(violation == violation.min(initial=np.inf))
         indices = indices[pareto.non_dominated(losses[indices])]
         self._codes, self._losses = codes[indices], losses[indices]
         self._violation = violation[indices]
+        # Members that left the archive lose their list of neighbours.
         members = {code.tobytes() for code in self._codes}
         self._unexplored = {key: v for key, v in self._unexplored.items() if key in members}

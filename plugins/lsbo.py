@@ -44,6 +44,7 @@ class LSBO(Bayesian):
     ) -> None:
         super().__init__(space, n_objectives, **settings)
         self.weights = np.full(n_objectives, 1.0) if weights is None else np.array(weights, float)
+        # NaN and infinity are excluded together with negative weights.
         valid = np.isfinite(self.weights).all() and (self.weights >= 0).all()
         if self.weights.shape != (n_objectives,) or not valid or not self.weights.any():
             raise InvalidInput(

@@ -95,6 +95,7 @@ class MOASHA(MultiFidelityOptimizer):
     def ask(self, n: int) -> tuple[Codes, int]:  # type: ignore[override]
         """Return promoted architectures of one rung; if there are none, new ones."""
         if self._promoted:
+            # All architectures of one `ask` have the same fidelity: that of the first promoted one.
             rung = self._runs[self._promoted[0]].rung + 1
             keys = [key for key in self._promoted if self._runs[key].rung + 1 == rung][:n]
             for key in keys:
@@ -160,6 +161,7 @@ class MOASHA(MultiFidelityOptimizer):
         rung below, and so on. A result of low fidelity thus extends the front but does not replace
         a result of higher fidelity.
         """
+        # Infeasible architectures count only if no feasible one is measured.
         measured = [(key, run) for key, run in self._runs.items() if run.losses is not None]
         feasible = [pair for pair in measured if pair[1].violation <= 0] or measured
         recommended: list[bytes] = []
@@ -200,6 +202,7 @@ class NondominatedRanks(MOPriority):
         """Return the ranks (n,) of losses and violations (n, m + 1), 0 for the best."""
         losses, violation = objectives[:, :-1], objectives[:, -1]
         feasible = np.flatnonzero(violation <= 0)
+        # By violation first; the feasible ones are then reordered among themselves.
         order = list(np.argsort(violation, kind="stable"))
         if len(feasible):
             values = losses[feasible]

@@ -69,6 +69,7 @@ class MOEAD(GenerationalOptimizer):
 
     def _create_algorithm(self) -> Algorithm:
         directions = reference_directions(self.n_objectives, self.pop_size)
+        # Neighbours are the nearest directions; a stable sort puts a direction itself first.
         distance = np.linalg.norm(directions[:, None] - directions, axis=2)
         neighbours = np.argsort(distance, axis=1, kind="stable")[:, : self.neighbours]
         return GeneticAlgorithm(
@@ -123,6 +124,7 @@ class NeighbourhoodReplacement(Survival):
     def __init__(self, directions: Array, neighbours: IndexArray) -> None:
         super().__init__(filter_infeasible=False)
         self.neighbours = neighbours
+        # Weights of 0 would make a scalarization blind to an objective.
         self.directions = np.maximum(directions, 1e-3)
         self.decomposition = Tchebicheff() if directions.shape[1] == 2 else PBI()
 

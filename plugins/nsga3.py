@@ -86,6 +86,7 @@ def compare_violations(
     (n, 1) intp
     """
     violation = pop.get("CV")[:, 0][pairs]
+    # The winner of a tie is drawn for every pair, so that the stream does not depend on ties.
     tie_winner = random_state.integers(2, size=len(pairs))
     minimum = violation.argmin(axis=1)
     winner = np.where(violation[:, 0] == violation[:, 1], tie_winner, minimum)

@@ -34,6 +34,7 @@ class Uniform(Random):
 
     def ask(self, n: int) -> Codes:
         """Return the next homogeneous architectures; after the last of them, random ones."""
+        # Architectures of a warm start are not proposed again.
         self._queue = self._queue[[code not in self._sampler for code in self._queue]]
         if len(self._queue) == 0:
             return super().ask(n)
@@ -104,6 +105,7 @@ def farthest_first(points: Array, rng: np.random.Generator) -> IndexArray:
     points = points[shuffled]
     order = [0]
     distance = np.linalg.norm(points - points[0], axis=1)  # to the nearest point of the order
+    # Greedy: the point with the largest distance to the order comes next.
     while len(order) < len(points):
         distance[order[-1]] = -1.0
         order.append(int(distance.argmax()))
