@@ -209,6 +209,7 @@ def _constructor_parameters(cls: type) -> dict[str, inspect.Parameter]:
     for base in inspect.getmro(cls):
         if "__init__" in vars(base):
             own = inspect.signature(vars(base)["__init__"]).parameters
+            # A parameter of the class hides its parent's.
             parameters = {**own, **parameters}
             if all(parameter.kind != parameter.VAR_KEYWORD for parameter in own.values()):
                 break

@@ -139,6 +139,7 @@ class OptimizerUnderTest(Subject):
         self, problem: SyntheticProblem, seeds: tuple[int, ...] = _SEEDS
     ) -> RandomSearchComparison:
         """Return the comparison with random search on a problem, which several checks share."""
+        # Kept, as a comparison is the expensive part of the checks of the quality.
         if problem not in self._comparisons:
             # Instances of an optimizer that uses the global generators are at least repeatable.
             seed_global_rngs(0)

@@ -216,6 +216,7 @@ def find_duplicate(run: SimulatedRun) -> str | None:
     for i, record in enumerate(run.records):
         for row in record.codes:
             key = row.tobytes(), record.fidelity
+            # A code may return at a higher fidelity; that is no duplicate.
             if key in first_asks:
                 j = first_asks[key]
                 source = "the same ask" if j == i else f"ask {j + 1}"
