@@ -159,12 +159,12 @@ class Stopwatch:
     def watching(self) -> Iterator[None]:
         """Time the steps of the meters."""
         steps: list[tuple[str, Any, str]] = [
-            ("graph", forward_pass, "_graph"),
-            ("warm-up", latencies, "warmed_up"),
-            ("sampling", latencies, "repeated"),
+            ("graph", forward_pass, "_capture_graph"),
+            ("warm-up", latencies, "warm_up"),
+            ("sampling", latencies, "collect_samples"),
             ("energy window", EnergyMeter, "window"),
-            ("peak memory", memory, "_on_cuda"),
-            ("peak memory", memory, "_on_cpu"),
+            ("peak memory", memory, "_measure_on_cuda"),
+            ("peak memory", memory, "_measure_on_cpu"),
             ("collecting garbage", gc, "collect"),
             ("emptying torch's cache", torch.cuda, "empty_cache"),
         ]

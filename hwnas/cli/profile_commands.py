@@ -56,14 +56,14 @@ def profile(
     anchor, is measured repeatedly to show the drift of the machine.
     """
     # torch is imported only when a command needs it.
-    from hwnas.profiling.device_profiler import Bench
+    from hwnas.profiling.device_profiler import DeviceProfiler
     from hwnas.profiling.meters.forward_pass import PassSettings
     from hwnas.profiling.survey.drift import describe_row
     from hwnas.profiling.survey.survey import run_survey
 
     passes: Any = {"batch_size": batch_size, "tokens": tokens, "threads": threads}
     passes |= {"precision": precision, "mode": mode}
-    profiler = Bench(device=device, passes=PassSettings(**passes), within=within)
+    profiler = DeviceProfiler(device=device, passes=PassSettings(**passes), within=within)
     names = list(profiler.metrics) if metrics is None else metrics.replace(" ", "").split(",")
     units = {name: metric.unit for name, metric in profiler.metrics.items()}
 

@@ -22,7 +22,7 @@ from hwnas.errors import InvalidInput, MachineFailed, UnknownName
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
 from hwnas.profiling.data.corpus import Corpus, cache_folder, load_corpus
-from hwnas.profiling.device_profiler import Bench
+from hwnas.profiling.device_profiler import DeviceProfiler
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
@@ -146,7 +146,7 @@ class Profile(Backend):
                 f"passes.tokens: expected at most {space.context}, the context of {space.name}, "
                 f"found {pass_settings.tokens}"
             )
-        self.profiler = Bench(
+        self.profiler = DeviceProfiler(
             device=device,
             passes=replace(pass_settings, threads=self.threads),
             within=within,

@@ -1,4 +1,4 @@
-"""A device with its meters, and what it can say of a network."""
+"""Profiler of a device: all of its meters behind one method."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.metrics import Metric
-from hwnas.profiling.errors import memory_given_back
+from hwnas.objectives import Metric
+from hwnas.profiling.errors import release_memory
 from hwnas.profiling.gpt import GPT, build_gpt
 from hwnas.profiling.meters.energy import Energy, EnergyMeter, Power, energy_meter
 from hwnas.profiling.meters.forward_pass import PassSettings
@@ -24,28 +24,29 @@ from hwnas.spaces.architecture import Architecture
 
 Measure = Literal["peak_memory", "latency", "energy"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
-"""What can be measured, the fastest first."""
+"""Names of the measures, the fastest measurement first."""
 
-_WARM_UP = 3.0  # seconds at most
+# Units; all measures are cheap compared with a training, and latency has a distribution.
 _METRICS = {
     "peak_memory": Metric("MB", "cheap"),
     "latency": Metric("ms", "cheap", quantiles=True),
     "energy": Metric("mWh", "cheap"),
 }
+_NORMAL_97_5 = 1.96  # 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One thing that was measured of a network.
+class Measurement:
+    """Result of one measurement of a model.
 
     Attributes
     ----------
     value
-        The median latency in ms, the gross energy in mWh, the peak memory in MB.
+        Median latency in ms, gross energy in mWh, or peak memory in MB.
     std
-        Its standard error; 0 for a peak memory, which is no sample.
+        Standard error of `value`; 0 for a peak memory, which is not sampled.
     record
-        All that there is to say of it.
+        Complete result of the meter.
     """
 
     value: float
@@ -53,44 +54,59 @@ class Measured:
     record: Latency | Energy | PeakMemory
 
     def quantile(self, level: float) -> float:
-        """A quantile of a latency's samples, in ms; for anything else InvalidInput."""
+        """Return a quantile of the samples of a latency, in ms.
+
+        Raises
+        ------
+        InvalidInput
+            The measurement is not a latency.
+        """
         if not isinstance(self.record, Latency):
             raise InvalidInput(f"expected a latency, found {type(self.record).__name__}")
         return float(np.quantile(self.record.samples, level))
 
 
-class Bench:
-    """A device with its meters.
+class DeviceProfiler:
+    """Device with its meters.
 
     Parameters
     ----------
     device
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` is CUDA where there is some.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` is CUDA if it is available.
     passes
-        What is measured.
+        Forward pass to measure.
     within
         See `hwnas.profiling.meters.latency.latency`.
     energy_within
         See `hwnas.profiling.meters.energy.EnergyMeter.measure`.
     max_seconds
-        What the samples of one latency, or the window of one energy, take at most; a warm-up takes
-        no longer either.
+        Maximum duration of the sampling of one latency, and of the window of one energy.
 
     Attributes
     ----------
     device
-        As torch has it.
+        The torch device.
     name
-        What stands behind the @ of its metrics.
+        Name of the device behind the @ of its metrics.
     metrics
-        What can be measured here, by name: ``latency@cpu``.
+        Metrics that can be measured on this machine, by name: ``latency@cpu``.
     missing
-        Why something else cannot, by name.
+        Reasons for which other metrics cannot be measured, by name.
 
     Raises
     ------
     InvalidInput
-        There is no such device.
+        The device does not exist.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> space = hwnas.space({"name": "tiny", "embed_dim": [16], "n_layer": [2], "mlp_ratio": [1],
+    ...                      "n_head": [2], "head_size": 8, "context": 16, "vocab_size": 50})
+    >>> profiler = DeviceProfiler(device="cpu", passes=PassSettings(batch_size=1), max_seconds=0.1)
+    >>> model = profiler.build_model(space, Architecture.parse("tiny-2-16-1-1-2-2-True"))
+    >>> profiler.measure(model, "latency").value > 0
+    True
     """
 
     def __init__(
@@ -102,87 +118,98 @@ class Bench:
         energy_within: float = 0.03,
         max_seconds: float = 10.0,
     ) -> None:
-        self.name, self.device = _device_of(device)
+        self.name, self.device = _resolve_device(device)
         self.passes = passes or PassSettings()
         self.within, self.energy_within, self.max_seconds = within, energy_within, max_seconds
         self.metrics: dict[str, Metric] = {}
         self.missing: dict[str, str] = {}
-        self._meter: EnergyMeter | None = None
-        self._idle: Power | None = None
+        self._energy_meter: EnergyMeter | None = None
+        self._idle_power: Power | None = None
+        # Energy is the only measure that not every device supports.
         try:
-            self._meter = energy_meter(self.device)
+            self._energy_meter = energy_meter(self.device)
         except NoMeter as error:
             self.missing[f"energy@{self.name}"] = str(error)
         for measure, metric in _METRICS.items():
             if f"{measure}@{self.name}" not in self.missing:
                 self.metrics[f"{measure}@{self.name}"] = metric
 
-    def built(self, space: SearchSpace, arch: Architecture, *, seed: int = 0) -> GPT:
-        """The network of an architecture, on the device.
+    def build_model(self, space: SearchSpace, arch: Architecture, *, seed: int = 0) -> GPT:
+        """Build the model of an architecture on the device.
 
         Raises
         ------
         OutOfMemory
+            The device has not enough memory.
         InvalidInput
-            The space does not offer the architecture.
+            The architecture is not in the space.
         """
-        with memory_given_back(self.device, f"building {arch}"):
+        with release_memory(self.device, f"building {arch}"):
             return build_gpt(space, arch, seed=seed, device=self.device)
 
-    def measure(self, model: GPT, measure: Measure) -> Measured:
-        """Measure one thing of a network that is on the device.
+    def measure(self, model: GPT, measure: Measure) -> Measurement:
+        """Measure a model that is on the device.
 
         Raises
         ------
         TrialFailed
-            Not enough memory, or too little time.
+            There is not enough memory, or the time limit is exceeded.
         NoMeter
-            It cannot be measured here.
+            The measure is not available on the device.
+        UnknownName
+            There is no such measure.
         """
         if measure == "latency":
             time = latency(model, self.passes, within=self.within, max_seconds=self.max_seconds)
-            return Measured(time.median, _error_of_median(time), time)
+            return Measurement(time.median, _median_standard_error(time), time)
         if measure == "peak_memory":
             peak = peak_memory(model, self.passes)
-            return Measured(peak.value, 0.0, peak)
+            return Measurement(peak.value, 0.0, peak)
         if measure != "energy":
             raise UnknownName("measure", measure, MEASURES)
-        if self._meter is None:
+        return self._measure_energy(model)
+
+    def _measure_energy(self, model: GPT) -> Measurement:
+        """Measure the energy; the idle power is measured once for all models."""
+        if self._energy_meter is None:
             raise NoMeter(self.missing[f"energy@{self.name}"])
-        if self._idle is None:
-            self._idle = self._meter.idle()
-        energy = self._meter.measure(
+        if self._idle_power is None:
+            self._idle_power = self._energy_meter.idle()
+        energy = self._energy_meter.measure(
             model,
             self.passes,
             within=self.energy_within,
             min_seconds=min(0.5, self.max_seconds),
             max_seconds=self.max_seconds,
-            idle=self._idle,
+            idle=self._idle_power,
         )
-        error = energy.error / 1.96 if math.isfinite(energy.error) else 1.0  # too short a window
-        return Measured(energy.mwh, error * energy.mwh, energy)
+        # The meter's error is half of a 95 % interval. In a window that is too short for an
+        # estimate it is infinite, and the standard error is then the value itself.
+        error = energy.error / _NORMAL_97_5 if math.isfinite(energy.error) else 1.0
+        return Measurement(energy.mwh, error * energy.mwh, energy)
 
 
-def _error_of_median(time: Latency) -> float:
-    """Standard error of a median latency; of a single sample all of it."""
+def _median_standard_error(time: Latency) -> float:
+    """Return the standard error of a median latency; for a single sample the median itself."""
     low, high = time.interval
     if math.isfinite(high - low):
-        return (high - low) / 2 / 1.96
+        return (high - low) / 2 / _NORMAL_97_5
     if time.repeats < 2:
         return time.median
-    # That of a normal distribution's median (Kendall and Stuart 1977, section 10.10).
+    # Too few samples for an interval of order statistics: standard error of the median of a normal
+    # distribution (Kendall and Stuart 1977, section 10.10).
     return float(math.sqrt(math.pi / 2 / time.repeats) * time.samples.std(ddof=1))
 
 
-def _device_of(name: str) -> tuple[str, torch.device]:
-    """A device's name in metrics and the device."""
+def _resolve_device(name: str) -> tuple[str, torch.device]:
+    """Return the name of a device in metrics, and the torch device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InvalidInput(f"device: expected auto, cpu, cuda or cuda:1, found {name!r}")
     if name == "cpu":
         return name, torch.device(name)
-    index = int(name.partition(":")[2] or -1)
+    index = int(name.partition(":")[2] or -1)  # -1 stands for the current device
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if max(index, 0) >= count:
         raise InvalidInput(f"device: torch finds {count} CUDA devices here, found {name!r}")

@@ -1,11 +1,11 @@
-"""Why a trial failed, and how the memory that it held is given back.
+"""Reasons for which a trial fails, and the release of the memory that a failed trial occupies.
 
 ::
 
-    TrialFailed         the network could not be trained or valued; the run goes on
-    ├── Diverged        the loss is not finite any more
+    TrialFailed         the model could not be trained or evaluated; the search continues
+    ├── Diverged        the loss is not finite
     ├── OutOfMemory     the device has not enough memory
-    └── TimedOut        it took longer than it may
+    └── TimedOut        the time limit is exceeded
 """
 
 from __future__ import annotations
@@ -21,47 +21,52 @@ from hwnas.errors import HwnasError
 
 
 class TrialFailed(HwnasError):
-    """A network could not be trained or valued. Its text is the reason, in one line."""
+    """Model that could not be trained or evaluated; the message is the reason, in one line."""
 
 
 class Diverged(TrialFailed):
-    """The loss is not finite any more."""
+    """Loss that is not finite."""
 
 
 class OutOfMemory(TrialFailed):
-    """The device has not enough memory."""
+    """Device that has not enough memory."""
 
 
 class TimedOut(TrialFailed):
-    """It took longer than it may."""
+    """Time limit that is exceeded."""
 
 
 @contextmanager
-def memory_given_back(device: torch.device, what: str) -> Iterator[None]:
-    """Run a block; afterwards the device's memory is free again, also when it was not enough.
+def release_memory(device: torch.device, action: str) -> Iterator[None]:
+    """Run a block and release the device's memory afterwards, also if it was not sufficient.
 
     Parameters
     ----------
-    what
-        What the block does, for the reason: ``"training gpt-s-..."``.
+    device
+        Device on which the block allocates memory.
+    action
+        Description of the block for the error message: ``"training gpt-s-..."``.
 
     Raises
     ------
     OutOfMemory
-        In place of whatever torch raised for it.
+        The block ran out of memory. It replaces torch's and Python's own errors.
     """
-    generation = 1  # a whole collection takes a third of a second, beside a training of two
+    # A complete collection takes a third of a second, which is much next to a training of two
+    # seconds. It is needed only after an error, whose traceback forms reference cycles.
+    generation = 1
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError, TrialFailed) as error:
         if not isinstance(error, TrialFailed) and not _is_out_of_memory(error):
             raise
         generation = 2
-        clear_frames(error.__traceback__)  # or the error would go on holding their tensors
+        # The frames of the traceback refer to tensors; without this they stay alive with the error.
+        clear_frames(error.__traceback__)
         if isinstance(error, TrialFailed):
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise OutOfMemory(f"{what}: not enough memory on {device}: {reason}") from None
+        raise OutOfMemory(f"{action}: not enough memory on {device}: {reason}") from None
     finally:
         gc.collect(generation)
         if device.type == "cuda":
@@ -69,7 +74,8 @@ def memory_given_back(device: torch.device, what: str) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was missing; on a CPU torch says so with a plain RuntimeError."""
+    """Return whether an error reports missing memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
+    # On a CPU torch raises a plain RuntimeError.
     return "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""What was measured and how, a JSON line each, for whoever asks later."""
+"""Log of measurements: a file with one JSON record per line."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import Any
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it.
+def to_json(value: Any) -> Any:
+    """Convert a value to types that JSON can represent.
 
-    Dataclasses become objects, without the fields whose metadata say ``record=False``; what is no
-    finite number becomes null; what JSON does not know becomes its text.
+    A dataclass becomes an object, without the fields whose metadata contain ``record=False``. A
+    number that is not finite becomes null. A value of any other type becomes its string.
+
+    Examples
+    --------
+    >>> to_json({"file": Path("a.csv"), "interval": (0.5, math.nan)})
+    {'file': 'a.csv', 'interval': [0.5, None]}
     """
     if is_dataclass(value) and not isinstance(value, type):
-        kept = [f.name for f in fields(value) if f.metadata.get("record", True)]
-        return {name: plain(getattr(value, name)) for name in kept}
+        names = [f.name for f in fields(value) if f.metadata.get("record", True)]
+        return {name: to_json(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
@@ -32,27 +37,29 @@ def plain(value: Any) -> Any:
 
 
 def append(file: Path, record: Mapping[str, Any]) -> None:
-    """Write one more line; when this returns it is on the disk.
+    """Append a record as one line; it is on the disk when this function returns.
 
-    A line that a killed process left unfinished is ended first, so only that one is lost.
+    Missing parents of `file` are created.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+b") as stream:
+        # A killed process may have left an incomplete line. End it, so that only that line is lost.
         if stream.seek(0, os.SEEK_END):
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":
                 stream.write(b"\n")
-        stream.write(json.dumps(plain(record)).encode() + b"\n")
+        stream.write(json.dumps(to_json(record)).encode() + b"\n")
+        # `flush` empties Python's buffer, `fsync` that of the operating system.
         stream.flush()
         os.fsync(stream.fileno())
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The records of a file; a line that was never finished is left out."""
-    found = []
+    """Return the records of a file, without incomplete lines."""
+    records = []
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            found.append(json.loads(line))
+            records.append(json.loads(line))
         except json.JSONDecodeError:
-            continue
-    return found
+            continue  # incomplete: its process was killed
+    return records

@@ -1,12 +1,13 @@
-"""How many operations a second a GPU can do at best, by its name."""
+"""Peak throughput of known GPUs."""
 
 from __future__ import annotations
 
 import re
 
-# Dense bfloat16 with float32 sums, in TFLOP/s, from the vendor's data sheets. The first name that
-# fits counts: an H100 PCIe and an H100 NVL are slower than an H100 SXM, whose name has neither.
-_BFLOAT16 = (
+# Dense bfloat16 with float32 accumulation, in TFLOP/s, from the vendor's data sheets. The first
+# matching name counts: an H100 PCIe and an H100 NVL are slower than an H100 SXM, whose name
+# contains neither suffix.
+_BFLOAT16_TFLOPS = (
     (r"H100 PCIe", 756.5),
     (r"H100 NVL", 835.5),
     (r"H100|H200|GH200", 989.4),
@@ -23,20 +24,23 @@ _BFLOAT16 = (
 
 
 def peak_flops(name: str, precision: str) -> float | None:
-    """Operations a second at best, None where they are not known.
+    """Return the peak throughput of a GPU in operations per second; None if it is unknown.
 
     Parameters
     ----------
     name
-        As torch calls the GPU.
+        Name of the GPU as torch reports it.
     precision
-        ``"bfloat16"``; of others none are known.
+        ``"bfloat16"``; other precisions are unknown.
 
+    Examples
+    --------
     >>> peak_flops("NVIDIA H100 80GB HBM3", "bfloat16")
     989400000000000.0
     """
     if precision != "bfloat16":
         return None
-    found = (tflops for pattern, tflops in _BFLOAT16 if re.search(pattern, name))
-    tflops = next(found, None)
-    return None if tflops is None else tflops * 1e12
+    for pattern, tflops in _BFLOAT16_TFLOPS:
+        if re.search(pattern, name):
+            return tflops * 1e12
+    return None

@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from hwnas.backends import Status, stop_reason
-from hwnas.metrics import Metric
-from hwnas.objectives import Objective
+from hwnas.objectives import Metric, Objective
 from hwnas.profiling.data.corpus import Corpus
-from hwnas.profiling.device_profiler import MEASURES, Bench
+from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler
 from hwnas.profiling.errors import TrialFailed
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.nvml import NoMeter
@@ -26,8 +25,8 @@ from hwnas.typing import Array
 
 # Metrics that need a training; both come from the same evaluation on held-out text.
 TRAINED_METRICS = {
-    "perplexity": Metric("", "dear", fidelity_dependent=True),
-    "bits_per_byte": Metric("bits", "dear", fidelity_dependent=True),
+    "perplexity": Metric("", "expensive", fidelity_dependent=True),
+    "bits_per_byte": Metric("bits", "expensive", fidelity_dependent=True),
 }
 _COST_ORDER = (*MEASURES, *TRAINED_METRICS)  # cheapest first
 _EVALUATION_TOKENS = 8192  # tokens whose losses are computed in one batch
@@ -58,7 +57,7 @@ class TrialSettings:
     """
 
     space: SearchSpace
-    profiler: Bench
+    profiler: DeviceProfiler
     training: TrainingSettings
     load_corpus: Callable[[], Corpus]
     checkpoint_every: int
@@ -110,7 +109,7 @@ class Trial:
     @cached_property
     def model(self) -> GPT:
         """Model of the architecture on the device, built at the first measurement that needs it."""
-        return self.settings.profiler.built(self.settings.space, self.arch, seed=self.seed)
+        return self.settings.profiler.build_model(self.settings.space, self.arch, seed=self.seed)
 
     def run(self, objectives: Sequence[Objective], values: Array, std: Array) -> tuple[Status, str]:
         """Measure the objectives until all are done or a constraint is violated.

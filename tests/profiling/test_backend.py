@@ -354,7 +354,7 @@ def test_invalid_text_ends_a_run_before_measuring(
     def forbidden(*arguments: Any) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr("hwnas.profiling.device_profiler.Bench.measure", forbidden)
+    monkeypatch.setattr("hwnas.profiling.device_profiler.DeviceProfiler.measure", forbidden)
     settings = experiment(tmp_path / "nothing", objectives=["perplexity", "latency@cpu"])
     with pytest.raises(InvalidInput, match="no such file or folder"):
         hwnas.run(settings, tmp_path / "out")

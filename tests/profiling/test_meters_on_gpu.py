@@ -9,10 +9,10 @@ import torch
 
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.energy import energy_meter
-from hwnas.profiling.meters.forward_pass import Mode, PassSettings, forward_pass
+from hwnas.profiling.meters.forward_pass import Mode, PassSettings, prepare_forward_pass
 from hwnas.profiling.meters.latency import latency
 from hwnas.profiling.meters.memory import peak_memory
-from hwnas.profiling.meters.nvml import board
+from hwnas.profiling.meters.nvml import nvml_device
 from hwnas.spaces.architecture import Architecture
 
 pytestmark = [
@@ -41,14 +41,14 @@ def test_graph_is_replayed() -> None:
     model = new_model(2)
     outputs: list[torch.Tensor] = []
     model.head.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    with forward_pass(model, PassSettings(mode="graph", batch_size=1)) as ready:
+    with prepare_forward_pass(model, PassSettings(mode="graph", batch_size=1)) as forward_pass:
         captured = outputs[-1]
         captured.zero_()
-        ready.run()
+        forward_pass.run()
         torch.cuda.synchronize()
         by_graph = captured.clone()
-    with forward_pass(model, PassSettings(mode="eager", batch_size=1)) as ready:
-        ready.run()
+    with prepare_forward_pass(model, PassSettings(mode="eager", batch_size=1)) as forward_pass:
+        forward_pass.run()
     assert torch.allclose(by_graph.float(), outputs[-1].float(), atol=1e-2)
 
 
@@ -88,6 +88,6 @@ def test_peak_memory_does_not_depend_on_earlier_measurements() -> None:
 
 def test_gpu_state() -> None:
     pytest.importorskip("pynvml")
-    state = board(torch.device("cuda:0")).state()
+    state = nvml_device(torch.device("cuda:0")).state()
     assert state.clock
     assert state.temperature

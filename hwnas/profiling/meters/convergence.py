@@ -1,4 +1,4 @@
-"""How sure a median is, and whether samples have stopped changing: pure functions on arrays."""
+"""Precision of a median and steadiness of samples, as pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-WINDOW = 5
+WINDOW = 5  # samples in each of the two windows that `is_steady` compares
 
 
 @lru_cache
 def median_rank(n: int) -> int:
-    """Rank whose order statistic and its mirror hold the median with at least 95 % probability.
+    """Return the rank whose order statistic bounds the median's 95 % interval, with its mirror.
 
     The number of n independent samples below the median is binomial with p = 1/2, whatever their
     distribution, so the k-th smallest and the k-th largest miss the median with probability
@@ -22,10 +22,18 @@ def median_rank(n: int) -> int:
     Returns
     -------
     int
-        The largest such k, counted from 1; 0 where even the extremes are not that sure (n < 6).
+        The largest such k, counted from 1; 0 if even the interval from the smallest to the largest
+        sample covers the median with less than 95 % probability (n < 6).
+
+    Examples
+    --------
+    >>> median_rank(20)  # from the 6th smallest to the 6th largest of 20 samples
+    6
     """
-    below, term, k = 0, 1, 0  # whole numbers of 2**n, so nothing is rounded
-    while 40 * (below + term) <= 2**n:  # 2.5 % on each side
+    # Invariant: 2**n P(B < k) = below, 2**n P(B = k) = term. Both are integers, so nothing is
+    # rounded. The condition is P(B <= k) <= 2.5 %, the share of one side.
+    below, term, k = 0, 1, 0
+    while 40 * (below + term) <= 2**n:
         below += term
         term = term * (n - k) // (k + 1)
         k += 1
@@ -33,7 +41,7 @@ def median_rank(n: int) -> int:
 
 
 def median_interval(samples: ArrayLike) -> tuple[float, float]:
-    """95 % interval of the median, from order statistics.
+    """Return the 95 % interval of the median, from order statistics.
 
     Parameters
     ----------
@@ -43,6 +51,11 @@ def median_interval(samples: ArrayLike) -> tuple[float, float]:
     -------
     low, high
         Two of the samples; NaN for fewer than six.
+
+    Examples
+    --------
+    >>> median_interval([3, 1, 4, 1, 5, 9])
+    (1.0, 9.0)
     """
     ordered = np.sort(np.asarray(samples, dtype=np.float64))
     k = median_rank(len(ordered))
@@ -50,26 +63,36 @@ def median_interval(samples: ArrayLike) -> tuple[float, float]:
 
 
 def is_precise(samples: ArrayLike, within: float) -> bool:
-    """Whether no end of the median's interval is further from it than a share of it."""
+    """Return whether both ends of the median's interval are within a share of the median.
+
+    Parameters
+    ----------
+    samples : (n,) numbers
+    within
+        Maximum distance of an end from the median, relative to the median.
+    """
     low, high = median_interval(samples)
+    # Without an interval every comparison with NaN is false.
     median = float(np.median(np.asarray(samples, dtype=np.float64))) if low == low else math.nan
     return max(median - low, high - median) <= within * median
 
 
 def is_steady(samples: ArrayLike, *, within: float = 0.01) -> bool:
-    """Whether the last samples are like those before them.
+    """Return whether the last samples agree with those before them.
 
     The median of the last five has to lie in the range of the five before, widened by a share of
-    itself: what still falls or rises by more than its noise does not.
+    the median. A trend that exceeds the noise of the samples violates this.
 
     Parameters
     ----------
     samples : (n,) numbers
-        In the order in which they were taken; fewer than ten are not steady.
+        In the order in which they were measured; fewer than ten are not steady.
+    within
+        Tolerance relative to the median of the last five.
     """
     array = np.asarray(samples, dtype=np.float64)
     if len(array) < 2 * WINDOW:
         return False
-    before, last = array[-2 * WINDOW : -WINDOW], float(np.median(array[-WINDOW:]))
-    violation = within * last
-    return bool(before.min() - violation <= last <= before.max() + violation)
+    previous, median = array[-2 * WINDOW : -WINDOW], float(np.median(array[-WINDOW:]))
+    tolerance = within * median
+    return bool(previous.min() - tolerance <= median <= previous.max() + tolerance)

@@ -1,9 +1,9 @@
-"""How much energy one forward pass of a batch takes, by a counter of the device; never a guess."""
+"""Energy of a forward pass of a batch, measured by an energy counter of the device."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,33 +13,38 @@ import torch
 from hwnas.errors import InvalidInput
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.energy_counter import (
-    BoardCounter,
     Counter,
+    NvmlCounter,
     PackageCounter,
     relative_error,
 )
 from hwnas.profiling.meters.forward_pass import (
     Environment,
-    Pass,
+    ForwardPass,
     PassSettings,
     Protocol,
-    forward_pass,
+    prepare_forward_pass,
 )
-from hwnas.profiling.meters.latency import state_of
-from hwnas.profiling.meters.nvml import BoardState, NoMeter, board, throttled
+from hwnas.profiling.meters.nvml import (
+    GpuState,
+    NoMeter,
+    is_throttled,
+    nvml_device,
+    state_reader,
+)
 from hwnas.profiling.meters.sustained_load import (
     LEAD_IN,
-    InTurn,
+    IdleLoad,
     Load,
-    Nothing,
-    Queue,
+    QueuedLoad,
     Segment,
-    segments,
+    SequentialLoad,
+    measure_segments,
 )
 
 JOULES_PER_MWH = 3.6
-_BLOCKS = 10  # of segments, from whose scatter an error is estimated
-_PATIENCE = 20  # segments with a throttled board that are left out
+_N_BLOCKS = 10  # blocks of segments whose scatter estimates the error
+_MAX_DROPPED = 20  # segments with a throttled GPU that are dropped at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +57,35 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """How much energy one forward pass of a batch takes, while one follows the other.
+    """Energy of a forward pass of a batch under sustained load.
 
     Attributes
     ----------
     joules, net_joules
-        For one pass; net of what the idle device takes in the same time.
+        Energy per pass; net of the energy of the idle device in the same time.
     error, net_error
-        Of both, relative, with 95 % confidence: from the segments' scatter and from how exactly
-        the counter's ticks were seen. What the counter itself has wrong is not in it.
+        Relative errors of both, with 95 % confidence. They include the scatter of the segments and
+        the uncertainty of the counter's ticks, but not the error of the counter itself.
     idle
-        Power before, with nothing running.
+        Power of the idle device before the measurement.
     power
-        In W, while the passes ran.
+        Mean power during the passes, in W.
     seconds
-        For one pass.
+        Duration of a pass.
     window
-        Seconds in which it was measured, from one tick of the counter to another.
+        Length of the measured window in s, from a tick of the counter to another.
     passes
-        Passes in that window.
+        Number of passes in that window.
     precise
-        Whether `error` was as small as asked for before the cap was met.
+        Whether `error` was as small as requested before the time limit was reached.
     dropped
-        Segments that were left out because the board was throttled.
+        Number of segments that were dropped because the GPU was throttled.
     states
-        Of a GPU's board after each segment, those dropped included.
+        States of the GPU after each segment, including dropped segments.
     counter
-        What was counted.
+        Name of the counter.
     protocol, environment
-        How and on what it was measured.
+        Settings, hardware and software of the measurement.
     """
 
     joules: float
@@ -94,7 +99,7 @@ class Energy:
     passes: float
     precise: bool
     dropped: int
-    states: tuple[BoardState, ...]
+    states: tuple[GpuState, ...]
     counter: str
     protocol: Protocol
     environment: Environment
@@ -111,16 +116,18 @@ class Energy:
 
 
 class EnergyMeter:
-    """Measures energy on one device; made by `energy_meter`.
+    """Meter of energy on one device; `energy_meter` creates it.
 
     Parameters
     ----------
     device
-        What the counter counts for.
+        Device of the counter.
+    counter
+        Energy counter of the device.
     state
-        Reads the state of its board.
+        Function that reads the state of the GPU.
     clock, sleep
-        Seconds that have passed, and what waits for some.
+        Functions that return the time in s, and that wait for a number of seconds.
     """
 
     def __init__(
@@ -128,7 +135,7 @@ class EnergyMeter:
         device: torch.device,
         counter: Counter,
         *,
-        state: Callable[[], BoardState] | None = None,
+        state: Callable[[], GpuState] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -136,21 +143,28 @@ class EnergyMeter:
         self._state, self._clock, self._sleep = state, clock, sleep
 
     def idle(self, *, seconds: float = 1.0) -> Power:
-        """Power with nothing of ours running; half a second before it counts.
+        """Measure the power of the idle device, after half a second of settling.
+
+        Parameters
+        ----------
+        seconds
+            Minimum length of the window.
 
         Raises
         ------
         NoMeter
-            The counter does not move.
+            The counter does not tick.
         """
-        found: list[Segment] = []
-        for segment in segments(self.counter, Nothing(self._sleep), clock=self._clock):
-            found.append(segment)
-            window = sum(s.seconds for s in found)
+        segments: list[Segment] = []
+        for segment in measure_segments(self.counter, IdleLoad(self._sleep), clock=self._clock):
+            segments.append(segment)
+            window = sum(s.seconds for s in segments)
+            # Neighbouring segments share a tick, so only the two ticks at the ends of the window
+            # are uncertain: the window is as uncertain as one segment.
             if window >= seconds:
-                watts = sum(s.joules for s in found) / window
-                ratios = [s.joules / s.seconds for s in found]
-                return Power(watts, relative_error(ratios, segment.violation, window))
+                watts = sum(s.joules for s in segments) / window
+                ratios = [s.joules / s.seconds for s in segments]
+                return Power(watts, relative_error(ratios, segment.uncertainty, window))
         raise AssertionError("segments never end")
 
     def measure(
@@ -163,27 +177,81 @@ class EnergyMeter:
         max_seconds: float = 10.0,
         idle: Power | None = None,
     ) -> Energy:
-        """Measure one forward pass of a batch, by many that follow one another.
+        """Measure the energy of a forward pass of a batch, over many consecutive passes.
 
         Parameters
         ----------
         model
-            On the meter's device.
+            Model on the meter's device.
         settings
-            What is measured.
+            Forward pass to measure.
         within
             The window grows until the relative error of `joules` is at most this.
         min_seconds, max_seconds
-            Bounds on the window.
+            Bounds on the length of the window.
         idle
-            Measured before, by `idle`; by default it is measured now.
+            Power of the idle device from an earlier call of `idle`; by default it is measured now.
 
         Raises
         ------
-        OutOfMemory, NoMeter
+        OutOfMemory
+            The device has not enough memory.
+        NoMeter
+            The counter does not tick.
         InvalidInput
-            The network is on another device, or the settings do not fit.
+            The model is on another device, or the settings do not fit.
         """
+        self._check_arguments(model, within, min_seconds, max_seconds)
+        with prepare_forward_pass(model, settings or PassSettings()) as forward_pass:
+            # The idle power is measured with the model in memory, before the first pass.
+            idle = self.idle() if idle is None else idle
+            load = self._create_load(forward_pass)
+            segments, dropped, states = self.window(
+                load, within=within, min_seconds=min_seconds, max_seconds=max_seconds
+            )
+            # Passes may still be queued; their memory must not be released before they end.
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+        return self._summarize(segments, dropped, states, idle, within, forward_pass)
+
+    def window(
+        self, load: Load, *, within: float, min_seconds: float, max_seconds: float
+    ) -> tuple[list[Segment], int, tuple[GpuState, ...]]:
+        """Measure segments under a load until the bounds of `measure` are met.
+
+        Returns
+        -------
+        segments, dropped, states
+            Segments that count, number of dropped segments, and states of the GPU after each
+            segment, including dropped segments.
+        """
+        segments: list[Segment] = []
+        states: list[GpuState] = []
+        dropped, start = 0, self._clock()
+        for segment in measure_segments(self.counter, load, clock=self._clock):
+            # The lead-in before the first segment does not count.
+            is_over = self._clock() - start >= max_seconds + LEAD_IN
+            # Drop the segment if the GPU was throttled, unless it would be the only one.
+            if self._state is not None:
+                states.append(self._state())
+                is_only = is_over and not segments
+                if is_throttled(states[-1]) and dropped < _MAX_DROPPED and not is_only:
+                    dropped += 1
+                    continue
+            # A segment may be shorter than a pass; energy per pass is then undefined.
+            if segment.passes > 0:
+                segments.append(segment)
+            is_enough = (
+                sum(s.seconds for s in segments) >= min_seconds
+                and _window_error(segments) <= within
+            )
+            if segments and (is_enough or is_over):
+                return segments, dropped, tuple(states)
+        raise AssertionError("segments never end")
+
+    def _check_arguments(
+        self, model: GPT, within: float, min_seconds: float, max_seconds: float
+    ) -> None:
         for name, value in (("within", within), ("max_seconds", max_seconds)):
             if type(value) not in (int, float) or not value > 0:
                 raise InvalidInput(f"{name}: expected a number above 0, found {value!r}")
@@ -193,76 +261,43 @@ class EnergyMeter:
             )
         if model.cos.device != self.device:
             raise InvalidInput(
-                f"expected a network on {self.device}, found one on {model.cos.device}"
+                f"expected a model on {self.device}, found one on {model.cos.device}"
             )
-        with forward_pass(model, settings or PassSettings()) as ready:
-            idle = self.idle() if idle is None else idle
-            load = self._load(ready)
-            found, dropped, states = self.window(
-                load, within=within, min_seconds=min_seconds, max_seconds=max_seconds
-            )
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-        return self._energy(found, dropped, states, idle, within, ready)
 
-    def window(
-        self, load: Load, *, within: float, min_seconds: float, max_seconds: float
-    ) -> tuple[list[Segment], int, tuple[BoardState, ...]]:
-        """Segments under a load, as many as `measure` says.
-
-        Returns
-        -------
-        segments, dropped, states
-            The segments that count, the number of the others, and the board after each.
-        """
-        found: list[Segment] = []
-        states: list[BoardState] = []
-        dropped, began = 0, self._clock()
-        for segment in segments(self.counter, load, clock=self._clock):
-            over = self._clock() - began >= max_seconds + LEAD_IN
-            if self._state is not None:
-                states.append(self._state())
-                if throttled(states[-1]) and dropped < _PATIENCE and not (over and not found):
-                    dropped += 1
-                    continue
-            if segment.passes > 0:
-                found.append(segment)
-            enough = sum(s.seconds for s in found) >= min_seconds and _error(found) <= within
-            if found and (enough or over):
-                return found, dropped, tuple(states)
-        raise AssertionError("segments never end")
-
-    def _load(self, ready: Pass) -> Load:
+    def _create_load(self, forward_pass: ForwardPass) -> Load:
         if self.device.type != "cuda":
-            return InTurn(ready.run)
+            return SequentialLoad(forward_pass.run)
 
+        # An event is enqueued behind the passes and can be queried without blocking.
         def mark() -> Callable[[], bool]:
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
             query: Callable[[], bool] = event.query
             return query
 
-        return Queue(ready.run, mark, clock=self._clock)
+        return QueuedLoad(forward_pass.run, mark, clock=self._clock)
 
-    def _energy(
+    def _summarize(
         self,
-        found: list[Segment],
+        segments: Sequence[Segment],
         dropped: int,
-        states: tuple[BoardState, ...],
+        states: tuple[GpuState, ...],
         idle: Power,
         within: float,
-        ready: Pass,
+        forward_pass: ForwardPass,
     ) -> Energy:
-        window, joules = sum(s.seconds for s in found), sum(s.joules for s in found)
-        passes, error = sum(s.passes for s in found), _error(found)
+        # Ratio estimator: total energy over total passes, not the mean of the segments' ratios.
+        window, joules = sum(s.seconds for s in segments), sum(s.joules for s in segments)
+        passes, error = sum(s.passes for s in segments), _window_error(segments)
         gross, seconds = joules / passes, window / passes
         net = gross - idle.watts * seconds
-        off = error * gross + idle.error * idle.watts * seconds
+        # The absolute errors of gross and idle energy add up: an upper bound.
+        net_error = error * gross + idle.error * idle.watts * seconds
         return Energy(
             joules=gross,
             net_joules=net,
             error=error,
-            net_error=off / net if net > 0 else float("inf"),
+            net_error=net_error / net if net > 0 else float("inf"),
             idle=idle,
             power=joules / window,
             seconds=seconds,
@@ -272,18 +307,18 @@ class EnergyMeter:
             dropped=dropped,
             states=states,
             counter=self.counter.name,
-            protocol=ready.protocol,
-            environment=ready.environment,
+            protocol=forward_pass.protocol,
+            environment=forward_pass.environment,
         )
 
 
 def energy_meter(device: str | torch.device) -> EnergyMeter:
-    """A meter for a device.
+    """Create the energy meter of a device.
 
     Raises
     ------
     NoMeter
-        The device's energy cannot be read here; the text says why.
+        The energy of the device cannot be read on this machine; the message is the reason.
     """
     device = torch.device(device)
     if device.type == "cpu":
@@ -294,25 +329,27 @@ def energy_meter(device: str | torch.device) -> EnergyMeter:
         raise NoMeter(f"no energy of {device}: torch finds no CUDA device here")
     index = torch.cuda.current_device() if device.index is None else device.index
     device = torch.device("cuda", index)
-    found = board(device)
-    if found.is_shared:
+    gpu = nvml_device(device)
+    # An instance has no counter of its own; that of the GPU includes the other instances.
+    if gpu.is_shared:
         raise NoMeter(f"no energy of {device}: a part of a GPU (MIG), which counts as a whole")
-    counter = BoardCounter(found)
-    counter.read()
-    return EnergyMeter(device, counter, state=state_of(device))
+    counter = NvmlCounter(gpu)
+    counter.read()  # raises NoMeter if the GPU has no counter
+    return EnergyMeter(device, counter, state=state_reader(device))
 
 
-def _error(found: list[Segment]) -> float:
-    """Relative error of the mean, from blocks of neighbouring segments.
+def _window_error(segments: Sequence[Segment]) -> float:
+    """Return the relative error of the energy per pass; infinite without segments.
 
-    How much of a pass was over at a tick is not exactly known, and what one segment has too much
-    of its neighbour lacks; in a block it evens out (Law 2015, Simulation Modeling and Analysis,
-    section 9.5.3, batch means).
+    The share of a pass that is completed at a tick is only estimated, so an error in one segment
+    has the opposite sign in the next. Within a block of segments such errors cancel (Law 2015,
+    Simulation Modeling and Analysis, section 9.5.3, batch means).
     """
-    if not found:
+    if not segments:
         return float("inf")
-    ends = np.linspace(0, len(found), min(len(found), _BLOCKS) + 1).astype(int)
-    blocks = [found[begin:end] for begin, end in pairwise(ends)]
+    # Blocks of neighbouring segments with nearly equal lengths.
+    ends = np.linspace(0, len(segments), min(len(segments), _N_BLOCKS) + 1).astype(int)
+    blocks = [segments[start:end] for start, end in pairwise(ends)]
     ratios = [sum(s.joules for s in block) / sum(s.passes for s in block) for block in blocks]
-    window = sum(s.seconds for s in found)
-    return relative_error(ratios, max(s.violation for s in found), window)
+    window = sum(s.seconds for s in segments)
+    return relative_error(ratios, max(s.uncertainty for s in segments), window)

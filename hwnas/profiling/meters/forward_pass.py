@@ -1,4 +1,4 @@
-"""One forward pass of a batch, made ready to be measured: what runs, how, and where."""
+"""Forward pass of a batch, prepared for measurement, with a record of how and where it runs."""
 
 from __future__ import annotations
 
@@ -14,41 +14,48 @@ from typing import Literal, get_args
 import torch
 
 from hwnas.errors import InvalidInput
-from hwnas.profiling.errors import memory_given_back
+from hwnas.profiling.errors import release_memory
 from hwnas.profiling.gpt import GPT
-from hwnas.profiling.meters.nvml import BoardState, NoMeter, board
+from hwnas.profiling.meters.nvml import GpuState, NoMeter, nvml_device
 from hwnas.profiling.training.config import Precision, autocast
 
 Mode = Literal["auto", "graph", "eager", "compiled"]
 
+_GRAPH_WARM_UP = 3  # passes before the capture of a CUDA graph
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassSettings:
-    """What is measured: one forward pass of a batch. The defaults are HW-GPT-Bench's.
+    """Settings of a forward pass of a batch. The defaults are those of HW-GPT-Bench.
 
     Attributes
     ----------
     batch_size
-        Sequences.
+        Number of sequences.
     tokens
-        Length of a sequence; the network's context by default.
+        Length of a sequence; by default the context of the model.
     precision
-        As of `TrainingSettings`. A network whose weights are bfloat16 runs as it is; weights in
-        float32 are cast in every pass, as HW-GPT-Bench does it.
+        See `TrainingSettings`. A model with bfloat16 weights runs as it is; float32 weights are
+        cast in every pass, as in HW-GPT-Bench.
     mode
-        ``"graph"``: a CUDA graph, so the host's time to launch kernels does not count;
+        ``"graph"``: a CUDA graph, which excludes the host's time to launch kernels;
         ``"eager"``; ``"compiled"`` with torch.compile. ``"auto"`` is a graph on CUDA and eager
         elsewhere.
     threads
-        Of torch on the CPU; by default as many as it has now.
+        Number of torch's threads on the CPU; by default it is not changed.
     cpus
-        Processors to which all threads of this process are pinned meanwhile (Linux); by default
-        the system places them.
+        Processors to which all threads of this process are pinned during the measurement (Linux);
+        by default they are not pinned.
 
     Raises
     ------
     InvalidInput
-        A setting is not of its type or range.
+        A setting has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> PassSettings(batch_size=1, tokens=128).precision
+    'auto'
     """
 
     batch_size: int = 8
@@ -64,25 +71,25 @@ class PassSettings:
             if (value is None and name != "batch_size") or (type(value) is int and value >= 1):
                 continue
             raise InvalidInput(f"{name}: expected a positive integer, found {value!r}")
-        for name, known in (("precision", get_args(Precision)), ("mode", get_args(Mode))):
-            if getattr(self, name) not in known:
+        for name, choices in (("precision", get_args(Precision)), ("mode", get_args(Mode))):
+            if getattr(self, name) not in choices:
                 raise InvalidInput(
-                    f"{name}: expected one of {', '.join(known)}, found {getattr(self, name)!r}"
+                    f"{name}: expected one of {', '.join(choices)}, found {getattr(self, name)!r}"
                 )
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How something was measured, with nothing left to a default.
+    """Complete settings of a measurement; defaults are replaced by their values.
 
     Attributes
     ----------
     device
         ``"cpu"``, ``"cuda:0"``.
     mode, batch_size, tokens, precision, threads, cpus
-        As in `PassSettings`; no threads on a GPU.
+        See `PassSettings`; threads is None on a GPU.
     weights
-        Type of the weights.
+        Data type of the weights.
     """
 
     device: str
@@ -97,16 +104,18 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What it was measured on.
+    """Hardware and software of a measurement.
 
     Attributes
     ----------
     device_name
-        Of the GPU or the processor.
+        Name of the GPU or of the processor.
+    torch, cuda, driver, system
+        Versions; cuda is that of torch, and None in a build without CUDA.
     cpu_count
-        Processors that this process may use.
+        Number of processors that this process may use.
     state
-        Of a GPU's board, before the measurement.
+        State of the GPU before the measurement; None on a CPU, or if it cannot be read.
     """
 
     device_name: str
@@ -115,21 +124,21 @@ class Environment:
     driver: str | None
     system: str
     cpu_count: int
-    state: BoardState | None
+    state: GpuState | None
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """A forward pass that is ready.
+class ForwardPass:
+    """Forward pass that is prepared for measurement.
 
     Attributes
     ----------
     run
-        Do it once; on CUDA it returns before it is done.
+        Function that runs the pass; on CUDA it returns before the pass has ended.
     device
-        Where it runs.
+        Device on which it runs.
     protocol, environment
-        To be stored with every value.
+        Settings, hardware and software, to be stored with each measured value.
     """
 
     run: Callable[[], object]
@@ -139,84 +148,99 @@ class Pass:
 
 
 @contextmanager
-def forward_pass(model: GPT, settings: PassSettings) -> Iterator[Pass]:
-    """A forward pass of a network on the device where it is; its memory is given back afterwards.
+def prepare_forward_pass(model: GPT, settings: PassSettings) -> Iterator[ForwardPass]:
+    """Prepare the forward pass of a model on its device; release its memory afterwards.
 
     Raises
     ------
     OutOfMemory
+        The device has not enough memory.
     InvalidInput
-        The network has no weights, or the settings do not fit it or its device.
+        The model has no weights, or the settings do not fit the model or its device.
+
+    Examples
+    --------
+    >>> from hwnas.spaces.architecture import Architecture
+    >>> arch = Architecture.parse("tiny-1-32-2-1-True")
+    >>> model = GPT(arch, head_size=16, context=8, vocab_size=50)
+    >>> with prepare_forward_pass(model, PassSettings(batch_size=2)) as forward_pass:
+    ...     forward_pass.run().shape
+    torch.Size([2, 8, 50])
     """
-    protocol = protocol_of(model, settings)
+    protocol = resolve_protocol(model, settings)
     device = model.cos.device
     if device.type == "meta":
-        raise InvalidInput(f"{model.arch}: expected a network with weights, found one on meta")
-    with memory_given_back(device, f"measuring {model.arch}"), _pinned(protocol):
+        raise InvalidInput(f"{model.arch}: expected a model with weights, found one on meta")
+    with release_memory(device, f"measuring {model.arch}"), _thread_settings(protocol):
+        # The token ids do not affect the time; a fixed seed makes the output reproducible.
         generator = torch.Generator().manual_seed(0)
         shape = (protocol.batch_size, protocol.tokens)
         batch = torch.randint(model.vocab_size, shape, generator=generator).to(device)
-        casts = protocol.precision == "bfloat16" and protocol.weights != "bfloat16"
-        compiled = protocol.mode == "compiled"
-        network = torch.compile(model, dynamic=False) if compiled else model
+        is_cast = protocol.precision == "bfloat16" and protocol.weights != "bfloat16"
+        is_compiled = protocol.mode == "compiled"
+        network = torch.compile(model, dynamic=False) if is_compiled else model
 
         @torch.no_grad()
         def run() -> object:
-            with autocast(device, "bfloat16" if casts else "float32"):
+            with autocast(device, "bfloat16" if is_cast else "float32"):
                 return network(batch)
 
         try:
-            if compiled:
+            if is_compiled:
                 run()  # compiles, which takes longer than any warm-up
             if device.type == "cuda":
                 with torch.cuda.device(device):
-                    ready = _graph(run) if protocol.mode == "graph" else run
-                    yield Pass(ready, device, protocol, environment(device))
+                    run_on_gpu = _capture_graph(run) if protocol.mode == "graph" else run
+                    yield ForwardPass(run_on_gpu, device, protocol, environment(device))
             else:
-                yield Pass(run, device, protocol, environment(device))
+                yield ForwardPass(run, device, protocol, environment(device))
         finally:
-            if compiled:
-                torch.compiler.reset()  # or, after a few networks, torch compiles no more
+            if is_compiled:
+                # torch stops compiling after a few models unless its caches are cleared.
+                torch.compiler.reset()
 
 
-def protocol_of(model: GPT, settings: PassSettings) -> Protocol:
-    """The settings as they are for a network and its device.
+def resolve_protocol(model: GPT, settings: PassSettings) -> Protocol:
+    """Return the settings with all defaults replaced, for a model and its device.
 
     Raises
     ------
     InvalidInput
-        They do not fit.
+        The settings do not fit the model or its device.
     """
+    # Workload: batch_size is explicit, the length of the sequences defaults to the context.
     device = model.cos.device
-    cuda = device.type == "cuda"
+    is_cuda = device.type == "cuda"
     tokens = model.context if settings.tokens is None else settings.tokens
     if tokens > model.context:
         raise InvalidInput(
-            f"tokens: expected at most {model.context}, the network's context, found {tokens}"
+            f"tokens: expected at most {model.context}, the model's context, found {tokens}"
         )
-    if settings.mode == "graph" and not cuda:
+    if settings.mode == "graph" and not is_cuda:
         raise InvalidInput(f"mode: graph needs a CUDA device, found {device}")
+    # Precision: "auto" is bfloat16 on CUDA and that of the weights elsewhere.
     weights = str(model.embedding.weight.dtype).removeprefix("torch.")
     precision: str = settings.precision
     if precision == "auto":
-        precision = "bfloat16" if cuda or weights == "bfloat16" else "float32"
+        precision = "bfloat16" if is_cuda or weights == "bfloat16" else "float32"
+    # float32 weights can be cast to any precision; other weights must have the precision already.
     if weights not in ("float32", precision):
         raise InvalidInput(f"precision: {precision} does not fit weights in {weights}")
-    mode = settings.mode if settings.mode != "auto" else "graph" if cuda else "eager"
-    threads = None if cuda else settings.threads or torch.get_num_threads()
+    mode = settings.mode if settings.mode != "auto" else "graph" if is_cuda else "eager"
+    threads = None if is_cuda else settings.threads or torch.get_num_threads()
     return Protocol(
         str(device), mode, settings.batch_size, tokens, precision, weights, threads, settings.cpus
     )
 
 
 def environment(device: torch.device) -> Environment:
-    """What a device and the software around it are called; what cannot be read is None."""
+    """Return the hardware and software of a device; values that cannot be read are None."""
     name, driver, state = _cpu_name(), None, None
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         try:
-            found = board(device)
-            driver, state = found.driver, found.state()
+            gpu = nvml_device(device)
+            driver, state = gpu.driver, gpu.state()
         except NoMeter:
             pass
     return Environment(
@@ -231,70 +255,79 @@ def environment(device: torch.device) -> Environment:
 
 
 @lru_cache
-def _side(index: int) -> torch.cuda.Stream:
-    """One stream for each device: every further one would keep a workspace of cuBLAS for good."""
+def _capture_stream(index: int) -> torch.cuda.Stream:
+    """Return the stream of a device for captures.
+
+    It is shared by all captures: cuBLAS never releases the workspace of a stream.
+    """
     return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
 
 
-def _graph(run: Callable[[], object]) -> Callable[[], object]:
-    """The pass as a CUDA graph; what kernels choose at first, they choose before it is taken."""
-    side = _side(torch.cuda.current_device())
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
+def _capture_graph(run: Callable[[], object]) -> Callable[[], object]:
+    """Capture a pass as a CUDA graph and return a function that replays it."""
+    # Libraries select kernels and allocate workspaces in the first passes. This must happen before
+    # the capture, on a side stream (PyTorch documentation, "CUDA graphs").
+    stream = _capture_stream(torch.cuda.current_device())
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(_GRAPH_WARM_UP):
             run()
-    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output = run()
 
-    def replay(kept: object = output) -> None:  # the graph writes to it as long as it is replayed
+    # The default argument keeps the output alive: each replay writes to its memory.
+    def replay(output: object = output) -> None:
         graph.replay()
 
     return replay
 
 
 @contextmanager
-def _pinned(protocol: Protocol) -> Iterator[None]:
-    """Threads and processors as a protocol says; as before when it is over."""
+def _thread_settings(protocol: Protocol) -> Iterator[None]:
+    """Apply the number of threads and the processors of a protocol; restore them at the end."""
     threads = torch.get_num_threads()
-    places: dict[int, set[int]] = {}
+    affinities: dict[int, set[int]] = {}
     try:
         if protocol.threads is not None:
             torch.set_num_threads(protocol.threads)
         if protocol.cpus is not None:
-            places = _pin(protocol.cpus)
+            affinities = _pin_threads(protocol.cpus)
         yield
     finally:
         torch.set_num_threads(threads)
-        for thread, before in places.items():
-            with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.sched_setaffinity(thread, before)
+        for thread, cpus in affinities.items():
+            with suppress(ProcessLookupError):  # the thread may have ended
+                os.sched_setaffinity(thread, cpus)
 
 
-def _pin(cpus: tuple[int, ...]) -> dict[int, set[int]]:
-    """Pin every thread of this process; returns where each was allowed before."""
+def _pin_threads(cpus: tuple[int, ...]) -> dict[int, set[int]]:
+    """Pin every thread of this process; return the processors previously allowed for each."""
+    # macOS and Windows have no such function.
     if not hasattr(os, "sched_setaffinity"):
         raise InvalidInput(f"cpus: this system pins no threads, found {cpus}")
     if not cpus or not set(cpus) <= available_cpus():
         raise InvalidInput(f"cpus: expected some of {sorted(available_cpus())}, found {cpus}")
-    before = {}
+    # The affinity of a process is that of its main thread; torch's other threads exist already.
+    affinities = {}
     for entry in Path("/proc/self/task").iterdir():
         thread = int(entry.name)
         with suppress(ProcessLookupError):
-            before[thread] = os.sched_getaffinity(thread)
+            affinities[thread] = os.sched_getaffinity(thread)
             os.sched_setaffinity(thread, cpus)
-    return before
+    return affinities
 
 
 def available_cpus() -> set[int]:
-    """The processors that this process may use."""
+    """Return the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
 
 def _cpu_name() -> str:
+    # On Linux `platform.processor` is often empty.
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""How long one forward pass of a batch takes."""
+"""Latency of a forward pass of a batch."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.convergence import is_precise, is_steady, median_interval
 from hwnas.profiling.meters.forward_pass import (
     Environment,
-    Pass,
+    ForwardPass,
     PassSettings,
     Protocol,
-    forward_pass,
+    prepare_forward_pass,
 )
-from hwnas.profiling.meters.nvml import BoardState, NoMeter, board, throttled
+from hwnas.profiling.meters.nvml import GpuState, is_throttled, state_reader
+from hwnas.typing import Array
 
-_ROUND = 10  # samples between two looks at the board
-_PAUSE = 1.0  # seconds for a throttled board
+_ROUND_SIZE = 10  # samples between two readings of the GPU's state
+_THROTTLE_PAUSE = 1.0  # seconds to wait after a round with a throttled GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long one forward pass of a batch takes.
+    """Latency of a forward pass of a batch.
 
     Attributes
     ----------
     median, p90
-        In ms.
+        Median and 90 % quantile, in ms.
     spread
-        From the lower to the upper quartile, in ms.
+        Interquartile range, in ms.
     interval
         95 % interval of the median by order statistics, in ms; NaN for fewer than six repeats.
     repeats
         Number of samples.
     precise
-        Whether the interval was as narrow as asked for before a cap was met.
+        Whether the interval was as narrow as requested before a limit was reached.
     steady
-        Whether the warm-up ended because nothing changed any more.
+        Whether the warm-up ended because the latency was steady.
     warm_up
-        Passes before the first sample.
+        Number of passes before the first sample.
     dropped
-        Rounds of ten samples that were repeated because the board was throttled.
+        Number of rounds of ten samples that were repeated because the GPU was throttled.
     states
-        Of a GPU's board after each round, those dropped included.
+        States of the GPU after each round, including dropped rounds.
     protocol, environment
-        How and on what it was measured.
+        Settings, hardware and software of the measurement.
     samples : (repeats,) float64
-        In ms, in the order in which they were taken.
+        In ms, in the order of measurement.
     """
 
     median: float
@@ -65,10 +65,10 @@ class Latency:
     steady: bool
     warm_up: int
     dropped: int
-    states: tuple[BoardState, ...]
+    states: tuple[GpuState, ...]
     protocol: Protocol
     environment: Environment
-    samples: NDArray[np.float64] = field(repr=False, compare=False, metadata={"record": False})
+    samples: Array = field(repr=False, compare=False, metadata={"record": False})
 
 
 def latency(
@@ -81,28 +81,75 @@ def latency(
     max_seconds: float = 10.0,
     warm_up_seconds: float = 3.0,
 ) -> Latency:
-    """Measure the latency of a network on the device where it is.
+    """Measure the latency of a model on its device.
 
-    On CUDA by events around each pass, the device waited for after each; on a CPU by the wall
-    clock.
+    On CUDA each pass is timed by events, and the host waits for its end; on a CPU it is timed by
+    the wall clock.
 
     Parameters
     ----------
+    model
+        Model to measure.
     settings
-        What is measured.
+        Forward pass to measure.
     within
-        It is repeated until the interval of the median ends within this share of it.
+        Passes are repeated until the interval of the median is within this share of the median.
     min_repeats, max_repeats
         Bounds on the number of samples.
     max_seconds, warm_up_seconds
-        Caps on sampling and on the warm-up, each met at the end of a pass.
+        Limits of the sampling and of the warm-up, each checked at the end of a pass.
 
     Raises
     ------
     OutOfMemory
+        The device has not enough memory.
     InvalidInput
-        The settings do not fit the network or its device.
+        The settings do not fit the model or its device.
+
+    Examples
+    --------
+    >>> from hwnas.spaces.architecture import Architecture
+    >>> arch = Architecture.parse("tiny-1-32-2-1-True")
+    >>> model = GPT(arch, head_size=16, context=8, vocab_size=50)
+    >>> latency(model, PassSettings(batch_size=1), max_seconds=0.1).median > 0
+    True
     """
+    _check_arguments(within, min_repeats, max_repeats, max_seconds, warm_up_seconds)
+    with prepare_forward_pass(model, settings or PassSettings()) as forward_pass:
+        # Clocks, caches and allocators settle during the warm-up, whose samples do not count.
+        time_pass = pass_timer(forward_pass)
+        warm_up_passes, steady = warm_up(time_pass, max_seconds=warm_up_seconds)
+        result = collect_samples(
+            time_pass,
+            within=within,
+            min_repeats=min_repeats,
+            max_repeats=max_repeats,
+            max_seconds=max_seconds,
+            state=state_reader(forward_pass.device),
+        )
+    # The statistics are those of all samples; no outliers are removed.
+    samples = np.array(result.samples)
+    p25, median, p75, p90 = (float(v) for v in np.quantile(samples, (0.25, 0.5, 0.75, 0.9)))
+    return Latency(
+        median,
+        p90,
+        p75 - p25,
+        median_interval(samples),
+        len(samples),
+        is_precise(samples, within),
+        steady,
+        warm_up_passes,
+        result.dropped,
+        result.states,
+        forward_pass.protocol,
+        forward_pass.environment,
+        samples,
+    )
+
+
+def _check_arguments(
+    within: float, min_repeats: int, max_repeats: int, max_seconds: float, warm_up_seconds: float
+) -> None:
     for name, value in (("within", within), ("max_seconds", max_seconds)):
         if type(value) not in (int, float) or not value > 0:
             raise InvalidInput(f"{name}: expected a number above 0, found {value!r}")
@@ -117,144 +164,122 @@ def latency(
         )
     if max_repeats < min_repeats:
         raise InvalidInput(f"max_repeats: expected at least {min_repeats}, found {max_repeats}")
-    with forward_pass(model, settings or PassSettings()) as ready:
-        timed = timer(ready)
-        passes, steady = warmed_up(timed, max_seconds=warm_up_seconds)
-        found = repeated(
-            timed,
-            within=within,
-            min_repeats=min_repeats,
-            max_repeats=max_repeats,
-            max_seconds=max_seconds,
-            state=state_of(ready.device),
-        )
-    samples = np.array(found.samples)
-    p25, median, p75, p90 = (float(v) for v in np.quantile(samples, (0.25, 0.5, 0.75, 0.9)))
-    return Latency(
-        median,
-        p90,
-        p75 - p25,
-        median_interval(samples),
-        len(samples),
-        is_precise(samples, within),
-        steady,
-        passes,
-        found.dropped,
-        found.states,
-        ready.protocol,
-        ready.environment,
-        samples,
-    )
 
 
-def timer(ready: Pass) -> Callable[[], float]:
-    """A function that does a pass, waits for its end and says how many ms it took."""
-    if ready.device.type != "cuda":
+def pass_timer(forward_pass: ForwardPass) -> Callable[[], float]:
+    """Return a function that runs a pass, waits for its end and returns its duration in ms."""
+    if forward_pass.device.type != "cuda":
 
-        def by_the_wall() -> float:
-            begin = time.perf_counter_ns()
-            ready.run()
-            return (time.perf_counter_ns() - begin) / 1e6
+        def time_by_clock() -> float:
+            start = time.perf_counter_ns()
+            forward_pass.run()
+            return (time.perf_counter_ns() - start) / 1e6
 
-        return by_the_wall
+        return time_by_clock
 
-    begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    # Events are timestamps taken by the GPU itself, so launching the pass does not count.
+    start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
     end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(ready.device)
+    torch.cuda.synchronize(forward_pass.device)
 
-    def by_events() -> float:
-        begin.record()
-        ready.run()
+    def time_by_events() -> float:
+        start.record()
+        forward_pass.run()
         end.record()
         end.synchronize()
-        return float(begin.elapsed_time(end))
+        return float(start.elapsed_time(end))
 
-    return by_events
-
-
-def state_of(device: torch.device) -> Callable[[], BoardState] | None:
-    """What reads the state of a device's board, where it has one that can be read."""
-    if device.type != "cuda":
-        return None
-    try:
-        return board(device).state
-    except NoMeter:
-        return None
+    return time_by_events
 
 
-def warmed_up(
-    timed: Callable[[], float],
+def warm_up(
+    time_pass: Callable[[], float],
     *,
     max_seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[int, bool]:
-    """Do passes until nothing changes any more, or time is over.
+    """Run passes until their duration is steady, or the time limit is reached.
 
     Returns
     -------
     passes, steady
-        How many, and whether nothing changed any more.
+        Number of passes, and whether their duration was steady.
     """
     samples: list[float] = []
-    began = clock()
+    start = clock()
     while True:
-        samples.append(timed())
+        samples.append(time_pass())
         if is_steady(samples):
             return len(samples), True
-        if clock() - began >= max_seconds:
+        if clock() - start >= max_seconds:
             return len(samples), False
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Times in ms; how many rounds were dropped, and the board's state after every round."""
+    """Samples of a latency.
+
+    Attributes
+    ----------
+    samples
+        In ms.
+    dropped
+        Number of dropped rounds.
+    states
+        States of the GPU after each round, including dropped rounds.
+    """
 
     samples: tuple[float, ...]
     dropped: int
-    states: tuple[BoardState, ...]
+    states: tuple[GpuState, ...]
 
 
-def repeated(
-    timed: Callable[[], float],
+def collect_samples(
+    time_pass: Callable[[], float],
     *,
     within: float,
     min_repeats: int,
     max_repeats: int,
     max_seconds: float,
-    state: Callable[[], BoardState] | None = None,
-    patience: int = 5,
+    state: Callable[[], GpuState] | None = None,
+    max_dropped: int = 5,
     clock: Callable[[], float] = time.perf_counter,
     pause: Callable[[float], None] = time.sleep,
 ) -> Samples:
-    """Take samples, ten at a time, until their median is as sure as asked for or a cap is met.
+    """Collect samples, in rounds of ten, until their median is precise or a limit is reached.
 
     Parameters
     ----------
-    timed
-        Takes one, in ms.
+    time_pass
+        Function that returns one sample, in ms.
+    within, min_repeats, max_repeats, max_seconds
+        See `latency`.
     state
-        Reads the board after each round; a round with a throttled board is dropped.
-    patience
-        So many rounds at most; those that follow are kept.
+        Function that reads the state of the GPU after each round. A round that ends with a
+        throttled GPU is dropped.
+    max_dropped
+        Maximum number of dropped rounds; later rounds count in any case.
     clock, pause
-        Seconds that have passed, and what waits for a number of them.
+        Functions that return the time in s, and that wait for a number of seconds.
     """
-    kept: list[float] = []
-    states: list[BoardState] = []
-    dropped, began = 0, clock()
+    samples: list[float] = []
+    states: list[GpuState] = []
+    dropped, start = 0, clock()
     while True:
-        taken: list[float] = []
-        while len(taken) < min(_ROUND, max_repeats - len(kept)):
-            taken.append(timed())
-            if clock() - began >= max_seconds:
+        # Measure a round; it ends early at the time limit or at the maximum number of samples.
+        batch: list[float] = []
+        while len(batch) < min(_ROUND_SIZE, max_repeats - len(samples)):
+            batch.append(time_pass())
+            if clock() - start >= max_seconds:
                 break
+        # Repeat the round if the GPU was throttled, after a pause in which it can cool down.
         if state is not None:
             states.append(state())
-            if throttled(states[-1]) and dropped < patience:
+            if is_throttled(states[-1]) and dropped < max_dropped:
                 dropped += 1
-                pause(_PAUSE)
+                pause(_THROTTLE_PAUSE)
                 continue
-        kept += taken
-        enough = len(kept) >= min_repeats and is_precise(kept, within)
-        if enough or len(kept) >= max_repeats or clock() - began >= max_seconds:
-            return Samples(tuple(kept), dropped, tuple(states))
+        samples += batch
+        is_enough = len(samples) >= min_repeats and is_precise(samples, within)
+        if is_enough or len(samples) >= max_repeats or clock() - start >= max_seconds:
+            return Samples(tuple(samples), dropped, tuple(states))

@@ -1,7 +1,7 @@
-"""The most memory that one forward pass of a batch takes.
+"""Peak memory of a forward pass of a batch.
 
-MB are 10**6 bytes, as in HW-GPT-Bench; its own figures are another thing, namely what stays
-allocated after a forward pass.
+MB are 10**6 bytes, as in HW-GPT-Bench. The memory that HW-GPT-Bench publishes is a different
+quantity: the memory that remains allocated after a forward pass.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,32 +25,32 @@ from hwnas.profiling.meters.forward_pass import (
     PassSettings,
     Protocol,
     environment,
-    forward_pass,
-    protocol_of,
+    prepare_forward_pass,
+    resolve_protocol,
 )
 from hwnas.spaces.architecture import Architecture
 
 MB = 1e6
-_CHILD = "import sys; from hwnas.profiling.meters.memory import _child; _child(sys.argv[1])"
+_CHILD = "import sys; from hwnas.profiling.meters.memory import _child_main; _child_main()"
 
 
 @dataclass(frozen=True, slots=True)
 class PeakMemory:
-    """The most memory that a forward pass takes, in MB of 10**6 bytes.
+    """Peak memory of a forward pass, in MB of 10**6 bytes.
 
     Attributes
     ----------
     value
-        CUDA: allocated by torch, the network's weights included. CPU: resident memory of a process
-        that builds the network and runs it, Python and torch included.
+        CUDA: memory allocated by torch, including the weights of the model. CPU: resident memory of
+        a process that builds the model and runs it, including Python and torch.
     reserved
-        CUDA: what torch took from the device for it. CPU: None.
+        CUDA: memory that torch reserved on the device. CPU: None.
     before
-        CUDA: allocated before the pass; more than the weights if something else is alive there,
-        and then `value` is too high by it. CPU: the peak of the process when it has run a network
-        of next to no size, so the rest is the network's own.
+        CUDA: memory allocated before the pass. If it exceeds the weights, other tensors are alive,
+        and `value` is too large by their size. CPU: peak of the process after a run of a minimal
+        model; the difference to `value` belongs to the measured model.
     protocol, environment
-        How and on what it was measured.
+        Settings, hardware and software of the measurement.
     """
 
     value: float
@@ -61,68 +63,78 @@ class PeakMemory:
 def peak_memory(
     model: GPT, settings: PassSettings | None = None, *, time_limit: float = 600.0
 ) -> PeakMemory:
-    """Measure the peak memory of a network.
+    """Measure the peak memory of a model.
 
-    A CUDA graph has its memory from the moment it is taken, so what is measured instead is the same
-    pass without one; the protocol says so.
+    A CUDA graph allocates its memory when it is captured. Therefore the same pass is measured
+    without a graph, and the protocol says so.
 
     Parameters
     ----------
     model
-        On a CUDA device, or on the CPU or meta: then a process of its own builds it again, so the
-        weights' values do not matter.
+        Model on a CUDA device, or on the CPU or meta. In the latter case a separate process builds
+        it again, so the values of its weights have no effect.
     settings
-        What is measured.
+        Forward pass to measure.
     time_limit
-        Seconds that the other process may take.
+        Maximum duration of the separate process in seconds.
 
     Raises
     ------
     OutOfMemory, TimedOut, TrialFailed
+        The measurement failed.
     InvalidInput
-        The settings do not fit the network or its device.
+        The settings do not fit the model or its device.
     """
     settings = settings or PassSettings()
     if model.cos.device.type == "cuda":
-        return _on_cuda(model, settings)
-    return _on_cpu(model, settings, time_limit)
+        return _measure_on_cuda(model, settings)
+    return _measure_on_cpu(model, settings, time_limit)
 
 
-def _on_cuda(model: GPT, settings: PassSettings) -> PeakMemory:
+def _measure_on_cuda(model: GPT, settings: PassSettings) -> PeakMemory:
     if settings.mode in ("auto", "graph"):
         settings = replace(settings, mode="eager")
-    with forward_pass(model, settings) as ready:
-        device = ready.device
-        torch._C._cuda_clearCublasWorkspaces()  # of other streams, which earlier networks ran on
-        ready.run()  # libraries take their working space at the first one
+    with prepare_forward_pass(model, settings) as forward_pass:
+        device = forward_pass.device
+        # Workspaces of the streams of earlier measurements are not part of this one. The first pass
+        # allocates those that it needs itself.
+        torch._C._cuda_clearCublasWorkspaces()
+        forward_pass.run()
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
-        before = torch.cuda.memory_allocated(device)
+        # The peak is that of the second pass.
+        allocated = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        ready.run()
+        forward_pass.run()
         torch.cuda.synchronize(device)
         return PeakMemory(
             torch.cuda.max_memory_allocated(device) / MB,
             torch.cuda.max_memory_reserved(device) / MB,
-            before / MB,
-            ready.protocol,
-            ready.environment,
+            allocated / MB,
+            forward_pass.protocol,
+            forward_pass.environment,
         )
 
 
-def _on_cpu(model: GPT, settings: PassSettings, time_limit: float) -> PeakMemory:
-    protocol = replace(protocol_of(model, settings), device="cpu")
-    settings = replace(settings, threads=protocol.threads)  # the child's default may be another
-    network = {name: getattr(model, name) for name in ("head_size", "context", "vocab_size")}
+def _measure_on_cpu(model: GPT, settings: PassSettings, time_limit: float) -> PeakMemory:
+    protocol = replace(resolve_protocol(model, settings), device="cpu")
+    # The number of threads must be explicit: the default of the child may differ.
+    settings = replace(settings, threads=protocol.threads)
     task = {
         "arch": str(model.arch),
-        "network": network,
+        "model": {name: getattr(model, name) for name in ("head_size", "context", "vocab_size")},
         "weights": protocol.weights,
         "settings": asdict(settings),
     }
-    what = f"peak memory of {model.arch}"
+    # The peak of a process never decreases, so each measurement needs a new process.
+    peak, baseline = _run_child(task, f"peak memory of {model.arch}", time_limit)
+    return PeakMemory(peak / MB, None, baseline / MB, protocol, environment(torch.device("cpu")))
+
+
+def _run_child(task: Mapping[str, Any], action: str, time_limit: float) -> tuple[int, int]:
+    """Measure in a new process; return its peak memory and its baseline, in bytes."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", _CHILD, json.dumps(task)],
             capture_output=True,
             text=True,
@@ -130,55 +142,68 @@ def _on_cpu(model: GPT, settings: PassSettings, time_limit: float) -> PeakMemory
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise TimedOut(f"{what}: {time_limit:g} s are over") from None
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        # The system kills a process for which no memory is left.
-        killed = done.returncode == -signal.SIGKILL
-        if killed or re.search("OutOfMemory|MemoryError|can't allocate memory", reason):
-            raise OutOfMemory(f"{what}: not enough memory on cpu: {reason}")
-        raise TrialFailed(f"{what}: {reason}")
-    peak, before = json.loads(done.stdout.splitlines()[-1])
-    return PeakMemory(peak / MB, None, before / MB, protocol, environment(torch.device("cpu")))
+        raise TimedOut(f"{action}: the time limit of {time_limit:g} s is over") from None
+    # Translate a failure of the child into the errors of trials.
+    if process.returncode:
+        # The last line of a traceback is the error.
+        status = f"exit status {process.returncode}"
+        reason = (process.stderr.strip().splitlines() or [status])[-1]
+        # Linux kills a process if no memory is left.
+        is_killed = process.returncode == -signal.SIGKILL
+        if is_killed or re.search("OutOfMemory|MemoryError|can't allocate memory", reason):
+            raise OutOfMemory(f"{action}: not enough memory on cpu: {reason}")
+        raise TrialFailed(f"{action}: {reason}")
+    peak, baseline = json.loads(process.stdout.splitlines()[-1])
+    return peak, baseline
 
 
-def _child(text: str) -> None:
-    """Run a network that is described in JSON; print the peak after and before, in bytes."""
-    task = json.loads(text)
+def _child_main() -> None:
+    """Run the model that is described on the command line; print peak and baseline, in bytes."""
+    task = json.loads(sys.argv[1])
     cpus = task["settings"].pop("cpus")
     settings = PassSettings(**task["settings"], cpus=None if cpus is None else tuple(cpus))
-    smallest = GPT(Architecture("smallest", 4, 1, (1,), (1,), True), head_size=4, vocab_size=4)
-    _run(smallest, task["weights"], replace(settings, batch_size=1, tokens=1))
-    before = resident_peak()
-    _run(GPT(Architecture.parse(task["arch"]), **task["network"]), task["weights"], settings)
-    print(json.dumps([resident_peak(), before]))
+    # The baseline contains Python, torch and its libraries, which are loaded by the first pass.
+    minimal = GPT(Architecture("minimal", 4, 1, (1,), (1,), True), head_size=4, vocab_size=4)
+    _run_passes(minimal, task["weights"], replace(settings, batch_size=1, tokens=1))
+    baseline = peak_resident_memory()
+    model = GPT(Architecture.parse(task["arch"]), **task["model"])
+    _run_passes(model, task["weights"], settings)
+    print(json.dumps([peak_resident_memory(), baseline]))
 
 
-def _run(model: GPT, weights: str, settings: PassSettings) -> None:
-    with forward_pass(model.to(getattr(torch, weights)), settings) as ready:
-        ready.run()
-        ready.run()
+def _run_passes(model: GPT, weights: str, settings: PassSettings) -> None:
+    with prepare_forward_pass(model.to(getattr(torch, weights)), settings) as forward_pass:
+        forward_pass.run()
+        forward_pass.run()
 
 
-def resident_peak() -> int:
-    """The most resident memory that this process has had, in bytes.
-
-    On Linux from ``/proc``: what getrusage says there is never less than what the process had that
-    started this one.
-    """
+def peak_resident_memory() -> int:
+    """Return the peak resident memory of this process, in bytes."""
+    # On Linux getrusage is unsuitable: its value includes the peak of the parent process.
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return peak_in(status)
+        return parse_peak(status)
     except (OSError, ValueError):
-        import resource  # there is none on Windows
+        import resource  # not available on Windows
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def peak_in(status: str) -> int:
-    """The peak that a text as ``/proc/self/status`` gives, in bytes; ValueError without one."""
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
-    if found is None:
+def parse_peak(status: str) -> int:
+    """Return the peak resident memory in a text like ``/proc/self/status``, in bytes.
+
+    Raises
+    ------
+    ValueError
+        The text contains no peak.
+
+    Examples
+    --------
+    >>> parse_peak("VmHWM:   12 kB")
+    12288
+    """
+    match = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    if match is None:
         raise ValueError("no VmHWM")
-    return 1024 * int(found[1])
+    return 1024 * int(match[1])

@@ -1,4 +1,4 @@
-"""What a GPU's board says of itself through NVML: energy, clocks, temperature, throttling."""
+"""State of a GPU as NVML reports it: energy, clocks, temperature, throttling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from hwnas.errors import HwnasError
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons (NVML API reference, nvmlClocksEventReasons).
-REASONS = {
+CLOCK_EVENT_REASONS = {
     0x1: "gpu_idle",
     0x2: "applications_clocks_setting",
     0x4: "sw_power_cap",
@@ -25,9 +25,9 @@ REASONS = {
     0x80: "hw_power_brake_slowdown",
     0x100: "display_clock_setting",
 }
-# The power cap is none of them: a board at its limit is there in every repetition, and belongs to
-# what is measured.
-_PASSING = {
+# Reasons that are temporary, so that a repeated measurement is not affected. The power cap is not
+# among them: it limits a GPU under load in every repetition, so it is part of the result.
+_TRANSIENT_REASONS = {
     "hw_slowdown",
     "sw_thermal_slowdown",
     "hw_thermal_slowdown",
@@ -36,23 +36,23 @@ _PASSING = {
 
 
 class NoMeter(HwnasError):
-    """Something cannot be measured here. Its text is the reason, in one line."""
+    """Quantity that cannot be measured on this machine; the message is the reason, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class BoardState:
-    """A board at one moment; None or empty where it does not say.
+class GpuState:
+    """State of a GPU at one time; None or empty where NVML does not report a value.
 
     Attributes
     ----------
     clock, memory_clock
-        Of the multiprocessors and of the memory, in MHz.
+        Clocks of the multiprocessors and of the memory, in MHz.
     temperature
         In degrees Celsius.
     power
         In W.
     reasons
-        Why the clock is not higher, as in `REASONS`.
+        Reasons that limit the clock, named as in `CLOCK_EVENT_REASONS`.
     """
 
     clock: int | None
@@ -62,46 +62,61 @@ class BoardState:
     reasons: tuple[str, ...]
 
 
-def throttled(state: BoardState) -> bool:
-    """Whether heat or its supply slows the board down, which may pass: the sample is repeated."""
-    return not _PASSING.isdisjoint(state.reasons)
+def is_throttled(state: GpuState) -> bool:
+    """Return whether heat or the power supply temporarily slows the GPU down."""
+    return not _TRANSIENT_REASONS.isdisjoint(state.reasons)
 
 
-def reasons_of(bits: int) -> tuple[str, ...]:
-    """Names of the reasons in a mask; a bit without a name stands as a number."""
-    named = [name for bit, name in REASONS.items() if bits & bit]
-    rest = bits & ~sum(REASONS)
-    return (*named, hex(rest)) if rest else tuple(named)
+def reason_names(bits: int) -> tuple[str, ...]:
+    """Return the names of the reasons in a bit mask; bits without a name become one number.
+
+    Examples
+    --------
+    >>> reason_names(0x1 | 0x8 | 0x4000)
+    ('gpu_idle', 'hw_slowdown', '0x4000')
+    """
+    names = [name for bit, name in CLOCK_EVENT_REASONS.items() if bits & bit]
+    unnamed = bits & ~sum(CLOCK_EVENT_REASONS)
+    return (*names, hex(unnamed)) if unnamed else tuple(names)
 
 
-class Board:
-    """One board, by the library that reads it."""
+class NvmlDevice:
+    """GPU that is read through NVML.
+
+    Parameters
+    ----------
+    library
+        Module with the functions of NVML, usually pynvml.
+    handle
+        Handle of the device in that library.
+    """
 
     def __init__(self, library: Any, handle: Any) -> None:
         self._library, self._handle = library, handle
 
-    def state(self) -> BoardState:
-        """What the board is doing now."""
+    def state(self) -> GpuState:
+        """Return the current state."""
         nvml = self._library
-        power = self._ask("nvmlDeviceGetPowerUsage")
-        bits = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
-        if bits is None:  # its name since CUDA 12
-            bits = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
-        return BoardState(
-            self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
-            self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
-            self._ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        power = self._query("nvmlDeviceGetPowerUsage")  # in mW
+        # The function was renamed with CUDA 12; newer libraries may lack the former name.
+        bits = self._query("nvmlDeviceGetCurrentClocksThrottleReasons")
+        if bits is None:
+            bits = self._query("nvmlDeviceGetCurrentClocksEventReasons")
+        return GpuState(
+            self._query("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
+            self._query("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
+            self._query("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
             None if power is None else power / 1e3,
-            reasons_of(bits or 0),
+            reason_names(bits or 0),
         )
 
     def energy(self) -> int:
-        """Energy since the driver was loaded, in mJ.
+        """Return the energy since the driver was loaded, in mJ.
 
         Raises
         ------
         NoMeter
-            The board does not count it.
+            The GPU has no energy counter.
         """
         try:
             return int(self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle))
@@ -110,8 +125,8 @@ class Board:
 
     @property
     def is_shared(self) -> bool:
-        """Whether the board is split into instances (MIG), which have no counters of their own."""
-        mode = self._ask("nvmlDeviceGetMigMode")
+        """True if the GPU is split into instances (MIG), which have no counters of their own."""
+        mode = self._query("nvmlDeviceGetMigMode")
         return mode is not None and bool(mode[0])
 
     @property
@@ -119,33 +134,45 @@ class Board:
         """Version of the driver."""
         return str(self._library.nvmlSystemGetDriverVersion())
 
-    def _ask(self, name: str, *more: object) -> Any:
+    def _query(self, name: str, *arguments: object) -> Any:
+        """Call a function of NVML for this device; return None if it is not supported."""
         function: Callable[..., Any] | None = getattr(self._library, name, None)
         try:
-            return None if function is None else function(self._handle, *more)
-        except self._library.NVMLError:  # not on this board
+            return None if function is None else function(self._handle, *arguments)
+        except self._library.NVMLError:
             return None
 
 
-def board(device: torch.device) -> Board:
-    """The board of a CUDA device.
+def nvml_device(device: torch.device) -> NvmlDevice:
+    """Return the NVML device of a CUDA device.
 
     Raises
     ------
     NoMeter
-        pynvml is missing, there is no driver, or it does not know the device.
+        pynvml is missing, there is no driver, or NVML does not know the device.
     """
-    nvml = _nvml()
+    nvml = _import_pynvml()
     try:
-        nvml.nvmlInit()
+        nvml.nvmlInit()  # may be called repeatedly
+        # By UUID: CUDA_VISIBLE_DEVICES changes the indices of torch but not those of NVML.
         uuid = torch.cuda.get_device_properties(device).uuid
-        return Board(nvml, nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}"))
+        return NvmlDevice(nvml, nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}"))
     except nvml.NVMLError as error:
         raise NoMeter(f"NVML does not reach {device}: {error}") from None
 
 
+def state_reader(device: torch.device) -> Callable[[], GpuState] | None:
+    """Return a function that reads the state of a GPU; None if it cannot be read."""
+    if device.type != "cuda":
+        return None
+    try:
+        return nvml_device(device).state
+    except NoMeter:
+        return None
+
+
 @lru_cache
-def _nvml() -> ModuleType:
+def _import_pynvml() -> ModuleType:
     try:
         return import_module("pynvml")
     except ImportError:

@@ -1,4 +1,4 @@
-"""How well a network predicts text that it has not seen."""
+"""Perplexity of a model on held-out text."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import Tokens
-from hwnas.profiling.errors import Diverged, memory_given_back
+from hwnas.profiling.errors import Diverged, release_memory
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.training.config import Precision, autocast
+from hwnas.typing import Array
 
-_LARGEST = math.log(sys.float_info.max)
+_MAX_LOSS = math.log(sys.float_info.max)  # largest mean loss whose exponential is finite
 
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
-    """How well a network predicts held-out text.
+    """Perplexity on held-out text.
 
     Attributes
     ----------
     value
-        ``exp`` of the mean loss of a token; every token counts the same, whatever its document.
+        ``exp`` of the mean loss per token; all tokens have the same weight, in any document.
     std
         Standard error of `value`, see `perplexity`; NaN for a single document.
     bits_per_byte
-        All loss, that of the ends of documents included, in bits a byte of the text. It compares
-        tokenizers with one another.
+        Total loss, including that of the ends of documents, in bits per byte of the text. It makes
+        different tokenizers comparable.
     loss
         Sum over all tokens, in nats.
     n_tokens, n_documents
-        What was predicted; the end of a document is a token.
+        Number of predicted tokens and of their documents; the end of a document is a token.
     """
 
     value: float
@@ -50,56 +50,68 @@ class Perplexity:
 def perplexity(
     model: GPT, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
 ) -> Perplexity:
-    """Perplexity over all held-out text.
+    """Compute the perplexity over all held-out text.
 
-    The tokens are cut into windows of the network's context, the last one shorter, and every token
-    is predicted exactly once, from those before it in its window and the one before the window; the
-    very first from the end of a document.
+    The tokens are split into windows of the model's context, the last one shorter. Every token is
+    predicted exactly once, from the previous tokens of its window and the last token before the
+    window; the first token of all is predicted from an end-of-document token.
 
     Parameters
     ----------
+    model
+        Model to evaluate.
     tokens
-        Of the held-out documents.
+        Tokens of the held-out documents.
     batch_size
-        Windows at a time; it takes memory and changes nothing.
+        Number of windows per batch. It determines the memory, not the result.
     precision
-        As of `TrainingSettings`.
+        See `TrainingSettings`.
 
     Raises
     ------
     Diverged
         The loss is not finite.
     OutOfMemory
+        The device has not enough memory.
     InvalidInput
-        There are no tokens, or ones that the network does not know.
+        There are no tokens, or the vocabulary is larger than that of the model.
 
     Notes
     -----
-    The standard error says how much the value would change with other documents of the same kind.
-    With losses :math:`l_d` and lengths :math:`n_d` of D documents, the mean loss
+    The standard error describes the variation of the value over samples of documents of the same
+    kind. With losses :math:`l_d` and lengths :math:`n_d` of D documents, the mean loss
     :math:`m = \\sum l_d / \\sum n_d` is a ratio, whose variance is
     :math:`D / (D - 1) \\sum (l_d - m n_d)^2 / (\\sum n_d)^2` (Cochran 1977, Sampling Techniques,
-    section 6.4); the delta method makes :math:`e^m` times its root of it. Training is not
-    repeated, so its luck is not in it.
+    section 6.4). By the delta method the standard error of the perplexity is :math:`e^m` times the
+    square root of that variance. It does not include the variation over training seeds.
+
+    Examples
+    --------
+    >>> from hwnas.profiling import tokenizer, tokens
+    >>> from hwnas.spaces.architecture import Architecture
+    >>> arch = Architecture.parse("tiny-1-32-2-1-True")
+    >>> model = GPT(arch, head_size=16, context=8, vocab_size=257)
+    >>> perplexity(model, tokens(["some text", "more"], tokenizer("bytes"))).n_tokens
+    15
     """
     if not len(tokens) or not tokens.n_bytes:
         raise InvalidInput("expected held-out tokens, found none")
     if tokens.vocab_size > model.vocab_size:
         raise InvalidInput(
-            f"expected tokens of a vocabulary of at most {model.vocab_size}, the network's, found "
+            f"expected tokens of a vocabulary of at most {model.vocab_size}, the model's, found "
             f"{tokens.vocab_size}"
         )
     if type(batch_size) is not int or batch_size < 1:
         raise InvalidInput(f"batch_size: expected a positive integer, found {batch_size!r}")
-    with memory_given_back(model.cos.device, f"perplexity of {model.arch}"):
+    with release_memory(model.cos.device, f"perplexity of {model.arch}"):
         losses = token_losses(model, tokens, batch_size=batch_size, precision=precision)
-    if not np.isfinite(losses).all() or losses.mean() > _LARGEST:
+    if not np.isfinite(losses).all() or losses.mean() > _MAX_LOSS:
         raise Diverged(f"perplexity of {model.arch}: the mean loss is {losses.mean():g} nats")
-    return summary(losses, tokens)
+    return summarize_losses(losses, tokens)
 
 
-def summary(losses: NDArray[np.float64], tokens: Tokens) -> Perplexity:
-    """Perplexity from the loss of each token.
+def summarize_losses(losses: Array, tokens: Tokens) -> Perplexity:
+    """Compute the perplexity from the loss of each token.
 
     Parameters
     ----------
@@ -108,18 +120,21 @@ def summary(losses: NDArray[np.float64], tokens: Tokens) -> Perplexity:
     """
     total = float(losses.sum())
     mean = total / len(losses)
+    # Sum the losses of each of D documents. A document starts after the end of the previous one.
     ends = np.flatnonzero(tokens.ids == tokens.end)
     starts = np.concatenate(([0], ends + 1))
     starts = starts[starts < len(losses)]
-    in_document = np.add.reduceat(losses, starts)  # (D,)
+    document_losses = np.add.reduceat(losses, starts)  # (D,)
     lengths = np.diff(np.append(starts, len(losses)))  # (D,)
     D = len(starts)
-    residual = float(((in_document - mean * lengths) ** 2).sum())
-    std_of_mean = math.sqrt(D / (D - 1) * residual) / len(losses) if D > 1 else math.nan
+    # Variance of a ratio of sums (Cochran 1977, section 6.4).
+    residual = float(((document_losses - mean * lengths) ** 2).sum())
+    mean_std = math.sqrt(D / (D - 1) * residual) / len(losses) if D > 1 else math.nan
+    # Standard error of exp(mean) by the delta method: the derivative of exp times that of the mean.
     value = math.exp(mean)
     return Perplexity(
         value,
-        value * std_of_mean,
+        value * mean_std,
         total / math.log(2) / tokens.n_bytes,
         total,
         len(losses),
@@ -130,8 +145,8 @@ def summary(losses: NDArray[np.float64], tokens: Tokens) -> Perplexity:
 @torch.no_grad()
 def token_losses(
     model: GPT, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
-) -> NDArray[np.float64]:
-    """The loss of each token as `perplexity` predicts it.
+) -> Array:
+    """Compute the loss of each token, predicted as described in `perplexity`.
 
     Returns
     -------
@@ -143,17 +158,19 @@ def token_losses(
         targets = torch.from_numpy(
             tokens.ids[start : start + batch_size * context].astype(np.int64)
         )
-        before = tokens.end if start == 0 else int(tokens.ids[start - 1])
-        read = torch.cat((torch.tensor([before]), targets[:-1]))
-        whole = len(targets) // context * context
-        for rows in (slice(0, whole), slice(whole, len(targets))):  # the last window is shorter
-            if rows.start == rows.stop:
+        # The input of each target is the token before it.
+        previous = tokens.end if start == 0 else int(tokens.ids[start - 1])
+        inputs = torch.cat((torch.tensor([previous]), targets[:-1]))
+        # Complete windows form one batch; the last window may be shorter and is a batch of its own.
+        n_complete = len(targets) // context * context
+        for window in (slice(0, n_complete), slice(n_complete, len(targets))):
+            if window.start == window.stop:
                 continue
-            length = min(context, rows.stop - rows.start)
+            length = min(context, window.stop - window.start)
             with autocast(device, precision):
-                logits = model(read[rows].view(-1, length).to(device))  # (B, T, vocab_size)
+                logits = model(inputs[window].view(-1, length).to(device))  # (B, T, vocab_size)
             loss = F.cross_entropy(
-                logits.flatten(0, 1).float(), targets[rows].to(device), reduction="none"
+                logits.flatten(0, 1).float(), targets[window].to(device), reduction="none"
             )
-            losses[start + rows.start : start + rows.stop] = loss.cpu()
+            losses[start + window.start : start + window.stop] = loss.cpu()
     return losses

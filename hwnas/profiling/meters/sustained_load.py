@@ -1,4 +1,4 @@
-"""What a device does while its energy is counted, cut into segments at the counter's ticks."""
+"""Sustained load of a device while its energy is counted, in segments between counter ticks."""
 
 from __future__ import annotations
 
@@ -8,86 +8,105 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from hwnas.profiling.meters.energy_counter import Counter, next_tick
+from hwnas.profiling.meters.energy_counter import Counter, wait_for_tick
 
-LEAD_IN = 0.5  # seconds in which power settles before the first segment
-_SEGMENT = 0.05  # seconds that a segment has at least
-_DEPTH = 3  # passes that a GPU has before it, so that it never waits
+LEAD_IN = 0.5  # seconds for the power to settle before the first segment
+_MIN_SEGMENT = 0.05  # minimum length of a segment in seconds
+_QUEUE_DEPTH = 3  # passes that are queued on a GPU, so that it never waits
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """From one tick of a counter to another: s, how far both may be off together, J, passes."""
+    """Interval from one tick of a counter to another.
+
+    Attributes
+    ----------
+    seconds, uncertainty
+        Length in s, and the sum of the uncertainties of both ticks.
+    joules
+        Energy in J.
+    passes
+        Number of passes.
+    """
 
     seconds: float
-    violation: float
+    uncertainty: float
     joules: float
     passes: float
 
 
 class Load(ABC):
-    """What keeps a device busy."""
+    """Work that a device does while its energy is counted."""
 
     @abstractmethod
-    def work(self) -> None:
-        """Keep it busy for a moment."""
+    def step(self) -> None:
+        """Do a small part of the work."""
 
     @abstractmethod
     def wait(self) -> None:
-        """What is done while the counter is looked at, between two looks."""
+        """Pass the time between two queries of the counter."""
 
     @abstractmethod
     def passes(self, moment: float) -> float:
-        """How many passes were done until a moment just over."""
+        """Return the number of passes completed until a time, which must be recent."""
 
 
-class Nothing(Load):
-    """An idle device."""
+class IdleLoad(Load):
+    """No work: the device is idle."""
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep) -> None:
         self._sleep = sleep
 
-    def work(self) -> None:
-        """Sleep for a ms."""
+    def step(self) -> None:
+        """Sleep for 1 ms."""
         self._sleep(1e-3)
 
     def wait(self) -> None:
-        """Sleep for less."""
+        """Sleep for 0.2 ms, so that the time of the tick is known more exactly."""
         self._sleep(2e-4)
 
     def passes(self, moment: float) -> float:
-        """None."""
+        """Return 0."""
         return 0.0
 
 
-class InTurn(Load):
-    """Passes of a CPU, each of which ends before the next begins and none while we look."""
+class SequentialLoad(Load):
+    """Passes of a CPU, one after the other.
 
-    def __init__(self, run: Callable[[], object]) -> None:
-        self._run, self._done = run, 0
-
-    def work(self) -> None:
-        """One pass."""
-        self._run()
-        self._done += 1
-
-    def wait(self) -> None:
-        """Nothing: a counter of processors ticks every ms."""
-
-    def passes(self, moment: float) -> float:
-        """Whole ones."""
-        return float(self._done)
-
-
-class Queue(Load):
-    """Passes of a GPU, so many ahead that it never waits; the host only looks on.
+    No pass runs while the counter is queried, so the counts are whole numbers.
 
     Parameters
     ----------
     run
-        Begins a pass and returns.
+        Function that runs a pass.
+    """
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self._run, self._n_complete = run, 0
+
+    def step(self) -> None:
+        """Run a pass."""
+        self._run()
+        self._n_complete += 1
+
+    def wait(self) -> None:
+        """Return at once: a counter of processor energy ticks every ms."""
+
+    def passes(self, moment: float) -> float:
+        """Return the number of passes, a whole number."""
+        return float(self._n_complete)
+
+
+class QueuedLoad(Load):
+    """Passes of a GPU, a few of which are always queued, so that it never waits for the host.
+
+    Parameters
+    ----------
+    run
+        Function that enqueues a pass and returns without waiting for its end.
     mark
-        Returns what says whether all that was begun is done.
+        Function that returns a query: a function that returns whether all passes enqueued so far
+        have ended.
     """
 
     def __init__(
@@ -98,51 +117,60 @@ class Queue(Load):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._run, self._mark, self._clock = run, mark, clock
-        self._ahead: deque[Callable[[], bool]] = deque()
-        self._done = 0
-        self._first = self._last = 0.0
+        self._pending: deque[Callable[[], bool]] = deque()
+        self._n_complete = 0
+        self._first_end = self._last_end = 0.0  # times at which passes were seen to have ended
 
-    def work(self) -> None:
-        """See what is done, and begin a pass where there is room."""
-        while self._ahead and self._ahead[0]():
-            self._ahead.popleft()
-            self._done += 1
-            self._last = self._clock()
-            self._first = self._first if self._done > 1 else self._last
-        if len(self._ahead) < _DEPTH:
+    def step(self) -> None:
+        """Count the passes that have ended, and enqueue a pass if there is room."""
+        # Passes end in the order in which they were enqueued, so the oldest query suffices.
+        while self._pending and self._pending[0]():
+            self._pending.popleft()
+            self._n_complete += 1
+            self._last_end = self._clock()
+            self._first_end = self._first_end if self._n_complete > 1 else self._last_end
+        if len(self._pending) < _QUEUE_DEPTH:
             self._run()
-            self._ahead.append(self._mark())
+            self._pending.append(self._mark())
 
     def wait(self) -> None:
-        """The same."""
-        self.work()
+        """Do the same as `step`: the GPU must not run out of work during queries."""
+        self.step()
 
     def passes(self, moment: float) -> float:
-        """Those seen to be done, and the share of the one that is under way."""
-        if self._done < 2 or self._last <= self._first:
-            return float(self._done)
-        of_one = (self._last - self._first) / (self._done - 1)
-        return self._done + min(max((moment - self._last) / of_one, -1.0), 1.0)
+        """Return the number of completed passes, plus the estimated share of the current one.
+
+        The share is the time since the last end, relative to the mean duration of a pass. It is
+        negative if `moment` is before the last end.
+        """
+        # Without two different ends the duration of a pass is unknown.
+        if self._n_complete < 2 or self._last_end <= self._first_end:
+            return float(self._n_complete)
+        pass_seconds = (self._last_end - self._first_end) / (self._n_complete - 1)
+        return self._n_complete + min(max((moment - self._last_end) / pass_seconds, -1.0), 1.0)
 
 
-def segments(
+def measure_segments(
     counter: Counter, load: Load, *, clock: Callable[[], float] = time.perf_counter
 ) -> Iterator[Segment]:
-    """Segments one after the other, each from a tick to a tick, the load running all the time."""
-    begin = clock()
-    while clock() - begin < LEAD_IN:
-        load.work()
-    last = next_tick(counter, load.wait, clock=clock)
-    done = load.passes(last.time)
+    """Yield consecutive segments, each from a tick to a tick, under continuous load."""
+    # Let power and clocks settle; this part is not counted.
+    start = clock()
+    while clock() - start < LEAD_IN:
+        load.step()
+    previous = wait_for_tick(counter, load.wait, clock=clock)
+    previous_passes = load.passes(previous.time)
     while True:
-        while clock() - last.time < _SEGMENT:
-            load.work()
-        tick = next_tick(counter, load.wait, clock=clock)
-        now = load.passes(tick.time)
+        # The minimum length spans several ticks of a counter that ticks every ms, so that the
+        # uncertainties of the two at the ends matter little.
+        while clock() - previous.time < _MIN_SEGMENT:
+            load.step()
+        tick = wait_for_tick(counter, load.wait, clock=clock)
+        passes = load.passes(tick.time)
         yield Segment(
-            tick.time - last.time,
-            last.violation + tick.violation,
-            tick.joules - last.joules,
-            now - done,
+            tick.time - previous.time,
+            previous.uncertainty + tick.uncertainty,
+            tick.joules - previous.joules,
+            passes - previous_passes,
         )
-        last, done = tick, now
+        previous, previous_passes = tick, passes

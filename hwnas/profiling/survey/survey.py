@@ -19,10 +19,10 @@ import numpy as np
 
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.profiling import measurement_log
-from hwnas.profiling.device_profiler import Bench, Measure, Measured
+from hwnas.profiling.device_profiler import DeviceProfiler, Measure, Measurement
 from hwnas.profiling.errors import TrialFailed
 from hwnas.profiling.gpt import GPT
-from hwnas.profiling.meters.forward_pass import environment, protocol_of
+from hwnas.profiling.meters.forward_pass import environment, resolve_protocol
 from hwnas.profiling.meters.memory import PeakMemory
 from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.survey.csv_log import CsvLog, open_log
@@ -43,7 +43,7 @@ _CONSTANT_COLUMNS = (*_SOFTWARE, "mode", "precision", "batch_size", "tokens", "t
 
 def run_survey(
     space: SearchSpace,
-    profiler: Bench,
+    profiler: DeviceProfiler,
     metrics: Sequence[str],
     file: Path,
     *,
@@ -102,7 +102,7 @@ def run_survey(
     return summarize(log.rows, {name: profiler.metrics[name].unit for name in names})
 
 
-def resolve_metrics(profiler: Bench, metrics: Sequence[str]) -> list[str]:
+def resolve_metrics(profiler: DeviceProfiler, metrics: Sequence[str]) -> list[str]:
     """Return the full names of metrics, in the order of their columns.
 
     Raises
@@ -150,7 +150,7 @@ def csv_columns(names: Sequence[str]) -> list[str]:
 
 
 def _survey_settings(
-    space: SearchSpace, profiler: Bench, names: Sequence[str], **settings: int
+    space: SearchSpace, profiler: DeviceProfiler, names: Sequence[str], **settings: int
 ) -> dict[str, Any]:
     """Return everything that must be equal for a survey to continue, as JSON has it."""
     # The protocol, with all defaults filled in, needs a model: the smallest will do.
@@ -171,11 +171,11 @@ def _survey_settings(
         "within": profiler.within,
         "energy_within": profiler.energy_within,
         "max_seconds": profiler.max_seconds,
-        **asdict(protocol_of(smallest, profiler.passes)),
+        **asdict(resolve_protocol(smallest, profiler.passes)),
         "device": profiler.name,
         **{name: getattr(machine, name) for name in _SOFTWARE},
     }
-    plain: dict[str, Any] = measurement_log.plain(all_settings)
+    plain: dict[str, Any] = measurement_log.to_json(all_settings)
     return plain
 
 
@@ -207,7 +207,7 @@ def _next_role(rows: Sequence[Row], count: int, anchor_every: int) -> str | None
 
 def _measure_row(
     space: SearchSpace,
-    profiler: Bench,
+    profiler: DeviceProfiler,
     names: Sequence[str],
     arch: Architecture,
     role: str,
@@ -235,12 +235,12 @@ def _measure_row(
 
 
 def _measure(
-    space: SearchSpace, profiler: Bench, names: Sequence[str], arch: Architecture
-) -> tuple[dict[str, Measured], str]:
+    space: SearchSpace, profiler: DeviceProfiler, names: Sequence[str], arch: Architecture
+) -> tuple[dict[str, Measurement], str]:
     """Return the results until the first failure, and the reason of the failure if there is one."""
-    results: dict[str, Measured] = {}
+    results: dict[str, Measurement] = {}
     try:
-        model = profiler.built(space, arch)
+        model = profiler.build_model(space, arch)
         for name in names:
             results[name] = profiler.measure(model, _measure_of(name))
     except (TrialFailed, NoMeter) as error:
@@ -248,7 +248,7 @@ def _measure(
     return results, ""
 
 
-def _value_cells(results: Mapping[str, Measured]) -> dict[str, float]:
+def _value_cells(results: Mapping[str, Measurement]) -> dict[str, float]:
     """Return the values and statistics of the results, by column."""
     cells = {}
     for name, result in results.items():
@@ -259,7 +259,7 @@ def _value_cells(results: Mapping[str, Measured]) -> dict[str, float]:
     return cells
 
 
-def _gpu_cells(results: Mapping[str, Measured]) -> dict[str, int | None]:
+def _gpu_cells(results: Mapping[str, Measurement]) -> dict[str, int | None]:
     """Return the median clock and the maximum temperature of a GPU during the measurements."""
     records = [result.record for result in results.values()]
     states = [s for record in records if not isinstance(record, PeakMemory) for s in record.states]

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import Tokens
-from hwnas.profiling.errors import Diverged, TimedOut, memory_given_back
+from hwnas.profiling.errors import Diverged, TimedOut, release_memory
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.training.checkpoint import (
     read_checkpoint,
@@ -110,7 +110,7 @@ def train(
     """
     until = settings.steps if until is None else until
     _check_arguments(model, tokens, settings, until, checkpoint_every, report_every, peak_flops)
-    with memory_given_back(model.cos.device, f"training {model.arch}"):
+    with release_memory(model.cos.device, f"training {model.arch}"):
         try:
             # The run is not bound to a name here: this frame is part of an error's traceback, and
             # a name in it would keep the run's memory alive.

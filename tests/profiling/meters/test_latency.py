@@ -11,24 +11,29 @@ import torch
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.gpt import GPT
-from hwnas.profiling.measurement_log import plain
-from hwnas.profiling.meters.forward_pass import Pass, PassSettings, environment, protocol_of
-from hwnas.profiling.meters.latency import latency, repeated, timer, warmed_up
-from hwnas.profiling.meters.nvml import BoardState
+from hwnas.profiling.measurement_log import to_json
+from hwnas.profiling.meters.forward_pass import (
+    ForwardPass,
+    PassSettings,
+    environment,
+    resolve_protocol,
+)
+from hwnas.profiling.meters.latency import collect_samples, latency, pass_timer, warm_up
+from hwnas.profiling.meters.nvml import GpuState
 from hwnas.spaces.architecture import Architecture
 
-COOL = BoardState(1980, 2619, 60, 300.0, ("sw_power_cap",))
-HOT = BoardState(1200, 2619, 90, 300.0, ("hw_thermal_slowdown",))
+NORMAL_STATE = GpuState(1980, 2619, 60, 300.0, ("sw_power_cap",))
+THROTTLED_STATE = GpuState(1200, 2619, 90, 300.0, ("hw_thermal_slowdown",))
 SETTINGS = {"within": 0.01, "min_repeats": 20, "max_repeats": 200, "max_seconds": 1e9}
 
 
 class Device:
-    """Passes that take what a test says, in ms, on a clock of their own."""
+    """Device with its own clock whose passes have prescribed durations, in ms."""
 
     def __init__(self, times: Iterator[float]) -> None:
         self.times, self.now = times, 0.0
 
-    def timed(self) -> float:
+    def time_pass(self) -> float:
         ms = next(self.times)
         self.now += ms / 1e3
         return ms
@@ -39,64 +44,64 @@ class Device:
     def pause(self, seconds: float) -> None:
         self.now += seconds
 
-    def repeated(self, state: Callable[[], BoardState] | None = None, **settings: Any) -> Any:
+    def collect_samples(self, state: Callable[[], GpuState] | None = None, **settings: Any) -> Any:
         clocks = {"clock": self.clock, "pause": self.pause}
-        return repeated(self.timed, state=state, **{**SETTINGS, **clocks, **settings})
+        return collect_samples(self.time_pass, state=state, **{**SETTINGS, **clocks, **settings})
 
 
-def test_what_does_not_vary_needs_the_fewest() -> None:
-    assert Device(repeat(3.0)).repeated().samples == (3.0,) * 20
+def test_constant_latency_needs_the_minimum_number_of_samples() -> None:
+    assert Device(repeat(3.0)).collect_samples().samples == (3.0,) * 20
 
 
-def test_it_goes_on_until_the_median_is_sure() -> None:
+def test_sampling_continues_until_the_median_is_precise() -> None:
     rng = np.random.default_rng(0)
-    found = Device(iter(rng.normal(5, 0.25, size=9999).tolist())).repeated(max_repeats=5000)
+    result = Device(iter(rng.normal(5, 0.25, size=9999).tolist())).collect_samples(max_repeats=5000)
     # 1.96 * 1.25 * 0.05 / sqrt(n) = 0.01
-    assert 80 <= len(found.samples) <= 300
+    assert 80 <= len(result.samples) <= 300
 
 
-def test_caps_on_repeats_and_seconds() -> None:
-    wild = [1.0, 9.0, 5.0]
-    assert len(Device(chain(wild * 999)).repeated(max_repeats=33).samples) == 33
-    found = Device(repeat(400.0)).repeated(max_seconds=2.0)
-    assert len(found.samples) == 5
-    assert len(Device(repeat(9e3)).repeated(max_seconds=2.0).samples) == 1
+def test_limits_of_repeats_and_seconds() -> None:
+    scattered = [1.0, 9.0, 5.0]
+    assert len(Device(chain(scattered * 999)).collect_samples(max_repeats=33).samples) == 33
+    result = Device(repeat(400.0)).collect_samples(max_seconds=2.0)
+    assert len(result.samples) == 5
+    assert len(Device(repeat(9e3)).collect_samples(max_seconds=2.0).samples) == 1
 
 
 def test_throttled_rounds_are_repeated() -> None:
     device = Device(chain([9.0] * 10, repeat(3.0)))
-    states = chain([HOT], repeat(COOL))
-    found = device.repeated(lambda: next(states))
-    assert found.samples == (3.0,) * 20
-    assert found.dropped == 1
-    assert found.states == (HOT, COOL, COOL)
+    states = chain([THROTTLED_STATE], repeat(NORMAL_STATE))
+    result = device.collect_samples(lambda: next(states))
+    assert result.samples == (3.0,) * 20
+    assert result.dropped == 1
+    assert result.states == (THROTTLED_STATE, NORMAL_STATE, NORMAL_STATE)
 
 
-def test_a_board_that_stays_hot_is_taken_as_it_is() -> None:
-    found = Device(repeat(9.0)).repeated(lambda: HOT, patience=3)
-    assert (len(found.samples), found.dropped, len(found.states)) == (20, 3, 5)
+def test_rounds_of_a_permanently_throttled_gpu_count() -> None:
+    result = Device(repeat(9.0)).collect_samples(lambda: THROTTLED_STATE, max_dropped=3)
+    assert (len(result.samples), result.dropped, len(result.states)) == (20, 3, 5)
 
 
-def test_warm_up_ends_when_nothing_changes() -> None:
+def test_warm_up_ends_when_the_latency_is_steady() -> None:
     falling = Device(chain([100.0 / k for k in range(1, 21)], repeat(5.0)))
-    passes, steady = warmed_up(falling.timed, max_seconds=100, clock=falling.clock)
+    passes, steady = warm_up(falling.time_pass, max_seconds=100, clock=falling.clock)
     assert steady
     assert 23 <= passes <= 27
     endless = Device(100.0 / k for k in range(1, 10**6))
-    assert warmed_up(endless.timed, max_seconds=0.3, clock=endless.clock) == (
+    assert warm_up(endless.time_pass, max_seconds=0.3, clock=endless.clock) == (
         11,
         False,
     )  # 1 + 1/2 + ... + 1/11 > 3
 
 
-def test_on_cuda_events_stand_around_a_pass(model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_pass_is_timed_by_events(model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
 
     class Event:
         def __init__(self, enable_timing: bool) -> None:
             assert enable_timing
-            self.name = "end" if "made" in log else "begin"
-            log.append("made")
+            self.name = "end" if "created" in log else "begin"
+            log.append("created")
 
         def record(self) -> None:
             log.append(self.name)
@@ -104,34 +109,36 @@ def test_on_cuda_events_stand_around_a_pass(model: GPT, monkeypatch: pytest.Monk
         def synchronize(self) -> None:
             log.append(f"wait for {self.name}")
 
-        def elapsed_time(self, other: Event) -> float:
-            return 1.5 if (self.name, other.name) == ("begin", "end") else -1.5
+        def elapsed_time(self, end: Event) -> float:
+            return 1.5 if (self.name, end.name) == ("begin", "end") else -1.5
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append("synchronize"))
     cpu = torch.device("cpu")
-    protocol = protocol_of(model, PassSettings())
-    ready = Pass(lambda: log.append("run"), torch.device("cuda"), protocol, environment(cpu))
-    timed = timer(ready)
-    assert timed() == 1.5
+    protocol = resolve_protocol(model, PassSettings())
+    forward_pass = ForwardPass(
+        lambda: log.append("run"), torch.device("cuda"), protocol, environment(cpu)
+    )
+    time_pass = pass_timer(forward_pass)
+    assert time_pass() == 1.5
     assert log[2:] == ["synchronize", "begin", "run", "end", "wait for end"]
 
 
-def test_of_a_real_network() -> None:
-    def network(n_layer: int) -> GPT:
+def test_latency_of_real_models() -> None:
+    def new_model(n_layer: int) -> GPT:
         arch = Architecture("x", 64, n_layer, (2,) * n_layer, (2,) * n_layer, True)
         return GPT(arch, head_size=16, context=64, vocab_size=257)
 
     settings = PassSettings(batch_size=2, threads=1)
-    small, again, large = (latency(network(n), settings, max_seconds=0.4) for n in (1, 1, 12))
-    for found in (small, again, large):
-        low, high = found.interval
-        assert 0 < low <= found.median <= high
-        assert found.median <= found.p90
-        assert found.spread >= 0
-        assert found.warm_up >= 1
-        json.dumps(plain(found))
-    assert 0.3 < small.median / again.median < 3
+    small, same, large = (latency(new_model(n), settings, max_seconds=0.4) for n in (1, 1, 12))
+    for result in (small, same, large):
+        low, high = result.interval
+        assert 0 < low <= result.median <= high
+        assert result.median <= result.p90
+        assert result.spread >= 0
+        assert result.warm_up >= 1
+        json.dumps(to_json(result))
+    assert 0.3 < small.median / same.median < 3
     assert large.median > 2 * small.median
     assert (small.protocol.mode, small.protocol.device, small.protocol.threads) == (
         "eager",
@@ -151,6 +158,6 @@ def test_of_a_real_network() -> None:
         ({"min_repeats": 9, "max_repeats": 8}, "max_repeats: expected at least 9, found 8"),
     ],
 )
-def test_what_is_no_setting(model: GPT, settings: Any, message: str) -> None:
+def test_invalid_arguments(model: GPT, settings: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         latency(model, **settings)

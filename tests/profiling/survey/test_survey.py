@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from hwnas.backends import Metric
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.profiling import device_profiler, measurement_log
-from hwnas.profiling.device_profiler import Bench, Measured
+from hwnas.profiling.device_profiler import DeviceProfiler, Measurement
 from hwnas.profiling.errors import OutOfMemory
 from hwnas.profiling.gpt import GPT
-from hwnas.profiling.meters.forward_pass import PassSettings, environment, protocol_of
+from hwnas.profiling.meters.forward_pass import PassSettings, environment, resolve_protocol
 from hwnas.profiling.meters.latency import Latency
 from hwnas.profiling.meters.memory import PeakMemory
-from hwnas.profiling.meters.nvml import BoardState
+from hwnas.profiling.meters.nvml import GpuState
 from hwnas.profiling.survey import survey as survey_module
 from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Drift, Summary
@@ -75,41 +75,41 @@ class Fake:
         self.failing, self.dies_at = failing, dies_at
         self.log: list[tuple[str, str]] = []
 
-    def built(self, space: SearchSpace, arch: Architecture, *, seed: int = 0) -> GPT:
+    def build_model(self, space: SearchSpace, arch: Architecture, *, seed: int = 0) -> GPT:
         if self.failing(arch, "built"):
             raise OutOfMemory(f"building {arch}: not enough memory\non cpu")
         return GPT(arch, head_size=space.head_size, context=space.context, device="meta")
 
-    def measure(self, model: GPT, measure: str) -> Measured:
+    def measure(self, model: GPT, measure: str) -> Measurement:
         if len(self.log) == self.dies_at:
             raise KeyboardInterrupt
         self.log.append((str(model.arch), measure))
         if self.failing(model.arch, measure):
             raise OutOfMemory(f"measuring {model.arch}: not enough memory")
-        context = protocol_of(model, self.passes), environment(self.device)
+        context = resolve_protocol(model, self.passes), environment(self.device)
         if measure == "peak_memory":
-            return Measured(
+            return Measurement(
                 model.params / 7, 0.0, PeakMemory(model.params / 7, None, 1.0, *context)
             )
         ms = model.params / 3
-        state = BoardState(1000 + model.arch.embed_dim, None, 40 + model.arch.n_layer, None, ())
+        state = GpuState(1000 + model.arch.embed_dim, None, 40 + model.arch.n_layer, None, ())
         states = (
             replace(state, temperature=9),
             state,
             replace(state, clock=None, temperature=None),
         )
         samples = np.array([ms, ms, 2 * ms])
-        return Measured(
+        return Measurement(
             ms, 0.5, Latency(ms, 0, 0, (0, 0), 3, True, True, 9, 0, states, *context, samples)
         )
 
 
 def survey_with_fake(
-    file: Path, bench: Any = None, metrics: list[str] = BOTH, **options: Any
+    file: Path, profiler: Any = None, metrics: list[str] = BOTH, **options: Any
 ) -> Summary:
     settings = {"space": SPACE, "count": 5, "anchor_every": 2, **options}
     space = settings.pop("space")
-    return run_survey(space, bench or Fake(), metrics, file, **settings)
+    return run_survey(space, profiler or Fake(), metrics, file, **settings)
 
 
 def rows_in(file: Path) -> list[dict[str, str]]:
@@ -132,9 +132,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_rows(file: Path) -> None:
-    bench = Fake()
+    profiler = Fake()
     counts: list[int] = []
-    survey_with_fake(file, bench, report=lambda row, count: counts.append(count))
+    survey_with_fake(file, profiler, report=lambda row, count: counts.append(count))
     rows = rows_in(file)
     assert [row["role"][0] for row in rows] == list("addaddada")
     assert [row["number"] for row in rows] == [str(i) for i in range(9)]
@@ -143,7 +143,7 @@ def test_rows(file: Path) -> None:
     assert [row["arch"] for row in rows if row["role"] == "design"] == list(map(str, design))
     middle = str(SPACE.decode(anchor(SPACE)[None])[0])
     assert {row["arch"] for row in rows if row["role"] == "anchor"} == {middle}
-    assert bench.log == [(r["arch"], m) for r in rows for m in ("latency", "peak_memory")]
+    assert profiler.log == [(r["arch"], m) for r in rows for m in ("latency", "peak_memory")]
 
 
 def test_columns_of_a_row(file: Path) -> None:
@@ -193,9 +193,11 @@ def test_the_summary(file: Path) -> None:
 
 
 def test_metrics() -> None:
-    bench: Any = Fake()
-    assert resolve_metrics(bench, ["memory", "latency"]) == ["latency@cpu", "peak_memory@cpu"]
-    assert resolve_metrics(bench, ["peak_memory@cpu"]) == resolve_metrics(bench, ["peak_memory"])
+    profiler: Any = Fake()
+    assert resolve_metrics(profiler, ["memory", "latency"]) == ["latency@cpu", "peak_memory@cpu"]
+    assert resolve_metrics(profiler, ["peak_memory@cpu"]) == resolve_metrics(
+        profiler, ["peak_memory"]
+    )
     assert csv_columns(["energy@cuda:1"])[3:6] == ["energy@cuda:1", "energy@cuda:1 std", "seconds"]
 
 
@@ -212,26 +214,26 @@ def test_metrics() -> None:
         ({"count": 0}, "expected a positive number of architectures, found 0"),
         ({"anchor_every": 0}, "anchor_every: expected an integer of at least 1, found 0"),
         ({"seed": -1}, "seed: expected an integer of at least 0, found -1"),
-        ({"bench": Fake(PassSettings(tokens=17))}, "tokens: expected at most 16"),
-        ({"bench": Fake(PassSettings(mode="graph"))}, "mode: graph needs a CUDA device"),
+        ({"profiler": Fake(PassSettings(tokens=17))}, "tokens: expected at most 16"),
+        ({"profiler": Fake(PassSettings(mode="graph"))}, "mode: graph needs a CUDA device"),
         ({"file": "tiny.txt"}, r"whose name ends in \.csv, found .*tiny\.txt"),
     ],
 )
 def test_invalid_arguments_fail_before_measuring(
     tmp_path: Path, wrong: dict[str, Any], message: str
 ) -> None:
-    bench = wrong.setdefault("bench", Fake())
+    profiler = wrong.setdefault("profiler", Fake())
     file = tmp_path / wrong.pop("file", "tiny.csv")
     with pytest.raises(InvalidInput, match=message):
         survey_with_fake(file, **wrong)
-    assert not bench.log
+    assert not profiler.log
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_metric_is_an_unknown_name() -> None:
-    bench: Any = Fake()
+    profiler: Any = Fake()
     with pytest.raises(UnknownName):
-        resolve_metrics(bench, ["perplexity"])
+        resolve_metrics(profiler, ["perplexity"])
 
 
 # -- failures ------------------------------------------------------------------------------------
@@ -256,7 +258,7 @@ def test_failed_architecture_is_a_row(file: Path, failing: str) -> None:
 
 def test_failure_without_a_message(file: Path) -> None:
     class Mute(Fake):
-        def measure(self, model: GPT, measure: str) -> Measured:
+        def measure(self, model: GPT, measure: str) -> Measurement:
             raise OutOfMemory
 
     survey_with_fake(file, Mute())
@@ -281,7 +283,7 @@ def test_killed_survey_continues(data: st.DataObject) -> None:
         "count": data.draw(st.integers(1, 7)),
         "anchor_every": data.draw(st.integers(1, 4)),
         "seed": data.draw(st.integers(0, 3)),
-        "bench": Fake(failing=lambda arch, measure: arch.n_layer == 1),
+        "profiler": Fake(failing=lambda arch, measure: arch.n_layer == 1),
     }
     with TemporaryDirectory() as folder:
         file, uncut = Path(folder) / "cut.csv", Path(folder) / "uncut.csv"
@@ -312,8 +314,8 @@ def test_interrupted_survey_continues(file: Path, tmp_path: Path, dies_at: int) 
     with pytest.raises(KeyboardInterrupt):
         survey_with_fake(file, Fake(dies_at=dies_at))
     assert len(rows_in(file)) == dies_at // 2
-    survey_with_fake(file, bench := Fake())
-    assert len(bench.log) == 2 * 9 - dies_at // 2 * 2
+    survey_with_fake(file, profiler := Fake())
+    assert len(profiler.log) == 2 * 9 - dies_at // 2 * 2
     survey_with_fake(tmp_path / "whole.csv")
     assert timeless(file) == timeless(tmp_path / "whole.csv")
 
@@ -321,8 +323,8 @@ def test_interrupted_survey_continues(file: Path, tmp_path: Path, dies_at: int) 
 def test_complete_survey_is_not_changed(file: Path) -> None:
     first = survey_with_fake(file)
     content = file.read_bytes()
-    repeated = survey_with_fake(file, bench := Fake(), count=3)
-    assert (bench.log, file.read_bytes()) == ([], content)
+    repeated = survey_with_fake(file, profiler := Fake(), count=3)
+    assert (profiler.log, file.read_bytes()) == ([], content)
     assert repeated == first
 
 
@@ -349,30 +351,33 @@ def test_survey_continues_to_a_larger_count(file: Path, tmp_path: Path) -> None:
         ({"seed": 1}, "seed 0, not 1; use its settings, or give another --out"),
         ({"anchor_every": 3}, "anchor_every 2, not 3"),
         ({"metrics": ["latency"]}, r"metrics \['latency@cpu', 'peak_memory@cpu'\], not \['latenc"),
-        ({"bench": Fake(within=0.02)}, "within 0.01, not 0.02"),
+        ({"profiler": Fake(within=0.02)}, "within 0.01, not 0.02"),
         (
-            {"bench": Fake(replace(PASSES, batch_size=4, tokens=8))},
+            {"profiler": Fake(replace(PASSES, batch_size=4, tokens=8))},
             "batch_size 2, not 4; tokens 16",
         ),
-        ({"bench": Fake(replace(PASSES, threads=2))}, "threads 1, not 2"),
-        ({"bench": Fake(replace(PASSES, precision="bfloat16"))}, "precision float32, not bfloat16"),
+        ({"profiler": Fake(replace(PASSES, threads=2))}, "threads 1, not 2"),
+        (
+            {"profiler": Fake(replace(PASSES, precision="bfloat16"))},
+            "precision float32, not bfloat16",
+        ),
     ],
 )
 def test_other_settings_are_refused(file: Path, options: dict[str, Any], message: str) -> None:
     survey_with_fake(file)
     content = timeless(file)
-    bench = options.setdefault("bench", Fake())
+    profiler = options.setdefault("profiler", Fake())
     with pytest.raises(InvalidInput, match=message):
         survey_with_fake(file, **options)
-    assert not bench.log
+    assert not profiler.log
     assert timeless(file) == content
 
 
 def test_equivalent_settings_continue(file: Path) -> None:
     survey_with_fake(file)
     same = PassSettings(batch_size=2, tokens=16, precision="float32", mode="eager")
-    survey_with_fake(file, bench := Fake(same), ["peak_memory@cpu", "latency@cpu"])
-    assert not bench.log
+    survey_with_fake(file, profiler := Fake(same), ["peak_memory@cpu", "latency@cpu"])
+    assert not profiler.log
 
 
 def test_other_machine_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,13 +404,15 @@ def test_row_of_another_architecture_is_refused(file: Path) -> None:
 def test_survey_of_this_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = partial(device_profiler.latency, warm_up_seconds=0.1, max_seconds=0.5)
     monkeypatch.setattr(device_profiler, "latency", quick)
-    bench = Bench(device="cpu", passes=PassSettings(batch_size=1, threads=1), within=1.0)
-    summary = run_survey(SPACE, bench, ["latency"], file, count=1)
+    profiler = DeviceProfiler(
+        device="cpu", passes=PassSettings(batch_size=1, threads=1), within=1.0
+    )
+    summary = run_survey(SPACE, profiler, ["latency"], file, count=1)
     assert [row["role"] for row in rows_in(file)] == ["anchor", "design", "anchor"]
     assert summary.measured == 1
     assert all(0 < float(row["latency@cpu"]) < 1000 for row in rows_in(file))
     content = file.read_bytes()
-    assert run_survey(SPACE, bench, ["latency"], file, count=1) == summary
+    assert run_survey(SPACE, profiler, ["latency"], file, count=1) == summary
     assert file.read_bytes() == content
 
 
