@@ -148,8 +148,9 @@ def settings_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
     for base in inspect.getmro(cls):
         if "__init__" not in vars(base):
             continue
-        hints = typing.get_type_hints(base.__init__)
-        parameters = inspect.signature(base.__init__).parameters.values()
+        constructor: Any = vars(base)["__init__"]
+        hints = typing.get_type_hints(constructor)
+        parameters = inspect.signature(constructor).parameters.values()
         for parameter in parameters:
             is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
             if is_variadic or parameter.name in _RESERVED or parameter.name in settings:
