@@ -1,11 +1,10 @@
-"""Architectures as people pipe them: one a line, JSON, or CSV with a column ``arch``.
+"""Architectures in text: one in each line, JSON, or CSV with a column ``arch``.
 
-The form is recognised from the text: CSV has a header with a column ``arch``, JSON begins with a
-bracket, a brace or a quote, and anything else is one architecture a line. JSON is a list, or
+The format is recognized from the text: CSV has a header with a column ``arch``, JSON begins with a
+bracket, a brace or a quote, and anything else is one architecture in each line. JSON is a list, or
 elements that follow one another. An element is an architecture string or an object of one of three
-kinds: ``{"arch": "gpt-s-..."}``, which is what
-``hwnas query --format json`` prints, the fields of `Architecture`, or those of HW-GPT-Bench's
-dictionaries and ``space``.
+kinds: ``{"arch": "gpt-s-..."}``, which is the output of ``hwnas query --format json``, the fields
+of `Architecture`, or those of HW-GPT-Bench's dictionaries and ``space``.
 """
 
 from __future__ import annotations
@@ -20,82 +19,96 @@ from hwnas.errors import InvalidInput
 from hwnas.spaces.architecture import Architecture
 
 _FIELDS = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
-_SAMPLE = "sample_"  # what HW-GPT-Bench puts before each of them
+_PREFIX = "sample_"  # HW-GPT-Bench's prefix of each field
 _JSON_STARTS = ("[", "{", '"')
 _BIASES = {True: True, False: False, "True": True, "False": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """An architecture, and where it was given.
+class LocatedArchitecture:
+    """Architecture and its location in the input.
 
     Attributes
     ----------
     arch
-        The architecture, of which only the form is known to be right.
-    place
-        ``"line 3"``, ``"element 3"``, ``"argument 3"``: what an error begins with.
+        The architecture; only its form has been checked.
+    location
+        ``"line 3"``, ``"element 3"``, ``"argument 3"``: the beginning of an error's text.
     """
 
     arch: Architecture
-    place: str
+    location: str
 
 
-def read_arguments(texts: Sequence[str]) -> list[Given]:
-    """Read architecture strings.
+def parse_arguments(texts: Sequence[str]) -> list[LocatedArchitecture]:
+    """Parse architecture strings.
 
     Raises
     ------
     InvalidInput
-        One is not an architecture string.
+        A text is not an architecture string.
+
+    Examples
+    --------
+    >>> parse_arguments(["gpt-s-1-192-2-4-True"])[0].location
+    'argument 1'
     """
-    return [_parsed(text, f"argument {i}") for i, text in enumerate(texts, 1)]
+    return [_parse_string(text, f"argument {i}") for i, text in enumerate(texts, 1)]
 
 
-def read(text: str) -> list[Given]:
-    """Read lines, JSON or CSV, see the top of this module; empty lines do not count.
+def parse_text(text: str) -> list[LocatedArchitecture]:
+    """Parse lines, JSON or CSV, see the top of this module; empty lines are ignored.
 
     Raises
     ------
     InvalidInput
-        The text has no architecture, or one that cannot be read: its line or, in JSON, its element
-        is named, counted from 1.
+        The text has no architecture, or one that cannot be parsed; the message begins with its
+        line or, in JSON, its element, counted from 1.
+
+    Examples
+    --------
+    >>> [item.location for item in parse_text("arch\\ngpt-s-1-192-2-4-True\\n")]
+    ['line 2']
     """
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line]
-    first = lines[0][1] if lines else ""
-    header = [field.strip(' "') for field in first.split(",")]
-    if first.startswith(_JSON_STARTS) and "arch" not in header:
-        given = [_element(value, f"element {i}") for i, value in enumerate(_json(text), 1)]
+
+    # The first line decides about the format. A CSV header may be quoted like a JSON string.
+    first_line = lines[0][1] if lines else ""
+    header = [field.strip(' "') for field in first_line.split(",")]
+    if first_line.startswith(_JSON_STARTS) and "arch" not in header:
+        archs = [_parse_element(value, f"element {i}") for i, value in enumerate(_json(text), 1)]
     elif len(header) > 1 or header == ["arch"]:
-        given = list(_csv(text))
+        archs = list(_csv(text))
     else:
-        given = [_parsed(line, f"line {number}") for number, line in lines]
-    if not given:
+        archs = [_parse_string(line, f"line {number}") for number, line in lines]
+    if not archs:
         raise InvalidInput("expected architectures, found none")
-    return given
+    return archs
 
 
-def architecture(fields: Mapping[str, Any]) -> Architecture:
-    """The architecture that a mapping describes.
+def architecture_from_mapping(fields: Mapping[str, Any]) -> Architecture:
+    """Return the architecture with the fields of a mapping.
 
     Parameters
     ----------
     fields
         ``space`` and the other fields of `Architecture`, or of HW-GPT-Bench's dictionaries:
         ``sample_embed_dim``, ``sample_n_layer``, ``sample_mlp_ratio``, ``sample_n_head`` and
-        ``sample_bias``, whose lists may go on beyond the last layer. Bias may be ``"True"`` or
-        ``"False"``.
+        ``sample_bias``, whose lists may be longer than the number of layers. Bias may be ``"True"``
+        or ``"False"``.
 
     Raises
     ------
     InvalidInput
-        A field is missing or not of its type.
+        A field is missing or has a wrong type.
     """
-    prefix = _SAMPLE if any(str(key).startswith(_SAMPLE) for key in fields) else ""
+    prefix = _PREFIX if any(str(key).startswith(_PREFIX) for key in fields) else ""
     names = ["space", *(prefix + field for field in _FIELDS)]
     if missing := [name for name in names if name not in fields]:
         raise InvalidInput(f"expected {', '.join(names)}; missing: {', '.join(missing)}")
+
+    # Check the types alone: whether a space offers the values is for its `encode` to say.
     space, *values = (fields[name] for name in names)
     if not isinstance(space, str):
         raise InvalidInput(f"space: expected the name of a space, found {space!r}")
@@ -108,69 +121,77 @@ def architecture(fields: Mapping[str, Any]) -> Architecture:
             raise InvalidInput(f"{name}: expected a list of integers, found {value!r}")
     if not isinstance(bias, bool | str) or bias not in _BIASES:
         raise InvalidInput(f"{names[5]}: expected true or false, found {bias!r}")
+
+    # HW-GPT-Bench's lists always have as many entries as its deepest architecture.
     if prefix and n_layer > 0:
         ratios, heads = ratios[:n_layer], heads[:n_layer]
     return Architecture(space, embed_dim, n_layer, tuple(ratios), tuple(heads), _BIASES[bias])
 
 
-def _parsed(text: str, place: str) -> Given:
+def _parse_string(text: str, location: str) -> LocatedArchitecture:
+    """Parse an architecture string; an error names the location."""
     try:
-        return Given(Architecture.parse(text), place)
+        return LocatedArchitecture(Architecture.parse(text), location)
     except InvalidInput as error:
-        raise InvalidInput(f"{place}: {error}") from None
+        raise InvalidInput(f"{location}: {error}") from None
 
 
-def _element(value: Any, place: str) -> Given:
+def _parse_element(value: Any, location: str) -> LocatedArchitecture:
+    """Parse an element of JSON; an error names the location."""
     if isinstance(value, dict) and "arch" in value:
         value = value["arch"]
     if isinstance(value, str):
-        return _parsed(value, place)
+        return _parse_string(value, location)
     if not isinstance(value, dict):
-        raise InvalidInput(f"{place}: expected an architecture string or object, found {value!r}")
+        raise InvalidInput(
+            f"{location}: expected an architecture string or object, found {value!r}"
+        )
     try:
-        return Given(architecture(value), place)
+        return LocatedArchitecture(architecture_from_mapping(value), location)
     except InvalidInput as error:
-        raise InvalidInput(f"{place}: {error}") from None
+        raise InvalidInput(f"{location}: {error}") from None
 
 
 def _json(text: str) -> list[Any]:
-    """The elements of a list, or of values that follow one another, as in one a line."""
+    """Return the elements of a list, or of values that follow one another as in JSON Lines."""
     decoder = json.JSONDecoder()
     values: list[Any] = []
-    at = len(text) - len(text.lstrip())
-    while at < len(text):
+    position = len(text) - len(text.lstrip())
+    while position < len(text):
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
             raise InvalidInput(f"line {error.lineno}: not JSON: {error.msg}") from None
         except RecursionError:
             raise InvalidInput("not architectures: JSON too deep") from None
         values += value if isinstance(value, list) else [value]
-        while text[at : at + 1].isspace():
-            at += 1
+        # raw_decode does not skip the space before a value.
+        while text[position : position + 1].isspace():
+            position += 1
     return values
 
 
-def _csv(text: str) -> Iterator[Given]:
-    """The rows of a CSV, by its column ``arch``."""
+def _csv(text: str) -> Iterator[LocatedArchitecture]:
+    """Yield the architectures in the column ``arch`` of a CSV."""
     rows = csv.reader(text.splitlines())
     column = None
     try:
         for row in rows:
-            place = f"line {rows.line_num}"
+            location = f"line {rows.line_num}"
             if not any(field.strip() for field in row):
                 continue
+            # The first row that is not empty is the header.
             if column is None:
                 header = [field.strip() for field in row]
                 if "arch" not in header:
                     raise InvalidInput(
-                        f"{place}: expected a CSV header with a column arch, found "
+                        f"{location}: expected a CSV header with a column arch, found "
                         f"{', '.join(header)}"
                     )
                 column = header.index("arch")
             elif column >= len(row):
-                raise InvalidInput(f"{place}: the row ends before the column arch")
+                raise InvalidInput(f"{location}: the row ends before the column arch")
             else:
-                yield _parsed(row[column].strip(), place)
+                yield _parse_string(row[column].strip(), location)
     except csv.Error as error:
         raise InvalidInput(f"line {rows.line_num}: not CSV: {error}") from None

@@ -1,4 +1,4 @@
-"""One network, as people write it."""
+"""Architectures and their strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hwnas.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One network.
+    """Architecture: one member of a search space.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class Architecture:
     bias: bool
 
     def __str__(self) -> str:
-        """HW-GPT-Bench's own string: space, layers, width, ratios, heads, bias."""
+        """Return HW-GPT-Bench's string: space, layers, width, ratios, heads, bias."""
         numbers = (self.n_layer, self.embed_dim, *self.mlp_ratio, *self.n_head)
         return "-".join([self.space, *map(str, numbers), str(self.bias)])
 
     @classmethod
     def parse(cls, text: str) -> Architecture:
-        """The architecture that HW-GPT-Bench's string describes; ``str`` gives the string back.
+        """Parse HW-GPT-Bench's string of an architecture; ``str`` is the inverse.
 
         Raises
         ------
@@ -53,11 +53,14 @@ class Architecture:
         (8, 12)
         """
         form = "expected SPACE-LAYERS-WIDTH-<one ratio a layer>-<one head count a layer>-True|False"
-        # The name ends where the numbers begin, so a space's name has no all-digit part.
+        # The name ends where the numbers begin, so a space's name has no all-digit part. Numbers
+        # have at most 9 digits: Python refuses to read extremely long ones.
         pattern = r"(?P<space>.+?)-(?P<numbers>\d{1,9}(?:-\d{1,9})+)-(?P<bias>True|False)"
         match = re.fullmatch(pattern, text)
         if match is None:
             raise InvalidInput(f"architecture {text!r}: {form}")
+
+        # The number of layers says how many numbers follow the width.
         n_layer, embed_dim, *per_layer = map(int, match["numbers"].split("-"))
         if n_layer == 0 or len(per_layer) != 2 * n_layer:
             raise InvalidInput(

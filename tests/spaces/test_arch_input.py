@@ -1,4 +1,4 @@
-"""Architectures are read from whatever people pipe, and errors say where."""
+"""Architectures are parsed from lines, JSON and CSV; errors name the location."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import hwnas
 from hwnas.errors import InvalidInput
-from hwnas.spaces.arch_input import architecture, read, read_arguments
+from hwnas.spaces.arch_input import architecture_from_mapping, parse_arguments, parse_text
 from hwnas.spaces.architecture import Architecture
 
 ONE = "gpt-s-2-192-2-3-4-8-True"
@@ -52,19 +52,21 @@ def as_fields(archs: list[Architecture]) -> str:
 
 def as_published(archs: list[Architecture]) -> str:
     """HW-GPT-Bench's dictionaries, one a line."""
-    rest = ("embed_dim", "n_layer", "mlp_ratio", "n_head")
+    # The bias is a string in its dictionaries.
+    fields = ("embed_dim", "n_layer", "mlp_ratio", "n_head")
     dicts: list[dict[str, object]] = [
         {
             "space": a.space,
             "sample_bias": str(a.bias),
-            **{f"sample_{field}": getattr(a, field) for field in rest},
+            **{f"sample_{field}": getattr(a, field) for field in fields},
         }
         for a in archs
     ]
     return "\n".join(map(json.dumps, dicts))
 
 
-FORMS: list[Callable[[list[Architecture]], str]] = [
+# Writers of every format that is accepted.
+FORMATS: list[Callable[[list[Architecture]], str]] = [
     lambda archs: "\n".join(map(str, archs)),
     lambda archs: json.dumps(list(map(str, archs))),
     lambda archs: "\r\n".join(json.dumps(str(arch)) for arch in archs),
@@ -77,31 +79,39 @@ FORMS: list[Callable[[list[Architecture]], str]] = [
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.sampled_from(["gpt-s", "gpt-l"]))
-def test_every_form_is_recognised(seed: int, n: int, name: str) -> None:
+def test_every_format_is_recognized(seed: int, n: int, name: str) -> None:
     space = hwnas.space(name)
     archs = space.decode(space.sample(n, np.random.default_rng(seed)))
-    for form in FORMS:
-        assert [one.arch for one in read(form(archs))] == archs
+    for write in FORMATS:
+        assert [item.arch for item in parse_text(write(archs))] == archs
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from(list(' \n",[]{}:archgpt-s120True\x00')) | st.characters()))
-def test_nothing_but_our_errors(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidInput):
-        read(text)
+        parse_text(text)
 
 
-def test_places() -> None:
-    assert [one.place for one in read(f"\n{ONE}\n\n  {TWO} \n")] == ["line 2", "line 4"]
-    assert [one.place for one in read(f"arch\n\n{ONE}\n{TWO}")] == ["line 3", "line 4"]
-    assert [one.place for one in read(json.dumps([ONE, TWO]))] == ["element 1", "element 2"]
-    assert [one.place for one in read_arguments([ONE, TWO])] == ["argument 1", "argument 2"]
+def test_locations() -> None:
+    assert [item.location for item in parse_text(f"\n{ONE}\n\n  {TWO} \n")] == ["line 2", "line 4"]
+    assert [item.location for item in parse_text(f"arch\n\n{ONE}\n{TWO}")] == ["line 3", "line 4"]
+    locations = [item.location for item in parse_text(json.dumps([ONE, TWO]))]
+    assert locations == ["element 1", "element 2"]
+        "element 1",
+        "element 2",
+    ]
+    assert [item.location for item in parse_arguments([ONE, TWO])] == ["argument 1", "argument 2"]
 
 
 def test_mappings() -> None:
-    assert architecture(FIELDS) == architecture(PUBLISHED) == Architecture.parse(ONE)
-    assert architecture({**PUBLISHED, "sample_bias": False}).bias is False
-    assert architecture({**FIELDS, "bias": "False", "more": 1}).bias is False
+    assert (
+        architecture_from_mapping(FIELDS)
+        == architecture_from_mapping(PUBLISHED)
+        == Architecture.parse(ONE)
+    )
+    assert architecture_from_mapping({**PUBLISHED, "sample_bias": False}).bias is False
+    assert architecture_from_mapping({**FIELDS, "bias": "False", "more": 1}).bias is False
 
 
 @pytest.mark.parametrize(
@@ -118,13 +128,13 @@ def test_mappings() -> None:
 )
 def test_wrong_fields(key: str, value: object, message: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{message}"):
-        architecture({**FIELDS, key: value})
+        architecture_from_mapping({**FIELDS, key: value})
 
 
 def test_missing_fields() -> None:
-    without = {key: value for key, value in PUBLISHED.items() if key != "space"}
+    fields = {key: value for key, value in PUBLISHED.items() if key != "space"}
     with pytest.raises(InvalidInput, match=r"sample_bias; missing: space$"):
-        architecture(without)
+        architecture_from_mapping(fields)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +157,6 @@ def test_missing_fields() -> None:
         ("[" * 100_000, "not architectures: JSON too deep"),
     ],
 )
-def test_what_cannot_be_read(text: str, message: str) -> None:
+def test_malformed_input_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{message}"):
-        read(text)
+        parse_text(text)

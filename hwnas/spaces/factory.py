@@ -1,0 +1,48 @@
+"""Search spaces by name, or from the choices in a YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwnas.errors import InvalidInput, UnknownName
+from hwnas.spaces.gpt import GPT_CHOICES, GPT_SPACES
+from hwnas.spaces.search_space import SearchSpace
+
+
+def space(source: str | Mapping[str, Any]) -> SearchSpace:
+    """Return a search space by its name, or from the choices in a YAML.
+
+    Parameters
+    ----------
+    source
+        ``"gpt-s"`` and the other named spaces, or a mapping with the parameters of `SearchSpace`.
+
+    Raises
+    ------
+    UnknownName
+        No space has that name, or `SearchSpace` no such parameter.
+    InvalidInput
+        The choices do not define a space.
+
+    Examples
+    --------
+    >>> space("gpt-s").n_layer
+    (10, 11, 12)
+    """
+    if isinstance(source, str):
+        if source not in GPT_SPACES:
+            raise UnknownName("space", source, GPT_SPACES)
+        embed_dim, n_layer, mlp_ratio, n_head = GPT_CHOICES[source]
+        return SearchSpace(
+            source, embed_dim=embed_dim, n_layer=n_layer, mlp_ratio=mlp_ratio, n_head=n_head
+        )
+    settings = dict(source)
+    required = ("name", "embed_dim", "n_layer", "mlp_ratio", "n_head")
+    allowed = (*required, "bias", "head_size", "context", "vocab_size")
+    for key in settings:
+        if key not in allowed:
+            raise UnknownName("key of a space", str(key), allowed)
+    if missing := [key for key in required if key not in settings]:
+        raise InvalidInput(f"a space needs {', '.join(required)}; missing: {', '.join(missing)}")
+    return SearchSpace(**settings)
