@@ -1,4 +1,4 @@
-"""What the command line shows: tables, and how far a search is."""
+"""Output of the command line: tables, and the progress of searches."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 AllowPlugins = Annotated[
     bool, typer.Option("--allow-plugins", help="Run the Python files that an experiment lists.")
 ]
+NoDraw = Annotated[bool, typer.Option("--no-draw", help="Write no plots and no report.")]
 Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]
 
 _FOLD = 24  # characters beyond which a table's cell may be folded
+_SECONDS_BETWEEN_LINES = 10  # of progress in a log
 
 
 class Progress:
-    """A bar on a terminal, a plain line now and then in a log, nothing when quiet.
+    """Progress of searches: a bar on a terminal, a line every ten seconds in a log.
 
-    Meanwhile what the package logs, such as how a training goes, is shown too.
+    Meanwhile log messages of the package, such as those of trainings, are printed too.
 
     Parameters
     ----------
     total
-        Evaluations of each search, if that is known.
+        Evaluations of each search, ``None`` if unknown.
     quiet
-        Whether to show nothing.
+        Whether to print nothing.
     """
 
     def __init__(self, total: int | None, quiet: bool) -> None:
         self.total = total
+        self.quiet = quiet
         self.bar: Any = None
         self.tasks: dict[str, Any] = {}
-        self.last: dict[str, float] = {}
-        self.silent = quiet
-        self.lines = _Lines(self.say)
+        self.line_times: dict[str, float] = {}
+        self.handler = _LineHandler(self.print_line)
         self.log = logging.getLogger("hwnas")
         self.level = self.log.level
         if not quiet and sys.stderr.isatty():
+            # Rich is imported only where there is a bar to draw.
             from rich import progress
             from rich.console import Console
 
@@ -50,55 +53,65 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.bar:
             self.bar.start()
-        if not self.silent:
-            self.log.addHandler(self.lines)
+        if not self.quiet:
+            self.log.addHandler(self.handler)
             self.log.setLevel(logging.INFO)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.log.removeHandler(self.lines)
+        self.log.removeHandler(self.handler)
         self.log.setLevel(self.level)
         if self.bar:
             self.bar.stop()
 
-    def say(self, line: str) -> None:
-        """Show a line, above the bars if there are some."""
-        if self.silent:
+    def print_line(self, line: str) -> None:
+        """Print a line, above the bars if there are any."""
+        if self.quiet:
             return
         if self.bar:
             self.bar.console.print(line, highlight=False, markup=False)
         else:
             typer.echo(line, err=True)
 
-    def at(self, cell: object, done: int) -> None:
-        """A cell has done so many evaluations."""
-        name = str(cell)
+    def update(self, run: object, evaluations: int) -> None:
+        """Show the number of evaluations of a search so far.
+
+        Parameters
+        ----------
+        run
+            The search; ``str`` gives its name.
+        evaluations
+            Number of its evaluations.
+        """
+        name = str(run)
         if self.bar:
             if name not in self.tasks:
                 self.tasks[name] = self.bar.add_task(name, total=self.total)
-            self.bar.update(self.tasks[name], completed=done)
-        elif not self.silent:
+            self.bar.update(self.tasks[name], completed=evaluations)
+        elif not self.quiet:
             now = time.monotonic()
-            if done == self.total or now - self.last.setdefault(name, now) > 10:
-                self.last[name] = now
-                typer.echo(f"{name}: {done} evaluations", err=True)
+            # The first update starts the clock of a search; its last evaluation is always printed.
+            elapsed = now - self.line_times.setdefault(name, now)
+            if evaluations == self.total or elapsed > _SECONDS_BETWEEN_LINES:
+                self.line_times[name] = now
+                typer.echo(f"{name}: {evaluations} evaluations", err=True)
 
 
-class _Lines(logging.Handler):
-    """Passes what is logged on to a function, a line each."""
+class _LineHandler(logging.Handler):
+    """Log handler that passes each message to a function."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, print_line: Callable[[str], None]) -> None:
         super().__init__()
-        self.say = say
+        self.print_line = print_line
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.say(record.getMessage())
+        self.print_line(record.getMessage())
 
 
 def print_figures(header: list[str], rows: list[list[Any]], format_: str) -> None:
     """Print figures as a ``"table"`` for people, or in full as ``"csv"`` or ``"json"``."""
     if format_ == "table":
-        print_table(header, [[_short(value) for value in row] for row in rows])
+        print_table(header, [[_format_value(value) for value in row] for row in rows])
     elif format_ == "json":
         import json
 
@@ -112,27 +125,29 @@ def print_figures(header: list[str], rows: list[list[Any]], format_: str) -> Non
         writer.writerows(rows)
 
 
-def _short(value: Any) -> str:
+def _format_value(value: Any) -> str:
+    """Return a value as text, a float with five significant digits."""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """Print aligned columns, numbers to the right."""
+    """Print aligned columns, those of numbers to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     numeric = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(header))]
-    if not sys.stdout.isatty():  # no width to wrap at: whole lines, and fast, however many
-        look = [
+    if not sys.stdout.isatty():
+        # A file has no width at which to wrap, and plain formatting is fast for many rows.
+        formats = [
             f"{'>' if right else '<'}{width}" for right, width in zip(numeric, widths, strict=True)
         ]
         for row in (header, *rows):
-            cells = (f"{cell:{how}}" for cell, how in zip(row, look, strict=True))
+            cells = (f"{cell:{spec}}" for cell, spec in zip(row, formats, strict=True))
             typer.echo("  ".join(cells).rstrip())
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # Only long cells are folded: no name or number is worth reading in two halves.
+    # Only long cells are folded: names and numbers stay on one line, beyond the width if need be.
     console = Console()
     console.width = max(console.width, sum(min(width, _FOLD) + 2 for width in widths))
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -1,4 +1,4 @@
-"""What there is to choose from, and what is known of it: the tables of the command line."""
+"""Tables of the command line: available components, devices and metrics, and their values."""
 
 from __future__ import annotations
 
@@ -14,52 +14,59 @@ from hwnas.backends import EXACT_METRICS, all_metrics
 from hwnas.errors import HwnasError, InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
-from hwnas.spaces import GPT_SPACES, Codes, space
-from hwnas.spaces.arch_input import Given
+from hwnas.spaces import GPT_SPACES, space
+from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.devices import device
+from hwnas.typing import Codes
 
 Table = tuple[list[str], list[list[Any]]]
 
 _STATISTICS = {"": "median", "all": "all quantiles"}
 
 
-def listing(what: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
-    """A table of everything of a kind.
+def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
+    """Return a table of all components of a kind.
 
     Parameters
     ----------
-    what
+    kind
         ``"optimizers"``, ``"backends"``, ``"spaces"``, ``"devices"`` or ``"metrics"``.
     verbose
-        With settings, defaults and references; see `fit` for what is known of figures.
+        Whether to add settings, defaults and references; see `fit` for the source of figures.
     scale
-        The space whose figures give the ranges of devices.
+        Name of the space for which the ranges of devices are computed.
 
     Raises
     ------
     InvalidInput
-        There are no figures for the scale.
+        The scale has no figures.
+
+    Examples
+    --------
+    >>> header, rows = listing("spaces")
+    >>> rows[0][:3]
+    ['gpt-s', '1.9e+12', '192 384 768']
     """
-    if what in ("optimizers", "backends"):
-        return _components(cast(registry.Kind, what.removesuffix("s")), verbose)
-    if what == "spaces":
+    if kind in ("optimizers", "backends"):
+        return _components(cast(registry.Kind, kind.removesuffix("s")), verbose)
+    if kind == "spaces":
         return _spaces()
     bench = surrogate(scale)
-    return _devices(bench) if what == "devices" else _metrics(bench)
+    return _devices(bench) if kind == "devices" else _metrics(bench)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the figures of a space were fitted to, and how well.
+    """Source of the figures of a space, and their accuracy.
 
     Attributes
     ----------
     tables
-        By title, what is known of each device: its errors on held-out networks.
+        By title, tables with a row for each device: errors on held-out architectures.
     lines
-        By title, the rest: method, source, licence, citation.
+        By title, everything else: method, source, licence, citation.
     """
 
     tables: dict[str, Table]
@@ -67,12 +74,12 @@ class Fit:
 
 
 def fit(scale: str) -> Fit:
-    """What the figures of a space were fitted to, and how well.
+    """Return the source of the figures of a space, and their accuracy.
 
     Raises
     ------
     InvalidInput
-        There are no figures for the space.
+        The space has no figures.
     """
     bench = surrogate(scale)
     tables: dict[str, Table] = {}
@@ -80,10 +87,11 @@ def fit(scale: str) -> Fit:
     for key, value in bench.provenance.items():
         title = key.replace("_", " ")
         if isinstance(value, dict):
-            of_devices = {k: v for k, v in value.items() if "@" in k}
-            if of_devices:
-                tables[title] = _by_device(of_devices)
-            value = ", ".join(f"{k} {v}" for k, v in value.items() if k not in of_devices)
+            # Entries of devices make a table, the others a line.
+            device_values = {k: v for k, v in value.items() if "@" in k}
+            if device_values:
+                tables[title] = _device_table(device_values)
+            value = ", ".join(f"{k} {v}" for k, v in value.items() if k not in device_values)
         elif isinstance(value, list):
             value = ", ".join(map(str, value))
         if value and key != "devices":
@@ -92,13 +100,13 @@ def fit(scale: str) -> Fit:
 
 
 def figures(
-    given: Sequence[Given], metrics: Sequence[str] = (), devices: Sequence[str] = ()
+    archs: Sequence[LocatedArchitecture], metrics: Sequence[str] = (), devices: Sequence[str] = ()
 ) -> Table:
-    """What the surrogate benchmark says of architectures, a row each.
+    """Return the surrogate benchmark's values of architectures, a row for each.
 
     Parameters
     ----------
-    given
+    archs
         Architectures of one space.
     metrics
         Metrics and quantiles; one that needs a device and names none stands for each of `devices`.
@@ -109,31 +117,32 @@ def figures(
     Returns
     -------
     header, rows
-        Of architecture strings and numbers in raw units, of which params and flops are integers.
+        Architecture strings and numbers in raw units, of which params and flops are integers.
 
     Raises
     ------
     InvalidInput
-        An architecture is not of the first one's space, or the space has no figures, or a metric,
-        a device or a statistic is not among them.
+        The architectures are of several spaces, the space has no figures, or a metric, a device or
+        a statistic does not exist.
     """
-    bench, codes = _encoded(given)
-    wanted = _wanted(bench, metrics, devices)
-    values = bench.predict(codes, wanted)
+    bench, codes = _encode(archs)
+    objectives = _select_metrics(bench, metrics, devices)
+    values = bench.predict(codes, objectives)
     columns: list[list[Any]] = [
-        (column.astype(np.int64) if name.metric in EXACT_METRICS else column).tolist()
-        for name, column in zip(wanted, values.T, strict=True)
+        (column.astype(np.int64) if objective.metric in EXACT_METRICS else column).tolist()
+        for objective, column in zip(objectives, values.T, strict=True)
     ]
-    header = ["arch", *map(str, wanted)]
-    return header, [list(row) for row in zip((str(g.arch) for g in given), *columns, strict=True)]
+    header = ["arch", *map(str, objectives)]
+    names = (str(item.arch) for item in archs)
+    return header, [list(row) for row in zip(names, *columns, strict=True)]
 
 
-def figures_of_one(given: Given, devices: Sequence[str] = ()) -> Table:
-    """What the surrogate benchmark says of one architecture, a row for each metric.
+def figures_of_one(arch: LocatedArchitecture, devices: Sequence[str] = ()) -> Table:
+    """Return the surrogate benchmark's values of one architecture, a row for each metric.
 
     Parameters
     ----------
-    given
+    arch
         The architecture.
     devices
         All by default.
@@ -141,28 +150,29 @@ def figures_of_one(given: Given, devices: Sequence[str] = ()) -> Table:
     Returns
     -------
     header, rows
-        Metric, unit, median, 0.1 and 0.9 quantile; these are empty where there is only a number.
+        Metric, unit, median, 0.1 and 0.9 quantile; the quantiles are empty for a metric without
+        noise.
 
     Raises
     ------
     InvalidInput
-        The architecture is not of its space, the space has no figures, or a device is not known.
+        The architecture is not in its space, the space has no figures, or a device does not exist.
     """
-    header, [[_, *medians]] = figures([given], devices=devices)
-    bench, codes = _encoded([given])
-    known = all_metrics(bench)
+    header, [[_, *medians]] = figures([arch], devices=devices)
+    bench, codes = _encode([arch])
+    metrics = all_metrics(bench)
     rows = []
     for name, median in zip(header[1:], medians, strict=True):
-        outer: list[Any] = ["", ""]
-        if known[name].quantiles:
-            outer = bench.quantiles(codes, name, levels=[0.1, 0.9])[0].tolist()
-        rows.append([name, known[name].unit, median, *outer])
+        quantiles: list[Any] = ["", ""]
+        if metrics[name].quantiles:
+            quantiles = bench.quantiles(codes, name, levels=[0.1, 0.9])[0].tolist()
+        rows.append([name, metrics[name].unit, median, *quantiles])
     return ["metric", "unit", "median", "p10", "p90"], rows
 
 
 @dataclass(frozen=True)
 class NamedFront:
-    """A front, its architectures and a title."""
+    """Front with its architectures and a title."""
 
     front: Front
     archs: list[Architecture]
@@ -172,7 +182,7 @@ class NamedFront:
 def exact_front(
     name: str, objectives: list[str], constraints: list[str], best: int | None = None
 ) -> NamedFront:
-    """The exact Pareto front of the surrogate benchmark.
+    """Return the exact Pareto front of the surrogate benchmark, or its `best` members.
 
     Raises
     ------
@@ -180,15 +190,15 @@ def exact_front(
         The space has no figures, an objective is wrong, or no exact front is known for these.
     """
     bench = surrogate(name)
-    wanted, kept = parse_objectives(objectives), parse_constraints(constraints)
-    front = bench.front(wanted, kept)
+    parsed_objectives, limits = parse_objectives(objectives), parse_constraints(constraints)
+    front = bench.front(parsed_objectives, limits)
     if front is None:
-        why = "too many candidates; expected fewer objectives, or constraints that leave less"
-        if any(len(o.devices) > 1 for o in wanted + kept):
-            why = "a worst ratio is no sum over layers; expected one device an objective"
-        asked = ", ".join(objectives + constraints)
-        raise InvalidInput(f"no exact front is known for {asked}: {why}")
-    title = f"{name}: {front.exactness}, {len(front)} networks"
+        reason = "too many candidates; expected fewer objectives, or tighter constraints"
+        if any(len(o.devices) > 1 for o in parsed_objectives + limits):
+            reason = "a worst ratio is no sum over layers; expected one device an objective"
+        names = ", ".join(objectives + constraints)
+        raise InvalidInput(f"no exact front is known for {names}: {reason}")
+    title = f"{name}: {front.exactness}, {len(front)} architectures"
     if best is not None:
         front = front.best(best)
         title += f", the best {len(front)}"
@@ -196,11 +206,13 @@ def exact_front(
 
 
 def _components(kind: registry.Kind, verbose: bool) -> Table:
+    """Return a row for each registered optimizer or backend."""
     rows = []
     for name in registry.names(kind):
         try:
             cls = registry.lookup(kind, name)
         except HwnasError as error:
+            # An optional library is missing: say so in the list, and go on.
             rows.append([name, str(error)] + [""] * (2 * verbose))
             continue
         summary, reference = _documentation(cls)
@@ -214,53 +226,56 @@ def _components(kind: registry.Kind, verbose: bool) -> Table:
 
 
 def _documentation(cls: type) -> tuple[str, str]:
-    """First line and references of a class's docstring."""
+    """Return the first line and the references of a class's docstring."""
     text = inspect.getdoc(cls) or ""
     _, _, reference = text.partition("References\n----------\n")
     return text.partition("\n")[0].rstrip("."), " ".join(reference.split())
 
 
 def _spaces() -> Table:
+    """Return a row for each named space."""
     rows = []
     for name in GPT_SPACES:
         s = space(name)
         choices = (s.embed_dim, s.n_layer, s.mlp_ratio, s.n_head)
         rows.append([name, f"{s.size:.3g}", *(" ".join(map(str, c)) for c in choices)])
-    return ["name", "networks", "embed_dim", "n_layer", "mlp_ratio", "n_head"], rows
+    return ["name", "architectures", "embed_dim", "n_layer", "mlp_ratio", "n_head"], rows
 
 
 def _devices(bench: Surrogate) -> Table:
+    """Return a row for each device, with its ranges of latency and energy over the space."""
     rows = []
     for name in bench.devices:
-        what = device(name)
+        description = device(name)
         ranges = [
             " to ".join(f"{float(f'{v:.3g}'):g}" for v in bench.range(f"{metric}@{name}"))
             for metric in ("latency", "energy")
         ]
-        rows.append([name, what.kind, what.model, what.size, *ranges])
-    on = bench.space.name
-    return ["name", "kind", "model", "size", f"ms on {on}", f"mWh on {on}"], rows
+        rows.append([name, description.kind, description.model, description.size, *ranges])
+    scale = bench.space.name
+    return ["name", "kind", "model", "size", f"ms on {scale}", f"mWh on {scale}"], rows
 
 
 def _metrics(bench: Surrogate) -> Table:
+    """Return a row for each metric; those of devices share one."""
     rows = []
     for name, metric in all_metrics(bench).items():
         metric_name, at, device_name = name.partition("@")
         if not at or device_name == bench.devices[0]:
-            shown = metric_name + ("@DEVICE" if at else "")
+            label = metric_name + ("@DEVICE" if at else "")
             rows.append(
-                [shown, metric.unit, metric.cost, "p01 ... p99" if metric.quantiles else ""]
+                [label, metric.unit, metric.cost, "p01 ... p99" if metric.quantiles else ""]
             )
     return ["name", "unit", "cost", "quantiles"], rows
 
 
-def _by_device(values: Mapping[str, Any]) -> Table:
-    """What is known by ``METRIC@DEVICE`` or ``METRIC@DEVICE:STATISTIC``, a row for each device."""
+def _device_table(values: Mapping[str, Any]) -> Table:
+    """Return values by ``METRIC@DEVICE`` or ``METRIC@DEVICE:STATISTIC``, a row for each device."""
     rows: dict[str, dict[str, str]] = {}
     columns: dict[str, None] = {}  # in the order of their first use
     for key, value in values.items():
-        metric, _, rest = key.partition("@")
-        name, _, statistic = rest.partition(":")
+        metric, _, device_and_statistic = key.partition("@")
+        name, _, statistic = device_and_statistic.partition(":")
         column = f"{metric} {_STATISTICS.get(statistic, statistic)}".rstrip()
         columns.setdefault(column)
         rows.setdefault(name, {})[column] = str(value)
@@ -268,41 +283,45 @@ def _by_device(values: Mapping[str, Any]) -> Table:
     return header, [[name, *(row.get(c, "") for c in columns)] for name, row in rows.items()]
 
 
-def _encoded(given: Sequence[Given]) -> tuple[Surrogate, Codes]:
-    """The benchmark of the space of architectures, and their codes."""
-    space_name = given[0].arch.space
-    for one in given:
-        if one.arch.space != space_name:
+def _encode(archs: Sequence[LocatedArchitecture]) -> tuple[Surrogate, Codes]:
+    """Return the benchmark of the space of architectures, and their codes."""
+    space_name = archs[0].arch.space
+    for item in archs:
+        if item.arch.space != space_name:
             raise InvalidInput(
-                f"{one.place}: expected architectures of one space, {space_name!r} as in "
-                f"{given[0].place}, found {one.arch.space!r}"
+                f"{item.location}: expected architectures of one space, {space_name!r} as in "
+                f"{archs[0].location}, found {item.arch.space!r}"
             )
     bench = surrogate(space_name)
     try:
-        return bench, bench.space.encode([one.arch for one in given])
+        return bench, bench.space.encode([item.arch for item in archs])
     except InvalidInput:
-        for one in given:  # which of them?
+        # Encode one by one to find the location of the error.
+        for item in archs:
             try:
-                bench.space.encode([one.arch])
+                bench.space.encode([item.arch])
             except InvalidInput as error:
-                raise InvalidInput(f"{one.place}: {error}") from None
+                raise InvalidInput(f"{item.location}: {error}") from None
         raise
 
 
-def _wanted(bench: Surrogate, metrics: Sequence[str], devices: Sequence[str]) -> list[Objective]:
-    """The metrics that are asked for, each of one device or none."""
+def _select_metrics(
+    bench: Surrogate, metrics: Sequence[str], devices: Sequence[str]
+) -> list[Objective]:
+    """Return the requested metrics, each on one device or none."""
     for name in devices:
         if name not in bench.devices:
             raise UnknownName("device", name, bench.devices)
-    known = all_metrics(bench)
-    everywhere = dict.fromkeys(name.partition("@")[0] for name in known)
-    wanted: list[Objective] = []
-    for text in metrics or everywhere:
+    offered = all_metrics(bench)
+    without_device = dict.fromkeys(name.partition("@")[0] for name in offered)
+    selected: list[Objective] = []
+    for text in metrics or without_device:
         objective = Objective.parse(text)
         if objective != objective.value:
             raise InvalidInput(f"metric {text!r}: expected neither sign nor bound")
-        if objective.devices or f"{objective.metric}@{bench.devices[0]}" not in known:
-            wanted.append(objective)
+        # A metric of devices that names none stands for the requested devices, or all of them.
+        if objective.devices or f"{objective.metric}@{bench.devices[0]}" not in offered:
+            selected.append(objective)
         else:
-            wanted += [replace(objective, devices=(name,)) for name in devices or bench.devices]
-    return list(dict.fromkeys(wanted))
+            selected += [replace(objective, devices=(name,)) for name in devices or bench.devices]
+    return list(dict.fromkeys(selected))

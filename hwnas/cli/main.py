@@ -1,7 +1,10 @@
-"""The command line. Each command imports what it needs, so that ``hwnas --help`` is instant.
+"""Command line of hwnas.
 
-Exit codes: 0 done; 2 the user can mend it, said in one line on stderr; 1 a fault of hwnas or of a
-plugin.
+Each command imports what it needs, so that ``hwnas --help`` takes little longer than importing
+typer (``benchmarks/startup.py``).
+
+Exit codes: 0 success; 2 an error that the user can correct, one line on stderr; 1 a bug in hwnas or
+in a plugin.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import typer
 
 from hwnas.cli.console import (
     AllowPlugins,
+    NoDraw,
     Progress,
     Quiet,
     Workers,
@@ -28,6 +32,7 @@ from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.errors import HwnasError, HwnasWarning, InvalidInput, SearchFailed
 
 if TYPE_CHECKING:
+    from hwnas.registry import Kind as PluginKind
     from hwnas.runner.results import Result
 
 app = typer.Typer(
@@ -38,11 +43,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-_UsageError: Any = typer.BadParameter.__base__  # wherever this version of typer keeps it
+_UsageError: Any = typer.BadParameter.__base__  # its module depends on the version of typer
 
 
-class What(StrEnum):
-    """What `list` lists."""
+class Listing(StrEnum):
+    """Listings of the command `list`."""
 
     optimizers = "optimizers"
     backends = "backends"
@@ -52,7 +57,7 @@ class What(StrEnum):
 
 
 class Format(StrEnum):
-    """How a table is printed."""
+    """Output formats of a table."""
 
     table = "table"
     csv = "csv"
@@ -60,7 +65,7 @@ class Format(StrEnum):
 
 
 class Kind(StrEnum):
-    """What `check` checks."""
+    """Kinds of plugins that the command `check` checks."""
 
     optimizer = "optimizer"
     backend = "backend"
@@ -69,7 +74,7 @@ class Kind(StrEnum):
 @app.command()
 def run(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Experiment YAMLs.")],
-    out: Annotated[Path | None, typer.Option(help="The directory to make [runs/NAME].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The directory to create [runs/NAME].")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value: budget.evaluations=50."),
@@ -79,17 +84,19 @@ def run(
         typer.Option(metavar="FILE", help="A Python file that registers optimizers or backends."),
     ] = None,
     allow_plugins: AllowPlugins = False,
+    no_draw: NoDraw = False,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Run experiments and leave fronts, trajectories, plots and a summary."""
+    """Run experiments; write fronts, trajectories, plots and a summary."""
     from hwnas.api import run as run_experiment
     from hwnas.problem import load_experiment
 
     if quiet:
         warnings.simplefilter("ignore", HwnasWarning)
-    overrides = dict(map(_assignment, set_ or ()))
-    loaded = [  # all are checked before one runs
+    overrides = dict(map(_parse_assignment, set_ or ()))
+    # Check all experiments before the first one runs.
+    loaded = [
         load_experiment(file, overrides, plugins=plugin or (), allow_plugins=allow_plugins)
         for file in files
     ]
@@ -101,50 +108,61 @@ def run(
         target = path / experiment.name if out is None or len(files) > 1 else path
         with Progress(experiment.budget.evaluations, quiet) as progress:
             result = run_experiment(
-                experiment, target, workers=workers, progress=progress.at, problem=problem
+                experiment,
+                target,
+                workers=workers,
+                progress=progress.update,
+                draw=not no_draw,
+                problem=problem,
             )
         if not quiet:
-            _summary(result)
+            _print_summary(result, drawn=not no_draw)
 
 
 @app.command()
 def resume(
     directory: Annotated[Path, typer.Argument(help="The directory of a run.")],
     allow_plugins: AllowPlugins = False,
+    no_draw: NoDraw = False,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was stopped, to the trials of an uninterrupted one."""
+    """Continue a stopped run; its trials will be those of an uninterrupted one."""
     from hwnas.api import resume as resume_run
 
     with Progress(None, quiet) as progress:
         result = resume_run(
-            directory, workers=workers, progress=progress.at, allow_plugins=allow_plugins
+            directory,
+            workers=workers,
+            progress=progress.update,
+            allow_plugins=allow_plugins,
+            draw=not no_draw,
         )
     if not quiet:
-        _summary(result)
+        _print_summary(result, drawn=not no_draw)
 
 
 @app.command("list")
 def list_(
-    what: Annotated[What, typer.Argument(help="What to list.")],
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of each.")] = False,
+    kind: Annotated[Listing, typer.Argument(help="The kind of components to list.")],
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print details.")] = False,
     space: Annotated[
-        str | None, typer.Option(help="Whose figures, for devices and metrics [gpt-s].")
+        str | None, typer.Option(help="The space, for devices and metrics [gpt-s].")
     ] = None,
 ) -> None:
-    """List what is there to choose from.
+    """List optimizers, backends, spaces, devices or metrics.
 
-    Of a device: its least to greatest median latency (ms) and energy (mWh) over all networks.
+    For a device: ranges of the median latency (ms) and energy (mWh) over all architectures.
     """
     from hwnas.cli import listing
 
-    of_figures = what in (What.devices, What.metrics)
-    if space is not None and not of_figures:
-        raise InvalidInput(f"list {what.value}: takes no --space; devices and metrics do")
+    has_figures = kind in (Listing.devices, Listing.metrics)
+    if space is not None and not has_figures:
+        raise InvalidInput(f"list {kind.value}: takes no --space; devices and metrics do")
     scale = space or "gpt-s"
-    print_table(*listing.listing(what.value, verbose, scale))
-    if verbose and of_figures:
+    print_table(*listing.listing(kind.value, verbose, scale))
+    if verbose and has_figures:
+        # The source of the figures, and their errors on held-out architectures.
         fit = listing.fit(scale)
         for title, table in fit.tables.items():
             typer.echo(f"\n{title}")
@@ -160,8 +178,8 @@ def query(
         list[str] | None,
         typer.Argument(
             metavar="[ARCH]...",
-            help="As in gpt-s-12-768-...; from standard input without any, or for -: one a line, "
-            "JSON, or CSV with a column arch.",
+            help="Architectures, such as gpt-s-12-768-...; with none, or -, from standard input: "
+            "one in each line, JSON, or CSV with a column arch.",
         ),
     ] = None,
     device: Annotated[
@@ -169,107 +187,126 @@ def query(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="Only this, as in latency or latency@h100:p90; can be repeated."),
+        typer.Option(
+            help="Only this metric, such as latency or latency@h100:p90; can be repeated."
+        ),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
-    """What the surrogate benchmark says of architectures.
+    """Print the surrogate benchmark's values of architectures.
 
-    A row each; of one that is given by itself, without --metric, a row for each metric.
+    One row for each architecture; for a single one without --metric, one row for each metric.
     """
     from hwnas.cli import listing
     from hwnas.spaces import arch_input
 
     if archs and "-" not in archs:
-        given = arch_input.read_arguments(archs)
-        if len(given) == 1 and not metric:
-            print_figures(*listing.figures_of_one(given[0], device or ()), format_)
+        architectures = arch_input.parse_arguments(archs)
+        if len(architectures) == 1 and not metric:
+            print_figures(*listing.figures_of_one(architectures[0], device or ()), format_)
             return
     elif archs and len(archs) > 1:
         raise InvalidInput("query: expected either architectures or -, found both")
     else:
-        given = arch_input.read(_standard_input(asked_for=bool(archs)))
-    print_figures(*listing.figures(given, metric or (), device or ()), format_)
+        architectures = arch_input.parse_text(_read_standard_input(requested=bool(archs)))
+    print_figures(*listing.figures(architectures, metric or (), device or ()), format_)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # -flops is an objective
 def front(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
-    objectives: Annotated[list[str], typer.Argument(help="What to minimise; -flops is maximised.")],
-    constraint: Annotated[list[str] | None, typer.Option(help="As in 'params <= 1e8'.")] = None,
+    objectives: Annotated[
+        list[str], typer.Argument(help="Metrics to minimize; -flops is maximized.")
+    ],
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help="A constraint, such as 'params <= 1e8'; can be repeated."),
+    ] = None,
     best: Annotated[
-        int | None, typer.Option(help="Only the K members with most hypervolume.", min=1)
+        int | None, typer.Option(help="Only the K members with the largest hypervolume.", min=1)
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw front-SPACE.png as well.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Also draw front-SPACE.png.")] = False,
 ) -> None:
-    """The exact Pareto front of the surrogate benchmark."""
+    """Print the exact Pareto front of the surrogate benchmark."""
     from hwnas.cli import listing
 
+    # The option that allows -flops lets misspelled options through too.
     for text in objectives:
         if text.startswith("--"):
             raise InvalidInput(f"No such option: {text}")
     if plot and len(objectives) < 2:
         raise InvalidInput("--plot: expected two objectives or more, found one")
-    found = listing.exact_front(space, objectives, constraint or [], best)
-    header = ["arch", *map(str, found.front.objectives)]
+    exact = listing.exact_front(space, objectives, constraint or [], best)
+    header = ["arch", *map(str, exact.front.objectives)]
     rows = [
         [str(arch), *values]
-        for arch, values in zip(found.archs, found.front.values.tolist(), strict=True)
+        for arch, values in zip(exact.archs, exact.front.values.tolist(), strict=True)
     ]
     print_figures(header, rows, Format.csv if csv else Format.table)
     if not rows:
-        typer.echo("no network keeps the constraints", err=True)
+        typer.echo("no architecture satisfies the constraints", err=True)
     elif plot:
         from hwnas.reports.plots.kinds import draw_front
 
-        file = draw_front(found.front, found.title, Path(f"front-{space}.png"))
+        file = draw_front(exact.front, exact.title, Path(f"front-{space}.png"))
         typer.echo(str(file), err=csv)
 
 
 @app.command()
 def check(
-    what: Annotated[
+    target: Annotated[
         str, typer.Argument(metavar="NAME_OR_FILE", help="A registered name, or a file.py.")
     ],
-    kind: Annotated[Kind | None, typer.Option(help="What NAME is [where it is known].")] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="The kind of plugin [every kind that has the name].")
+    ] = None,
     space: Annotated[
         str | None,
-        typer.Option(help="Where to check [a made-up space for optimizers, gpt-s for backends]."),
+        typer.Option(help="The search space [a synthetic one for optimizers, gpt-s for backends]."),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One of its settings: pop_size=20."),
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the plugin: pop_size=20."),
     ] = None,
 ) -> None:
-    """Put an optimizer or a backend through the checks that ours pass.
+    """Run the conformance checks on an optimizer or a backend.
 
-    Of a file, every class that it registers. Leaves with 2 if a check failed.
+    For a file, on every class that it registers. The exit code is 2 if a check failed.
     """
     from hwnas import testing
-    from hwnas.plugin_files import load_plugin_file
-    from hwnas.registry import kinds_of
 
-    settings = dict(map(_assignment, set_ or ()))
+    settings = dict(map(_parse_assignment, set_ or ()))
     if space is not None:
         settings["space"] = space
-    file = what.endswith(".py") or "/" in what
-    named = load_plugin_file(what).registered if file else [(one, what) for one in kinds_of(what)]
-    if not file and kind is not None:
-        named = [(kind.value, what)]
-    wanted = [(its, name) for its, name in named if kind is None or its == kind.value]
-    if not wanted:
-        raise InvalidInput(f"{what}: expected {kind}s, found none")
     failures = []
-    for its, name in wanted:
-        found = list(testing.outcomes(its, name, **settings))
-        typer.echo(f"{its} {name}")
-        print_table(["check", "result", "seen"], [[o.check, o.result, o.seen] for o in found])
-        failures += [f"{name}: {o.check}: {o.seen}" for o in found if o.result == "failed"]
+    for plugin_kind, name in _plugins_to_check(target, kind):
+        outcomes = list(testing.outcomes(plugin_kind, name, **settings))
+        typer.echo(f"{plugin_kind} {name}")
+        print_table(["check", "result", "seen"], [[o.check, o.result, o.seen] for o in outcomes])
+        failures += [f"{name}: {o.check}: {o.seen}" for o in outcomes if o.result == "failed"]
     for line in failures:
         typer.echo(f"hwnas: {line}", err=True)
     if failures:
         raise typer.Exit(2)
+
+
+def _plugins_to_check(target: str, kind: Kind | None) -> list[tuple[PluginKind, str]]:
+    """Return kinds and names of the plugins of a file, or with a name."""
+    from hwnas.plugin_files import load_plugin_file
+    from hwnas.registry import kinds_of
+
+    if target.endswith(".py") or "/" in target:
+        plugins = list(load_plugin_file(target).registered)
+    elif kind is not None:
+        kinds_of(target)  # refuses a name that is not registered at all
+        plugins = [(kind.value, target)]
+    else:
+        plugins = [(plugin_kind, target) for plugin_kind in kinds_of(target)]
+    selected = [plugin for plugin in plugins if kind is None or plugin[0] == kind.value]
+    if not selected:
+        raise InvalidInput(f"{target}: expected {kind}s, found none")
+    return selected
 
 
 @app.command()
@@ -292,10 +329,10 @@ app.command()(build)
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    warnings.showwarning = _one_line(warnings.showwarning)
+    warnings.showwarning = _show_in_one_line(warnings.showwarning)
     try:
         code = app(standalone_mode=False) or 0
-        if code == 130:  # how typer reports an interrupt
+        if code == 130:  # typer's exit code of an interrupt
             raise KeyboardInterrupt
         sys.exit(code)
     except (HwnasError, _UsageError, SearchFailed) as error:
@@ -304,26 +341,30 @@ def main() -> None:
             typer.echo(f"hwnas: {' '.join(text.split())}", err=True)
         sys.exit(1 if isinstance(error, SearchFailed) else 2)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("hwnas: stopped; what was done is kept, go on with: hwnas resume DIR", err=True)
+        typer.echo("hwnas: stopped; finished trials are kept, continue: hwnas resume DIR", err=True)
         sys.exit(2)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has enough; nobody is left to complain to
+        # The reader, such as `head`, has closed the pipe; Python would complain again at exit.
+        sys.stderr.close()
         sys.exit(0)
 
 
-def _one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Show our own warnings as we show errors."""
+def _show_in_one_line(show_other: Callable[..., None]) -> Callable[..., None]:
+    """Return a `warnings.showwarning` that shows warnings of hwnas in one line, like errors."""
 
-    def show(message: Warning | str, category: type[Warning], *rest: Any, **how: Any) -> None:
+    def show(
+        message: Warning | str, category: type[Warning], *arguments: Any, **keywords: Any
+    ) -> None:
         if issubclass(category, HwnasWarning):
             typer.echo(f"hwnas: {message}", err=True)
         else:
-            otherwise(message, category, *rest, **how)
+            show_other(message, category, *arguments, **keywords)
 
     return show
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def _parse_assignment(text: str) -> tuple[str, Any]:
+    """Return key and value of KEY=VALUE, the value parsed as YAML."""
     from hwnas.yaml_loader import parse_yaml
 
     key, equals, value = text.partition("=")
@@ -332,19 +373,23 @@ def _assignment(text: str) -> tuple[str, Any]:
     return key, parse_yaml(value)
 
 
-def _standard_input(*, asked_for: bool) -> str:
-    if sys.stdin is None or (sys.stdin.isatty() and not asked_for):
+def _read_standard_input(*, requested: bool) -> str:
+    """Return the text on standard input; on a terminal only if it was requested by ``-``."""
+    if sys.stdin is None or (sys.stdin.isatty() and not requested):
         raise InvalidInput("query: expected architectures, as arguments or on standard input")
     try:
+        # Some programs begin a file with a byte order mark.
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput("standard input: expected UTF-8 text") from None
 
 
-def _summary(result: Result) -> None:
+def _print_summary(result: Result, *, drawn: bool) -> None:
+    """Print the summary of a run, notes on its searches and the names of its files."""
     from hwnas.reports.summary_table import search_notes, summary_table
 
     print_table(*summary_table(result))
     for note in search_notes(result):
         typer.echo(note)
-    typer.echo(f"{result.path}: report.html, summary.csv, plots/, and more of every search")
+    files = "report.html, summary.csv, plots/," if drawn else "summary.csv"
+    typer.echo(f"{result.path}: {files} and files of each search")

@@ -11,17 +11,17 @@ import pytest
 import hwnas
 from hwnas.cli import listing
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.spaces.arch_input import Given
+from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.surrogates import Surrogate
 from hwnas.surrogates.devices import DEVICES, Device, device
 
 BENCH = hwnas.surrogate("gpt-s")
 
 
-def sampled(n: int, name: str = "gpt-s") -> list[Given]:
+def sampled(n: int, name: str = "gpt-s") -> list[LocatedArchitecture]:
     space = hwnas.space(name)
     archs = space.decode(space.sample(n, np.random.default_rng(0)))
-    return [Given(arch, f"line {i}") for i, arch in enumerate(archs, 1)]
+    return [LocatedArchitecture(arch, f"line {i}") for i, arch in enumerate(archs, 1)]
 
 
 def test_every_device_is_described() -> None:

@@ -115,6 +115,24 @@ def test_quiet_and_set_and_out(hw: Any, small: str, tmp_path: Path) -> None:
     assert [row["evaluations"] for row in rows] == ["7", "7"]
 
 
+def test_no_draw_leaves_out_plots_and_report(hw: Any, small: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "small"
+    result = hw("run", small, "--no-draw")
+    assert result.code == 0, result.err
+    assert result.out.endswith("runs/small: summary.csv and files of each search\n")
+    assert (path / "summary.csv").is_file()
+    assert hw("resume", "runs/small", "--no-draw", "--quiet").code == 0
+    assert not (path / "plots").exists()
+    assert not (path / "report.html").exists()
+    # Without the option, resuming the finished run adds them.
+    result = hw("resume", "runs/small")
+    assert result.out.endswith(
+        "runs/small: report.html, summary.csv, plots/, and files of each search\n"
+    )
+    assert (path / "plots").is_dir()
+    assert (path / "report.html").is_file()
+
+
 def test_several_files(hw: Any, small: str, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({**SMALL, "name": "other"}))
     assert hw("run", small, "other.yaml", "--out", "both", "--quiet").code == 0
@@ -297,7 +315,7 @@ def test_front_of_something_maximised_or_of_nothing(hw: Any, tmp_path: Path) -> 
     assert said.out.startswith("arch,-perplexity,params\n")
     none = hw("front", "gpt-s", "flops", "params", "--constraint", "params <= 1", "--csv", "--plot")
     assert (none.code, none.out) == (0, "arch,flops,params\n")
-    assert none.err == "no network keeps the constraints\n"
+    assert none.err == "no architecture satisfies the constraints\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -528,13 +546,13 @@ def test_build_of_a_space_in_a_yaml(hw: Any, tmp_path: Path) -> None:
 def test_what_is_logged_is_shown(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import logging
 
-    from hwnas.runner import run as runs
+    import hwnas.api
 
-    def run(*given: Any, real: Any = runs.run, **how: Any) -> Any:
+    def run(*arguments: Any, real: Any = hwnas.api.run, **keywords: Any) -> Any:
         logging.getLogger("hwnas.profiling").info("step %d", 7)
-        return real(*given, **how)
+        return real(*arguments, **keywords)
 
-    monkeypatch.setattr(runs, "run", run)
+    monkeypatch.setattr(hwnas.api, "run", run)
     assert "step 7\n" in hw("run", small).err
     assert hw("run", small, "--out", "again", "--quiet").err == ""
 
