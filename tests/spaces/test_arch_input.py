@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 
 import hwnas
 from hwnas.errors import InvalidInput
-from hwnas.spaces.arch_input import architecture_from_mapping, parse_arguments, parse_text
+from hwnas.spaces.arch_input import (
+    LocatedArchitecture,
+    architecture_from_mapping,
+    parse_arguments,
+    parse_text,
+)
 from hwnas.spaces.architecture import Architecture
 
 ONE = "gpt-s-2-192-2-3-4-8-True"
@@ -93,23 +98,22 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
         parse_text(text)
 
 
+def locations(archs: list[LocatedArchitecture]) -> list[str]:
+    return [item.location for item in archs]
+
+
 def test_locations() -> None:
-    assert [item.location for item in parse_text(f"\n{ONE}\n\n  {TWO} \n")] == ["line 2", "line 4"]
-    assert [item.location for item in parse_text(f"arch\n\n{ONE}\n{TWO}")] == ["line 3", "line 4"]
-    locations = [item.location for item in parse_text(json.dumps([ONE, TWO]))]
-    assert locations == ["element 1", "element 2"]
-        "element 1",
-        "element 2",
-    ]
-    assert [item.location for item in parse_arguments([ONE, TWO])] == ["argument 1", "argument 2"]
+    # Lines and elements count from 1, empty lines included.
+    assert locations(parse_text(f"\n{ONE}\n\n  {TWO} \n")) == ["line 2", "line 4"]
+    assert locations(parse_text(f"arch\n\n{ONE}\n{TWO}")) == ["line 3", "line 4"]
+    assert locations(parse_text(json.dumps([ONE, TWO]))) == ["element 1", "element 2"]
+    assert locations(parse_arguments([ONE, TWO])) == ["argument 1", "argument 2"]
 
 
 def test_mappings() -> None:
-    assert (
-        architecture_from_mapping(FIELDS)
-        == architecture_from_mapping(PUBLISHED)
-        == Architecture.parse(ONE)
-    )
+    arch = Architecture.parse(ONE)
+    assert architecture_from_mapping(FIELDS) == arch
+    assert architecture_from_mapping(PUBLISHED) == arch
     assert architecture_from_mapping({**PUBLISHED, "sample_bias": False}).bias is False
     assert architecture_from_mapping({**FIELDS, "bias": "False", "more": 1}).bias is False
 
