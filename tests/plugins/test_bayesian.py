@@ -1,4 +1,4 @@
-"""What the optimizers with our own Gaussian processes find, and what they make of results."""
+"""Tests of the optimizers with BoTorch models: fronts, constraints, pending results, noise."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ SMALL = {"initial": 6, "candidates": 64, "rounds": 2, "samples": 16}
 
 @cache
 def bench() -> Surrogate:
-    """6,144 networks, 40 of them on the front."""
+    """Return a benchmark of 6,144 architectures, 40 of them on the front."""
     return Surrogate(
         SearchSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
     )
 
 
-def made(name: str, n_constraints: int = 0, **settings: Any) -> Optimizer:
+def create(name: str, n_constraints: int = 0, **settings: Any) -> Optimizer:
     return optimizer(
         name, bench().space, 2, seed=0, n_constraints=n_constraints, **(SMALL | settings)
     )
 
 
-def searched(search: Optimizer, n: int, at_once: int = 5, units: float = 1.0) -> Codes:
-    """The first `n` proposals, several asked for at once."""
+def run_search(search: Optimizer, n: int, at_once: int = 5, units: float = 1.0) -> Codes:
+    """Return the first `n` proposals, several asked for at once."""
     parts: list[Codes] = []
     while (missing := n - sum(map(len, parts))) > 0:
         parts.append(search.ask(min(at_once, missing)))
@@ -48,125 +48,130 @@ def searched(search: Optimizer, n: int, at_once: int = 5, units: float = 1.0) ->
     return np.concatenate(parts)
 
 
-def normalised(codes: Codes) -> float:
+def normalized_hypervolume(codes: Codes) -> float:
     front = bench().front(OBJECTIVES)
     assert front is not None
     reference = reference_point(front.losses)
-    found = pareto.hypervolume(bench().predict(codes, OBJECTIVES), reference)
-    return found / pareto.hypervolume(front.losses, reference)
+    volume = pareto.hypervolume(bench().predict(codes, OBJECTIVES), reference)
+    return volume / pareto.hypervolume(front.losses, reference)
 
 
-# -- what they find ------------------------------------------------------------------------------
+# -- fronts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "least"), [("ehvi", 0.98), ("parego", 0.95), ("rsbo", 0.94)])
-def test_most_of_a_front(name: str, least: float) -> None:
-    assert normalised(searched(optimizer("random", bench().space, 2, seed=0), 35)) < 0.85
-    assert normalised(searched(made(name), 35)) > least
+def test_most_of_a_front(name: str, minimum: float) -> None:
+    assert (
+        normalized_hypervolume(run_search(optimizer("random", bench().space, 2, seed=0), 35)) < 0.85
+    )
+    assert normalized_hypervolume(run_search(create(name), 35)) > minimum
 
 
 def test_the_best_weighted_sum_is_found() -> None:
-    """Of 6,144 networks the best, by the weights, within 30."""
-    everything = np.concatenate(list(bench().space.enumerate()))
-    losses = bench().predict(everything, OBJECTIVES)
+    """One of the best six of 6,144 architectures, by the weights, within 30 evaluations."""
+    all_codes = np.concatenate(list(bench().space.enumerate()))
+    losses = bench().predict(all_codes, OBJECTIVES)
+    # The reference is the same sum over all architectures.
     scaled = losses / np.ptp(losses, axis=0)
     for weights in ((3.0, 1.0), (0.0, 1.0)):
-        codes = searched(made("lsbo", weights=weights), 30)
-        found = (bench().predict(codes, OBJECTIVES) / np.ptp(losses, axis=0)) @ weights
-        assert found.min() <= np.partition(scaled @ weights, 5)[5]
+        codes = run_search(create("lsbo", weights=weights), 30)
+        sums = (bench().predict(codes, OBJECTIVES) / np.ptp(losses, axis=0)) @ weights
+        assert sums.min() <= np.partition(scaled @ weights, 5)[5]
 
 
-def test_random_weights_spread_where_fixed_ones_gather() -> None:
+def test_random_weights_spread_proposals() -> None:
     spread = {}
     for name in ("lsbo", "rsbo"):
-        search = made(name)
-        searched(search, 15)
+        search = create(name)
+        run_search(search, 15)
         spread[name] = bench().predict(search.ask(10), ["perplexity"]).std()
     assert spread["rsbo"] > 2 * spread["lsbo"]
 
 
 @every
-def test_constraints_are_heeded(name: str) -> None:
-    """A bound on perplexity that a third of all networks meet, and few of the fast ones."""
+def test_constraints_are_met(name: str) -> None:
+    """A bound on perplexity that a third of all architectures meet, and few fast ones."""
     space = bench().space
     codes = space.sample(30, np.random.default_rng(0))
     bound = np.quantile(bench().predict(codes, ["perplexity"]), 0.3)
-    search = made(name, n_constraints=1)
+    search = create(name, n_constraints=1)
     violations = bench().predict(codes, ["perplexity"]) - bound
     losses = bench().predict(codes, ["latency@rtx3080", "energy@rtx3080"])
     search.tell(codes, losses, constraints=violations)
     assert len(search.ask(50)) == SMALL["initial"]
-    asked = search.ask(8)
-    assert (bench().predict(asked, ["perplexity"]) <= bound).mean() >= 0.5
+    proposals = search.ask(8)
+    assert (bench().predict(proposals, ["perplexity"]) <= bound).mean() >= 0.5
 
 
-def test_feasible_first() -> None:
-    """While nothing is feasible, the violation alone is what is improved."""
+def test_feasibility_comes_first() -> None:
+    """While nothing is feasible, the violation alone is improved."""
     codes = bench().space.sample(30, np.random.default_rng(0))
     perplexity = bench().predict(codes, ["perplexity"])
-    search = made("ehvi", n_constraints=1)
+    search = create("ehvi", n_constraints=1)
     search.tell(
         codes,
         bench().predict(codes, ["latency@rtx3080", "energy@rtx3080"]),
         constraints=perplexity - perplexity.min() + 1e-6,
     )
-    search.fail(search.ask(50), "made up")
+    search.fail(search.ask(50), "synthetic")
     assert bench().predict(search.ask(1), ["perplexity"]) < perplexity.min()
 
 
-# -- how they take what they are told ------------------------------------------------------------
+# -- units, pending results and noise ------------------------------------------------------------
 
 
 @every
 def test_units_do_not_matter(name: str) -> None:
-    """Powers of two, so that not even a rounding changes."""
-    here = searched(made(name), 15)
-    np.testing.assert_array_equal(searched(made(name), 15, units=2.0**-20), here)
+    """Powers of two change no rounding."""
+    expected = run_search(create(name), 15)
+    np.testing.assert_array_equal(run_search(create(name), 15, units=2.0**-20), expected)
 
 
-def test_the_start_is_asked_for_once() -> None:
-    search, same = made("ehvi"), made("ehvi")
+def test_the_initial_design_is_proposed_once() -> None:
+    search, same = create("ehvi"), create("ehvi")
     start = same.ask(50)
     assert len(start) == 6
     search.tell(start[:2], np.zeros((2, 2)))
     np.testing.assert_array_equal(search.ask(50), start[2:])
 
 
-def test_what_is_pending_is_not_waited_for() -> None:
-    search = made("ehvi")
-    searched(search, 12)
-    asked = np.concatenate([search.ask(3), search.ask(2)])
-    assert len(np.unique(asked, axis=0)) == 5
-    search.fail(asked[:2], "made up")
-    search.tell(asked[:1:-1], bench().predict(asked[:1:-1], OBJECTIVES))
+def test_proposals_do_not_wait_for_results() -> None:
+    search = create("ehvi")
+    run_search(search, 12)
+    proposals = np.concatenate([search.ask(3), search.ask(2)])
+    assert len(np.unique(proposals, axis=0)) == 5
+    search.fail(proposals[:2], "synthetic")
+    search.tell(proposals[:1:-1], bench().predict(proposals[:1:-1], OBJECTIVES))
     assert not search._pending  # type: ignore[attr-defined]
 
 
 @every
-def test_noise_is_seen_through(name: str) -> None:
-    """What the model recommends is better, in truth, than what was luckiest."""
+def test_the_model_averages_noise(name: str) -> None:
+    """The model recommends better architectures than those of the best noisy results."""
     rng = np.random.default_rng(0)
-    search = made(name)
+    search = create(name)
     codes = bench().space.sample(80, rng)
     losses = bench().predict(codes, OBJECTIVES)
+    # Noise of a third of each objective's standard deviation.
     std = np.broadcast_to(0.3 * losses.std(axis=0), losses.shape)
     search.tell(codes, rng.normal(losses, std), std=std)
 
-    def beaten(chosen: Codes) -> float:
-        mine = bench().predict(chosen, OBJECTIVES)
-        return float((losses[:, None] < mine[None]).all(axis=2).sum(axis=0).mean())
+    def mean_dominators(chosen: Codes) -> float:
+        chosen_losses = bench().predict(chosen, OBJECTIVES)
+        return float((losses[:, None] < chosen_losses[None]).all(axis=2).sum(axis=0).mean())
 
-    assert beaten(search.recommend()) < 0.7 * beaten(Optimizer.recommend(search))
+    assert mean_dominators(search.recommend()) < 0.7 * mean_dominators(Optimizer.recommend(search))
 
 
 @every
-def test_torch_is_left_alone(name: str) -> None:
+def test_the_global_generator_of_torch_is_unchanged(name: str) -> None:
     torch.manual_seed(3)
-    before = torch.random.get_rng_state()
-    first = searched(made(name), 9)
-    assert torch.equal(torch.random.get_rng_state(), before)
+    # The optimizers neither use nor change torch's global generator.
+    state = torch.random.get_rng_state()
+    first = run_search(create(name), 9)
+    assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(4)
-    np.testing.assert_array_equal(searched(made(name), 9), first)
+    np.testing.assert_array_equal(run_search(create(name), 9), first)
 
 
 # -- settings ------------------------------------------------------------------------------------
@@ -176,9 +181,9 @@ def test_torch_is_left_alone(name: str) -> None:
 @pytest.mark.parametrize("setting", ["initial", "candidates", "rounds", "samples"])
 def test_numbers_below_one(name: str, setting: str) -> None:
     with pytest.raises(InvalidInput, match=f"{setting}: expected at least 1, found 0"):
-        made(name, **{setting: 0})
+        create(name, **{setting: 0})
     with pytest.raises(HwnasError, match=setting):
-        made(name, **{setting: 2.5})
+        create(name, **{setting: 2.5})
 
 
 @every
@@ -195,4 +200,4 @@ def test_six_objectives() -> None:
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, -1.0), (0.0, 0.0), (1.0, 2.0, 3.0)])
 def test_weights_that_do_not_fit(weights: tuple[float, ...]) -> None:
     with pytest.raises(InvalidInput, match="weights: expected 2 numbers"):
-        made("lsbo", weights=weights)
+        create("lsbo", weights=weights)

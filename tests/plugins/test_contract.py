@@ -1,4 +1,4 @@
-"""What every optimizer owes the loop, whatever it is inside."""
+"""Tests of the contract that every optimizer fulfils."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from hwnas.spaces import Codes, SearchSpace
 from hwnas.typing import Array
 
 NAMES = names("optimizer")
-MODELS = {"ehvi", "parego", "lsbo", "rsbo", "motpe", "gp"}  # a model at every step: few of them
+# These fit a model at every step, so that few examples and steps are affordable.
+MODELS = {"ehvi", "parego", "lsbo", "rsbo", "motpe", "gp"}
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -30,18 +31,20 @@ def class_of(name: str) -> type[Any]:
         pytest.skip(str(missing))
 
 
-def made(name: str, space: SearchSpace, m: int = 2, *, seed: int = 0, c: int = 0) -> Optimizer:
-    """An optimizer whose generations, if it has any, are small enough to come to several."""
-    known = settings_of(class_of(name))
-    wanted = {"pop_size": 5, "initial": 3, "candidates": 16, "rounds": 1, "samples": 4}
-    small: dict[str, Any] = {key: value for key, value in wanted.items() if key in known}
+def create(name: str, space: SearchSpace, m: int = 2, *, seed: int = 0, c: int = 0) -> Optimizer:
+    """Return an optimizer with settings so small that a test has several generations."""
+    settings_by_name = settings_of(class_of(name))
+    small_settings = {"pop_size": 5, "initial": 3, "candidates": 16, "rounds": 1, "samples": 4}
+    small: dict[str, Any] = {
+        key: value for key, value in small_settings.items() if key in settings_by_name
+    }
     return optimizer(name, space, m, seed=seed, n_constraints=c, **small)
 
 
 def proposals(optimizer: Optimizer, n: int) -> Codes:
-    """What `optimizer` asks for, without the fidelity, once its form is checked."""
-    asked: Any = optimizer.ask(n)
-    codes: Codes = asked[0] if isinstance(asked, tuple) else asked
+    """Return the checked proposals of `optimizer`, without a fidelity."""
+    reply: Any = optimizer.ask(n)
+    codes: Codes = reply[0] if isinstance(reply, tuple) else reply
     assert isinstance(codes, np.ndarray)
     assert codes.dtype == np.int8
     assert codes.ndim == 2
@@ -51,27 +54,28 @@ def proposals(optimizer: Optimizer, n: int) -> Codes:
     return codes
 
 
-def figures(codes: Codes, width: int, levels: int = 1000) -> Array:
-    """Made-up results (k, width): whole numbers below `levels`, so that few levels make ties."""
+def synthetic_results(codes: Codes, width: int, levels: int = 1000) -> Array:
+    """Return integers (k, width) below `levels` as results; few levels make ties."""
     weights = np.random.default_rng(width).integers(1, 1000, size=(codes.shape[1], width))
     return np.asarray((codes.astype(int) @ weights) % levels, dtype=float)
 
 
 def dominated(losses: Array) -> NDArray[np.bool_]:
-    """By the definition: some other row is nowhere worse and somewhere better."""
-    other, mine = losses[:, None], losses[None]
-    worse = (other <= mine).all(axis=2) & (other < mine).any(axis=2)
+    """Return by definition whether another row is nowhere worse and somewhere better."""
+    # Compare all pairs of rows.
+    first, second = losses[:, None], losses[None]
+    worse = (first <= second).all(axis=2) & (first < second).any(axis=2)
     return np.asarray(worse.any(axis=0))
 
 
 class Search:
-    """An optimizer at work, and what it must keep to at every ask."""
+    """A search with one optimizer, and the requirements at every ask."""
 
     def __init__(self, optimizer: Optimizer, levels: int = 1000) -> None:
         self.optimizer, self.levels = optimizer, levels
-        self.waiting: list[Codes] = []  # (d,) each: proposed, and neither told nor failed
-        self.lost: list[Codes] = []  # of those, what will come late, if ever
-        self.known: set[bytes] = set()  # proposed or told
+        self.pending: list[Codes] = []  # (d,) each: proposed, without a result
+        self.lost: list[Codes] = []  # those whose results come at the end
+        self.known: set[bytes] = set()  # proposed, or with a result
         self.exhausted = False
 
     def ask(self, n: int) -> Codes:
@@ -81,29 +85,32 @@ class Search:
             assert len(self.known) == self.optimizer.space.size
             self.exhausted = True
             return self.optimizer.space.encode([])
-        assert len(codes) or self.waiting or self.lost, "nothing, and nothing to wait for"
+        assert len(codes) or self.pending or self.lost, "no proposals and no pending results"
+        # No repetition, within an ask or of an earlier proposal or result.
         keys = set(map(bytes, codes))
-        assert len(keys) == len(codes), "one network twice in an ask"
-        assert not keys & self.known, "a network again"
+        assert len(keys) == len(codes), "an architecture twice in one ask"
+        assert not keys & self.known, "an architecture proposed again"
         self.known |= keys
-        self.waiting += list(codes.copy())
+        self.pending += list(codes.copy())
         return codes
 
     def tell(self, codes: Codes) -> None:
-        violations = figures(codes, self.optimizer.n_constraints, self.levels) - self.levels // 2
+        violations = (
+            synthetic_results(codes, self.optimizer.n_constraints, self.levels) - self.levels // 2
+        )
         self.optimizer.tell(
             codes,
-            figures(codes, self.optimizer.n_objectives, self.levels),
+            synthetic_results(codes, self.optimizer.n_objectives, self.levels),
             constraints=violations if self.optimizer.n_constraints else None,
         )
         self.known |= set(map(bytes, codes))
 
     def take(self, n: int, rng: np.random.Generator) -> Codes:
-        """Some that are waiting, in any order, no longer waiting."""
-        order = rng.permutation(len(self.waiting))
-        taken = [self.waiting[i] for i in order[:n]]
-        self.waiting = [self.waiting[i] for i in sorted(order[n:])]
-        return np.array(taken, dtype=np.int8).reshape(-1, len(self.optimizer.space.columns))
+        """Remove up to `n` random architectures from those that wait, and return them."""
+        order = rng.permutation(len(self.pending))
+        picked = [self.pending[i] for i in order[:n]]
+        self.pending = [self.pending[i] for i in sorted(order[n:])]
+        return np.array(picked, dtype=np.int8).reshape(-1, len(self.optimizer.space.columns))
 
 
 def choices(*values: int) -> st.SearchStrategy[list[int]]:
@@ -127,16 +134,16 @@ STEPS = st.lists(
 )
 
 
-# -- asks and tells in any order -----------------------------------------------------------------
+# -- order of asks and results -------------------------------------------------------------------
 
 
-def examples(name: str, n: int) -> int:
-    """How many examples to try: few of an optimizer that fits a model at every step."""
+def max_examples_of(name: str, n: int) -> int:
+    """Return the number of examples: two for an optimizer that fits a model at every step."""
     return 2 if name in MODELS else n
 
 
 def spaces_for(name: str) -> st.SearchStrategy[SearchSpace]:
-    """Spaces that are quickly exhausted, and for such an optimizer more quickly still."""
+    """Return small spaces, at most 12 architectures for an optimizer that fits models."""
     return SPACES.filter(lambda space: name not in MODELS or space.size <= 12)
 
 
@@ -145,14 +152,14 @@ def test_any_order_of_asks_and_tells(name: str) -> None:
     numbers = st.integers(2, 5), st.integers(0, 2), st.sampled_from([1, 3, 999])
 
     @given(st.tuples(spaces_for(name), STEPS, *numbers, st.data()))
-    @settings(max_examples=examples(name, 50))
-    def check(drawn: tuple[Any, ...]) -> None:
-        any_order(name, *drawn)
+    @settings(max_examples=max_examples_of(name, 50))
+    def check(arguments: tuple[Any, ...]) -> None:
+        run_in_any_order(name, *arguments)
 
     check()
 
 
-def any_order(
+def run_in_any_order(
     name: str,
     space: SearchSpace,
     steps: list[tuple[str, int]],
@@ -163,38 +170,39 @@ def any_order(
 ) -> None:
     seed = data.draw(st.integers(0, 2**32 - 1), label="seed")
     rng = np.random.default_rng(seed)
-    search = Search(made(name, space, m, seed=seed, c=c), levels)
+    search = Search(create(name, space, m, seed=seed, c=c), levels)
     for step, n in steps:
         if step == "ask":
             search.ask(max(n, 1))
         elif step == "tell":
             search.tell(search.take(n, rng))
         elif step == "fail":
-            search.optimizer.fail(search.take(n, rng), "made up")
+            search.optimizer.fail(search.take(n, rng), "synthetic")
         elif step == "warm":
             search.tell(space.sample(n, rng))
         else:
             search.lost += list(search.take(n, rng))
 
+    # Then ask until the space is exhausted; every third batch fails.
     while not search.exhausted:
         search.ask(1 + seed % 8)
-        if not search.waiting:  # nothing more until the lost ones come
-            search.waiting, search.lost = search.lost, []
+        if not search.pending:  # no proposals before the last results
+            search.pending, search.lost = search.lost, []
             seed += 1
-        some = search.take(1 + seed % 8, rng)
+        batch = search.take(1 + seed % 8, rng)
         if seed % 3:
-            search.tell(some)
+            search.tell(batch)
         else:
-            search.optimizer.fail(some, "made up")
+            search.optimizer.fail(batch, "synthetic")
     search.tell(np.concatenate([space.encode([]), *[row[None] for row in search.lost]]))
 
 
 @every
 def test_a_space_is_exhausted_exactly(name: str) -> None:
     @given(spaces_for(name), st.integers(0, 99), st.integers(1, 70))
-    @settings(max_examples=examples(name, 10))
+    @settings(max_examples=max_examples_of(name, 10))
     def check(space: SearchSpace, seed: int, n: int) -> None:
-        search = Search(made(name, space, seed=seed))
+        search = Search(create(name, space, seed=seed))
         while not search.exhausted:
             search.tell(search.ask(n))
         assert len(search.known) == len(search.optimizer.history) == space.size
@@ -206,77 +214,78 @@ def test_a_space_is_exhausted_exactly(name: str) -> None:
 
 
 @every
-def test_nothing_works(name: str, small_space: SearchSpace) -> None:
-    """Every evaluation fails, and still every network is tried once."""
-    search = Search(made(name, small_space))
+def test_all_evaluations_fail(name: str, small_space: SearchSpace) -> None:
+    """Every architecture is still proposed once."""
+    search = Search(create(name, small_space))
     while not search.exhausted:
-        search.optimizer.fail(search.ask(50), "made up")
+        search.optimizer.fail(search.ask(50), "synthetic")
     assert len(search.optimizer.recommend()) == 0
 
 
 @every
-def test_what_others_found_is_not_proposed(name: str, small_space: SearchSpace) -> None:
-    """A warm start, then tells of others' networks between asks and tells of its own."""
-    search = Search(made(name, small_space))
-    rest = np.random.default_rng(0).permutation(np.concatenate(list(small_space.enumerate())))
-    search.tell(rest[:100])
-    for i in range(100, 100 + 10 * examples(name, 10), 10):
-        codes = search.ask(3)  # `Search` sees that these are new
-        search.tell(rest[i : i + 10])
+def test_architectures_with_results_are_not_proposed(name: str, small_space: SearchSpace) -> None:
+    """A warm start, then results that were not asked for, between asks and results."""
+    search = Search(create(name, small_space))
+    shuffled = np.random.default_rng(0).permutation(np.concatenate(list(small_space.enumerate())))
+    search.tell(shuffled[:100])
+    for i in range(100, 100 + 10 * max_examples_of(name, 10), 10):
+        codes = search.ask(3)  # `Search` checks that these are new
+        search.tell(shuffled[i : i + 10])
         search.tell(codes)
 
 
 @every
-def test_being_told_nothing(name: str, small_space: SearchSpace) -> None:
-    search = Search(made(name, small_space))
-    nothing = small_space.encode([])
-    search.tell(nothing)
+def test_empty_results(name: str, small_space: SearchSpace) -> None:
+    search = Search(create(name, small_space))
+    empty = small_space.encode([])
+    search.tell(empty)
     search.tell(search.ask(4))
-    search.tell(nothing)
+    search.tell(empty)
     assert len(search.ask(4))
 
 
-# -- chance --------------------------------------------------------------------------------------
+# -- randomness ----------------------------------------------------------------------------------
 
 
-def played(name: str, space: SearchSpace, seed: int) -> list[Any]:
-    """The proposals of a search with partial tells, failures and a warm start."""
-    search = Search(made(name, space, seed=seed))
+def proposal_sequence(name: str, space: SearchSpace, seed: int) -> list[Any]:
+    """Return the proposals of a search with partial results, failures and a warm start."""
+    search = Search(create(name, space, seed=seed))
     rng = np.random.default_rng(0)
     search.tell(next(space.enumerate())[:2])
-    asked = []
-    for _ in range(examples(name, 9) + 1):
-        asked.append(search.ask(5).tolist())
-        search.optimizer.fail(search.take(1, rng), "made up")
+    proposed = []
+    for _ in range(max_examples_of(name, 9) + 1):
+        proposed.append(search.ask(5).tolist())
+        search.optimizer.fail(search.take(1, rng), "synthetic")
         search.tell(search.take(3, rng))
-    return asked
+    return proposed
 
 
 @every
-def test_the_seed_is_the_only_chance(name: str, small_space: SearchSpace) -> None:
+def test_the_seed_determines_the_search(name: str, small_space: SearchSpace) -> None:
     runs = []
-    for elsewhere in (1, 2):
-        np.random.seed(elsewhere)  # noqa: NPY002 - the global generator is what this is about
-        random.seed(elsewhere)
-        before = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
-        runs.append(played(name, small_space, 7))
-        after = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
-        np.testing.assert_equal(after, before)
+    # Global generators must neither be used nor changed.
+    for global_seed in (1, 2):
+        np.random.seed(global_seed)  # noqa: NPY002 - the global generator is what this is about
+        random.seed(global_seed)
+        states = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+        runs.append(proposal_sequence(name, small_space, 7))
+        end_states = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+        np.testing.assert_equal(end_states, states)
     assert runs[0] == runs[1]
-    assert played(name, small_space, 8) != runs[0]
+    assert proposal_sequence(name, small_space, 8) != runs[0]
 
 
 @every
-def test_two_at_once_do_not_meet(name: str, small_space: SearchSpace) -> None:
-    searches = [Search(made(name, small_space, seed=3)) for _ in range(2)]
-    for _ in range(examples(name, 5)):
+def test_two_instances_are_independent(name: str, small_space: SearchSpace) -> None:
+    searches = [Search(create(name, small_space, seed=3)) for _ in range(2)]
+    for _ in range(max_examples_of(name, 5)):
         first, second = (search.ask(3) for search in searches)
         np.testing.assert_array_equal(first, second)
         for search, codes in zip(searches, (first, second), strict=True):
             search.tell(codes)
 
 
-# -- what is recommended -------------------------------------------------------------------------
+# -- recommendations -----------------------------------------------------------------------------
 
 
 @every
@@ -285,35 +294,35 @@ def test_two_at_once_do_not_meet(name: str, small_space: SearchSpace) -> None:
 def test_the_non_dominated_are_recommended(
     name: str, small_space: SearchSpace, m: int, c: int
 ) -> None:
-    search = Search(made(name, small_space, m, seed=m, c=c), levels=30)
-    if name in MODELS:  # which would fit a model for every proposal
-        everything = np.concatenate(list(small_space.enumerate()))
-        search.tell(np.random.default_rng(m).permutation(everything)[:40])
+    search = Search(create(name, small_space, m, seed=m, c=c), levels=30)
+    if name in MODELS:  # a model for every proposal would take long
+        all_codes = np.concatenate(list(small_space.enumerate()))
+        search.tell(np.random.default_rng(m).permutation(all_codes)[:40])
     while len(search.optimizer.history) < 40:
         search.tell(search.ask(10))
-    told = search.optimizer.history
-    keep = np.flatnonzero((told.constraints <= 0).all(axis=1))
-    assert c == 0 or 0 < len(keep) < len(told)
-    keep = keep[~dominated(told.losses[keep])]
-    found = search.optimizer.recommend()
-    assert set(map(bytes, found)) == set(map(bytes, told.codes[keep]))
-    assert len(found) == len(keep)
+    history = search.optimizer.history
+    indices = np.flatnonzero((history.constraints <= 0).all(axis=1))
+    assert c == 0 or 0 < len(indices) < len(history)
+    indices = indices[~dominated(history.losses[indices])]
+    recommended = search.optimizer.recommend()
+    assert set(map(bytes, recommended)) == set(map(bytes, history.codes[indices]))
+    assert len(recommended) == len(indices)
     assert len(search.optimizer.recommend(1)) == 1
 
 
 @every
 def test_the_feasible_come_first(name: str, small_space: SearchSpace) -> None:
-    optimizer = made(name, small_space, c=2)
+    optimizer = create(name, small_space, c=2)
     codes = proposals(optimizer, 3)
     while len(codes) < 3:
         codes = np.concatenate([codes, proposals(optimizer, 3 - len(codes))])
     optimizer.tell(codes[:2], np.zeros((2, 2)), constraints=np.array([[1, 0], [-9, 1e-9]]))
-    assert len(optimizer.recommend()) == 2  # better than nothing
+    assert len(optimizer.recommend()) == 2  # none is feasible
     optimizer.tell(codes[2:], np.ones((1, 2)), constraints=np.array([[0, -1]]))
     np.testing.assert_array_equal(optimizer.recommend(), codes[2:])
 
 
-# -- manners -------------------------------------------------------------------------------------
+# -- form and ownership --------------------------------------------------------------------------
 
 
 @every
@@ -322,41 +331,43 @@ def test_form(name: str, small_space: SearchSpace) -> None:
     assert inspect.getdoc(cls)
     for parameter in inspect.signature(cls).parameters.values():
         assert parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    assert made(name, small_space).batch >= 1
+    assert create(name, small_space).batch >= 1
     with pytest.raises(UnknownName, match="pop_sze"):
         optimizer(name, small_space, 2, seed=0, pop_sze=4)
 
 
 @every
-def test_what_is_handed_over_belongs_to_the_caller(name: str, small_space: SearchSpace) -> None:
-    kept, spoilt = (Search(made(name, small_space)) for _ in range(2))
+def test_arrays_may_be_overwritten_by_the_caller(name: str, small_space: SearchSpace) -> None:
+    intact, overwritten = (Search(create(name, small_space)) for _ in range(2))
+    # Overwritten proposals and losses must not change the second search.
     for _ in range(4):
-        codes, same = kept.ask(3), spoilt.ask(3)
+        codes, same = intact.ask(3), overwritten.ask(3)
         np.testing.assert_array_equal(codes, same)
-        losses = figures(codes, 2)
-        for search, mine in ((kept, codes), (spoilt, same)):
-            search.optimizer.tell(mine, losses)
-            np.testing.assert_array_equal(mine, codes)
-            np.testing.assert_array_equal(losses, figures(codes, 2))
+        losses = synthetic_results(codes, 2)
+        for search, own in ((intact, codes), (overwritten, same)):
+            search.optimizer.tell(own, losses)
+            np.testing.assert_array_equal(own, codes)
+            np.testing.assert_array_equal(losses, synthetic_results(codes, 2))
         same[:], losses[:] = 0, 0
 
 
 @pytest.mark.parametrize("name", ["additive", "nsga2", "smsemoa"])
-def test_stopped_networks_teach_what_is_feasible(name: str) -> None:
-    """One network in fifty keeps the bound; without their violations no search could find more."""
+def test_models_learn_from_infeasible_architectures(name: str) -> None:
+    """One architecture in fifty is feasible; the search learns from violations alone."""
     space = SearchSpace(
         "ten", embed_dim=[8, 16], n_layer=[10], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3], head_size=4
     )
+    # The bound is the 2 % quantile of the parameter counts.
     params = space.params(space.sample(4000, np.random.default_rng(1))).astype(float)
     bound = float(np.quantile(params, 0.02))
-    searching = made(name, space, c=1)
-    feasible = []
+    search = create(name, space, c=1)
+    shares = []
     for _ in range(30):
-        codes = proposals(searching, 5)
+        codes = proposals(search, 5)
         violations = space.params(codes)[:, None] - bound
-        kept = violations[:, 0] <= 0
-        feasible += kept.tolist()
-        searching.tell(codes[kept], figures(codes[kept], 2), constraints=violations[kept])
-        for i in np.flatnonzero(~kept):
-            searching.tell_infeasible(codes[i : i + 1], violations[i : i + 1])
-    assert np.mean(feasible[75:]) > 0.2
+        mask = violations[:, 0] <= 0
+        shares += mask.tolist()
+        search.tell(codes[mask], synthetic_results(codes[mask], 2), constraints=violations[mask])
+        for i in np.flatnonzero(~mask):
+            search.tell_infeasible(codes[i : i + 1], violations[i : i + 1])
+    assert np.mean(shares[75:]) > 0.2

@@ -1,8 +1,10 @@
+"""Tests of non-dominated sorting and of mutation."""
+
 from __future__ import annotations
 
 import numpy as np
-from hwnas_plugins._mutation import stepped
-from hwnas_plugins._nondominated_sort import crowding_distance, standing, total_violation
+from hwnas_plugins._mutation import mutate_one
+from hwnas_plugins._nondominated_sort import crowding_distance, nondominated_sort, total_violation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +15,8 @@ from hwnas.spaces import SearchSpace
 def test_fronts_then_crowding_then_violation() -> None:
     losses = np.array([[0, 9], [1, 8], [5, 5], [9, 0], [5, 6], [9, 9], [-9, -9], [-9, -9]])
     violation = np.array([0, 0, 0, 0, 0, 0, 2.0, 1.0])
-    # The ends of the first front, its loneliest, the one in the crowd; the other fronts; the rest.
-    assert np.argsort(standing(losses.astype(float), violation)).tolist() == [
+    # The first front by crowding distance, its ends first; the second; the infeasible ones.
+    assert np.argsort(nondominated_sort(losses.astype(float), violation)).tolist() == [
         *(0, 3, 2, 1),
         *(4, 5),
         *(7, 6),
@@ -37,16 +39,16 @@ def test_violations_add_up() -> None:
 
 
 @given(st.sampled_from(hwnas.spaces.GPT_SPACES), st.integers(0, 2**32 - 1))
-def test_a_step_leads_to_a_neighbour(name: str, seed: int) -> None:
+def test_mutation_leads_to_a_neighbour(name: str, seed: int) -> None:
     space, rng = hwnas.space(name), np.random.default_rng(seed)
     starts = space.sample(3, rng)
-    for start, end in zip(starts, stepped(space, starts, rng), strict=True):
+    for start, end in zip(starts, mutate_one(space, starts, rng), strict=True):
         assert end.tobytes() in set(map(bytes, space.neighbours(start)))
 
 
-def test_every_neighbour_is_as_likely(small_space: SearchSpace) -> None:
+def test_all_neighbours_are_equally_likely(small_space: SearchSpace) -> None:
     start = small_space.sample(1, np.random.default_rng(4))
-    ends = stepped(small_space, np.repeat(start, 8000, axis=0), np.random.default_rng(0))
-    found, counts = np.unique(ends, axis=0, return_counts=True)
-    assert set(map(bytes, found)) == set(map(bytes, small_space.neighbours(start[0])))
-    np.testing.assert_allclose(counts * len(found) / 8000, 1, atol=0.15)
+    ends = mutate_one(small_space, np.repeat(start, 8000, axis=0), np.random.default_rng(0))
+    neighbours, counts = np.unique(ends, axis=0, return_counts=True)
+    assert set(map(bytes, neighbours)) == set(map(bytes, small_space.neighbours(start[0])))
+    np.testing.assert_allclose(counts * len(neighbours) / 8000, 1, atol=0.15)

@@ -1,4 +1,4 @@
-"""What nsga3, moead and smsemoa have in common; what each does alone is in its own file."""
+"""Tests that nsga3, moead and smsemoa share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def bench() -> Surrogate:
 
 
 @every
-def test_it_finds_nearly_all(name: str, bench: Surrogate) -> None:
+def test_nearly_all_of_the_hypervolume(name: str, bench: Surrogate) -> None:
     front = bench.front(OBJECTIVES)
     assert front is not None
     reference = reference_point(front.losses)
@@ -36,13 +36,13 @@ def test_it_finds_nearly_all(name: str, bench: Surrogate) -> None:
     while len(search.history) < 2000:
         codes = search.ask(search.batch)
         search.tell(codes, bench.predict(codes, OBJECTIVES))
-    found = pareto.hypervolume(search.history.losses, reference)
-    assert found / pareto.hypervolume(front.losses, reference) > 0.95  # random: 0.93
+    hypervolume = pareto.hypervolume(search.history.losses, reference)
+    assert hypervolume / pareto.hypervolume(front.losses, reference) > 0.95  # random: 0.93
 
 
 @every
 @pytest.mark.parametrize("m", [2, 5])
-def test_infeasible_lots_are_drawn_from_the_seed(name: str, m: int) -> None:
+def test_ties_between_infeasible_individuals_depend_on_the_seed(name: str, m: int) -> None:
     runs = []
     for _ in range(2):
         search = optimizer(name, "gpt-s", m, seed=3, n_constraints=1, pop_size=10)
@@ -55,7 +55,7 @@ def test_infeasible_lots_are_drawn_from_the_seed(name: str, m: int) -> None:
 
 
 @every
-def test_it_heeds_constraints(name: str, bench: Surrogate) -> None:
+def test_constraints_are_met(name: str, bench: Surrogate) -> None:
     search = optimizer(name, "gpt-s", 2, seed=0, n_constraints=1)
     shares = []
     while len(search.history) < 1500:
@@ -80,17 +80,17 @@ def test_units_do_not_matter(name: str, bench: Surrogate) -> None:
 
 
 @every
-def test_warnings_stay_as_they_are(name: str, small_space: SearchSpace) -> None:
-    before = list(warnings.filters)
+def test_warning_filters_are_unchanged(name: str, small_space: SearchSpace) -> None:
+    filters = list(warnings.filters)
     search = optimizer(name, small_space, 3, seed=0, pop_size=5)
     for _ in range(3):
         codes = search.ask(9)
         search.tell(codes, codes[:, :3].astype(float))
-    assert warnings.filters == before
+    assert warnings.filters == filters
 
 
 @every
-def test_too_small_a_population(name: str, small_space: SearchSpace) -> None:
+def test_population_too_small(name: str, small_space: SearchSpace) -> None:
     with pytest.raises(InvalidInput, match="pop_size: expected at least 2, found 1"):
         lookup("optimizer", name)(small_space, 2, seed=0, pop_size=1)
 

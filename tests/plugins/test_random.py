@@ -1,3 +1,5 @@
+"""Tests of random search: distribution of choices, exhaustion."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,30 +11,31 @@ from hwnas.errors import SpaceExhausted
 from hwnas.spaces import Codes, SearchSpace
 
 
-def asked(optimizer: Random, n: int, at_once: int) -> Codes:
+def propose(optimizer: Random, n: int, at_once: int) -> Codes:
     return np.concatenate([optimizer.ask(at_once) for _ in range(n // at_once)])
 
 
 @pytest.mark.parametrize("name", ["gpt-s", "gpt-l-wide"])
 def test_every_choice_is_uniform_and_independent(name: str) -> None:
     space = hwnas.space(name)
-    codes = asked(Random(space, 2, seed=0), 20_000, 1_000)
+    codes = propose(Random(space, 2, seed=0), 20_000, 1_000)
     active = space.active(codes)
     for column, cardinality in enumerate(space.cardinalities):
-        mine = codes[active[:, column], column]
-        shares = np.bincount(mine, minlength=cardinality) / len(mine)
-        sigma = np.sqrt((1 - 1 / cardinality) / cardinality / len(mine))
+        choices = codes[active[:, column], column]
+        shares = np.bincount(choices, minlength=cardinality) / len(choices)
+        # Binomial standard error of each share.
+        sigma = np.sqrt((1 - 1 / cardinality) / cardinality / len(choices))
         assert (abs(shares - 1 / cardinality) < 4.5 * sigma).all(), space.columns[column]
     correlations = np.atleast_2d(np.corrcoef(codes[:, active.all(axis=0)].T))
     assert abs(np.triu(correlations, k=1)).max() < 4.5 / np.sqrt(len(codes))
 
 
-def test_shallow_networks_run_out_first() -> None:
-    """Half of the draws are shallow, and there are 4 such networks among 4,100."""
+def test_shallow_architectures_run_out_first() -> None:
+    """Half of the draws are shallow, and only 4 of 4,100 architectures are."""
     space = SearchSpace(
         "x", embed_dim=[64], n_layer=[1, 6], mlp_ratio=[1, 2], n_head=[1, 2], bias=[True]
     )
-    codes = asked(Random(space, 2, seed=0), 100, 10)
+    codes = propose(Random(space, 2, seed=0), 100, 10)
     assert (codes[:, 1] == 0).sum() == 4
     assert len(np.unique(codes, axis=0)) == 100
 
