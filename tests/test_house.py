@@ -33,7 +33,7 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
-PLUGINS_MAY_USE = {"additive", "errors", "optimizers", "pareto", "spaces", "typing"}
+PLUGINS_MAY_USE = {"additive", "errors", "history", "optimizers", "pareto", "spaces", "typing"}
 
 
 def imported(file: Path) -> set[str]:
@@ -60,6 +60,34 @@ def test_imports_run_one_way(file: Path) -> None:
     assert name in FLOOR, f"give {name} a floor"
     for other in imported(file) - {name}:
         assert FLOOR[other] < FLOOR[name], f"{name} imports {other}"
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(file: Path, modules: set[str]) -> set[str]:
+    """Modules of hwnas that a file imports, for type checking too; deferred imports included."""
+    imports = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            # A package whose submodules are imported is not itself what is used.
+            imports |= names & modules or {node.module}
+    return imports & modules - {module_name(file)}
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    modules = {module_name(file): file for file in module_files()}
+    graph = {name: imported_modules(file, set(modules)) for name, file in modules.items()}
+    # Remove modules that import nothing that is left, until only circles remain.
+    while leaves := {name for name, imports in graph.items() if not imports & graph.keys()}:
+        for name in leaves:
+            del graph[name]
+    assert not graph, f"import circle among {sorted(graph)}"
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "plugins").glob("*.py")), ids=lambda f: f.name)
