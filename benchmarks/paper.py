@@ -14,36 +14,38 @@ import time
 from pathlib import Path
 
 from hwnas.reproductions import plan, reproduce
-from hwnas.reproductions.claims import claims
-from hwnas.reproductions.figures import Found
+from hwnas.reproductions.claims import check_claims
+from hwnas.reproductions.results import ReproductionResults
 
 HERE = Path(__file__).parent
 
 
 def page(out: Path, workers: int) -> str:
     """The report as Markdown."""
-    began = time.monotonic()
+    start = time.monotonic()
     html = reproduce.reproduce("hw-gpt-bench", out, quick=True, workers=workers, say=print)
-    took = time.monotonic() - began
-    parts = plan.parts(quick=True)
-    results = {part: plan.complete(out / "runs" / part.folder, part) for part in parts}
-    found = Found({p: r for p, r in results.items() if r is not None}, plan.scales(quick=True))
+    seconds = time.monotonic() - start
+    experiments = plan.planned_experiments(quick=True)
+    results = {p: plan.load_complete(out / "runs" / p.folder, p) for p in experiments}
+    reproduction = ReproductionResults(
+        {p: r for p, r in results.items() if r is not None}, plan.scales(quick=True)
+    )
     pictures = len(list((out / "figures").glob("*.png")))
-    whole = plan.parts(quick=False)
-    full = plan.told(plan.seconds(whole, workers))
+    all_experiments = plan.planned_experiments(quick=False)
+    estimate = plan.format_duration(plan.estimate_seconds(all_experiments, workers))
     lines = [
         "# HW-GPT-Bench, run again in little",
         "",
         "    python benchmarks/paper.py",
         "",
-        f"`hwnas reproduce hw-gpt-bench --quick --workers {workers}` took {took:.0f} s "
+        f"`hwnas reproduce hw-gpt-bench --quick --workers {workers}` took {seconds:.0f} s "
         f"({os.cpu_count()} cores; wanted: at most 300 s on two): {len(results)} experiments, "
-        f"{pictures} pictures and `{html.name}`. Of the whole, {len(whole)} experiments, it says "
-        f"beforehand: about {full} with as many workers.",
+        f"{pictures} pictures and `{html.name}`. The estimate for all "
+        f"{len(all_experiments)} experiments is {estimate} with as many workers.",
         "",
         "| the paper | | here |",
         "|---|---|---|",
-        *(f"| {c.says} | {c.verdict} | {c.here} |" for c in claims(found)),
+        *(f"| {c.says} | {c.verdict} | {c.here} |" for c in check_claims(reproduction)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,1 +1,1 @@
-"""Papers run again: their experiments, their figures, and where both say the same."""
+"""Reproductions of papers: their experiments, their figures and a check of their claims."""

@@ -1,12 +1,13 @@
-"""The kinds of figures of HW-GPT-Bench's paper, drawn anew of what was run again."""
+"""Figures of HW-GPT-Bench's paper, drawn from the results of a reproduction.
+
+The first line of a docstring is a heading of the page and describes the figure in
+``hwnas reproduce --list``, and is therefore a noun phrase.
+"""
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,276 +16,258 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.objectives import Objective
-from hwnas.reports.comparison.comparison import Comparison, compare
 from hwnas.reports.comparison.critical_difference import critical_difference_figure
-from hwnas.reports.plots import attainment, convergence, space_plots, style, trajectories
-from hwnas.reports.plots.sampled_architectures import Population, drawn_at_random
-from hwnas.reproductions.plan import NOISE, THREE, TWO, WITHOUT_DEVICE, Part
+from hwnas.reports.plots import convergence, space_plots, style, trajectories
+from hwnas.reports.plots.attainment import plot_attainment
+from hwnas.reports.plots.correlation import correlation_figure
+from hwnas.reproductions.plan import NOISE, THREE, TWO, WITHOUT_DEVICE
+from hwnas.reproductions.results import METRICS, ReproductionResults, read_held_out
 from hwnas.runner.results import Result
 from hwnas.surrogates import surrogate
 from hwnas.surrogates.devices import DEVICES
-from hwnas.surrogates.published import DATA
+from hwnas.typing import Array
 
-Drawn = Iterator[tuple[str, Figure]]
+NamedFigures = Iterator[tuple[str, Figure]]  # names of files without a suffix
 
-METRICS = ("latency", "energy")
-_NETWORKS = 60  # whose intervals are drawn
-_PLAIN = ("perplexity", *WITHOUT_DEVICE)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a reproduction has to draw.
-
-    Attributes
-    ----------
-    results
-        Of each experiment, as far as there are any.
-    scales
-        Names of the spaces to look at.
-    """
-
-    results: dict[Part, Result]
-    scales: list[str]
-
-    def of(self, kind: str, scale: str, metric: str = "") -> dict[str, Result]:
-        """Results of one kind on one scale, by objective or device; of one metric alone."""
-        return {
-            part.what: result
-            for part, result in self.results.items()
-            if part.kind == kind and part.experiment.space == scale and part.what.startswith(metric)
-        }
-
-    def population(self, scale: str) -> Population:
-        """Random networks of a scale with all of their metrics."""
-        if scale not in self._populations:
-            self._populations[scale] = drawn_at_random(surrogate(scale))
-        return self._populations[scale]
-
-    @property
-    def pairs(self) -> list[Result]:
-        """Results of all problems with two objectives."""
-        return [result for part, result in self.results.items() if part.kind == TWO]
-
-    @cached_property
-    def comparison(self) -> Comparison:
-        """The methods over all of these."""
-        return compare(self.pairs)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know of ranks and tests."""
-        return self.comparison.notes if self.pairs else ()
-
-    @cached_property
-    def _populations(self) -> dict[str, Population]:
-        return {}
+_N_INTERVALS = 60  # architectures in a figure of intervals
+_DIAGONAL: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2))}
 
 
-def effects(found: Found) -> Drawn:
-    """What embed_dim, layers, ratios and heads change of each metric."""
-    yield from _by_aspect(found, space_plots.effect, "effects")
+# -- the search space ----------------------------------------------------------------------------
 
 
-def distributions(found: Found) -> Drawn:
-    """How metrics are spread over networks, by embed_dim, layers, ratios and heads (ECDF)."""
-    yield from _by_aspect(found, space_plots.distribution, "distributions")
+def effects(reproduction: ReproductionResults) -> NamedFigures:
+    """Change of each metric with embed_dim, layers, ratios and heads."""
+    yield from _feature_figures(reproduction, space_plots.plot_effect, "effects")
 
 
-def _by_aspect(found: Found, draw: Callable[..., None], name: str) -> Drawn:
-    shown = [Objective("perplexity"), *(Objective(m, ("h100",)) for m in METRICS)]
-    shown += [Objective("bfloat16_memory"), Objective("params")]
-    for scale in found.scales:
-        of = found.population(scale)
-        yield f"{name}-{scale}", space_plots.by_aspect(draw, of, shown, of.source)
+def distributions(reproduction: ReproductionResults) -> NamedFigures:
+    """Distribution of each metric by embed_dim, layers, ratios and heads (ECDF)."""
+    yield from _feature_figures(reproduction, space_plots.plot_distribution, "distributions")
 
 
-def correlations(found: Found) -> Drawn:
+def _feature_figures(
+    reproduction: ReproductionResults, plot: Callable[..., None], name: str
+) -> NamedFigures:
+    objectives = [Objective("perplexity"), *(Objective(m, ("h100",)) for m in METRICS)]
+    objectives += [Objective("bfloat16_memory"), Objective("params")]
+    for scale in reproduction.scales:
+        sample = reproduction.architectures(scale)
+        figure = space_plots.feature_figure(plot, sample, objectives, sample.source)
+        yield f"{name}-{scale}", figure
+
+
+def correlations(reproduction: ReproductionResults) -> NamedFigures:
     """Rank correlation of metrics, and of latency and energy across devices."""
-    plain = [Objective(name) for name in _PLAIN]
+    without_device = [Objective(name) for name in ("perplexity", *WITHOUT_DEVICE)]
     matrices = [
-        [*plain, *(Objective(metric, ("h100",)) for metric in METRICS)],
+        [*without_device, *(Objective(metric, ("h100",)) for metric in METRICS)],
         *([Objective(metric, (device,)) for device in DEVICES] for metric in METRICS),
     ]
-    for scale in found.scales:
-        made = space_plots.correlations(found.population(scale), matrices)
-        yield f"correlations-{scale}", made
+    for scale in reproduction.scales:
+        figure = correlation_figure(reproduction.architectures(scale), matrices)
+        yield f"correlations-{scale}", figure
 
 
-def scatters(found: Found) -> Drawn:
-    """What perplexity, latency and energy trade for each other, and the last two on each device."""
-    for scale in found.scales:
-        of = found.population(scale)
-        three = [Objective("perplexity"), *(Objective(metric, ("rtx2080",)) for metric in METRICS)]
-        made = style.figure(3, of.source, width=4.8)
-        pairs = itertools.combinations(three, 2)
-        for axes, (x, y) in zip(made.subplots(1, 3), pairs, strict=True):
-            space_plots.scatter(axes, of, x, y, "embed_dim")
-        yield f"tradeoffs-{scale}", made
-        made, panels = _grid(len(DEVICES), of.source, height=3.6)
+def scatters(reproduction: ReproductionResults) -> NamedFigures:
+    """Perplexity, latency and energy against each other, and the last two on each device."""
+    for scale in reproduction.scales:
+        sample = reproduction.architectures(scale)
+        metrics = [
+            Objective("perplexity"),
+            *(Objective(metric, ("rtx2080",)) for metric in METRICS),
+        ]
+        # Three metrics against each other, on one device.
+        figure = style.make_figure(3, sample.source, width=4.8)
+        pairs = itertools.combinations(metrics, 2)
+        for axes, (x, y) in zip(figure.subplots(1, 3), pairs, strict=True):
+            space_plots.plot_scatter(axes, sample, x, y, "embed_dim")
+        yield f"tradeoffs-{scale}", figure
+        # Latency and energy against each other, on every device.
+        figure, panels = _make_grid(len(DEVICES), sample.source, height=3.6)
         for axes, device in zip(panels, DEVICES, strict=True):
             x, y = (Objective(metric, (device,)) for metric in METRICS)
-            space_plots.scatter(axes, of, x, y, "embed_dim")
-        yield f"scatters-{scale}", made
+            space_plots.plot_scatter(axes, sample, x, y, "embed_dim")
+        yield f"scatters-{scale}", figure
 
 
-def calibration(found: Found) -> Drawn:
-    """Whether the surrogate's quantiles hold for networks that it was not fitted to."""
-    rows = held_out()
-    for scale in found.scales:
-        made = style.figure(2, f"{scale}: a fifth of the networks, held out", rows=2, height=3.8)
-        for column, metric in zip(made.subplots(2, 2).T, METRICS, strict=True):
-            all_of_it, apart = column
-            all_of_it.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=(0, (4, 2)))
-            apart.axhline(0, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
-            worst = 0.0
-            for index, device in enumerate(DEVICES):
-                levels, below = rows[scale, f"{metric}@{device}"]
-                worst = max(worst, float(abs(below - levels).max()))
-                look = {**style.look(index), "linewidth": 1, "markersize": 3, "label": device}
-                all_of_it.plot(levels, below, **look)
-                apart.plot(levels, below - levels, **look)
-            x, title = "level of the predicted quantile", f"{metric}: off by {worst:.3f} at most"
-            style.tidy(all_of_it, title=title, x=x, y="published distribution below it")
-            style.tidy(apart, x=x, y="the same, less the level")
-            all_of_it.set_aspect("equal")
-            apart.set_ylim(-0.03, 0.03)
-        style.legend_below(made, all_of_it)
-        yield f"calibration-{scale}", made
+# -- the surrogate -------------------------------------------------------------------------------
 
 
-def held_out() -> dict[tuple[str, str], tuple[Any, Any]]:
-    """Levels (9,) of quantiles and what is below them (9,), by scale and metric.
-
-    Of the fifth of the networks that was held out when the tables were fitted, see
-    ``benchmarks/surrogate.md``.
-    """
-    out = {}
-    with (DATA / "held-out.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            below = {k.partition("_")[2]: v for k, v in row.items() if k.startswith("below_")}
-            if all(below.values()):
-                levels = np.array([int(level) / 100 for level in below])
-                shares = np.array([float(share) for share in below.values()])
-                out[row["space"], row["metric"]] = levels, shares
-    return out
+def calibration(reproduction: ReproductionResults) -> NamedFigures:
+    """Calibration of the surrogate's quantiles on held-out architectures."""
+    held_out = read_held_out()
+    for scale in reproduction.scales:
+        title = f"{scale}: a fifth of the architectures, held out"
+        figure = style.make_figure(2, title, rows=2, height=3.8)
+        for (upper, lower), metric in zip(figure.subplots(2, 2).T, METRICS, strict=True):
+            by_device = {device: held_out[scale, f"{metric}@{device}"] for device in DEVICES}
+            _plot_calibration(upper, lower, metric, by_device)
+        style.legend_below(figure, upper)
+        yield f"calibration-{scale}", figure
 
 
-def intervals(found: Found) -> Drawn:
-    """The noise that the surrogate gives each device: from 10 % to 90 % of its draws."""
-    for scale in found.scales:
-        bench = surrogate(scale)
-        codes = bench.space.sample(_NETWORKS, np.random.default_rng(0))
+def _plot_calibration(
+    upper: Axes, lower: Axes, metric: str, by_device: dict[str, tuple[Array, Array]]
+) -> None:
+    """Plot shares below each quantile (upper), and their differences from the levels (lower)."""
+    upper.plot([0, 1], [0, 1], **_DIAGONAL)
+    lower.axhline(0, **_DIAGONAL)
+    worst = 0.0
+    for index, (device, (levels, shares)) in enumerate(by_device.items()):
+        worst = max(worst, float(abs(shares - levels).max()))
+        look = {**style.line_style(index), "linewidth": 1, "markersize": 3, "label": device}
+        upper.plot(levels, shares, **look)
+        lower.plot(levels, shares - levels, **look)
+    x, title = "level of the predicted quantile", f"{metric}: error at most {worst:.3f}"
+    style.format_axes(upper, title=title, x=x, y="published distribution below it")
+    style.format_axes(lower, x=x, y="the same, minus the level")
+    upper.set_aspect("equal")
+    lower.set_ylim(-0.03, 0.03)
+
+
+def intervals(reproduction: ReproductionResults) -> NamedFigures:
+    """Noise of the surrogate on each device: from 10 % to 90 % of its draws."""
+    for scale in reproduction.scales:
+        backend = surrogate(scale)
+        codes = backend.space.sample(_N_INTERVALS, np.random.default_rng(0))
         for metric in METRICS:
-            made, panels = _grid(len(DEVICES), f"{scale}: {metric}, 10 % to 90 %", height=3.0)
+            title = f"{scale}: {metric}, 10 % to 90 %"
+            figure, panels = _make_grid(len(DEVICES), title, height=3.0)
             for axes, device in zip(panels, DEVICES, strict=True):
                 objective = Objective(metric, (device,))
-                nine = bench.quantiles(codes, str(objective))
-                nine = nine[np.argsort(nine[:, 4], kind="stable")]
-                at = np.arange(len(nine))
-                axes.fill_between(at, nine[:, 0], nine[:, -1], color=style.COLOURS[5], alpha=0.5)
-                axes.plot(at, nine[:, 4], color=style.COLOURS[0], linewidth=1)
-                width = 100 * np.mean((nine[:, -1] - nine[:, 0]) / nine[:, 4])
-                style.tidy(
-                    axes,
-                    title=f"{width:.0f} % of the median wide",
-                    x="networks, by median",
-                    y=style.label(objective),
-                )
-            yield f"intervals-{scale}-{metric}", made
+                _plot_noise(axes, objective, backend.quantiles(codes, str(objective)))
+            yield f"intervals-{scale}-{metric}", figure
 
 
-def fronts(found: Found) -> Drawn:
-    """Pareto fronts of the eight methods, and the exact ones behind them."""
-    yield from _by_problem(found, "fronts", "Pareto fronts of all seeds", convergence.fronts)
+def _plot_noise(axes: Axes, objective: Objective, quantiles: Array) -> None:
+    """Plot quantiles (n, 9) from 10 % to 90 % of architectures in the order of their medians."""
+    # In the order of medians (column 4, level 0.5) the noise is a band around a rising line.
+    quantiles = quantiles[np.argsort(quantiles[:, 4], kind="stable")]
+    low, median, high = quantiles[:, 0], quantiles[:, 4], quantiles[:, -1]
+    positions = np.arange(len(quantiles))
+    axes.fill_between(positions, low, high, color=style.COLOURS[5], alpha=0.5)
+    axes.plot(positions, median, color=style.COLOURS[0], linewidth=1)
+    width = 100 * np.mean((high - low) / median)
+    style.format_axes(
+        axes,
+        title=f"mean width {width:.0f} % of the median",
+        x="architectures, by median",
+        y=style.axis_label(objective),
+    )
 
 
-def attained(found: Found) -> Drawn:
-    """What half of the seeds of each method attain."""
-    yield from _by_problem(found, "attainment", "median attainment surfaces", attainment.attainment)
+# -- searches ------------------------------------------------------------------------------------
 
 
-def hypervolumes(found: Found) -> Drawn:
+def fronts(reproduction: ReproductionResults) -> NamedFigures:
+    """Pareto fronts of the eight methods, in front of the exact ones."""
+    yield from _problem_figures(
+        reproduction, "fronts", "Pareto fronts of all seeds", convergence.plot_fronts
+    )
+
+
+def attainment_surfaces(reproduction: ReproductionResults) -> NamedFigures:
+    """Median attainment surface of each method."""
+    yield from _problem_figures(
+        reproduction, "attainment", "median attainment surfaces", plot_attainment
+    )
+
+
+def hypervolumes(reproduction: ReproductionResults) -> NamedFigures:
     """Hypervolume over evaluations, relative to the exact front's."""
-    enough = all(trajectories.enough_seeds(result) for result in found.pairs)
-    shown = "95 % interval" if enough else "range"
+    results = reproduction.two_objective_results
+    has_intervals = all(trajectories.has_enough_seeds(result) for result in results)
+    band = "95 % interval" if has_intervals else "range"
 
-    def draw(axes: Axes, result: Result) -> None:
-        convergence.hypervolume(axes, result, missing=True)
+    def plot(axes: Axes, result: Result) -> None:
+        convergence.plot_hypervolume(axes, result, missing=True)
         axes.set_title(str(result.objectives[1]), fontsize=9)
 
-    yield from _by_problem(found, "hypervolume", f"mean and {shown} of seeds", draw)
+    yield from _problem_figures(reproduction, "hypervolume", f"mean and {band} of seeds", plot)
 
 
-def _by_problem(found: Found, name: str, title: str, draw: Callable[[Axes, Result], None]) -> Drawn:
-    """A panel for each problem with two objectives, those of a metric and a scale in a figure."""
-    for metric, scale, results in _groups(found):
-        made, panels = _grid(len(results), f"{scale}: {title}", height=3.9)
+def _problem_figures(
+    reproduction: ReproductionResults,
+    name: str,
+    title: str,
+    plot: Callable[[Axes, Result], None],
+) -> NamedFigures:
+    """Yield a figure for each metric and scale, with a panel for each two-objective problem."""
+    for metric, scale, results in _problem_groups(reproduction):
+        figure, panels = _make_grid(len(results), f"{scale}: {title}", height=3.9)
         for axes, result in zip(panels, results.values(), strict=True):
-            draw(axes, result)
+            plot(axes, result)
+            # One legend below the figure replaces those of the panels.
             legend = axes.get_legend()
             if legend is not None:
-                legend.remove()  # one for all, below
-        style.legend_below(made, panels[0])
-        yield f"{name}-{scale}-{metric}", made
+                legend.remove()
+        style.legend_below(figure, panels[0])
+        yield f"{name}-{scale}-{metric}", figure
 
 
-def ranks(found: Found) -> Drawn:
-    """Which method is ahead, over all problems with two objectives."""
-    if not found.pairs:
-        return
-    made = style.figure(1, f"Mean ranks over {len(found.pairs)} problems", width=7)
-    axes = made.subplots()
-    convergence.ranks(axes, found.pairs)
-    style.legend_below(made, axes)
-    yield "ranks", made
-    yield "critical-differences", critical_difference_figure(found.comparison)
-
-
-def three(found: Found) -> Drawn:
-    """Perplexity, latency and energy at once."""
-    for scale in found.scales:
-        for device, result in found.of(THREE, scale).items():
-            made = style.figure(2, f"{scale} on {device}", width=6.4, height=5)
-            left = made.add_subplot(1, 2, 1, projection="3d")
-            assert isinstance(left, Axes3D)
-            convergence.fronts_in_space(left, result)
-            right = made.add_subplot(1, 2, 2)
-            convergence.hypervolume(right, result, missing=True, legend=False)
-            style.legend_below(made, right)
-            yield f"three-{scale}-{device}", made
-
-
-def noise(found: Found) -> Drawn:
-    """The same searches of noisy draws: what is recommended, valued by true medians."""
-    for scale in found.scales:
-        results = found.of(NOISE, scale)
-        if results:
-            made, panels = _grid(len(results), f"{scale}: searches of noisy draws", height=3.9)
-            for axes, (device, result) in zip(panels, results.items(), strict=True):
-                convergence.hypervolume(axes, result, legend=False)
-                axes.set_title(f"latency@{device}", fontsize=9)
-            style.legend_below(made, panels[0])
-            yield f"noise-{scale}", made
-
-
-def _groups(found: Found) -> Iterator[tuple[str, str, dict[str, Result]]]:
-    """Problems with two objectives that stand in one figure: name, scale, results."""
-    for scale in found.scales:
+def _problem_groups(
+    reproduction: ReproductionResults,
+) -> Iterator[tuple[str, str, dict[str, Result]]]:
+    """Yield the problems of each figure: name of the metric, scale, results by objective."""
+    for scale in reproduction.scales:
         for metric in METRICS:
-            if results := found.of(TWO, scale, f"{metric}@"):
+            if results := reproduction.select(TWO, scale, f"{metric}@"):
                 yield metric, scale, results
-        plain = {w: r for w, r in found.of(TWO, scale).items() if "@" not in w}
-        if plain:
-            yield "plain", scale, plain
+        # Metrics without a device share a figure; "plain" is a part of its file's name.
+        results = reproduction.select(TWO, scale)
+        without_device = {target: r for target, r in results.items() if "@" not in target}
+        if without_device:
+            yield "plain", scale, without_device
 
 
-def _grid(n: int, title: str, *, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each problem or device."""
-    return style.grid(n, title, columns=4, width=4.4 if n > 1 else 6.4, height=height)
+def ranks(reproduction: ReproductionResults) -> NamedFigures:
+    """Mean ranks of the methods over all problems with two objectives."""
+    results = reproduction.two_objective_results
+    if not results:
+        return
+    figure = style.make_figure(1, f"Mean ranks over {len(results)} problems", width=7)
+    axes = figure.subplots()
+    convergence.plot_mean_ranks(axes, results)
+    style.legend_below(figure, axes)
+    yield "ranks", figure
+    yield "critical-differences", critical_difference_figure(reproduction.comparison)
 
 
-FIGURES: dict[str, Callable[[Found], Drawn]] = {
+def three_objectives(reproduction: ReproductionResults) -> NamedFigures:
+    """Searches with perplexity, latency and energy as objectives."""
+    for scale in reproduction.scales:
+        for device, result in reproduction.select(THREE, scale).items():
+            figure = style.make_figure(2, f"{scale} on {device}", width=6.4, height=5)
+            front_axes = figure.add_subplot(1, 2, 1, projection="3d")
+            assert isinstance(front_axes, Axes3D)
+            convergence.plot_fronts_3d(front_axes, result)
+            trajectory_axes = figure.add_subplot(1, 2, 2)
+            convergence.plot_hypervolume(trajectory_axes, result, missing=True, legend=False)
+            style.legend_below(figure, trajectory_axes)
+            yield f"three-{scale}-{device}", figure
+
+
+def noise(reproduction: ReproductionResults) -> NamedFigures:
+    """Searches with noisy observations: true hypervolume of the recommendations."""
+    for scale in reproduction.scales:
+        results = reproduction.select(NOISE, scale)
+        if results:
+            title = f"{scale}: searches with noise"
+            figure, panels = _make_grid(len(results), title, height=3.9)
+            for axes, (device, result) in zip(panels, results.items(), strict=True):
+                convergence.plot_hypervolume(axes, result, legend=False)
+                axes.set_title(f"latency@{device}", fontsize=9)
+            style.legend_below(figure, panels[0])
+            yield f"noise-{scale}", figure
+
+
+def _make_grid(n: int, title: str, *, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each problem or device."""
+    return style.make_grid(n, title, columns=4, width=4.4 if n > 1 else 6.4, height=height)
+
+
+FIGURES: dict[str, Callable[[ReproductionResults], NamedFigures]] = {
     "effects": effects,
     "distributions": distributions,
     "correlations": correlations,
@@ -292,12 +275,14 @@ FIGURES: dict[str, Callable[[Found], Drawn]] = {
     "calibration": calibration,
     "intervals": intervals,
     "fronts": fronts,
-    "attainment": attained,
+    "attainment": attainment_surfaces,
     "hypervolume": hypervolumes,
     "ranks": ranks,
-    "three": three,
+    "three": three_objectives,
     "noise": noise,
 }
+
+# Kinds of experiments that a figure shows; figures of the space and the surrogate need none.
 NEEDS: dict[str, Sequence[str]] = {
     "fronts": (TWO,),
     "attainment": (TWO,),
@@ -306,4 +291,3 @@ NEEDS: dict[str, Sequence[str]] = {
     "three": (THREE,),
     "noise": (NOISE,),
 }
-"""Experiments of which kinds a figure shows; the others need none."""

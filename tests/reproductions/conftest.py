@@ -1,4 +1,4 @@
-"""A reproduction that takes seconds: experiments of the same kinds, with optimizers that do too."""
+"""Small reproduction that takes seconds: every kind of experiment, with fast optimizers."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from pathlib import Path
 import pytest
 
 from hwnas.reproductions import plan, reproduce
-from hwnas.reproductions.plan import NOISE, THREE, TWO, Part
+from hwnas.reproductions.plan import NOISE, THREE, TWO, PlannedExperiment
 
 
-def small_parts(*, quick: bool) -> list[Part]:
-    """One experiment of each kind and two of the first, 12 evaluations each."""
-    few = {
+def small_experiments(*, quick: bool) -> list[PlannedExperiment]:
+    """Return two experiments with two objectives and one of each other kind, 12 evaluations."""
+    settings = {
         "budget.evaluations": 12,
         "seeds": 2,
         "optimizers": ["random", {"type": "nsga2", "pop_size": 4}, "moasha"],
     }
     return [
-        plan._two("gpt-s", "latency@a100", few),
-        plan._two("gpt-s", "params", few),
-        plan._on("gpt-s", "a100", THREE, few),
-        plan._on("gpt-s", "a100", NOISE, few),
+        plan._two_objectives("gpt-s", "latency@a100", settings),
+        plan._two_objectives("gpt-s", "params", settings),
+        plan._on_device("gpt-s", "a100", THREE, settings),
+        plan._on_device("gpt-s", "a100", NOISE, settings),
     ]
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
-    """The parts, in place of those of the paper."""
-    monkeypatch.setattr(plan, "parts", small_parts)
-    return small_parts(quick=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> list[PlannedExperiment]:
+    """Small experiments, in place of those of the paper."""
+    monkeypatch.setattr(plan, "planned_experiments", small_experiments)
+    return small_experiments(quick=True)
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A page with everything on it, and what was said meanwhile."""
-    said: list[str] = []
+def small_reproduction(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Page of a small reproduction with all figures, and the lines that reported progress."""
+    lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "parts", small_parts)
+        patch.setattr(plan, "planned_experiments", small_experiments)
         out = tmp_path_factory.mktemp("paper") / "x"
-        page = reproduce.reproduce("hw-gpt-bench", out, quick=True, say=said.append)
-    assert TWO in {part.kind for part in small_parts(quick=True)}
-    return page, said
+        page = reproduce.reproduce("hw-gpt-bench", out, quick=True, say=lines.append)
+    assert TWO in {planned.kind for planned in small_experiments(quick=True)}
+    return page, lines

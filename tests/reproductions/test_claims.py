@@ -1,61 +1,62 @@
-"""Claims: known answers, and verdicts that follow from what was measured."""
+"""Claims of the paper: known answers, and verdicts that follow from measurements."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hwnas.reproductions import claims
-from hwnas.reproductions.claims import _explained
-from hwnas.reproductions.figures import Found, held_out
+from hwnas.reproductions.claims import check_claims
+from hwnas.reproductions.results import ReproductionResults, read_held_out
+from hwnas.reproductions.surrogate_claims import _explained_variance, check_devices
 from hwnas.surrogates.devices import DEVICES
 from hwnas.surrogates.published import SCALES
 
 
 @pytest.fixture(scope="module")
-def nothing() -> Found:
-    """A reproduction of which nothing was run, on the smallest scale."""
-    return Found({}, ["gpt-s"])
+def without_searches() -> ReproductionResults:
+    """A reproduction without any experiment, on the smallest scale."""
+    return ReproductionResults({}, ["gpt-s"])
 
 
-def test_the_share_that_groups_explain() -> None:
+def test_explained_variance_known_answers() -> None:
     groups = np.array([0.0, 0.0, 1.0, 1.0])
-    assert _explained(np.array([1.0, 1.0, 3.0, 3.0]), groups) == pytest.approx(1)
-    assert _explained(np.array([1.0, 3.0, 1.0, 3.0]), groups) == pytest.approx(0)
-    assert _explained(np.array([0.0, 2.0, 4.0, 6.0]), groups) == pytest.approx(4 / 5)
+    assert _explained_variance(np.array([1.0, 1.0, 3.0, 3.0]), groups) == pytest.approx(1)
+    assert _explained_variance(np.array([1.0, 3.0, 1.0, 3.0]), groups) == pytest.approx(0)
+    assert _explained_variance(np.array([0.0, 2.0, 4.0, 6.0]), groups) == pytest.approx(4 / 5)
 
 
-def test_what_was_held_out_ships_for_all() -> None:
-    rows = held_out()
-    assert set(rows) == {
+def test_held_out_calibration_covers_all_devices() -> None:
+    calibration = read_held_out()
+    assert set(calibration) == {
         (scale, f"{metric}@{device}")
         for scale in SCALES
         for metric in ("latency", "energy")
         for device in DEVICES
     }
-    for levels, below in rows.values():
+    for levels, shares in calibration.values():
         np.testing.assert_allclose(levels, np.arange(1, 10) / 10)
-        assert (np.diff(below) > 0).all()
-        assert abs(below - levels).max() < 0.03
+        assert (np.diff(shares) > 0).all()
+        assert abs(shares - levels).max() < 0.03
 
 
-def test_claims_of_the_surrogate_need_no_searches(nothing: Found) -> None:
-    made = claims.claims(nothing)
-    said = {claim.says.partition(" ")[0]: claim for claim in made}
-    assert said["embed_dim"].verdict == "agrees"
-    assert "0.990" in said["embed_dim"].here  # of perplexity, as the published figures have it
-    assert "0.015" in said["The"].here or any("0.015" in claim.here for claim in made)
-    verdicts = {claim.verdict for claim in made}
+def test_claims_on_the_surrogate_need_no_searches(without_searches: ReproductionResults) -> None:
+    claims = check_claims(without_searches)
+    by_first_word = {claim.says.partition(" ")[0]: claim for claim in claims}
+    assert by_first_word["embed_dim"].verdict == "agrees"
+    # The share of the variance of perplexity, as in the published figures.
+    assert "0.990" in by_first_word["embed_dim"].here
+    assert "0.015" in by_first_word["The"].here or any("0.015" in c.here for c in claims)
+    verdicts = {claim.verdict for claim in claims}
     assert verdicts <= {"agrees", "in part", "differs", "not tested", "made anew"}
-    assert not any("Mean share" in claim.here for claim in made)
-    for claim in made:
+    assert not any("Mean share" in claim.here for claim in claims)
+    for claim in claims:
         assert claim.says.endswith(".")
         assert claim.source
 
 
-def test_devices_that_order_networks_alike_lose_little(nothing: Found) -> None:
-    (claim,) = claims._devices_differ(nothing)
+def test_devices_with_similar_orders_lose_little(without_searches: ReproductionResults) -> None:
+    (claim,) = check_devices(without_searches)
     assert claim.verdict == "in part"
-    middle = float(claim.here.partition("loses ")[2].partition(" %")[0])
+    median = float(claim.here.partition("loses ")[2].partition(" %")[0])
     worst = float(claim.here.rpartition("and ")[2].partition(" %")[0])
-    assert 0 < middle < 2 < worst < 10
+    assert 0 < median < 2 < worst < 10

@@ -1,4 +1,4 @@
-"""The whole of a reproduction: pictures, page, what is said, what is refused."""
+"""Reproductions from end to end: figures, page, progress and errors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.reproductions import reproduce
 from hwnas.reproductions.figures import FIGURES
-from hwnas.reproductions.plan import Part
+from hwnas.reproductions.plan import PlannedExperiment
 
-VOID = {"meta", "img", "br"}
+VOID_TAGS = {"meta", "img", "br"}
 
 
-class Checked(HTMLParser):
-    """Keeps images and anchors; fails where tags are not closed in order."""
+class PageParser(HTMLParser):
+    """Parser that collects images and anchors, and fails if tags are not closed in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,29 +35,29 @@ class Checked(HTMLParser):
             self.anchors.add(values["id"] or "")
         if tag == "a":
             self.links.append(values["href"] or "")
-        if tag not in VOID:
+        if tag not in VOID_TAGS:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 
-def test_the_page_shows_every_figure(drawn: tuple[Path, list[str]]) -> None:
-    page, said = drawn
-    checked = Checked()
-    checked.feed(page.read_text(encoding="utf-8"))
-    assert not checked.open
+def test_page_has_every_figure(small_reproduction: tuple[Path, list[str]]) -> None:
+    page, lines = small_reproduction
+    parser = PageParser()
+    parser.feed(page.read_text(encoding="utf-8"))
+    assert not parser.open
     files = {f"figures/{f.parent.name}/{f.name}" for f in page.parent.glob("figures/*/*.png")}
-    assert set(checked.images) == files
+    assert set(parser.images) == files
     for name in FIGURES:
-        assert name in checked.anchors
-    assert {link[1:] for link in checked.links if link.startswith("#")} <= checked.anchors
-    assert said[0].startswith("4 experiments to run, 24 searches: about ")
-    assert said[4].startswith("4 of 4: noise/gpt-s/a100")
+        assert name in parser.anchors
+    assert {link[1:] for link in parser.links if link.startswith("#")} <= parser.anchors
+    assert lines[0].startswith("4 experiments to run, 24 searches: about ")
+    assert lines[4].startswith("4 of 4: noise/gpt-s/a100")
 
 
-def test_the_page_says_what_agrees_and_why_not(drawn: tuple[Path, list[str]]) -> None:
-    text = drawn[0].read_text(encoding="utf-8")
+def test_page_has_verdicts_and_reasons(small_reproduction: tuple[Path, list[str]]) -> None:
+    text = small_reproduction[0].read_text(encoding="utf-8")
     for word in ("agrees", "differs", "not tested", "bias=False is never tried", "MOASHA"):
         assert word in text
     assert "This is the quick selection" in text
@@ -66,32 +66,34 @@ def test_the_page_says_what_agrees_and_why_not(drawn: tuple[Path, list[str]]) ->
     assert "no difference could be significant" in text  # below the ranks
 
 
-def test_it_goes_on_where_it_stood(
-    drawn: tuple[Path, list[str]], small: list[Part], tmp_path: Path
+def test_repeated_call_runs_nothing_again(
+    small_reproduction: tuple[Path, list[str]], small: list[PlannedExperiment], tmp_path: Path
 ) -> None:
-    page, _ = drawn
-    said: list[str] = []
-    again = reproduce.reproduce(
-        "hw-gpt-bench", page.parent, figures=["fronts"], quick=True, say=said.append
+    page, _ = small_reproduction
+    lines: list[str] = []
+    second_page = reproduce.reproduce(
+        "hw-gpt-bench", page.parent, figures=["fronts"], quick=True, say=lines.append
     )
-    assert again == page
-    assert [line.partition(":")[0] for line in said] == ["figure fronts"]  # nothing was run
+    assert second_page == page
+    assert [line.partition(":")[0] for line in lines] == ["figure fronts"]  # no experiment was run
     text = page.read_text(encoding="utf-8")
-    assert "correlations-gpt-s.png" in text  # drawn before
+    assert "correlations-gpt-s.png" in text  # from the first call
     assert "All searches" in text
 
 
-def test_one_figure_runs_what_it_needs(small: list[Part], tmp_path: Path) -> None:
-    said: list[str] = []
+def test_one_figure_runs_only_required_experiments(
+    small: list[PlannedExperiment], tmp_path: Path
+) -> None:
+    lines: list[str] = []
     page = reproduce.reproduce(
-        "hw-gpt-bench", tmp_path, figures=["correlations"], quick=True, say=said.append
+        "hw-gpt-bench", tmp_path, figures=["correlations"], quick=True, say=lines.append
     )
     assert not (tmp_path / "runs").exists()
-    assert len(said) == 1
+    assert len(lines) == 1
     assert "correlations-gpt-s.png" in page.read_text(encoding="utf-8")
 
 
-def test_what_is_there_can_be_drawn(small: list[Part], tmp_path: Path) -> None:
+def test_existing_results_can_be_drawn(small: list[PlannedExperiment], tmp_path: Path) -> None:
     page = reproduce.reproduce(
         "hw-gpt-bench", tmp_path, figures=["calibration"], quick=True, run=False
     )
@@ -107,7 +109,7 @@ def test_what_is_there_can_be_drawn(small: list[Part], tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_wrong_names_are_refused(tmp_path: Path) -> None:
+def test_wrong_arguments_raise(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="unknown paper 'hw-gpt'; did you mean 'hw-gpt-bench'"):
         reproduce.reproduce("hw-gpt", tmp_path)
     with pytest.raises(UnknownName, match="unknown figure 'front'; did you mean 'fronts'"):
@@ -117,7 +119,7 @@ def test_wrong_names_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_figures_are_described() -> None:
-    rows = reproduce.described()
+def test_describe_figures() -> None:
+    rows = reproduce.describe_figures()
     assert [row[0] for row in rows] == list(FIGURES)
     assert all(row[1].endswith(".") for row in rows)
