@@ -6,9 +6,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from hwnas.runner.results import Result
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AllowPlugins = Annotated[
@@ -84,6 +87,7 @@ class Progress:
             Number of its evaluations.
         """
         name = str(run)
+        # A search gets its bar with its first update, in the order in which searches start.
         if self.bar:
             if name not in self.tasks:
                 self.tasks[name] = self.bar.add_task(name, total=self.total)
@@ -132,6 +136,7 @@ def _format_value(value: Any) -> str:
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
     """Print aligned columns, those of numbers to the right."""
+    # A column of numbers is aligned to the right; the header does not count.
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     numeric = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(header))]
     if not sys.stdout.isatty():
@@ -165,3 +170,14 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
 
 def _is_number(text: str) -> bool:
     return text[:1].isdigit() or text[:1] in "-.+"
+
+
+def print_summary(result: Result, *, has_plots: bool) -> None:
+    """Print the summary of a run, notes on its searches and the names of its files."""
+    from hwnas.reports.summary_table import search_notes, summary_table
+
+    print_table(*summary_table(result))
+    for note in search_notes(result):
+        typer.echo(note)
+    files = "report.html, summary.csv, plots/," if has_plots else "summary.csv"
+    typer.echo(f"{result.path}: {files} and files of each search")

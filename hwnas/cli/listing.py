@@ -125,9 +125,11 @@ def figures(
         The architectures are of several spaces, the space has no figures, or a metric, a device or
         a statistic does not exist.
     """
+    # 1. Predict all columns at once.
     bench, codes = _encode(archs)
     objectives = _select_metrics(bench, metrics, devices)
     values = bench.predict(codes, objectives)
+    # 2. Exact metrics are counts: print them as integers.
     columns: list[list[Any]] = [
         (column.astype(np.int64) if objective.metric in EXACT_METRICS else column).tolist()
         for objective, column in zip(objectives, values.T, strict=True)
@@ -158,6 +160,7 @@ def figures_of_one(arch: LocatedArchitecture, devices: Sequence[str] = ()) -> Ta
     InvalidInput
         The architecture is not in its space, the space has no figures, or a device does not exist.
     """
+    # The table has one row, whose columns are the rows of the new table.
     header, [[_, *medians]] = figures([arch], devices=devices)
     bench, codes = _encode([arch])
     metrics = all_metrics(bench)
@@ -193,6 +196,7 @@ def exact_front(
     parsed_objectives, limits = parse_objectives(objectives), parse_constraints(constraints)
     front = bench.front(parsed_objectives, limits)
     if front is None:
+        # Label setting has exceeded its limit, or the objective does not decompose into layers.
         reason = "too many candidates; expected fewer objectives, or tighter constraints"
         if any(len(o.devices) > 1 for o in parsed_objectives + limits):
             reason = "a worst ratio is no sum over layers; expected one device an objective"
@@ -248,6 +252,7 @@ def _devices(bench: Surrogate) -> Table:
     for name in bench.devices:
         description = device(name)
         ranges = [
+            # Three significant digits, without an exponent.
             " to ".join(f"{float(f'{v:.3g}'):g}" for v in bench.range(f"{metric}@{name}"))
             for metric in ("latency", "energy")
         ]
@@ -260,6 +265,7 @@ def _metrics(bench: Surrogate) -> Table:
     """Return a row for each metric; those of devices share one."""
     rows = []
     for name, metric in all_metrics(bench).items():
+        # Metrics of devices are listed once, for the first device, as latency@DEVICE.
         metric_name, at, device_name = name.partition("@")
         if not at or device_name == bench.devices[0]:
             label = metric_name + ("@DEVICE" if at else "")
@@ -286,6 +292,7 @@ def _device_table(values: Mapping[str, Any]) -> Table:
 def _encode(archs: Sequence[LocatedArchitecture]) -> tuple[Surrogate, Codes]:
     """Return the benchmark of the space of architectures, and their codes."""
     space_name = archs[0].arch.space
+    # One benchmark has the figures of one space.
     for item in archs:
         if item.arch.space != space_name:
             raise InvalidInput(

@@ -25,6 +25,7 @@ from hwnas.cli.console import (
     Quiet,
     Workers,
     print_figures,
+    print_summary,
     print_table,
 )
 from hwnas.cli.profile_commands import build, profile
@@ -33,7 +34,6 @@ from hwnas.errors import HwnasError, HwnasWarning, InvalidInput, SearchFailed
 
 if TYPE_CHECKING:
     from hwnas.registry import Kind as PluginKind
-    from hwnas.runner.results import Result
 
 app = typer.Typer(
     name="hwnas",
@@ -100,10 +100,12 @@ def run(
         load_experiment(file, overrides, plugins=plugin or (), allow_plugins=allow_plugins)
         for file in files
     ]
+    # Names are directories: two experiments with one name would overwrite each other.
     names = [experiment.name for experiment, _ in loaded]
     if len(set(names)) != len(names):
         raise InvalidInput(f"expected experiments of different names, found {', '.join(names)}")
     for experiment, problem in loaded:
+        # --out is the directory of a single run, or the parent of several.
         path = Path("runs") if out is None else out
         target = path / experiment.name if out is None or len(files) > 1 else path
         with Progress(experiment.budget.evaluations, quiet) as progress:
@@ -116,7 +118,7 @@ def run(
                 problem=problem,
             )
         if not quiet:
-            _print_summary(result, drawn=not no_draw)
+            print_summary(result, has_plots=not no_draw)
 
 
 @app.command()
@@ -139,7 +141,7 @@ def resume(
             draw=not no_draw,
         )
     if not quiet:
-        _print_summary(result, drawn=not no_draw)
+        print_summary(result, has_plots=not no_draw)
 
 
 @app.command("list")
@@ -200,6 +202,7 @@ def query(
     from hwnas.cli import listing
     from hwnas.spaces import arch_input
 
+    # A single architecture has one row for each metric, with quantiles; several have one row each.
     if archs and "-" not in archs:
         architectures = arch_input.parse_arguments(archs)
         if len(architectures) == 1 and not metric:
@@ -299,7 +302,8 @@ def _plugins_to_check(target: str, kind: Kind | None) -> list[tuple[PluginKind, 
     if target.endswith(".py") or "/" in target:
         plugins = list(load_plugin_file(target).registered)
     elif kind is not None:
-        kinds_of(target)  # refuses a name that is not registered at all
+        # Raises an error if the name is not registered at all.
+        kinds_of(target)
         plugins = [(kind.value, target)]
     else:
         plugins = [(plugin_kind, target) for plugin_kind in kinds_of(target)]
@@ -332,11 +336,13 @@ def main() -> None:
     warnings.showwarning = _show_in_one_line(warnings.showwarning)
     try:
         code = app(standalone_mode=False) or 0
-        if code == 130:  # typer's exit code of an interrupt
+        # Typer turns an interrupt into this exit code.
+        if code == 130:
             raise KeyboardInterrupt
         sys.exit(code)
     except (HwnasError, _UsageError, SearchFailed) as error:
         text = error.format_message() if isinstance(error, _UsageError) else str(error)
+        # One line, so that scripts and logs can read it. Help without a command has no message.
         if text:
             typer.echo(f"hwnas: {' '.join(text.split())}", err=True)
         sys.exit(1 if isinstance(error, SearchFailed) else 2)
@@ -382,14 +388,3 @@ def _read_standard_input(*, requested: bool) -> str:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput("standard input: expected UTF-8 text") from None
-
-
-def _print_summary(result: Result, *, drawn: bool) -> None:
-    """Print the summary of a run, notes on its searches and the names of its files."""
-    from hwnas.reports.summary_table import search_notes, summary_table
-
-    print_table(*summary_table(result))
-    for note in search_notes(result):
-        typer.echo(note)
-    files = "report.html, summary.csv, plots/," if drawn else "summary.csv"
-    typer.echo(f"{result.path}: {files} and files of each search")

@@ -72,7 +72,7 @@ def plot(
     from hwnas.runner.results import Result
 
     if list_kinds:
-        print_table(["kind", "drawn", "shows"], kinds.described())
+        print_table(["kind", "drawn", "shows"], kinds.describe_kinds())
         return
     if directory is None:
         raise InvalidInput("plot: expected the directory of a run, or --list")
@@ -197,7 +197,7 @@ def reproduce(
     from hwnas.reproductions import reproduce as papers
 
     if list_figures:
-        print_table(["figure", "shows"], papers.described())
+        print_table(["figure", "shows"], papers.describe_figures())
         return
     try:
         with Progress(None, quiet) as progress:
@@ -208,8 +208,8 @@ def reproduce(
                 quick=quick,
                 run=not draw_only,
                 workers=workers,
-                progress=progress.at,
-                say=progress.say,
+                progress=progress.update,
+                say=progress.print_line,
             )
     except KeyboardInterrupt:
         # Finished trials are on disk, so the command can continue later.
