@@ -59,7 +59,7 @@ def normalized_hypervolume(codes: Codes) -> float:
 # -- fronts --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "least"), [("ehvi", 0.98), ("parego", 0.95), ("rsbo", 0.94)])
+@pytest.mark.parametrize(("name", "minimum"), [("ehvi", 0.98), ("parego", 0.95), ("rsbo", 0.94)])
 def test_most_of_a_front(name: str, minimum: float) -> None:
     assert (
         normalized_hypervolume(run_search(optimizer("random", bench().space, 2, seed=0), 35)) < 0.85
