@@ -1,3 +1,5 @@
+"""Architecture strings and their round trip."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hwnas.errors import InvalidInput
 from hwnas.spaces.architecture import Architecture
 
+# Names without a part that is all digits, see `Architecture.parse`.
 names = st.lists(
     st.from_regex(r"[A-Za-z0-9._]*[A-Za-z._][A-Za-z0-9._]*", fullmatch=True), min_size=1, max_size=3
 ).map("-".join)
@@ -29,15 +32,16 @@ def test_string_round_trip(arch: Architecture) -> None:
     assert Architecture.parse(str(arch)) == arch
 
 
-def test_known_string() -> None:
+def test_string_of_an_architecture() -> None:
     text = "gpt-s-3-768-2-3-4-4-8-12-False"
     arch = Architecture.parse(text)
     assert arch == Architecture("gpt-s", 768, 3, (2, 3, 4), (4, 8, 12), False)
     assert str(arch) == text
 
 
-def test_equal_architectures_are_one_key() -> None:
+def test_equal_architectures_have_equal_hashes() -> None:
     a, b = (Architecture.parse("gpt-s-1-192-2-4-True") for _ in range(2))
+    # Architectures are keys of dictionaries and members of sets.
     assert len({a, b}) == 1
     assert len({a, dataclasses.replace(a, bias=False)}) == 2
 
@@ -70,18 +74,19 @@ def test_cannot_be_changed() -> None:
         "gpt-s\n-1-192-2-4",
     ],
 )
-def test_what_cannot_be_read(text: str) -> None:
+def test_malformed_strings_are_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="expected SPACE-LAYERS-WIDTH") as caught:
         Architecture.parse(text)
     assert "\n" not in str(caught.value)
     assert repr(text) in str(caught.value)
 
 
-def test_the_count_that_does_not_fit_is_named() -> None:
+def test_wrong_count_is_named() -> None:
     with pytest.raises(InvalidInput, match="2 layers want 4 ratios and head counts, found 3"):
         Architecture.parse("gpt-s-2-192-2-4-8-True")
 
 
-def test_numbers_beyond_reading() -> None:
+def test_numbers_with_too_many_digits() -> None:
+    # Python refuses to convert strings of more than 4,300 digits.
     with pytest.raises(InvalidInput):
         Architecture.parse(f"gpt-s-1-{'9' * 5000}-2-4-True")
