@@ -26,6 +26,7 @@ import numpy as np
 HERE = Path(__file__).parent
 HWNAS = Path(sys.executable).with_name("hwnas")
 MAX_HELP_RATIO = 1.6
+# The smallest run: one evaluation by the surrogate benchmark.
 EXPERIMENT = """\
 name: startup
 space: gpt-s
@@ -72,6 +73,7 @@ def measure(rounds: int, seed: int = 0) -> dict[str, list[float]]:
         (folder / "startup.yaml").write_text(EXPERIMENT)
         for i in range(rounds + 1):
             lines = commands(folder, i)
+            # A random order, so that no command always runs just after the same other one.
             for label in rng.permutation(list(lines)):
                 elapsed = time_process(lines[label])
                 if i > 0:
@@ -81,6 +83,7 @@ def measure(rounds: int, seed: int = 0) -> dict[str, list[float]]:
 
 def table_row(label: str, seconds: Sequence[float], baseline: Sequence[float]) -> str:
     """Return a row: median time, and median and quartiles of the ratios to the baseline."""
+    # Pairs within a round; the median is insensitive to rounds with other work on the machine.
     ratios = [a / b for a, b in zip(seconds, baseline, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     bound = f"at most {MAX_HELP_RATIO}" if label == HELP else ""

@@ -85,6 +85,7 @@ class ExperimentError(InvalidInput):
     """
 
     def __init__(self, file: str, key_path: str, message: str) -> None:
+        # Empty parts leave no colon behind.
         super().__init__(": ".join(part for part in (file, key_path, message) if part))
 
 
@@ -123,6 +124,7 @@ def format_names(names: Iterable[str], limit: int = 12) -> str:
     >>> format_names(["a", "b", "c"], limit=2)
     'a, b and 1 more'
     """
+    # Any iterable: its length is needed before its items.
     names = list(names)
     if len(names) <= limit:
         return ", ".join(names)

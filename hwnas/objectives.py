@@ -25,6 +25,7 @@ from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
 from hwnas.typing import Array
 
+# The grammar as one regular expression; see the top of this module.
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _DEVICE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::\d+)?"  # "cuda:1" is a device
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -134,6 +135,7 @@ class Objective:
                 raise InvalidInput(f"objective {text!r}: expected a finite bound")
             if match["minus"]:
                 raise InvalidInput(f"objective {text!r}: a constraint takes no '-'; use >=")
+        # The grammar has no other relations.
         relation: Literal["<=", ">="] | None = match["relation"]  # type: ignore[assignment]
         return cls(match["metric"], devices, level, bool(match["minus"]), relation, bound)
 
@@ -194,6 +196,7 @@ class Objective:
         """
         if self.bound is None:
             raise InvalidInput(f"{self} has no bound")
+        # The same sign for both relations: positive outside the bound.
         return values - self.bound if self.relation == "<=" else self.bound - values
 
 
@@ -249,5 +252,5 @@ def constraint_violations(constraints: tuple[Objective, ...], values: Array) -> 
     [[-2.0, -0.25]]
     """
     violations = [c.violation(values[:, j]) for j, c in enumerate(constraints)]
-    # np.stack refuses an empty list.
+    # Without constraints there is nothing to stack.
     return np.stack(violations, axis=1) if violations else np.empty((len(values), 0))

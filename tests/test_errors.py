@@ -31,8 +31,8 @@ def test_similar_name_is_suggested() -> None:
 def test_names_are_listed_if_none_is_similar() -> None:
     assert str(UnknownName("device", "x", ["b", "a"])) == "unknown device 'x'; known: a, b"
     # No more than 12 names are listed.
-    many = [f"name-{i:02d}" for i in range(20)]
-    assert str(UnknownName("device", "x", many)).endswith("name-11 and 8 more")
+    names = [f"name-{i:02d}" for i in range(20)]
+    assert str(UnknownName("device", "x", names)).endswith("name-11 and 8 more")
 
 
 def test_missing_extra_names_the_command() -> None:

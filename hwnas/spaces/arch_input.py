@@ -18,6 +18,7 @@ from typing import Any
 from hwnas.errors import InvalidInput
 from hwnas.spaces.architecture import Architecture
 
+# Fields of `Architecture` after its space, in the order of the constructor.
 _FIELDS = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
 _PREFIX = "sample_"  # HW-GPT-Bench's prefix of each field
 _JSON_STARTS = ("[", "{", '"')
@@ -165,7 +166,8 @@ def _json(text: str) -> list[Any]:
         except RecursionError:
             raise InvalidInput("not architectures: JSON too deep") from None
         values += value if isinstance(value, list) else [value]
-        # raw_decode does not skip the space before a value.
+        # A list and values that follow one another give the same architectures; raw_decode does not
+        # skip the space before a value.
         while text[position : position + 1].isspace():
             position += 1
     return values

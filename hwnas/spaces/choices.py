@@ -29,6 +29,7 @@ def validate_name(name: str) -> str:
         raise InvalidInput(
             f"name: expected letters, digits, '.', '_' and '-' for a space, found {name!r}"
         )
+    # Architecture strings are NAME-LAYERS-WIDTH-...: numbers begin where a part is all digits.
     if any(part.isdigit() for part in name.split("-")):
         raise InvalidInput(
             f"name: no part between hyphens may be all digits, or architecture strings could not "
@@ -63,6 +64,7 @@ def validate_choices(name: str, values: Sequence[int]) -> tuple[int, ...]:
         raise InvalidInput(
             f"{name}: expected a list of 1 to {_MAX_CHOICES} choices, found {values!r}"
         )
+    # Types first: texts and numbers cannot be compared.
     for value in values:
         validate_positive(name, value)
     if any(a >= b for a, b in itertools.pairwise(values)):
@@ -114,6 +116,7 @@ def find_indices(name: str, choices: Sequence[int], values: IntArray) -> IndexAr
     >>> find_indices("n_layer", [10, 11, 12], np.array([12, 10])).tolist()
     [2, 0]
     """
+    # A value beyond the last choice is compared with that one, and found to differ.
     array = np.array(choices)
     indices = np.minimum(np.searchsorted(array, values), len(array) - 1)
     if not (is_choice := array[indices] == values).all():

@@ -37,6 +37,7 @@ def space(source: str | Mapping[str, Any]) -> SearchSpace:
         return SearchSpace(
             source, embed_dim=embed_dim, n_layer=n_layer, mlp_ratio=mlp_ratio, n_head=n_head
         )
+    # A mapping: a misspelled key gets a suggestion, which the constructor could not make.
     settings = dict(source)
     required = ("name", "embed_dim", "n_layer", "mlp_ratio", "n_head")
     allowed = (*required, "bias", "head_size", "context", "vocab_size")
