@@ -1,4 +1,4 @@
-"""What the tables of the command line say is what the benchmark says."""
+"""Tables of the command line: their values are those of the surrogate benchmark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hwnas.surrogates.devices import DEVICES, Device, device
 BENCH = hwnas.surrogate("gpt-s")
 
 
-def sampled(n: int, name: str = "gpt-s") -> list[LocatedArchitecture]:
+def sample_located(n: int, name: str = "gpt-s") -> list[LocatedArchitecture]:
     space = hwnas.space(name)
     archs = space.decode(space.sample(n, np.random.default_rng(0)))
     return [LocatedArchitecture(arch, f"line {i}") for i, arch in enumerate(archs, 1)]
@@ -38,11 +38,11 @@ def test_devices_of_every_scale(scale: str) -> None:
     assert tuple(row[0] for row in rows) == bench.devices
     for row in rows:
         for metric, text in zip(("latency", "energy"), row[4:], strict=True):
-            said = [float(value) for value in text.split(" to ")]
-            np.testing.assert_allclose(said, bench.range(f"{metric}@{row[0]}"), rtol=5e-3)
+            limits = [float(value) for value in text.split(" to ")]
+            np.testing.assert_allclose(limits, bench.range(f"{metric}@{row[0]}"), rtol=5e-3)
 
 
-def test_ranges_are_reached_and_not_left() -> None:
+def test_ranges_are_tight() -> None:
     choices = {"embed_dim": [192, 768], "n_layer": [10], "mlp_ratio": [2, 4], "n_head": [4]}
     small = hwnas.surrogate(hwnas.space({"name": "small", **choices}))
     layers = np.array(list(itertools.product((0, 1), repeat=10)), dtype=np.int8)
@@ -59,29 +59,29 @@ def test_ranges_are_reached_and_not_left() -> None:
         small.range("latncy@h100")
 
 
-def test_fit_shows_all_that_is_known() -> None:
+def test_fit_shows_provenance() -> None:
     fit = listing.fit("gpt-m")
-    known = hwnas.surrogate("gpt-m").provenance
+    provenance = hwnas.surrogate("gpt-m").provenance
     ((title, (header, rows)),) = fit.tables.items()
     assert title == "held out error percent"
     assert {row[0] for row in rows} == set(BENCH.devices)
-    errors = known["held_out_error_percent"]
+    errors = provenance["held_out_error_percent"]
     (row,) = (row for row in rows if row[0] == "h100")
     assert row[header.index("latency median")] == str(errors["latency@h100"])
     assert f"perplexity {errors['perplexity']}" in fit.lines[title]
     assert fit.lines["space"] == "gpt-m"
-    assert known["source"]["sha256"] in fit.lines["source"]
+    assert provenance["source"]["sha256"] in fit.lines["source"]
     for key in ("method", "licence", "notice", "citation"):
-        assert fit.lines[key] == known[key]
+        assert fit.lines[key] == provenance[key]
 
 
-def test_fit_takes_whatever_else_will_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    more: dict[str, Any] = {
+def test_fit_shows_unknown_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    provenance: dict[str, Any] = {
         "held_out_error_percent": {"latency@h100": 1.0, "latency@new:p90": 2.0},
         "in_noise": {"energy@h100": 0.5},
         "remark": "none",
     }
-    monkeypatch.setattr(Surrogate, "provenance", more)
+    monkeypatch.setattr(Surrogate, "provenance", provenance)
     fit = listing.fit("gpt-s")
     assert fit.tables["held out error percent"] == (
         ["device", "latency median", "latency p90"],
@@ -91,12 +91,12 @@ def test_fit_takes_whatever_else_will_be_known(monkeypatch: pytest.MonkeyPatch) 
     assert fit.lines == {"space": "gpt-s", "remark": "none"}
 
 
-def test_figures_are_those_of_the_benchmark() -> None:
-    given = sampled(50)
-    header, rows = listing.figures(given)
-    assert [row[0] for row in rows] == [str(one.arch) for one in given]
+def test_figures_equal_benchmark() -> None:
+    located = sample_located(50)
+    header, rows = listing.figures(located)
+    assert [row[0] for row in rows] == [str(item.arch) for item in located]
     assert len(header) == 1 + len(BENCH.metrics) + 2
-    codes = BENCH.space.encode([one.arch for one in given])
+    codes = BENCH.space.encode([item.arch for item in located])
     values = BENCH.predict(codes, header[1:])
     assert [row[1:] for row in rows] == values.tolist()
     assert all(type(row[header.index(name)]) is int for row in rows for name in ("params", "flops"))
@@ -113,35 +113,37 @@ def test_figures_are_those_of_the_benchmark() -> None:
         (["latency"], [], [f"latency@{name}" for name in BENCH.devices]),
     ],
 )
-def test_columns(metrics: list[str], devices: list[str], columns: list[str]) -> None:
-    assert listing.figures(sampled(2), metrics, devices)[0] == ["arch", *columns]
+def test_columns_of_selected_metrics(
+    metrics: list[str], devices: list[str], columns: list[str]
+) -> None:
+    assert listing.figures(sample_located(2), metrics, devices)[0] == ["arch", *columns]
 
 
-def test_one_has_quantiles() -> None:
-    (one,) = sampled(1)
-    header, rows = listing.figures_of_one(one, ["h100"])
+def test_single_architecture_has_quantiles() -> None:
+    (located,) = sample_located(1)
+    header, rows = listing.figures_of_one(located, ["h100"])
     assert header == ["metric", "unit", "median", "p10", "p90"]
-    known = {row[0]: row[1:] for row in rows}
-    assert known["perplexity"][2:] == ["", ""]
-    codes = BENCH.space.encode([one.arch])
-    middle = BENCH.quantiles(codes, "latency@h100", levels=[0.5, 0.1, 0.9])[0].tolist()
-    assert known["latency@h100"] == ["ms", *middle]
-    assert "latency@a100" not in known
+    by_metric = {row[0]: row[1:] for row in rows}
+    assert by_metric["perplexity"][2:] == ["", ""]
+    codes = BENCH.space.encode([located.arch])
+    quantiles = BENCH.quantiles(codes, "latency@h100", levels=[0.5, 0.1, 0.9])[0].tolist()
+    assert by_metric["latency@h100"] == ["ms", *quantiles]
+    assert "latency@a100" not in by_metric
 
 
-def test_wrong_figures() -> None:
+def test_wrong_arguments_raise() -> None:
     with pytest.raises(InvalidInput, match=r"line 1: .*'gpt-s' as in line 1, found 'gpt-m'"):
-        listing.figures(sampled(1) + sampled(1, "gpt-m"))
+        listing.figures(sample_located(1) + sample_located(1, "gpt-m"))
     with pytest.raises(InvalidInput, match="'gpt-xl': there are no published figures"):
-        listing.figures(sampled(1, "gpt-xl"))
+        listing.figures(sample_located(1, "gpt-xl"))
     with pytest.raises(UnknownName, match="unknown device 'h10'"):
-        listing.figures(sampled(1), devices=["h10"])
+        listing.figures(sample_located(1), devices=["h10"])
     for metric, message in {"flops <= 1": "nor bound", "latency@h100+a40": "one device"}.items():
         with pytest.raises(InvalidInput, match=message):
-            listing.figures(sampled(1), [metric])
+            listing.figures(sample_located(1), [metric])
 
 
-def test_fronts_that_there_are_not() -> None:
+def test_unavailable_fronts_raise() -> None:
     with pytest.raises(InvalidInput, match="expected at least one objective, found none"):
         BENCH.front([])
     with pytest.raises(UnknownName, match="unknown device 'h10'; did you mean 'h100'"):

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it prints, what it leaves, its exit codes."""
+"""Command line: its output, its files and its exit codes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ SMALL: dict[str, Any] = {
 ARCH = "gpt-s-10-192-" + "2-" * 10 + "4-" * 10 + "True"
 
 
-class Said:
-    """What a call left behind."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
 
 
 class Terminal(io.StringIO):
-    """Where nothing is piped."""
+    """Stream that looks like a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -47,18 +47,18 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def hw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Call hwnas in a directory of its own; with None piped, from a terminal."""
+    """Function that runs a command in an empty directory; with piped=None, on a terminal."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str, piped: str | bytes | None = "") -> Said:
-        given = piped.encode() if isinstance(piped, str) else piped
-        stdin = Terminal() if given is None else io.TextIOWrapper(io.BytesIO(given))
+    def call(*arguments: str, piped: str | bytes | None = "") -> CommandResult:
+        content = piped.encode() if isinstance(piped, str) else piped
+        stdin = Terminal() if content is None else io.TextIOWrapper(io.BytesIO(content))
         monkeypatch.setattr(sys, "argv", ["hwnas", *arguments])
         monkeypatch.setattr(sys, "stdin", stdin)
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_info:
             main()
-        said = capsys.readouterr()
-        return Said(int(left.value.code or 0), said.out, said.err)
+        output = capsys.readouterr()
+        return CommandResult(int(exit_info.value.code or 0), output.out, output.err)
 
     return call
 
@@ -69,37 +69,39 @@ def small(tmp_path: Path) -> str:
     return "small.yaml"
 
 
-def refused(said: Said, message: str) -> None:
-    assert said.code == 2, said.err
-    assert said.out == ""
-    assert re.search(message, said.err), said.err
-    assert said.err.startswith("hwnas: ")
-    assert said.err.count("\n") == 1
+def assert_user_error(result: CommandResult, message: str) -> None:
+    """Check for exit code 2 and one line on stderr that matches a pattern."""
+    assert result.code == 2, result.err
+    assert result.out == ""
+    assert re.search(message, result.err), result.err
+    assert result.err.startswith("hwnas: ")
+    assert result.err.count("\n") == 1
 
 
 def test_help_names_the_commands(hw: Any) -> None:
-    said = hw("--help")
-    assert said.code == 0
+    result = hw("--help")
+    assert result.code == 0
     for command in ("run", "resume", "list", "query", "front", "plot", "report", "profile"):
-        assert re.search(rf"^  {command}\b", said.out, re.MULTILINE)
+        assert re.search(rf"^  {command}\b", result.out, re.MULTILINE)
     for command in ("build", "check", "schema"):
-        assert re.search(rf"^  {command}\b", said.out, re.MULTILINE)
+        assert re.search(rf"^  {command}\b", result.out, re.MULTILINE)
 
 
 def test_run(hw: Any, small: str, tmp_path: Path) -> None:
-    said = hw("run", small)
-    assert said.code == 0
-    assert "random" in said.out
-    assert "runs/small" in said.out
-    assert said.err == "random seed 0: 30 evaluations\n"
+    result = hw("run", small)
+    assert result.code == 0
+    assert "random" in result.out
+    assert "runs/small" in result.out
+    assert result.err == "random seed 0: 30 evaluations\n"
     assert (tmp_path / "runs" / "small" / "summary.csv").is_file()
-    again = hw("run", small)
-    refused(again, "holds this experiment; go on with: hwnas resume runs/small")
+    assert_user_error(
+        hw("run", small), "holds this experiment; go on with: hwnas resume runs/small"
+    )
     assert hw("resume", "runs/small").code == 0
 
 
-def test_quiet_and_set_and_out(hw: Any, small: str, tmp_path: Path) -> None:
-    said = hw(
+def test_options_quiet_set_out(hw: Any, small: str, tmp_path: Path) -> None:
+    result = hw(
         "run",
         small,
         "--quiet",
@@ -110,7 +112,7 @@ def test_quiet_and_set_and_out(hw: Any, small: str, tmp_path: Path) -> None:
         "--set",
         "seeds=2",
     )
-    assert (said.code, said.out, said.err) == (0, "", "")
+    assert (result.code, result.out, result.err) == (0, "", "")
     rows = list(csv.DictReader((tmp_path / "here" / "summary.csv").open()))
     assert [row["evaluations"] for row in rows] == ["7", "7"]
 
@@ -137,12 +139,14 @@ def test_several_files(hw: Any, small: str, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({**SMALL, "name": "other"}))
     assert hw("run", small, "other.yaml", "--out", "both", "--quiet").code == 0
     assert {p.name for p in (tmp_path / "both").iterdir()} == {"small", "other"}
-    refused(hw("run", small, small), "expected experiments of different names, found small, small")
+    assert_user_error(
+        hw("run", small, small), "expected experiments of different names, found small, small"
+    )
 
 
-def test_nothing_runs_when_one_of_several_is_wrong(hw: Any, small: str, tmp_path: Path) -> None:
+def test_nothing_runs_if_one_experiment_is_wrong(hw: Any, small: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("name: wrong")
-    refused(hw("run", small, "wrong.yaml"), r"wrong\.yaml: space: is required")
+    assert_user_error(hw("run", small, "wrong.yaml"), r"wrong\.yaml: space: is required")
     assert not (tmp_path / "runs").exists()
 
 
@@ -193,8 +197,8 @@ def test_nothing_runs_when_one_of_several_is_wrong(hw: Any, small: str, tmp_path
         (["front", "gpt-s", "perplexity", "params", "flops", "--best", "3"], "two objectives"),
     ],
 )
-def test_wrong_use_is_one_line(hw: Any, small: str, arguments: list[str], message: str) -> None:
-    refused(hw(*arguments), message)
+def test_wrong_use_prints_one_line(hw: Any, small: str, arguments: list[str], message: str) -> None:
+    assert_user_error(hw(*arguments), message)
 
 
 def test_lists(hw: Any) -> None:
@@ -208,11 +212,11 @@ def test_lists(hw: Any) -> None:
     assert re.search(r"energy@DEVICE +mWh", hw("list", "metrics").out)
 
 
-def test_devices_and_their_figures(hw: Any) -> None:
-    said = hw("list", "devices")
-    assert re.search(r"^h100 +GPU +NVIDIA H100 \(Hopper\) +80 GB or more", said.out, re.MULTILINE)
-    assert "ms on gpt-s" in said.out
-    assert "citation" not in said.out
+def test_list_devices(hw: Any) -> None:
+    result = hw("list", "devices")
+    assert re.search(r"^h100 +GPU +NVIDIA H100 \(Hopper\) +80 GB or more", result.out, re.MULTILINE)
+    assert "ms on gpt-s" in result.out
+    assert "citation" not in result.out
     verbose = hw("list", "devices", "-v", "--space", "gpt-l").out
     assert "mWh on gpt-l" in verbose
     for line in (
@@ -228,8 +232,8 @@ def test_devices_and_their_figures(hw: Any) -> None:
 
 
 def test_query_one(hw: Any) -> None:
-    said = hw("query", ARCH, "--device", "h100", "--format", "json")
-    rows = {row["metric"]: row for row in json.loads(said.out)}
+    result = hw("query", ARCH, "--device", "h100", "--format", "json")
+    rows = {row["metric"]: row for row in json.loads(result.out)}
     assert set(rows) == {
         "perplexity",
         "params",
@@ -249,9 +253,9 @@ def test_query_one(hw: Any) -> None:
 
 
 def test_query_several(hw: Any) -> None:
-    other = ARCH.replace("True", "False")
-    rows = list(csv.DictReader(io.StringIO(hw("query", ARCH, other, "--format", "csv").out)))
-    assert [row["arch"] for row in rows] == [ARCH, other]
+    without_bias = ARCH.replace("True", "False")
+    rows = list(csv.DictReader(io.StringIO(hw("query", ARCH, without_bias, "--format", "csv").out)))
+    assert [row["arch"] for row in rows] == [ARCH, without_bias]
     assert float(rows[0]["perplexity"]) != float(rows[1]["perplexity"])
     assert rows[0]["params"].isdigit()
 
@@ -260,25 +264,29 @@ def test_query_several(hw: Any) -> None:
 @pytest.mark.parametrize(
     "piped", [f"{ARCH}\n", json.dumps([ARCH]), f"trial,arch\n7,{ARCH}\n", f"\ufeff{ARCH}\r\n"]
 )
-def test_query_reads_what_is_piped(hw: Any, piped: str, dash: list[str]) -> None:
-    said = hw("query", *dash, "--metric", "params", "--format", "csv", piped=piped)
-    assert said.out.splitlines()[0] == "arch,params"
-    assert [line.partition(",")[0] for line in said.out.splitlines()[1:]] == [ARCH]
+def test_query_reads_standard_input(hw: Any, piped: str, dash: list[str]) -> None:
+    result = hw("query", *dash, "--metric", "params", "--format", "csv", piped=piped)
+    assert result.out.splitlines()[0] == "arch,params"
+    assert [line.partition(",")[0] for line in result.out.splitlines()[1:]] == [ARCH]
 
 
-def test_query_names_what_is_wrong_in_what_is_piped(hw: Any) -> None:
+def test_query_locates_errors_in_standard_input(hw: Any) -> None:
     wide = ARCH.replace("192", "193")
-    refused(hw("query", piped=f"{ARCH}\n\nfoo"), "line 3: architecture 'foo'")
-    refused(hw("query", piped=f"{ARCH}\n{wide}"), "line 2: embed_dim: expected one of")
-    refused(hw("query", piped=json.dumps([ARCH, wide])), "element 2: embed_dim: expected one of")
-    refused(hw("query", piped=b"\xff\xfe\x00"), "standard input: expected UTF-8 text")
+    assert_user_error(hw("query", piped=f"{ARCH}\n\nfoo"), "line 3: architecture 'foo'")
+    assert_user_error(hw("query", piped=f"{ARCH}\n{wide}"), "line 2: embed_dim: expected one of")
+    assert_user_error(
+        hw("query", piped=json.dumps([ARCH, wide])), "element 2: embed_dim: expected one of"
+    )
+    assert_user_error(hw("query", piped=b"\xff\xfe\x00"), "standard input: expected UTF-8 text")
 
 
-def test_query_does_not_wait_for_a_terminal(hw: Any) -> None:
-    refused(hw("query", piped=None), "expected architectures, as arguments or on standard input")
+def test_query_does_not_read_from_a_terminal(hw: Any) -> None:
+    assert_user_error(
+        hw("query", piped=None), "expected architectures, as arguments or on standard input"
+    )
 
 
-def test_a_terminal_folds_long_cells_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_folds_only_long_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "50")
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
@@ -290,46 +298,52 @@ def test_a_terminal_folds_long_cells_only(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_query_metrics(hw: Any) -> None:
-    asked = ["--metric", "latency:p90", "--metric", "perplexity", "--device", "h100"]
-    (row,) = json.loads(hw("query", ARCH, *asked, "--format", "json").out)
+    arguments = ["--metric", "latency:p90", "--metric", "perplexity", "--device", "h100"]
+    (row,) = json.loads(hw("query", ARCH, *arguments, "--format", "json").out)
     assert list(row) == ["arch", "latency@h100:p90", "perplexity"]
 
 
 def test_front(hw: Any, tmp_path: Path) -> None:
-    said = hw("front", "gpt-s", "perplexity", "latency@h100", "--csv", "--plot", "--best", "5")
-    rows = list(csv.reader(io.StringIO(said.out)))
+    result = hw("front", "gpt-s", "perplexity", "latency@h100", "--csv", "--plot", "--best", "5")
+    rows = list(csv.reader(io.StringIO(result.out)))
     assert rows[0] == ["arch", "perplexity", "latency@h100"]
     front = hwnas.surrogate("gpt-s").front(["perplexity", "latency@h100"])
     assert front is not None
     assert [float(row[2]) for row in rows[1:]] == front.best(5).values[:, 1].tolist()
-    assert said.err == "front-gpt-s.png\n"
+    assert result.err == "front-gpt-s.png\n"
     assert (tmp_path / "front-gpt-s.png").is_file()
-    again = ["--metric", "perplexity", "--metric", "latency@h100", "--format", "csv"]
-    assert hw("query", *again, piped=said.out).out == said.out
+    options = ["--metric", "perplexity", "--metric", "latency@h100", "--format", "csv"]
+    assert hw("query", *options, piped=result.out).out == result.out
     bounded = hw("front", "gpt-s", "perplexity", "params", "--constraint", "latency@h100 <= 5")
     assert bounded.code == 0
 
 
-def test_front_of_something_maximised_or_of_nothing(hw: Any, tmp_path: Path) -> None:
-    said = hw("front", "gpt-s", "-perplexity", "params", "--csv", "--best", "1")
-    assert said.out.startswith("arch,-perplexity,params\n")
-    none = hw("front", "gpt-s", "flops", "params", "--constraint", "params <= 1", "--csv", "--plot")
-    assert (none.code, none.out) == (0, "arch,flops,params\n")
-    assert none.err == "no architecture satisfies the constraints\n"
+def test_front_maximized_or_empty(hw: Any, tmp_path: Path) -> None:
+    result = hw("front", "gpt-s", "-perplexity", "params", "--csv", "--best", "1")
+    assert result.out.startswith("arch,-perplexity,params\n")
+    empty = hw(
+        "front", "gpt-s", "flops", "params", "--constraint", "params <= 1", "--csv", "--plot"
+    )
+    assert (empty.code, empty.out) == (0, "arch,flops,params\n")
+    assert empty.err == "no architecture satisfies the constraints\n"
     assert not list(tmp_path.iterdir())
 
 
 def test_plots(hw: Any, small: str, tmp_path: Path) -> None:
     hw("run", small, "--quiet")
-    said = hw("plot", "runs/small", "--kind", "fronts", "--format", "svg")
-    assert said.out == "runs/small/plots/fronts.svg\n"
+    result = hw("plot", "runs/small", "--kind", "fronts", "--format", "svg")
+    assert result.out == "runs/small/plots/fronts.svg\n"
     assert (tmp_path / "runs/small/plots/fronts.svg").is_file()
-    refused(hw("plot", "runs/small", "--kind", "front"), "did you mean 'fronts'")
+    assert_user_error(hw("plot", "runs/small", "--kind", "front"), "did you mean 'fronts'")
     assert "hypervolume" in hw("plot", "--list").out
-    said = hw("plot", "runs/small", "--kind", "hypervolume", "--x", "cost")
-    assert said.out == "runs/small/plots/hypervolume-cost.png\n"
-    refused(hw("plot", "runs/small", "--kind", "fronts", "--x", "cost"), "only hypervolume can be")
-    refused(hw("plot", "runs/small", "--x", "costs"), "'costs' is not one of 'evaluations', 'cost'")
+    result = hw("plot", "runs/small", "--kind", "hypervolume", "--x", "cost")
+    assert result.out == "runs/small/plots/hypervolume-cost.png\n"
+    assert_user_error(
+        hw("plot", "runs/small", "--kind", "fronts", "--x", "cost"), "only hypervolume can have it"
+    )
+    assert_user_error(
+        hw("plot", "runs/small", "--x", "costs"), "'costs' is not one of 'evaluations', 'cost'"
+    )
 
 
 def test_schema(hw: Any) -> None:
@@ -337,43 +351,43 @@ def test_schema(hw: Any) -> None:
     assert {"name", "space", "objectives", "optimizers", "budget"} <= set(schema["properties"])
 
 
-def test_a_search_that_raises_is_our_fault(
+def test_error_in_a_search_exits_with_1(
     hw: Any, small: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def raising(*arguments: Any) -> None:
-        raise ZeroDivisionError("by nought")
+    def raising(*arguments: Any, **settings: Any) -> None:
+        raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr("hwnas.runner.run_searches.search", raising)
-    said = hw("run", small)
-    assert said.code == 1
-    assert "ZeroDivisionError: by nought" in said.err
+    result = hw("run", small)
+    assert result.code == 1
+    assert "ZeroDivisionError: division by zero" in result.err
 
 
-def test_an_interrupt_says_how_to_go_on(
+def test_interrupt_prints_how_to_resume(
     hw: Any, small: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*arguments: Any) -> None:
+    def stopped(*arguments: Any, **settings: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hwnas.runner.run_searches.search", stopped)
-    said = hw("run", small)
-    assert said.code == 2
-    assert "hwnas resume" in said.err
+    result = hw("run", small)
+    assert result.code == 2
+    assert "hwnas resume" in result.err
 
 
-def test_a_process_of_its_own(small: str, tmp_path: Path) -> None:
+def test_installed_command(small: str, tmp_path: Path) -> None:
     hwnas_command = Path(sys.executable).with_name("hwnas")
-    done = subprocess.run(
+    process = subprocess.run(
         [hwnas_command, "run", small, "--workers", "2", "--set", "seeds=2"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "runs/small" in done.stdout
-    reader_is_gone = f"{hwnas_command} front gpt-s perplexity latency@h100 --csv | head -1"
+    assert "runs/small" in process.stdout
+    closed_pipe = f"{hwnas_command} front gpt-s perplexity latency@h100 --csv | head -1"
     piped = subprocess.run(
-        reader_is_gone, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+        closed_pipe, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert piped.stdout == "arch,perplexity,latency@h100\n"
     assert piped.stderr == ""
@@ -398,16 +412,16 @@ class Answer(hwnas.Backend):
 """
 
 
-def test_plugins_given_and_listed(hw: Any) -> None:
+def test_plugins_by_option_and_in_experiment(hw: Any) -> None:
     Path("mine.py").write_text(PLUGIN)
     form = {**SMALL, "optimizers": ["typed-in"]}
-    Path("given.yaml").write_text(yaml.safe_dump({**form, "name": "given"}))
+    Path("option.yaml").write_text(yaml.safe_dump({**form, "name": "option"}))
     listed = {**form, "name": "listed", "plugins": ["mine.py"]}
     Path("listed.yaml").write_text(yaml.safe_dump(listed))
-    assert hw("run", "given.yaml", "--plugin", "mine.py", "--quiet").code == 0
-    refused = hw("run", "listed.yaml", "--quiet")
-    assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "--allow-plugins" in refused.err
+    assert hw("run", "option.yaml", "--plugin", "mine.py", "--quiet").code == 0
+    result = hw("run", "listed.yaml", "--quiet")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "--allow-plugins" in result.err
     assert hw("run", "listed.yaml", "--allow-plugins", "--quiet").code == 0
     assert hw("resume", "runs/listed", "--quiet").code == 2
     assert hw("resume", "runs/listed", "--allow-plugins", "--quiet").code == 0
@@ -420,12 +434,12 @@ def test_plots_of_a_run_whose_backend_is_a_plugin(hw: Any, monkeypatch: pytest.M
     assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet").code == 0
     monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
     message = r"small/experiment\.yaml: plugins: .* allow it with --allow-plugins"
-    refused(hw("plot", "runs/small"), message)
-    refused(hw("report", "runs/small"), message)
+    assert_user_error(hw("plot", "runs/small"), message)
+    assert_user_error(hw("report", "runs/small"), message)
     assert hw("report", "runs/small", "--allow-plugins").code == 0
     monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
-    said = hw("plot", "runs/small", "--allow-plugins", "--kind", "fronts")
-    assert (said.code, said.out) == (0, "runs/small/plots/fronts.png\n")
+    result = hw("plot", "runs/small", "--allow-plugins", "--kind", "fronts")
+    assert (result.code, result.out) == (0, "runs/small/plots/fronts.png\n")
     assert "typed-in" in hwnas.registry._registered["backend"]
 
 
@@ -449,15 +463,19 @@ def test_report(hw: Any, small: str, tmp_path: Path) -> None:
     assert file.read_text() == first
     assert hw("report", "runs/small", "--out", "mine.html").out == "mine.html\n"
     assert (tmp_path / "mine.html").read_text() == first
-    refused(hw("report", "runs/small", "--out", "runs"), "runs: is a directory, expected a file")
-    refused(hw("report", "runs/small", "--out", "no/x.html"), "there is no directory no; make it")
+    assert_user_error(
+        hw("report", "runs/small", "--out", "runs"), "runs: is a directory, expected a file"
+    )
+    assert_user_error(
+        hw("report", "runs/small", "--out", "no/x.html"), "there is no directory no; make it"
+    )
 
 
 PROFILE = ("profile", "--space", "gpt-s", "--count", "2", "--out", "it.csv", "--device", "cpu")
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("options", "message"),
     [
         (["--metrics", "latncy"], "unknown metric 'latncy'; did you mean 'latency'"),
         (["--space", "gpt-x"], "unknown space 'gpt-x'"),
@@ -467,8 +485,8 @@ PROFILE = ("profile", "--space", "gpt-s", "--count", "2", "--out", "it.csv", "--
         (["--count", "0"], "--count"),
     ],
 )
-def test_profile_refuses(hw: Any, more: list[str], message: str) -> None:
-    refused(hw(*PROFILE, *more), message)
+def test_profile_errors(hw: Any, options: list[str], message: str) -> None:
+    assert_user_error(hw(*PROFILE, *options), message)
     assert not list(Path().iterdir())
 
 
@@ -487,26 +505,26 @@ def test_profile(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         return Summary(2, 0, 12.0, (Drift("latency@cpu", "ms", 3, 1.9, 2.1, 10.0),))
 
     monkeypatch.setattr("hwnas.profiling.survey.survey.run_survey", survey)
-    asked = (*PROFILE, "--metrics", "latency, memory", "--batch-size", "4", "--within", "0.02")
-    said = hw(*asked)
-    assert said.code == 0
-    assert said.err.splitlines() == [
+    arguments = (*PROFILE, "--metrics", "latency, memory", "--batch-size", "4", "--within", "0.02")
+    result = hw(*arguments)
+    assert result.code == 0
+    assert result.err.splitlines() == [
         "anchor: 10 layers of 192: latency@cpu 2.5 ms, 3.0 s",
         "1 of 2: 10 layers of 192: latency@cpu 2.5 ms, 3.0 s",
     ]
-    assert re.search(r"^latency@cpu +ms +3 +1\.9 +2\.1 +10\.00$", said.out, re.MULTILINE)
-    assert said.out.endswith("it.csv: 2 architectures measured, 0 failed, 12 per minute\n")
-    quiet = hw(*asked, "--quiet")
+    assert re.search(r"^latency@cpu +ms +3 +1\.9 +2\.1 +10\.00$", result.out, re.MULTILINE)
+    assert result.out.endswith("it.csv: 2 architectures measured, 0 failed, 12 per minute\n")
+    quiet = hw(*arguments, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
-def test_an_interrupted_profile_says_how_to_go_on(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_profile_prints_how_to_resume(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*arguments: Any, **settings: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hwnas.profiling.survey.survey.run_survey", stopped)
     message = r"stopped; it\.csv contains all results so far, the same command continues"
-    refused(hw(*PROFILE), message)
+    assert_user_error(hw(*PROFILE), message)
 
 
 def test_build(hw: Any, tmp_path: Path) -> None:
@@ -514,17 +532,21 @@ def test_build(hw: Any, tmp_path: Path) -> None:
     from hwnas.spaces.architecture import Architecture
 
     arch = "gpt-s-10-192-" + "-".join(["2"] * 10 + ["4"] * 10) + "-True"
-    said = hw("build", arch, "--out", "net")
-    assert said.code == 0, said.err
+    result = hw("build", arch, "--out", "net")
+    assert result.code == 0, result.err
     space = hwnas.space("gpt-s")
     params = int(space.params(space.encode([Architecture.parse(arch)]))[0])
-    assert said.out == f"net: config.json, model.safetensors ({params:,} parameters)\n"
+    assert result.out == f"net: config.json, model.safetensors ({params:,} parameters)\n"
     assert str(load_model(tmp_path / "net").arch) == arch
-    refused(hw("build", arch, "--out", "net"), "net/model.safetensors is there already|net/config")
-    refused(hw("build", "gpt-s-10", "--out", "other"), "expected")
-    refused(hw("build", arch.replace("192", "200"), "--out", "other"), "embed_dim")
+    assert_user_error(
+        hw("build", arch, "--out", "net"), "net/model.safetensors is there already|net/config"
+    )
+    assert_user_error(hw("build", "gpt-s-10", "--out", "other"), "expected")
+    assert_user_error(hw("build", arch.replace("192", "200"), "--out", "other"), "embed_dim")
     (tmp_path / "x.pt").write_bytes(b"no checkpoint")
-    refused(hw("build", arch, "--out", "other", "--checkpoint", "x.pt"), "x.pt: expected a checkp")
+    assert_user_error(
+        hw("build", arch, "--out", "other", "--checkpoint", "x.pt"), "x.pt: expected a checkp"
+    )
 
 
 def test_build_of_a_space_in_a_yaml(hw: Any, tmp_path: Path) -> None:
@@ -532,18 +554,20 @@ def test_build_of_a_space_in_a_yaml(hw: Any, tmp_path: Path) -> None:
         "space: {name: mine, embed_dim: [8], n_layer: [1], mlp_ratio: [2], n_head: [1], "
         "head_size: 4, context: 8, vocab_size: 20}"
     )
-    said = hw("build", "mine-1-8-2-1-True", "--space", "mine.yaml", "--out", "net")
-    assert said.code == 0, said.err
+    result = hw("build", "mine-1-8-2-1-True", "--space", "mine.yaml", "--out", "net")
+    assert result.code == 0, result.err
     (tmp_path / "none.yaml").write_text("name: x")
     for file, message in (
         ("none.yaml", "expected an experiment with the key space"),
         ("x.yaml", "x"),
     ):
-        refused(hw("build", "mine-1-8-2-1-True", "--space", file, "--out", "other"), message)
-    refused(hw("build", "mine-1-8-2-1-True", "--out", "other"), "unknown space 'mine'")
+        assert_user_error(
+            hw("build", "mine-1-8-2-1-True", "--space", file, "--out", "other"), message
+        )
+    assert_user_error(hw("build", "mine-1-8-2-1-True", "--out", "other"), "unknown space 'mine'")
 
 
-def test_what_is_logged_is_shown(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_messages_are_printed(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import logging
 
     import hwnas.api
@@ -559,9 +583,9 @@ def test_what_is_logged_is_shown(hw: Any, small: str, monkeypatch: pytest.Monkey
 
 def test_compare(hw: Any, small: str, tmp_path: Path) -> None:
     hw("run", small, "--quiet", "--set", "optimizers=[random, uniform]", "--set", "seeds=2")
-    said = hw("compare", "runs/small", "--plot", "ranks.png")
-    assert said.code == 0
-    lines = said.out.splitlines()
+    result = hw("compare", "runs/small", "--plot", "ranks.png")
+    assert result.code == 0
+    lines = result.out.splitlines()
     assert lines[0] == "perplexity, latency@rtx3080 on gpt-s, relative to: exact front"
     assert lines[1].split()[:4] == ["optimizer", "seeds", "evaluations", "normalised"]
     assert [line.split()[0] for line in lines[2:4]] == ["uniform", "random"]
@@ -572,16 +596,16 @@ def test_compare(hw: Any, small: str, tmp_path: Path) -> None:
     assert lines[-1] == "ranks.png"
     assert (tmp_path / "ranks.png").read_bytes().startswith(b"\x89PNG")
 
-    said = hw("compare", "runs/small", "--format", "csv", "--plot", "ranks.svg")
-    rows = list(csv.DictReader(io.StringIO(said.out)))
+    result = hw("compare", "runs/small", "--format", "csv", "--plot", "ranks.svg")
+    rows = list(csv.DictReader(io.StringIO(result.out)))
     assert len(rows) == 2 * 5
     assert [*rows[0]][:4] == ["problem", "optimizer", "indicator", "seeds"]
-    assert "could be significant" in said.err
-    assert said.err.endswith("ranks.svg\n")
+    assert "could be significant" in result.err
+    assert result.err.endswith("ranks.svg\n")
 
-    after = hw("compare", "runs/small", "--at", "10", "--metric", "r2", "--format", "markdown")
-    assert "| optimizer | seeds | evaluations | r2 |" in after.out
-    assert re.search(r"^\| (uniform|random) \| 2 \| 10 \| \*\*0\.", after.out, re.MULTILINE)
+    markdown = hw("compare", "runs/small", "--at", "10", "--metric", "r2", "--format", "markdown")
+    assert "| optimizer | seeds | evaluations | r2 |" in markdown.out
+    assert re.search(r"^\| (uniform|random) \| 2 \| 10 \| \*\*0\.", markdown.out, re.MULTILINE)
     latex = hw("compare", "runs/small", "--format", "latex").out
     assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 3
 
@@ -590,13 +614,23 @@ def test_compare_by_every_metric() -> None:
     assert [indicator.value for indicator in Indicator] == list(METRICS)
 
 
-def test_compare_refuses(hw: Any, small: str) -> None:
+def test_compare_errors(hw: Any, small: str) -> None:
     hw("run", small, "--quiet")
-    refused(hw("compare", "nowhere"), "nowhere: no trials here, expected the directory of a run")
-    refused(hw("compare", "runs/small", "runs/small"), "expected every run once, found it 2 times")
-    refused(hw("compare", "runs/small", "--at", "31"), "ended after 30 .* expected at most 30")
-    refused(hw("compare", "runs/small", "--plot", "x.png"), "expected two optimizers on all prob")
-    refused(hw("compare", "runs/small", "--metric", "hv"), "'hv' is not one of 'normalised'")
-    said = hw("compare", "runs/small")
-    assert said.code == 0
-    assert said.out.endswith("one optimizer: nothing is tested\n")
+    assert_user_error(
+        hw("compare", "nowhere"), "nowhere: no trials here, expected the directory of a run"
+    )
+    assert_user_error(
+        hw("compare", "runs/small", "runs/small"), "expected every run once, found it 2 times"
+    )
+    assert_user_error(
+        hw("compare", "runs/small", "--at", "31"), "ended after 30 .* expected at most 30"
+    )
+    assert_user_error(
+        hw("compare", "runs/small", "--plot", "x.png"), "expected two optimizers on all prob"
+    )
+    assert_user_error(
+        hw("compare", "runs/small", "--metric", "hv"), "'hv' is not one of 'normalised'"
+    )
+    result = hw("compare", "runs/small")
+    assert result.code == 0
+    assert result.out.endswith("one optimizer: nothing is tested\n")
