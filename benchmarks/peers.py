@@ -381,9 +381,11 @@ def times(rows: list[dict[str, str]]) -> str:
 
 def draw(table: Table, file: Path) -> None:
     """What is missing of the hypervolume over evaluations, mean over problems."""
-    made = style.figure(2, "Missing hypervolume, mean over problems and seeds", width=6.2)
+    made = style.make_figure(2, "Missing hypervolume, mean over problems and seeds", width=6.2)
     panels = made.subplots(1, 2)
-    names = style.names([m for by in table.values() for m in by if not m.startswith("library")])
+    names = style.unique_names(
+        [m for by in table.values() for m in by if not m.startswith("library")]
+    )
     names = [name for name in names if " on " not in name and name != "moasha"]
     names.sort(key=lambda name: name != "additive")
     for axes, space in zip(panels, ("gpt-s", "gpt-l"), strict=True):
@@ -403,9 +405,9 @@ def draw(table: Table, file: Path) -> None:
                 for mark in MARKS
                 if any((s, m) == (space, mark) and name in by for (s, _, m), by in table.items())
             ]
-            look = style.look(index)
+            look = style.line_style(index)
             axes.plot(*zip(*curve, strict=True), label=name, markersize=3.5, linewidth=1.3, **look)
-        style.tidy(axes, title=space, x="evaluations", y="1 - normalised hypervolume")
+        style.format_axes(axes, title=space, x="evaluations", y="1 - normalised hypervolume")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -420,7 +422,9 @@ def report() -> None:
     rows = read()
     table = tabled([row for row in rows if not row["noisy"]])
     best = merged(table)
-    ours_of = style.names([m for by in best.values() for m in by if not m.startswith("library")])
+    ours_of = style.unique_names(
+        [m for by in best.values() for m in by if not m.startswith("library")]
+    )
     wrapped = [
         (name, f"library {name}", mark) for name in LOOPS for mark in (50, 100, 200, 1000, 10_000)
     ]

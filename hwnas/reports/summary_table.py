@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwnas.reports.plots.style import names
+from hwnas.reports.plots.style import unique_names
 from hwnas.runner.results import Result
 
 _HEADER = [
@@ -27,7 +27,7 @@ def summary_table(result: Result) -> tuple[list[str], list[list[str]]]:
     header, rows
     """
     rows = []
-    for optimizer in names([search.optimizer for search in result.searches]):
+    for optimizer in unique_names([search.optimizer for search in result.searches]):
         seeds = [row for row in result.summary if row["optimizer"] == optimizer]
         hypervolumes = [row["normalised"] for row in seeds]
         # Only the hypervolume also has its range: it is the headline of the table.
@@ -46,7 +46,7 @@ def summary_table(result: Result) -> tuple[list[str], list[list[str]]]:
                 f"{mean['epsilon']:.4f}",
                 f"{mean['front_size']:.0f}",
                 f"{mean['seconds']:.2f}",
-                ", ".join(names([row["status"] for row in seeds])),
+                ", ".join(unique_names([row["status"] for row in seeds])),
             ]
         )
     return list(_HEADER), rows

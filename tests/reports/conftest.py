@@ -1,4 +1,4 @@
-"""Runs that the tests of reports share, and results made of given trials."""
+"""Runs that the tests of plots share, and results with chosen trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from hwnas.api import run
 from hwnas.objectives import parse_objectives
 from hwnas.runner.results import Result
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Codes
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -26,23 +27,25 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def small() -> dict[str, Any]:
-    """An experiment that takes no time."""
+def small_experiment() -> dict[str, Any]:
+    """Settings of an experiment that takes a second."""
     return dict(SMALL)
 
 
 @pytest.fixture(scope="session")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A run with two objectives, two optimizers and two seeds."""
     return run(SMALL, out=tmp_path_factory.mktemp("reports") / "x")
 
 
 @pytest.fixture(scope="session")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def three_objective_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """A run with three objectives."""
     content = {**SMALL, "objectives": ["perplexity", "params", "energy@h100"], "seeds": 1}
     return run(content, out=tmp_path_factory.mktemp("reports") / "three")
 
 
+# A layer can be active or not, and each kind of choice has three values.
 TINY = SearchSpace(
     "tiny",
     embed_dim=[192, 384],
@@ -54,30 +57,40 @@ TINY = SearchSpace(
 
 
 @pytest.fixture(scope="session")
-def tiny() -> SearchSpace:
-    """Layers that come and go, with three choices of each kind."""
+def tiny_space() -> SearchSpace:
+    """A search space of at most three layers."""
     return TINY
 
 
 @pytest.fixture
-def measured(done: Result) -> Callable[..., Result]:
-    """Makes a result whose only trials are given ones."""
+def make_result(finished_run: Result) -> Callable[..., Result]:
+    """Return a function that makes a result with chosen trials."""
 
-    def make(codes: Codes, values: Any, *, std: Any = 0.0, fidelity: Any = -1, **of: Any) -> Result:
+    def make(
+        codes: Codes,
+        values: Any,
+        *,
+        std: Any = 0.0,
+        fidelity: Any = -1,
+        space: SearchSpace = TINY,
+        objectives: tuple[str, ...] | list[str] = ("params",),
+        status: list[str] | None = None,
+    ) -> Result:
         n = len(codes)
         values = np.asarray(values, dtype=float)
-        made = copy.copy(done)
-        made.space = of.get("space", TINY)
-        made.objectives = parse_objectives(of.get("objectives", ["params"]))
+        # A copy of a real run, in which one search has these trials and the others are left out.
+        result = copy.copy(finished_run)
+        result.space = space
+        result.objectives = parse_objectives(list(objectives))
         trials = replace(
-            done.searches[0].trials,
+            finished_run.searches[0].trials,
             codes=codes,
             values=values,
             std=np.broadcast_to(std, values.shape),
             fidelity=np.broadcast_to(fidelity, n),
-            status=of.get("status", ["ok"] * n),
+            status=["ok"] * n if status is None else status,
         )
-        made.searches = [replace(done.searches[0], trials=trials)]
-        return made
+        result.searches = [replace(finished_run.searches[0], trials=trials)]
+        return result
 
     return make

@@ -67,7 +67,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
         "space": result.space.to_dict(),
         "noise": result.experiment.noise,
         "warm_start": result.experiment.warm_start,
-        "band": trajectories.band_is(result),
+        "band": trajectories.band_name(result),
         "standard": result.standard,
         "objectives": [_objective_payload(objective) for objective in result.objectives],
         "constraints": [_objective_payload(constraint) for constraint in result.constraints],
@@ -94,7 +94,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
 
 def _look_payload(index: int) -> dict[str, Any]:
     """Return the style of an optimizer in plots, in terms of a canvas."""
-    look = style.look(index)
+    look = style.line_style(index)
     # Matplotlib has "-" or (offset, lengths); a canvas needs the lengths.
     dash = look["linestyle"]
     return {
@@ -121,7 +121,7 @@ def _curves_payload(result: Result) -> dict[str, Any]:
     payload: dict[str, Any] = {}
     for x, label in trajectories.PROGRESS.items():
         # A surrogate answers at once: without costs there is no such axis.
-        if x == "cost" and not trajectories.costs(result):
+        if x == "cost" and not trajectories.has_costs(result):
             continue
         lines = [_line_payload(result, optimizer, x) for optimizer in optimizer_names(result)]
         payload[x] = {"label": label, "lines": lines}
@@ -134,7 +134,7 @@ def _line_payload(result: Result, optimizer: str, x: str) -> dict[str, list[Any]
     line: dict[str, list[Any]] = {"at": [], "mean": [], "low": [], "high": []}
     if len(xs):
         points = _log_spaced_points(xs)
-        low, high = trajectories.band(hypervolumes, trajectories.enough_seeds(result))
+        low, high = trajectories.band(hypervolumes, trajectories.has_enough_seeds(result))
         # Seven decimals resolve the logarithmic scale of 1 - normalized.
         line["at"] = [round_number(value) for value in xs[points].tolist()]
         for name, values in (("mean", hypervolumes.mean(axis=0)), ("low", low), ("high", high)):

@@ -11,7 +11,7 @@ import numpy as np
 from hwnas import pareto
 from hwnas.fronts import Front
 from hwnas.reports.plots import style
-from hwnas.reports.plots.subset import evenly
+from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
 from hwnas.runner.search_result import SearchResult
 from hwnas.typing import Array, Codes, IndexArray
@@ -65,7 +65,7 @@ def round_columns(values: Array, digits: int = 6) -> list[list[float | int | Non
 
 def optimizer_names(result: Result) -> list[str]:
     """Return the distinct optimizers of a run, in order."""
-    return style.names([search.optimizer for search in result.searches])
+    return style.unique_names([search.optimizer for search in result.searches])
 
 
 def searches_payload(
@@ -98,7 +98,7 @@ def searches_payload(
     searches, all_members = [], []
     for search, mask in zip(result.searches, masks, strict=True):
         quota = limit if share == 1 else max(1, int(share * mask.sum()))
-        members = evenly(np.arange(len(search.front)), quota)
+        members = select_evenly(np.arange(len(search.front)), quota)
         front_trials = search.front_trials[members]
         rows = _select_rows(np.flatnonzero(mask), front_trials, quota)
         all_members.append(members)
@@ -145,7 +145,7 @@ def known_front_payload(
     front: Front | None = result.known
     if front is None:
         return None
-    rows = evenly(np.arange(len(front)), min(_MAX_KNOWN, limit))
+    rows = select_evenly(np.arange(len(front)), min(_MAX_KNOWN, limit))
     return {
         "name": front.exactness,
         "of": len(front),
@@ -178,8 +178,8 @@ def _select_rows(rows: IndexArray, preferred: IndexArray, limit: int) -> IndexAr
         return rows
     # Trials on the front matter most, because the page links members to their trials.
     mask = np.isin(rows, preferred)
-    first = evenly(rows[mask], limit)
-    return np.sort(np.concatenate([first, evenly(rows[~mask], limit - len(first))]))
+    first = select_evenly(rows[mask], limit)
+    return np.sort(np.concatenate([first, select_evenly(rows[~mask], limit - len(first))]))
 
 
 def _trials_payload(

@@ -1,1 +1,1 @@
-"""Plots of runs and spaces."""
+"""Plots of runs and search spaces, as functions that draw into Matplotlib axes."""

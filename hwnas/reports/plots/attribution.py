@@ -1,4 +1,4 @@
-"""What each layer's choices cost and bring, by objective, learned from the trials of a run."""
+"""Attribution of each objective to the choices of each layer, learned from the trials of a run."""
 
 from __future__ import annotations
 
@@ -16,50 +16,49 @@ from hwnas import pareto
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design, model_of
 from hwnas.errors import InvalidInput
+from hwnas.history import History
 from hwnas.objectives import Objective, losses_of
-from hwnas.optimizers import History
 from hwnas.reports.plots import style
-from hwnas.reports.plots.subset import evenly
+from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
-from hwnas.spaces import Codes
-from hwnas.typing import Array
+from hwnas.typing import Array, Codes, IndexArray
 
-CHOICES = ("mlp_ratio", "n_head")  # of a layer, as its columns have them
+CHOICES = ("mlp_ratio", "n_head")  # of one layer, in the order of its columns
 
-_FEWEST = 8  # networks to learn from
-_MOST = 400  # and so many are enough: the fit's time grows with their cube
-_DRAWS = 200  # of the model's weights, for intervals
+_MIN_ARCHITECTURES = 8  # to fit a model to
+_MAX_ARCHITECTURES = 400  # the time of a fit grows with their cube
+_N_DRAWS = 200  # of the model's weights, for intervals
 _INTERVAL = (0.05, 0.95)
-_ENOUGH = 0.95  # of an objective's variance, for what adds up over layers to tell much of it
+_MIN_EXPLAINED = 0.95  # share of variance below which the plot warns
 
 HEADER = ["objective", "unit", "embed_dim", "choice", "layer", "effect", "low", "high"]
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What changes with a layer's choice, in the deepest network.
+    """Effects of the choices of each layer on each objective, in the deepest architecture.
 
-    An effect is the change of an objective from the choice's least to its greatest value, the
-    layer's other choice averaged. What has only one value is no choice and is left out.
+    An effect is the change of an objective when a choice goes from its least to its greatest value,
+    averaged over the values of the layer's other choice. Choices with one value are left out.
 
     Attributes
     ----------
     objectives : tuple of m Objective
-        What is measured, without what is wanted of it.
+        Metrics, without direction and bound.
     units : tuple of m str
-        Of the effects: the objective's own, or ``"%"`` where effects multiply.
+        Units of the effects: that of the metric, or ``"%"`` where effects are factors.
     widths : tuple of W int
-        Every ``embed_dim``.
+        All values of ``embed_dim``.
     choices : tuple of (str, int, int)
         Names of the c choices, their least and greatest values.
     effect, low, high : (m, W, c, L)
         Posterior means and the ends of 90 % intervals.
     explained : (m,)
-        Share of the variance of what was measured that adds up over layers.
+        Share of the variance of the measurements that is a sum over layers.
     depth, bias
-        Of the network: the greatest ``n_layer``, and what most trials have.
-    networks
-        How many were learned from.
+        Of the architecture: the greatest ``n_layer``, and the ``bias`` of most trials.
+    n_architectures
+        Number of architectures that the model was fitted to.
     """
 
     objectives: tuple[Objective, ...]
@@ -72,15 +71,15 @@ class Attribution:
     explained: Array
     depth: int
     bias: bool
-    networks: int
+    n_architectures: int
 
 
-@lru_cache(maxsize=1)  # a plot and its table need one fit
-def attribution(result: Result) -> Attribution:
-    """Learn from the networks of all optimizers and seeds what layers' choices change.
+@lru_cache(maxsize=1)  # a plot and its table share one fit
+def fit_attribution(result: Result) -> Attribution:
+    """Fit an additive model to the architectures of all searches, and return its effects.
 
-    Of more than 400 networks, those that no other dominates are taken and others evenly among the
-    rest. The same run gives the same figures.
+    Of more than 400 architectures, the non-dominated ones are used, and others evenly in the order
+    of their trials. The same run gives the same numbers.
 
     Parameters
     ----------
@@ -90,34 +89,39 @@ def attribution(result: Result) -> Attribution:
     Raises
     ------
     InvalidInput
-        Fewer than 8 networks were measured, or the layers of the space have nothing to choose.
+        Fewer than 8 architectures were measured, or the layers of the space have no choices.
 
     Notes
     -----
-    The model is `hwnas.additive.model.AdditiveModel`, which takes what a layer adds to be much the
-    same in networks of every depth. Where it is not, effects are those of the depths that were
-    measured most, and the intervals, which know of no such error, are too narrow: after 150 exact
-    evaluations of ``additive`` on gpt-s (perplexity, latency@rtx3080) they hold three quarters of
-    the surrogate's own effects in 12 layers.
+    The model is `hwnas.additive.model.AdditiveModel`, which assumes that a layer has much the same
+    effect in architectures of every depth. Where this is wrong, effects are those of the depths
+    that were measured most, and intervals are too narrow, because they do not include this error:
+    after 150 exact evaluations of ``additive`` on gpt-s (perplexity, latency@rtx3080) they contain
+    three quarters of the surrogate's own effects in 12 layers.
     """
     space = result.space
+    # Positions of the choices among the columns of a layer, without those that have one value.
     choices = [(name, c, getattr(space, name)) for c, name in enumerate(CHOICES)]
     choices = [(name, c, values) for name, c, values in choices if len(values) > 1]
     if not choices:
-        raise InvalidInput(f"attribution: the layers of {space.name} have nothing to choose")
-    codes, values, std = learned_from(result, "attribution")
-    bias = int(np.bincount(_ok(result, "codes")[:, space.columns.index("bias")]).argmax())
+        raise InvalidInput(f"attribution: the layers of {space.name} have no choices")
+    codes, values, std = training_data(result, "attribution")
+    bias_column = _complete_trials(result, "codes")[:, space.columns.index("bias")]
+    bias = int(np.bincount(bias_column).argmax())
+    # Objectives are modeled separately.
     effects = Effects(space)
     design = Design(effects, codes)
     models = [
         model_of(effects, design, values[:, j], std[:, j]) for j in range(len(result.objectives))
     ]
     columns = [c for _, c, _ in choices]
-    effect, low, high = np.stack([_effects(model, bias, columns) for model in models], axis=1)
+    effect, low, high = np.stack(
+        [_posterior_effects(model, bias, columns) for model in models], axis=1
+    )
     objectives = tuple(objective.value for objective in result.objectives)
     return Attribution(
         objectives,
-        tuple(_unit(o, model) for o, model in zip(objectives, models, strict=True)),
+        tuple(_effect_unit(o, model) for o, model in zip(objectives, models, strict=True)),
         space.embed_dim,
         tuple((name, values[0], values[-1]) for name, _, values in choices),
         effect,
@@ -130,143 +134,172 @@ def attribution(result: Result) -> Attribution:
     )
 
 
-def learned_from(result: Result, what: str) -> tuple[Codes, Array, Array]:
-    """Networks of a run that a model can be fitted to, in little time.
+def training_data(result: Result, purpose: str) -> tuple[Codes, Array, Array]:
+    """Return at most 400 architectures of a run with their values, to fit a model to.
 
     Parameters
     ----------
     result
         The run.
-    what
-        What the model is for, for an error.
+    purpose
+        Use of the model, for an error.
 
     Returns
     -------
     codes, values, std : (k, d), (k, m), (k, m)
-        k is at most 400.
 
     Raises
     ------
     InvalidInput
-        Fewer than 8 networks were measured.
+        Fewer than 8 architectures were measured.
     """
-    codes, values, std = _measured(result)
-    if len(codes) < _FEWEST:
+    codes, values, std = _distinct_architectures(result)
+    if len(codes) < _MIN_ARCHITECTURES:
         raise InvalidInput(
-            f"{what}: expected at least {_FEWEST} networks that were measured, found {len(codes)}"
+            f"{purpose}: expected at least {_MIN_ARCHITECTURES} measured architectures, "
+            f"found {len(codes)}"
         )
-    some = _telling(losses_of(result.objectives, values))
-    return codes[some], values[some], std[some]
+    rows = _training_subset(losses_of(result.objectives, values))
+    return codes[rows], values[rows], std[rows]
 
 
-def rows(found: Attribution) -> tuple[list[str], list[list[Any]]]:
-    """The columns of ``attribution.csv``, and a row for every layer; 1 is the first layer.
+def attribution_table(attribution: Attribution) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of ``attribution.csv``, a row for every effect; layers start at 1."""
+    rows: list[list[Any]] = []
+    for index in np.ndindex(*attribution.effect.shape):
+        j, width, choice, layer = index
+        estimate = (attribution.effect, attribution.low, attribution.high)
+        rows.append(
+            [
+                str(attribution.objectives[j]),
+                attribution.units[j],
+                attribution.widths[width],
+                attribution.choices[choice][0],
+                layer + 1,
+                *(float(array[index]) for array in estimate),
+            ]
+        )
+    return HEADER, rows
 
-    Returns
-    -------
-    header, rows
-    """
-    table: list[list[Any]] = []
-    for at in np.ndindex(*found.effect.shape):
-        j, width, choice, layer = at
-        numbers = [float(array[at]) for array in (found.effect, found.low, found.high)]
-        names = [str(found.objectives[j]), found.units[j], found.widths[width]]
-        table.append([*names, found.choices[choice][0], layer + 1, *numbers])
-    return HEADER, table
 
-
-def effects(axes: Axes, found: Attribution, objective: int = 0, choice: int = 0) -> None:
-    """What a choice of each layer changes of an objective, with its 90 % interval as a band.
+def plot_effects(axes: Axes, attribution: Attribution, objective: int = 0, choice: int = 0) -> None:
+    """Plot the effect of a choice of each layer on an objective, with 90 % intervals as bands.
 
     Parameters
     ----------
     axes
-        Where to draw.
-    found
-        What was learned from a run.
+        Axes to draw in.
+    attribution
+        Effects to plot.
     objective, choice
-        Which of its objectives and choices.
+        Indices of one of its objectives and one of its choices.
     """
-    at = np.arange(1, found.depth + 1)
+    layers = np.arange(1, attribution.depth + 1)
     axes.axhline(0, color=style.GREY, linewidth=0.8)
-    for index, width in enumerate(found.widths):
-        where, look = (objective, index, choice), style.look(index)
-        low, high = found.low[where], found.high[where]
-        axes.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
-        label = f"embed_dim {width}"
-        axes.plot(at, found.effect[where], **look, linewidth=1.4, markersize=3.5, label=label)
-    value, unit = found.objectives[objective], found.units[objective]
-    name, least, greatest = found.choices[choice]
-    share = found.explained[objective]
-    title = (
-        f"{textwrap.fill(str(value), 60)}\n"
-        f"{name} {least} to {greatest}: {100 * share:.4g} % of the variance adds up over layers"
+    for i, width in enumerate(attribution.widths):
+        index, look = (objective, i, choice), style.line_style(i)
+        low, high = attribution.low[index], attribution.high[index]
+        axes.fill_between(layers, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        effect, label = attribution.effect[index], f"embed_dim {width}"
+        axes.plot(layers, effect, **look, linewidth=1.4, markersize=3.5, label=label)
+    unit = attribution.units[objective]
+    style.format_axes(
+        axes,
+        title=_effect_title(attribution, objective, choice),
+        x="layer",
+        y=f"change ({unit})" if unit else "change",
     )
-    if share < _ENOUGH:
-        title += f"\nless than {100 * _ENOUGH:.0f} %: the picture tells little"
-    style.tidy(axes, title=title, x="layer", y=f"change ({unit})" if unit else "change")
-    axes.set_xlim(0.5, found.depth + 0.5)
+    axes.set_xlim(0.5, attribution.depth + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _ok(result: Result, name: str) -> NDArray[Any]:
-    """A column of all trials that have their values, see `Result.fully`."""
-    kept = [(cell, result.has_full_fidelity(cell)) for cell in result.searches]
-    # Of a cell without trials not even the widths are known.
-    parts = [getattr(cell.trials, name)[rows] for cell, rows in kept if rows.any()]
+def _effect_title(attribution: Attribution, objective: int, choice: int) -> str:
+    """Return the title of a panel, which says how well an additive model fits."""
+    name, minimum, maximum = attribution.choices[choice]
+    share = attribution.explained[objective]
+    title = (
+        f"{textwrap.fill(str(attribution.objectives[objective]), 60)}\n"
+        f"{name} {minimum} to {maximum}: {100 * share:.4g} % of the variance is additive in layers"
+    )
+    if share < _MIN_EXPLAINED:
+        title += f"\nless than {100 * _MIN_EXPLAINED:.0f} %: the plot says little"
+    return title
+
+
+def _complete_trials(result: Result, column: str) -> NDArray[Any]:
+    """Return a column of all trials with complete values, see `Result.has_full_fidelity`."""
+    masks = [(search, result.has_full_fidelity(search)) for search in result.searches]
+    # The arrays of a search without trials do not even have the right number of columns.
+    parts = [getattr(search.trials, column)[mask] for search, mask in masks if mask.any()]
     return np.concatenate(parts) if parts else np.empty((0, len(result.space.columns)), np.int8)
 
 
-def _measured(result: Result) -> tuple[Codes, Array, Array]:
-    """Distinct networks (k, d), the means of their values (k, m) and standard errors (k, m).
+def _distinct_architectures(result: Result) -> tuple[Codes, Array, Array]:
+    """Return distinct architectures (k, d), means of their values (k, m) and their errors (k, m).
 
-    Of a network that was measured at several fidelities, the highest counts. The same draw, which
-    searches with one seed have in common, counts once.
+    Of an architecture with several fidelities, the highest counts. Searches with the same seed have
+    noise draws in common: each draw counts once.
     """
     m = len(result.objectives)
-    codes = _ok(result, "codes")
-    told = History(len(result.space.columns), m, 0)
+    codes = _complete_trials(result, "codes")
+    history = History(len(result.space.columns), m, 0)
     if len(codes):
-        fidelity = _ok(result, "fidelity")
-        values, std = _ok(result, "values")[:, :m], _ok(result, "std")[:, :m]
-        which = np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+        fidelity = _complete_trials(result, "fidelity")
+        values = _complete_trials(result, "values")[:, :m]
+        std = _complete_trials(result, "std")[:, :m]
+        # Keep the trials with the highest fidelity of their architecture.
+        group = np.unique(codes, axis=0, return_inverse=True)[1].ravel()
         highest = np.full(len(codes), fidelity.min())
-        np.maximum.at(highest, which, fidelity)
-        keep = np.flatnonzero(fidelity == highest[which])
-        draws = np.concatenate([codes, values, std], axis=1)[keep]
-        keep = keep[np.sort(np.unique(draws, axis=0, return_index=True)[1])]
-        told.add(codes[keep], values[keep], std[keep], np.empty((len(keep), 0)))
-    return told.averaged()[:3]
+        np.maximum.at(highest, group, fidelity)
+        rows = np.flatnonzero(fidelity == highest[group])
+        # Drop repetitions of a draw, and keep the order of trials.
+        draws = np.concatenate([codes, values, std], axis=1)[rows]
+        rows = rows[np.sort(np.unique(draws, axis=0, return_index=True)[1])]
+        history.add(codes[rows], values[rows], std[rows], np.empty((len(rows), 0)))
+    return history.averaged()[:3]
 
 
-def _telling(losses: Array) -> NDArray[np.intp]:
-    """Which networks to learn from, of losses (n, m): the front, then evenly through the rest."""
-    front = pareto.non_dominated(losses, keep_equal=True)
-    best = evenly(np.flatnonzero(front), _MOST)
-    rest = evenly(np.flatnonzero(~front), _MOST - len(best))
-    return np.sort(np.concatenate([best, rest]))
+def _training_subset(losses: Array) -> IndexArray:
+    """Return at most 400 indices into losses (n, m): the front, then evenly from the others."""
+    mask = pareto.non_dominated(losses, keep_equal=True)
+    front = select_evenly(np.flatnonzero(mask), _MAX_ARCHITECTURES)
+    dominated = select_evenly(np.flatnonzero(~mask), _MAX_ARCHITECTURES - len(front))
+    return np.sort(np.concatenate([front, dominated]))
 
 
-def _effects(model: AdditiveModel, bias: int, choices: list[int]) -> Array:
-    """Mean, low and high of every width, choice and layer, (3, W, c, L)."""
+def _posterior_effects(model: AdditiveModel, bias: int, choices: list[int]) -> Array:
+    """Return mean and interval of the effect of every width, choice and layer, (3, W, c, L).
+
+    Parameters
+    ----------
+    model
+        Fitted to one objective.
+    bias
+        Index of the bias of the architecture.
+    choices
+        Positions of the choices among the columns of a layer.
+    """
     effects = model.effects
-    draws = model.weight_draws(_DRAWS, np.random.default_rng(0))
+    # Tables of layer terms: of the posterior mean first, then of draws. R are the combinations of
+    # width, depth and bias, O the combinations of a layer's choices.
+    draws = model.weight_draws(_N_DRAWS, np.random.default_rng(0))
     _, layers = effects.tables(np.concatenate([model.weights[None], draws]))  # (s, R, L, O)
     deepest = effects.roots[:, 1].max()
     roots = (effects.roots[:, 1] == deepest) & (effects.roots[:, 2] == bias)
     layers = layers[:, roots] * model.scale.spread
+    # The effect of a choice: the greatest value minus the least, means over the other choice.
     parts = []
     for choice in choices:
         option = effects.options[:, choice]
-        greatest, least = (layers[..., option == end] for end in (option.max(), 0))
-        parts.append(greatest.mean(axis=-1) - least.mean(axis=-1))
+        greatest, smallest = (layers[..., option == end] for end in (option.max(), 0))
+        parts.append(greatest.mean(axis=-1) - smallest.mean(axis=-1))
     change = np.stack(parts, axis=2)  # (s, W, c, L)
     if model.scale.logarithmic:
         change = 100 * np.expm1(change)
     return np.concatenate([change[:1], np.quantile(change[1:], _INTERVAL, axis=0)])
 
 
-def _unit(objective: Objective, model: AdditiveModel) -> str:
+def _effect_unit(objective: Objective, model: AdditiveModel) -> str:
     if model.scale.logarithmic:
         return "%"
     return style.unit(objective)

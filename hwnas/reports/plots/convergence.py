@@ -1,4 +1,4 @@
-"""What searches found: fronts, and hypervolume and ranks as they grew."""
+"""Plots of searches: fronts, and hypervolume and ranks over the course of a run."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ from mpl_toolkits.mplot3d import Axes3D
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.reports.plots import style, trajectories
-from hwnas.reports.plots.subset import evenly
+from hwnas.reports.plots.subset import select_evenly
 from hwnas.reports.plots.trajectories import PROGRESS
 from hwnas.runner.results import Result
 from hwnas.typing import Array
 
-_FEW = 40  # members of a front that can still be told apart
-_CLOUD = 3000  # members of a front that a picture can hold
+_MAX_MARKERS = 40  # members of a front that get a marker each
+_MAX_POINTS = 3000  # members of a front that are drawn in three dimensions
 
 
-def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
-    """The fronts that were found, projected on two objectives, and the backend's own behind them.
+def plot_fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
+    """Plot the fronts of all searches on two objectives, in front of the backend's own.
 
-    With two objectives they are steps, which bound what each front dominates.
+    With two objectives they are steps, the borders of the regions that they dominate.
 
     Parameters
     ----------
     axes
-        Where to draw.
+        Axes to draw in.
     result
         The run.
     x, y
-        Which objectives.
+        Indices of the objectives.
     """
     objectives = result.objectives
     if result.known is not None:
-        truth(axes, result.known, x, y)
-    optimizers = style.names([cell.optimizer for cell in result.searches])
+        plot_known_front(axes, result.known, x, y)
+    optimizers = style.unique_names([search.optimizer for search in result.searches])
     for index, optimizer in enumerate(optimizers):
-        look = style.look(index)
-        for i, cell in enumerate(c for c in result.searches if c.optimizer == optimizer):
-            values = cell.front.values
+        look = style.line_style(index)
+        # All seeds have the same style; the first one names the optimizer in the legend.
+        for i, search in enumerate(s for s in result.searches if s.optimizer == optimizer):
+            values = search.front.values
             if len(objectives) == 2:
-                style.steps(axes, values, objectives, color=look["color"], linewidth=0.9, alpha=0.8)
+                style.plot_steps(
+                    axes, values, objectives, color=look["color"], linewidth=0.9, alpha=0.8
+                )
             axes.plot(
                 values[:, x],
                 values[:, y],
@@ -57,7 +60,8 @@ def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
                 label=optimizer if i == 0 else None,
                 zorder=3,
             )
-    style.tidy(axes, x=style.label(objectives[x]), y=style.label(objectives[y]))
+    style.format_axes(axes, x=style.axis_label(objectives[x]), y=style.axis_label(objectives[y]))
+    # Dotted lines at constraints on the plotted metrics.
     for constraint in result.constraints:
         for objective, line in ((x, axes.axvline), (y, axes.axhline)):
             if constraint.value == objectives[objective].value and constraint.bound is not None:
@@ -65,8 +69,8 @@ def fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
     style.legend(axes)
 
 
-def fronts_in_space(axes: Axes3D, result: Result, x: int = 0, y: int = 1, z: int = 2) -> None:
-    """The fronts that were found in three objectives, and the backend's own as a cloud.
+def plot_fronts_3d(axes: Axes3D, result: Result, x: int = 0, y: int = 1, z: int = 2) -> None:
+    """Plot the fronts of all searches on three objectives, with the backend's own as a cloud.
 
     Parameters
     ----------
@@ -75,37 +79,42 @@ def fronts_in_space(axes: Axes3D, result: Result, x: int = 0, y: int = 1, z: int
     result
         The run.
     x, y, z
-        Which objectives.
+        Indices of the objectives.
     """
-    shown = [x, y, z]
+    objectives = [x, y, z]
     if result.known is not None:
-        values = result.known.values[:, shown]
-        some = values[evenly(np.arange(len(values)), _CLOUD)]
-        axes.scatter(*some.T, s=2, color=style.GREY, alpha=0.25, linewidths=0)
-    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.searches])):
-        look = style.look(index)
-        cells = [cell for cell in result.searches if cell.optimizer == optimizer]
-        values = np.concatenate([cell.front.values for cell in cells])[:, shown]
+        values = result.known.values[:, objectives]
+        values = values[select_evenly(np.arange(len(values)), _MAX_POINTS)]
+        axes.scatter(*values.T, s=2, color=style.GREY, alpha=0.25, linewidths=0)
+    optimizers = style.unique_names([search.optimizer for search in result.searches])
+    for index, optimizer in enumerate(optimizers):
+        look = style.line_style(index)
+        searches = [search for search in result.searches if search.optimizer == optimizer]
+        values = np.concatenate([search.front.values for search in searches])[:, objectives]
         axes.scatter(*values.T, s=12, color=look["color"], marker=look["marker"], linewidths=0)
-    for objective, name in zip(shown, "xyz", strict=True):
-        getattr(axes, f"set_{name}label")(style.label(result.objectives[objective]), fontsize=8)
+    for objective, name in zip(objectives, "xyz", strict=True):
+        label = style.axis_label(result.objectives[objective])
+        getattr(axes, f"set_{name}label")(label, fontsize=8)
     axes.tick_params(labelsize=7)
     axes.view_init(elev=22, azim=40)
 
 
-def truth(axes: Axes, front: Front, x: int = 0, y: int = 1) -> None:
-    """The backend's front: grey and broad, to lie behind others; of a few members, marked ones."""
+def plot_known_front(axes: Axes, front: Front, x: int = 0, y: int = 1) -> None:
+    """Plot the backend's front as a broad grey line or, with three objectives or more, as points.
+
+    Members of a small front get a marker each.
+    """
     look: dict[str, Any] = {"color": style.GREY, "alpha": 0.55, "zorder": 1}
     look |= {"label": front.exactness, "marker": ".", "markersize": 3}
     if len(front.objectives) == 2:
-        look["markersize"] = 7 if len(front) <= _FEW else 0
-        style.steps(axes, front.values, front.objectives, linewidth=2.2, **look)
+        look["markersize"] = 7 if len(front) <= _MAX_MARKERS else 0
+        style.plot_steps(axes, front.values, front.objectives, linewidth=2.2, **look)
     else:
-        some = front.values[evenly(np.arange(len(front)), _CLOUD)]
-        axes.plot(some[:, x], some[:, y], linestyle="none", rasterized=True, **look)
+        values = front.values[select_evenly(np.arange(len(front)), _MAX_POINTS)]
+        axes.plot(values[:, x], values[:, y], linestyle="none", rasterized=True, **look)
 
 
-def hypervolume(
+def plot_hypervolume(
     axes: Axes,
     result: Result,
     *,
@@ -113,97 +122,114 @@ def hypervolume(
     missing: bool = False,
     legend: bool = True,
 ) -> None:
-    """Normalised hypervolume as it grew: mean over seeds, and how far they differ as a band.
+    """Plot the mean normalized hypervolume of each optimizer, with the spread of seeds as a band.
 
-    The band is the 95 % interval of the mean where every optimizer has 5 seeds, and the range of
-    its seeds otherwise. A mark is where the last seed of an optimizer ended.
+    The band is the 95 % interval of the mean if every optimizer has 5 seeds, and the range of its
+    seeds otherwise. A marker shows the end of the last seed of an optimizer.
 
     Parameters
     ----------
     axes
-        Where to draw.
+        Axes to draw in.
     result
         The run.
     x
-        What it grew over, one of `PROGRESS`.
+        Unit of the x axis, one of `PROGRESS`.
     missing
-        Draw what is missing to 1, on a logarithmic scale.
+        Draw 1 - normalized hypervolume on a logarithmic scale.
     legend
-        Name the lines within the axes.
+        Add a legend to the axes.
 
     Raises
     ------
     UnknownName
-        `x` is none of them.
+        `x` is not in `PROGRESS`.
     InvalidInput
-        Nothing of `x` was used: metrics that follow from the network alone cost nothing.
+        `x` is ``"cost"``, but no evaluation took time: metrics that follow from the architecture
+        alone cost nothing.
     """
     if x not in PROGRESS:
         raise UnknownName("x axis", x, PROGRESS)
-    if x == "cost" and not trajectories.costs(result):
+    if x == "cost" and not trajectories.has_costs(result):
         raise InvalidInput("x axis 'cost': no evaluation of this run took any time")
-
-    def shown(normalised: Array) -> Array:
-        return np.maximum(1 - normalised, 1e-6) if missing else normalised
-
-    for index, optimizer in enumerate(style.names([cell.optimizer for cell in result.searches])):
-        at, grown = trajectories.curves(result, optimizer, x)
-        if len(at) == 0:
-            continue
-        look = style.look(index)
-        low, high = trajectories.band(grown, trajectories.enough_seeds(result))
-        axes.fill_between(
-            at,
-            shown(low),
-            shown(high),
-            step="post",
-            color=look["color"],
-            alpha=0.18,
-            linewidth=0,
-        )
-        axes.step(
-            at,
-            shown(grown.mean(axis=0)),
-            where="post",
-            **look,
-            linewidth=1.7,
-            markersize=4,
-            markevery=[-1],
-            label=optimizer,
-        )
-    if x == "evaluations" and len(bound := result.bound[: trajectories.last_evaluation(result)]):
-        axes.plot(
-            np.arange(1, len(bound) + 1),
-            shown(bound),
-            color="black",
-            linewidth=1.0,
-            linestyle=(0, (2, 2)),
-            label=trajectories.bound_name(result),
-        )
-    source = result.standard
-    what = "missing hypervolume (1 - normalised)" if missing else "normalised hypervolume"
-    style.tidy(axes, x=PROGRESS[x], y=f"{what}\nrelative to the {source}")
+    for index, optimizer in enumerate(
+        style.unique_names([search.optimizer for search in result.searches])
+    ):
+        _plot_optimizer(axes, result, optimizer, index, x=x, missing=missing)
+    if x == "evaluations":
+        _plot_bound(axes, result, missing=missing)
+    quantity = "missing hypervolume (1 - normalized)" if missing else "normalized hypervolume"
+    style.format_axes(axes, x=PROGRESS[x], y=f"{quantity}\nrelative to the {result.standard}")
     axes.set_xscale("log")
-    style.plain_logs(axes.xaxis, "{x:,.0f}" if x == "evaluations" else "{x:g}")
+    style.format_log_axis(axes.xaxis, "{x:,.0f}" if x == "evaluations" else "{x:g}")
     if missing:
         axes.set_yscale("log")
-        style.plain_logs(axes.yaxis, "{x:g}")
+        style.format_log_axis(axes.yaxis, "{x:g}")
     else:
         axes.set_ylim(trajectories.floor(result), 1.004)
     if legend:
         style.legend(axes, loc="lower left" if missing else "lower right")
 
 
-def ranks(axes: Axes, results: Sequence[Result]) -> None:
-    """Mean rank of each optimizer by hypervolume, as it changes with the evaluations.
+def _plot_optimizer(
+    axes: Axes, result: Result, optimizer: str, index: int, *, x: str, missing: bool
+) -> None:
+    """Plot mean and band of one optimizer, unless no seed has a trajectory yet."""
+    positions, hypervolumes = trajectories.curves(result, optimizer, x)
+    if len(positions) == 0:
+        return
+    look = style.line_style(index)
+    low, high = trajectories.band(hypervolumes, trajectories.has_enough_seeds(result))
+    axes.fill_between(
+        positions,
+        _plotted_values(low, missing),
+        _plotted_values(high, missing),
+        step="post",
+        color=look["color"],
+        alpha=0.18,
+        linewidth=0,
+    )
+    axes.step(
+        positions,
+        _plotted_values(hypervolumes.mean(axis=0), missing),
+        where="post",
+        **look,
+        linewidth=1.7,
+        markersize=4,
+        markevery=[-1],
+        label=optimizer,
+    )
 
-    Optimizers are ranked for each seed of each run, best first, those that have the same share
-    their ranks. Only optimizers and seeds count that all have trials for.
+
+def _plot_bound(axes: Axes, result: Result, *, missing: bool) -> None:
+    """Plot the greatest hypervolume for each number of evaluations, where it is known."""
+    bound = result.bound[: trajectories.last_evaluation(result)]
+    if len(bound):
+        axes.plot(
+            np.arange(1, len(bound) + 1),
+            _plotted_values(bound, missing),
+            color="black",
+            linewidth=1.0,
+            linestyle=(0, (2, 2)),
+            label=trajectories.bound_name(result),
+        )
+
+
+def _plotted_values(normalised: Array, missing: bool) -> Array:
+    # A logarithmic axis cannot show 0, which is reached with the exact front.
+    return np.maximum(1 - normalised, 1e-6) if missing else normalised
+
+
+def plot_mean_ranks(axes: Axes, results: Sequence[Result]) -> None:
+    """Plot the mean rank of each optimizer by hypervolume over evaluations.
+
+    For each seed of each run optimizers are ranked, the best first; ties share their mean rank.
+    Only optimizers that all runs have count, and only seeds that all these optimizers have.
 
     Parameters
     ----------
     axes
-        Where to draw.
+        Axes to draw in.
     results
         Runs with the same optimizers.
 
@@ -212,12 +238,15 @@ def ranks(axes: Axes, results: Sequence[Result]) -> None:
     InvalidInput
         There are not two optimizers with a seed in common.
     """
-    names, at, mean = trajectories.mean_ranks(results)
+    names, positions, mean = trajectories.mean_ranks(results)
     for index, name in enumerate(names):
-        look = style.look(index)
-        axes.plot(at, mean[index], **look, linewidth=1.7, markersize=4, markevery=[-1], label=name)
-    style.tidy(axes, x="evaluations", y="mean rank by hypervolume (1 is best)")
+        look = style.line_style(index)
+        axes.plot(
+            positions, mean[index], **look, linewidth=1.7, markersize=4, markevery=[-1], label=name
+        )
+    style.format_axes(axes, x="evaluations", y="mean rank by hypervolume (1 is best)")
     axes.set_xscale("log")
-    style.plain_logs(axes.xaxis, "{x:,.0f}")
+    style.format_log_axis(axes.xaxis, "{x:,.0f}")
+    # The best rank is at the top.
     axes.set_ylim(len(names) + 0.2, 0.8)
     axes.set_yticks(range(1, len(names) + 1))

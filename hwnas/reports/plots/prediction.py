@@ -1,4 +1,4 @@
-"""What was predicted beside what was measured, and whether the uncertainty holds."""
+"""Leave-one-out predictions of an additive model against measurements, and their calibration."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hwnas.additive.effects import Effects
 from hwnas.additive.model import Design, model_of
 from hwnas.objectives import Objective
 from hwnas.reports.plots import style
-from hwnas.reports.plots.attribution import learned_from
-from hwnas.reports.plots.subset import evenly
+from hwnas.reports.plots.attribution import training_data
+from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
 from hwnas.typing import Array
 
 LEVELS = np.arange(0.05, 0.96, 0.05)  # of quantiles
 
-_SHOWN = 60  # networks whose intervals can be told apart
+_MAX_BARS = 60  # intervals that can be distinguished in one plot
 _INTERVAL = (0.1, 0.9)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A metric of networks as it was predicted without them, and as it was measured.
+    """Measurements of one metric, and predictions of a model that has not seen them.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Predictions:
     levels : (q,)
         Probabilities, ascending, 0.5 among them.
     quantiles : (n, q)
-        What is predicted to be exceeded with one less each of them.
+        Predicted quantiles at these levels.
     """
 
     objective: Objective
@@ -46,69 +46,75 @@ class Predictions:
     levels: Array
     quantiles: Array
 
+    def quantile(self, level: float) -> Array:
+        """Return the predicted quantiles (n,) at the level nearest to `level`."""
+        return np.asarray(self.quantiles[:, int(np.argmin(abs(self.levels - level)))])
+
     @property
     def median(self) -> Array:
         """Predicted medians (n,)."""
-        return np.asarray(self.quantiles[:, int(np.argmin(abs(self.levels - 0.5)))])
+        return self.quantile(0.5)
 
     @property
-    def error(self) -> float:
-        """Mean absolute error of the medians, relative to what was measured."""
+    def relative_error(self) -> float:
+        """Mean absolute error of the medians, relative to the measurements."""
         return float(np.mean(abs(self.median - self.measured) / abs(self.measured)))
 
     @property
     def coverage(self) -> Array:
-        """Share of what was measured that lies at or below each predicted quantile, (q,)."""
+        """Share of measurements that are at or below each predicted quantile, (q,)."""
         return np.asarray((self.measured[:, None] <= self.quantiles).mean(axis=0))
 
     @property
-    def off(self) -> float:
-        """How far coverage is from the levels, on the mean of them."""
+    def calibration_error(self) -> float:
+        """Mean absolute difference between coverage and levels."""
         return float(abs(self.coverage - self.levels).mean())
 
 
-@lru_cache(maxsize=1)  # two plots need one fit
-def predictions_of(result: Result) -> list[Predictions]:
-    """What a model that adds up over layers predicts of each network of a run from all others.
+@lru_cache(maxsize=1)  # two plots share one fit
+def leave_one_out_predictions(result: Result) -> list[Predictions]:
+    """Return predictions of each architecture of a run by an additive model of all others.
 
-    Of more than 400 networks, those that no other dominates are taken and others evenly among the
-    rest. Distributions are normal, of the objective or its logarithm as the evidence says.
+    Of more than 400 architectures, the non-dominated ones are used, and others evenly in the order
+    of their trials. Distributions are normal, of the objective or of its logarithm, whichever has
+    the greater evidence.
 
     Raises
     ------
     InvalidInput
-        Fewer than 8 networks were measured.
+        Fewer than 8 architectures were measured.
 
     References
     ----------
     Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 5.12.
     """
-    codes, values, std = learned_from(result, "predictions")
+    codes, values, std = training_data(result, "predictions")
     effects = Effects(result.space)
     design = Design(effects, codes)
     normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
-    out = []
+    predictions = []
     for j, objective in enumerate(result.objectives):
         model = model_of(effects, design, values[:, j], std[:, j])
+        # Quantiles of a normal distribution; increasing scales map quantiles to quantiles.
         mean, deviation = model.left_out()
         quantiles = model.scale.raw(mean[:, None] + deviation[:, None] * normal)
-        out.append(Predictions(objective.value, values[:, j], LEVELS, quantiles))
-    return out
+        predictions.append(Predictions(objective.value, values[:, j], LEVELS, quantiles))
+    return predictions
 
 
-def predicted(axes: Axes, of: Predictions) -> None:
-    """Predicted medians over what was measured, and the line on which both are alike.
+def plot_predicted(axes: Axes, predictions: Predictions) -> None:
+    """Plot predicted medians over measurements, with the diagonal of perfect predictions.
 
     Parameters
     ----------
     axes
-        Where to draw.
-    of
-        Of one metric.
+        Axes to draw in.
+    predictions
+        Predictions of one metric.
     """
     axes.plot(
-        of.measured,
-        of.median,
+        predictions.measured,
+        predictions.median,
         linestyle="none",
         marker="o",
         color=style.COLOURS[0],
@@ -117,33 +123,40 @@ def predicted(axes: Axes, of: Predictions) -> None:
         alpha=0.6,
         rasterized=True,
     )
-    both = np.concatenate([of.measured, of.median])
-    ends = both.min(), both.max()
+    values = np.concatenate([predictions.measured, predictions.median])
+    ends = values.min(), values.max()
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
-    label = style.label(of.objective)
-    style.tidy(axes, x=f"measured {label}", y=f"predicted {label}")
-    axes.set_title(f"{len(of.measured):,} networks, mean error {100 * of.error:.2g} %", fontsize=9)
+    label = style.axis_label(predictions.objective)
+    style.format_axes(axes, x=f"measured {label}", y=f"predicted {label}")
+    n, error = len(predictions.measured), 100 * predictions.relative_error
+    axes.set_title(f"{n:,} architectures, mean error {error:.2g} %", fontsize=9)
 
 
-def calibration(axes: Axes, of: Sequence[Predictions], *, legend: bool = True) -> None:
-    """How much of what was measured lies below each predicted quantile.
+def plot_calibration(
+    axes: Axes, predictions: Sequence[Predictions], *, legend: bool = True
+) -> None:
+    """Plot the share of measurements below each predicted quantile.
 
     Parameters
     ----------
     axes
-        Where to draw.
-    of
-        A line each.
+        Axes to draw in.
+    predictions
+        Predictions of several metrics, a line each.
     legend
-        Name the lines within the axes.
+        Add a legend to the axes.
     """
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=(0, (4, 2)))
-    for index, one in enumerate(of):
-        label = f"{one.objective}: off by {one.off:.3f}"
+    for index, metric in enumerate(predictions):
         axes.plot(
-            one.levels, one.coverage, **style.look(index), linewidth=1.3, markersize=3, label=label
+            metric.levels,
+            metric.coverage,
+            **style.line_style(index),
+            linewidth=1.3,
+            markersize=3,
+            label=f"{metric.objective}: mean error {metric.calibration_error:.3f}",
         )
-    style.tidy(axes, x="level of the predicted quantile", y="share of networks below it")
+    style.format_axes(axes, x="level of the predicted quantile", y="share of measurements below it")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_aspect("equal")
@@ -151,47 +164,46 @@ def calibration(axes: Axes, of: Sequence[Predictions], *, legend: bool = True) -
         style.legend(axes, loc="upper left")
 
 
-def intervals(axes: Axes, of: Predictions) -> None:
-    """Predicted intervals from 10 % to 90 % of some networks in order of what was measured.
+def plot_intervals(axes: Axes, predictions: Predictions) -> None:
+    """Plot predicted intervals from 10 % to 90 % of at most 60 architectures, by measurement.
 
     Parameters
     ----------
     axes
-        Where to draw.
-    of
-        Of one metric.
+        Axes to draw in.
+    predictions
+        Predictions of one metric.
     """
-    low, high = (of.quantiles[:, int(np.argmin(abs(of.levels - level)))] for level in _INTERVAL)
-    inside = float(((low <= of.measured) & (of.measured <= high)).mean())
-    order = np.argsort(of.measured, kind="stable")
-    order = evenly(order, _SHOWN)
-    # Beside the median, or an interval of a thousandth could not be seen.
-    scale = 100 / of.median[order]
-    at = np.arange(len(order))
-    bars = [100 - low[order] * scale, high[order] * scale - 100]
+    measured = predictions.measured
+    low, high = (predictions.quantile(level) for level in _INTERVAL)
+    inside = float(((low <= measured) & (measured <= high)).mean())
+    order = select_evenly(np.argsort(measured, kind="stable"), _MAX_BARS)
+    # Relative to the median, because intervals of a thousandth of the value would be invisible.
+    scale = 100 / predictions.median[order]
+    positions = np.arange(len(order))
     axes.errorbar(
-        at,
+        positions,
         np.full(len(order), 0.0),
-        yerr=bars,
+        yerr=[100 - low[order] * scale, high[order] * scale - 100],
         fmt="none",
         ecolor=style.COLOURS[5],
         elinewidth=2,
         label="predicted, 10 % to 90 %",
     )
     axes.plot(
-        at,
-        of.measured[order] * scale - 100,
+        positions,
+        measured[order] * scale - 100,
         linestyle="none",
         marker=".",
         color="black",
         markersize=4,
         label="measured",
     )
-    style.tidy(
+    style.format_axes(
         axes,
-        x=f"networks in order of {of.objective}",
+        x=f"architectures in order of {predictions.objective}",
         y="% from the predicted median",
     )
-    share = f"{100 * inside:.0f} % of {len(low):,} networks are inside their 80 % interval"
-    axes.set_title(share, fontsize=9)
+    title = f"{100 * inside:.0f} % of {len(low):,} architectures are inside their 80 % interval"
+    axes.set_title(title, fontsize=9)
     style.legend(axes, loc="upper left")

@@ -1,4 +1,4 @@
-"""Many networks and what is known of them, for plots that show a space rather than a search."""
+"""Many architectures of a space with their metrics, for plots of a space rather than a search."""
 
 from __future__ import annotations
 
@@ -7,36 +7,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas.backends import Backend, all_metrics
-from hwnas.runner.evaluation import measure
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
+from hwnas.runner.evaluation import measure
 from hwnas.runner.results import Result
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, BoolArray, Codes
 
-SAMPLES = 2000  # random networks that stand for a space
-ASPECTS = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
+N_SAMPLES = 2000  # random architectures that represent a space
+FEATURES = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
 
-_FEW = 6  # values that can be told apart, one by one
+_MAX_VALUES = 6  # of a feature, that are groups of their own
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
-    """Networks of a space with some of their metrics.
+class SampledArchitectures:
+    """Architectures of a space with some of their metrics.
 
     Attributes
     ----------
     space
     codes : (n, d) int8
     objectives
-        The m metrics, without sign and bound.
+        The m metrics, without direction and bound.
     values : (n, m)
         In raw units.
     source
-        What they are, for a title: ``"2,000 random networks"``.
+        Description for a title: ``"2,000 random architectures of gpt-s"``.
     """
 
     space: SearchSpace
@@ -49,129 +48,131 @@ class Population:
         return len(self.codes)
 
     def column(self, objective: Objective) -> Array:
-        """Values (n,) of one of the metrics."""
+        """Return the values (n,) of one of the metrics."""
         return self.values[:, self.objectives.index(objective)]
 
-    def first(self, n: int) -> Population:
-        """The first networks of them."""
+    def head(self, n: int) -> SampledArchitectures:
+        """Return the first n architectures."""
         if len(self) <= n:
             return self
         source = self.source.replace(f"{len(self):,}", f"{n:,}", 1)
-        return Population(self.space, self.codes[:n], self.objectives, self.values[:n], source)
+        return SampledArchitectures(
+            self.space, self.codes[:n], self.objectives, self.values[:n], source
+        )
 
-    def only(self, objectives: Sequence[Objective]) -> Population:
-        """The same networks with some of the metrics."""
-        at = [self.objectives.index(objective) for objective in objectives]
-        return Population(
-            self.space, self.codes, tuple(objectives), self.values[:, at], self.source
+    def select(self, objectives: Sequence[Objective]) -> SampledArchitectures:
+        """Return the same architectures with some of the metrics."""
+        columns = [self.objectives.index(objective) for objective in objectives]
+        return SampledArchitectures(
+            self.space, self.codes, tuple(objectives), self.values[:, columns], self.source
         )
 
 
-def drawn_at_random(backend: Backend, n: int = SAMPLES, seed: int = 0) -> Population:
-    """Random networks of a backend's space with all metrics that it has, `params` and `flops` too.
+def sample_architectures(
+    backend: Backend, n: int = N_SAMPLES, seed: int = 0
+) -> SampledArchitectures:
+    """Sample architectures of a backend's space, with all of its metrics, `params` and `flops`.
+
+    Architectures with a metric that is not finite are left out.
 
     Parameters
     ----------
     backend
-        Without noise.
+        A backend without noise.
     n
-        How many.
+        Number of architectures.
     seed
-        Of the choice.
+        Seed of the sample.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> sample_architectures(hwnas.surrogate("gpt-s"), 10).source
+    '10 random architectures of gpt-s'
     """
     codes = backend.space.sample(n, np.random.default_rng(seed))
-    wanted = tuple(map(Objective.parse, all_metrics(backend)))
-    values = measure(backend, codes, wanted).values
-    some = np.isfinite(values).all(axis=1)
-    source = f"{some.sum():,} random networks of {backend.space.name}"
-    return Population(backend.space, codes[some], wanted, values[some], source)
+    objectives = tuple(map(Objective.parse, all_metrics(backend)))
+    values = measure(backend, codes, objectives).values
+    finite = np.isfinite(values).all(axis=1)
+    source = f"{finite.sum():,} random architectures of {backend.space.name}"
+    return SampledArchitectures(backend.space, codes[finite], objectives, values[finite], source)
 
 
-def measured_in(result: Result) -> Population:
-    """The networks that a run measured, in full and with its objectives; of repeats, the last.
+def measured_architectures(result: Result) -> SampledArchitectures:
+    """Return the architectures that a run measured completely, with the last value of each.
 
     Raises
     ------
     InvalidInput
-        None was measured.
+        No architecture was measured.
     """
     m = len(result.objectives)
-    kept = [(cell.trials, result.has_full_fidelity(cell)) for cell in result.searches]
-    kept = [(trials, rows) for trials, rows in kept if rows.any()]
-    if not kept:
-        raise InvalidInput(f"{result.path}: no network was measured here yet")
-    codes = np.concatenate([trials.codes[rows] for trials, rows in kept])
-    values = np.concatenate([trials.values[rows, :m] for trials, rows in kept])
+    masks = [(search.trials, result.has_full_fidelity(search)) for search in result.searches]
+    masks = [(trials, mask) for trials, mask in masks if mask.any()]
+    if not masks:
+        raise InvalidInput(f"{result.path}: no architecture has been measured yet")
+    codes = np.concatenate([trials.codes[mask] for trials, mask in masks])
+    values = np.concatenate([trials.values[mask, :m] for trials, mask in masks])
+    # `unique` returns first occurrences: in the reversed order these are the last ones.
     last = len(codes) - 1 - np.unique(codes[::-1], axis=0, return_index=True)[1]
     objectives = tuple(objective.value for objective in result.objectives)
-    source = f"{len(last):,} networks that were measured"
-    return Population(result.space, codes[last], objectives, values[last], source)
+    source = f"{len(last):,} measured architectures"
+    return SampledArchitectures(result.space, codes[last], objectives, values[last], source)
 
 
-def population_of(result: Result) -> Population:
-    """What stands for the space of a run.
+def representative_architectures(result: Result) -> SampledArchitectures:
+    """Return architectures that represent the space of a run.
 
-    Random networks of a backend that knows its own front, for it has an answer for each; otherwise
-    what the run measured, for more may take hours.
+    If the backend knows its own front, it answers at once: the architectures are random ones.
+    Otherwise they are those that the run measured, because to measure others may take hours.
     """
     if result.reference.best is None:
-        return measured_in(result)
-    return drawn_at_random(result.problem.truth)
+        return measured_architectures(result)
+    return sample_architectures(result.problem.truth)
 
 
-def aspects(space: SearchSpace, codes: Codes) -> dict[str, Array]:
-    """What people ask of a network in few numbers, of codes (n, d): an array (n,) for each.
+def architecture_features(space: SearchSpace, codes: Codes) -> dict[str, Array]:
+    """Return a few numbers (n,) that describe each architecture of codes (n, d), by their names.
 
-    Of choices that each layer has, the mean over its layers. What a space leaves no choice of is
-    left out.
+    A choice that each layer has is averaged over the active layers. Choices that a space leaves
+    with one value are left out.
     """
-    found: dict[str, Array] = {}
+    features: dict[str, Array] = {}
     active = space.active(codes)
-    for name in ASPECTS:
+    for name in FEATURES:
         choices = np.array(getattr(space, name), dtype=np.float64)
+        # One column for the architecture, or one for each layer: "n_head_0", "n_head_1", ...
         columns = [j for j, c in enumerate(space.columns) if c == name or c.startswith(f"{name}_")]
         if len(choices) < 2 or not columns:
             continue
-        chosen = np.where(active[:, columns], choices[codes[:, columns]], 0.0)
-        mean = chosen.sum(axis=1) / np.maximum(active[:, columns].sum(axis=1), 1)
-        found[name if name in space.columns else f"mean {name}"] = mean
-    return found
+        values = np.where(active[:, columns], choices[codes[:, columns]], 0.0)
+        mean = values.sum(axis=1) / np.maximum(active[:, columns].sum(axis=1), 1)
+        features[name if name in space.columns else f"mean {name}"] = mean
+    return features
 
 
-def grouped(values: Array) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Networks by an aspect (n,): its values where they are few, its thirds where they are many.
+def feature_groups(values: Array) -> list[tuple[str, BoolArray]]:
+    """Return groups of architectures by a feature (n,): by value, or in thirds if there are many.
 
     Returns
     -------
     list of (str, (n,) bool)
-        A name for each group, ascending, and who belongs to it.
+        Name and members of each group, ascending.
+
+    Examples
+    --------
+    >>> [(name, mask.tolist()) for name, mask in feature_groups(np.array([3.0, 1.0, 3.0]))]
+    [('1', [False, True, False]), ('3', [True, False, True])]
     """
     distinct = np.unique(values)
-    if len(distinct) <= _FEW:
+    if len(distinct) <= _MAX_VALUES:
         return [(f"{value:g}", values == value) for value in distinct]
     edges = [-np.inf, *np.quantile(values, (1 / 3, 2 / 3)), np.inf]
-    out = []
+    groups = []
     for low, high in itertools.pairwise(edges):
         inside = (values > low) & (values <= high)
+        # A third can be empty where many values are equal.
         if inside.any():
             ends = values[inside].min(), values[inside].max()
-            out.append((f"{ends[0]:.3g} to {ends[1]:.3g}", inside))
-    return out
-
-
-def kendall(values: Array) -> Array:
-    """Rank correlations (m, m) of the columns of values (n, m): Kendall's tau-b.
-
-    Every pair of networks is compared, in O(n² m²): of 1,000 networks in a second. NaN of a column
-    whose values are all alike.
-
-    References
-    ----------
-    Kendall, "A new measure of rank correlation", Biometrika 1938; ties as in Kendall 1945.
-    """
-    first, second = np.triu_indices(len(values), 1)
-    signs = np.sign(values[first] - values[second]).astype(np.float32)  # (pairs, m)
-    agreeing = (signs.T @ signs).astype(np.float64)
-    untied = np.sqrt(agreeing.diagonal())
-    untied[untied == 0] = np.nan  # a column that does not vary goes with nothing
-    return np.asarray(agreeing / untied[:, None] / untied)
+            groups.append((f"{ends[0]:.3g} to {ends[1]:.3g}", inside))
+    return groups

@@ -1,8 +1,7 @@
-"""How every plot looks: colours, marks, sizes, names with units."""
+"""Common style of all plots: colors, markers, sizes, and labels with units."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
-from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
+from hwnas.files import atomic_writer
 from hwnas.objectives import Objective
+from hwnas.typing import Array
 
-# Okabe and Ito's palette, told apart by every kind of colour vision; yellow is left out because it
-# vanishes on paper. Then three dark ones of Paul Tol's, for those who compare more.
+# The palette of Okabe and Ito can be distinguished with every kind of color vision. Its yellow is
+# left out because it is invisible on white paper. Three dark colors of Paul Tol follow, for
+# comparisons of more than seven optimizers.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -32,13 +33,17 @@ COLOURS = (
     "#999933",
     "#332288",
 )
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+# The numbers of colors, markers and dashes are 10, 9 and 4: 180 optimizers get different styles.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 GREY = "#777777"
-ORDERED = "cividis"  # for numbers, also seen alike by every kind of colour vision
-DIVERGING = "PuOr_r"  # for numbers about 0: purple below, orange above
 
-_HANDLE, _LETTER, _LINE = 0.6, 0.068, 0.17  # of a legend, inches
+# Colormaps that also suit every kind of color vision.
+SEQUENTIAL = "cividis"
+DIVERGING = "PuOr_r"  # for numbers around 0: purple below, orange above
+
+# Sizes of a legend in inches, which `legend_below` needs before the figure is drawn.
+_HANDLE_WIDTH, _LETTER_WIDTH, _LINE_HEIGHT = 0.6, 0.068, 0.17
 
 _UNITS = {
     "latency": "ms",
@@ -49,48 +54,63 @@ _UNITS = {
 }
 
 
-def look(index: int) -> dict[str, Any]:
-    """Colour, mark and dash of the optimizer at an index."""
+def line_style(index: int) -> dict[str, Any]:
+    """Return color, marker and line style of the optimizer at an index.
+
+    Examples
+    --------
+    >>> line_style(0)
+    {'color': '#0072B2', 'marker': 'o', 'linestyle': '-'}
+    """
     return {
         "color": COLOURS[index % len(COLOURS)],
-        "marker": MARKS[index % len(MARKS)],
+        "marker": MARKERS[index % len(MARKERS)],
         "linestyle": DASHES[index % len(DASHES)],
     }
 
 
 def unit(objective: Objective) -> str:
-    """The unit of what an objective measures; empty where it has none."""
+    """Return the unit of an objective; empty where it has none.
+
+    Worst ratios over several devices have no unit.
+    """
     return "" if len(objective.devices) > 1 else _UNITS.get(objective.metric, "")
 
 
-def label(objective: Objective) -> str:
-    """An objective's name with its unit, for an axis."""
-    of = unit(objective)
-    return f"{objective.value} ({of})" if of else str(objective.value)
+def axis_label(objective: Objective) -> str:
+    """Return the name of an objective with its unit.
+
+    Examples
+    --------
+    >>> axis_label(Objective.parse("latency@h100"))
+    'latency@h100 (ms)'
+    """
+    suffix = unit(objective)
+    return f"{objective.value} ({suffix})" if suffix else str(objective.value)
 
 
-def figure(
+def make_figure(
     columns: int, title: str, *, rows: int = 1, width: float = 5.4, height: float = 4.2
 ) -> Figure:
-    """A figure for rows of panels, of a size in inches each."""
+    """Return an empty figure for rows and columns of panels, each of a size in inches."""
     size = (width * columns, height * rows)
-    made = Figure(figsize=size, dpi=150, layout="constrained")
-    made.suptitle(title, fontsize=11)
-    return made
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    return figure
 
 
-def grid(
+def make_grid(
     n: int, title: str, *, columns: int = 3, width: float = 5.4, height: float = 4.2
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with n panels in rows of at most so many, of a size in inches each."""
+    """Return a figure with n panels, at most `columns` a row, each of a size in inches."""
     columns = min(n, columns)
     rows = math.ceil(n / columns)
-    made = figure(columns, title, rows=rows, width=width, height=height)
-    return made, [made.add_subplot(rows, columns, i + 1) for i in range(n)]
+    figure = make_figure(columns, title, rows=rows, width=width, height=height)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
 
 
-def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
-    """Labels and a light grid."""
+def format_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
+    """Set title and labels of axes, and add a light grid."""
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -99,74 +119,83 @@ def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def plain_logs(axis: Axis, form: str) -> None:
-    """Ticks of a logarithmic axis as plain numbers, those between powers where there is room."""
+def format_log_axis(axis: Axis, form: str) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers, minor ones where they fit."""
     axis.set_major_formatter(form)
     axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
 
 
-def save(made: Figure, file: Path) -> Path:
-    """Write a figure into a file of the type that its name says, whole or not at all.
+def save(figure: Figure, file: Path) -> Path:
+    """Write a figure atomically, in the format that the suffix of the file names.
 
     Raises
     ------
     InvalidInput
-        The file cannot be written.
+        The directory is missing, or the file cannot be written.
     """
-    draft = file.with_name(file.name + ".part")
+    # The atomic writer would make the directory: a mistyped path should be an error instead.
+    if not file.parent.is_dir():
+        raise InvalidInput(f"{file}: cannot be written: there is no directory {file.parent}")
     try:
-        made.savefig(draft, format=file.suffix.lstrip(".").lower())
-        draft.replace(file)
+        with atomic_writer(file) as stream:
+            figure.savefig(stream, format=file.suffix.lstrip(".").lower())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
         raise InvalidInput(f"{file}: cannot be written: {error.strerror}") from error
     return file
 
 
-def legend(place: Axes | Figure, *entries: Any, **where: Any) -> None:
-    """A legend in axes or beside them in a figure, where anything has a name.
+def legend(parent: Axes | Figure, *entries: Any, **layout: Any) -> None:
+    """Add a legend to axes or to a figure, unless nothing has a label.
 
     Parameters
     ----------
-    place
-        Where to put it.
+    parent
+        Axes or figure of the legend.
     entries
         Handles and labels; those of the axes by default.
-    where
+    layout
         ``loc``, ``ncols``.
     """
-    handles, labels = entries or place.get_legend_handles_labels()  # type: ignore[union-attr]
+    handles, labels = entries or parent.get_legend_handles_labels()  # type: ignore[union-attr]
     if labels:
-        place.legend(handles, labels, frameon=False, fontsize=8, **where)
+        parent.legend(handles, labels, frameon=False, fontsize=8, **layout)
 
 
-def steps(
-    axes: Axes, values: NDArray[np.float64], objectives: tuple[Objective, ...], **look: Any
-) -> None:
-    """A line along what values (n, 2) dominate.
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Add a legend of some axes below all panels, in as few rows as fit.
 
-    What lies between two members is dominated up to the corner that is worse in both.
+    The figure becomes higher by the height of the legend.
     """
-    values = values[np.argsort(values[:, 0], kind="stable")]
-    where: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
-    axes.step(values[:, 0], values[:, 1], where=where, **look)
-
-
-def legend_below(made: Figure, axes: Axes) -> None:
-    """A legend of some axes below all panels, in as few rows as fit, for which it makes room."""
     handles, labels = axes.get_legend_handles_labels()
     n = len(labels)
+    # Try the widest legend first. Matplotlib fills a legend column by column.
     for columns in range(n, 0, -1):
         rows = math.ceil(n / columns)
         widest = [max(map(len, labels[i : i + rows])) for i in range(0, n, rows)]
-        inches = sum(_HANDLE + _LETTER * letters for letters in widest)
-        if columns == 1 or inches <= made.get_figwidth():
-            made.set_figheight(made.get_figheight() + _LINE * rows)
-            legend(made, handles, labels, loc="outside lower center", ncols=columns)
+        width = sum(_HANDLE_WIDTH + _LETTER_WIDTH * letters for letters in widest)
+        if columns == 1 or width <= figure.get_figwidth():
+            figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * rows)
+            legend(figure, handles, labels, loc="outside lower center", ncols=columns)
             return
 
 
-def names(items: Sequence[str]) -> list[str]:
-    """The distinct items, in order."""
-    return list(dict.fromkeys(items))
+def plot_steps(axes: Axes, values: Array, objectives: tuple[Objective, ...], **style: Any) -> None:
+    """Plot the border of the region that points with values (n, 2) dominate, in raw units.
+
+    Between two neighbors the dominated region ends at the corner that is worse in both objectives.
+    """
+    values = values[np.argsort(values[:, 0], kind="stable")]
+    # With x minimized, the left neighbor determines y up to the right one; otherwise vice versa.
+    where: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
+    axes.step(values[:, 0], values[:, 1], where=where, **style)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return the distinct names in the order of their first occurrence.
+
+    Examples
+    --------
+    >>> unique_names(["nsga2", "random", "nsga2"])
+    ['nsga2', 'random']
+    """
+    return list(dict.fromkeys(names))

@@ -1,13 +1,20 @@
-"""Which of many are shown."""
+"""Selection of a few items that represent many."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from hwnas.typing import IndexArray
 
 
-def evenly(places: NDArray[np.intp], most: int) -> NDArray[np.intp]:
-    """At most so many of some places (n,), the first and the last and evenly between them."""
-    if len(places) <= most:
-        return places
-    return places[np.linspace(0, len(places) - 1, most).astype(np.intp)]
+def select_evenly(indices: IndexArray, limit: int) -> IndexArray:
+    """Return at most `limit` of the indices (n,): the first, the last and evenly between them.
+
+    Examples
+    --------
+    >>> select_evenly(np.arange(9), 3)
+    array([0, 4, 8])
+    """
+    if len(indices) <= limit:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, limit).astype(np.intp)]

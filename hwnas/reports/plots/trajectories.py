@@ -1,4 +1,7 @@
-"""How hypervolume grew, over all seeds of an optimizer: what plots and pages draw."""
+"""Hypervolume of an optimizer over its seeds and over evaluations, cost or time.
+
+Plots and HTML reports both draw these curves.
+"""
 
 from __future__ import annotations
 
@@ -14,146 +17,181 @@ from hwnas.runner.search_result import Trajectory
 from hwnas.statistics import interval, ranks
 from hwnas.typing import Array
 
-# What a trajectory can be drawn over, columns of hypervolume.csv, and what the axis then says.
+# Possible x axes, which are columns of hypervolume.csv, and their labels.
 PROGRESS = {
     "evaluations": "evaluations",
     "cost": "cost (s of evaluation)",
     "seconds": "time (s)",
 }
-SEEDS_FOR_INTERVAL = 5  # an interval of the mean of fewer is wider than all that was seen
+SEEDS_FOR_INTERVAL = 5  # with fewer, the interval of the mean is wider than the range of seeds
 
-_MOMENTS = 200  # at which ranks are compared
+_MAX_RANK_POINTS = 200  # numbers of evaluations at which ranks are computed
 
 
 def curves(result: Result, optimizer: str, x: str) -> tuple[Array, Array]:
-    """Normalised hypervolume wherever any seed of an optimizer takes a step.
+    """Return the normalized hypervolume of each seed of an optimizer at every step of any seed.
 
-    Between two of these places no seed changes. Before its first step a seed has nothing, after
-    its end it keeps what it has; where one has not ended yet, all are cut.
+    Between these positions no seed changes. A seed has a hypervolume of 0 before its first step
+    and keeps its last value after its end. Curves end where the first unfinished seed is.
 
     Parameters
     ----------
     result
         The run.
     optimizer
-        Its name in the run.
+        Name of the optimizer in the run.
     x
-        What it grew over, one of `PROGRESS`.
+        Unit of the positions, one of `PROGRESS`.
 
     Returns
     -------
-    at : (k,)
-        The places, in the unit of `x`.
+    positions : (k,)
+        Ascending, in the unit of `x`.
     normalised : (seeds, k)
-        What each seed then has.
+        Normalized hypervolume of each seed at each position.
     """
-    own = [
-        (steps.columns()[x].astype(np.float64), steps.normalised, "finished" in cell.meta)
-        for cell, steps in zip(result.searches, result.trajectories, strict=True)
-        if cell.optimizer == optimizer and len(steps.normalised)
+    seeds = [
+        (trajectory.columns()[x].astype(np.float64), trajectory.normalised, "finished" in s.meta)
+        for s, trajectory in zip(result.searches, result.trajectories, strict=True)
+        if s.optimizer == optimizer and len(trajectory.normalised)
     ]
-    end = min((reached[-1] for reached, _, finished in own if not finished), default=np.inf)
-    at = np.unique(np.concatenate([np.empty(0), *(reached for reached, _, _ in own)]))
-    at = at[(at > 0) & (at <= end)]
-    return at, np.array([after(reached, normalised, at) for reached, normalised, _ in own])
+    # An unfinished seed may still improve: beyond its last step nothing is known of it.
+    end = min((steps[-1] for steps, _, finished in seeds if not finished), default=np.inf)
+    positions = np.unique(np.concatenate([np.empty(0), *(steps for steps, _, _ in seeds)]))
+    positions = positions[(positions > 0) & (positions <= end)]
+    return positions, np.array([values_at(steps, y, positions) for steps, y, _ in seeds])
 
 
-def after(reached: Array, values: Array, at: Array) -> Array:
-    """What a search has at some moments (t,), of when it took steps (k,) and to what (k,)."""
-    return np.concatenate([[0.0], values])[np.searchsorted(reached, at, side="right")]
+def values_at(steps: Array, values: Array, positions: Array) -> Array:
+    """Return the values (t,) of a step function at some positions (t,); 0 before its first step.
+
+    Examples
+    --------
+    >>> values_at(np.array([1.0, 3.0]), np.array([0.5, 0.8]), np.array([0.0, 1.0, 2.0, 4.0]))
+    array([0. , 0.5, 0.5, 0.8])
+    """
+    return np.concatenate([[0.0], values])[np.searchsorted(steps, positions, side="right")]
 
 
-def enough_seeds(result: Result) -> bool:
-    """Whether every optimizer has the seeds for an interval of their mean."""
-    counts = Counter(cell.optimizer for cell in result.searches)
+def has_enough_seeds(result: Result) -> bool:
+    """Return whether every optimizer has enough seeds for an interval of their mean."""
+    counts = Counter(search.optimizer for search in result.searches)
     return min(counts.values()) >= SEEDS_FOR_INTERVAL
 
 
-def band(grown: Array, enough: bool) -> tuple[Array, Array]:
-    """How far seeds differ, of what each has (seeds, k): low (k,) and high (k,).
+def band(hypervolumes: Array, use_interval: bool) -> tuple[Array, Array]:
+    """Return the lower and upper limits (k,) of hypervolumes (seeds, k).
 
-    The 95 % interval of their mean where there are `enough`, their range otherwise.
+    They are the 95 % interval of the mean if `use_interval` is set and there are two seeds or more,
+    and the range of the seeds otherwise.
     """
-    if not enough or len(grown) < 2:
-        return grown.min(axis=0), grown.max(axis=0)
-    low, high = np.array([interval(column) for column in grown.T]).T
-    return np.maximum(low, 0.0), np.minimum(high, max(1.0, grown.max()))
+    if not use_interval or len(hypervolumes) < 2:
+        return hypervolumes.min(axis=0), hypervolumes.max(axis=0)
+    low, high = np.array([interval(column) for column in hypervolumes.T]).T
+    # Student's interval does not know that a normalized hypervolume is between 0 and 1.
+    return np.maximum(low, 0.0), np.minimum(high, max(1.0, hypervolumes.max()))
 
 
-def band_is(result: Result) -> str:
-    """What `band` shows of a run, in words."""
-    return "95 % interval" if enough_seeds(result) else "range"
+def band_name(result: Result) -> str:
+    """Return the name of the band that is drawn for a run."""
+    return "95 % interval" if has_enough_seeds(result) else "range"
 
 
-def costs(result: Result) -> bool:
-    """Whether any evaluation of a run took time, so that there is a cost to draw over."""
-    return any(bool(steps.cost.any()) for steps in result.trajectories)
+def has_costs(result: Result) -> bool:
+    """Return whether any evaluation of a run took time, so that cost can be an x axis."""
+    return any(bool(trajectory.cost.any()) for trajectory in result.trajectories)
 
 
 def last_evaluation(result: Result) -> int:
-    """How many evaluations the longest search of a run had."""
-    return max(int(cell.trials.evaluations.sum()) for cell in result.searches)
+    """Return the number of evaluations of the longest search of a run."""
+    return max(int(search.trials.evaluations.sum()) for search in result.searches)
 
 
 def bound_name(result: Result) -> str:
-    """What the curve of `Result.bound` is.
+    """Return the name of the curve `Result.bound`.
 
-    Under noise it bounds nothing: an optimizer may recommend more networks than it measured.
+    Under noise it is no bound: an optimizer may recommend more architectures than it measured.
     """
-    kind = "" if result.experiment.noise else "bound: "
-    return f"{kind}best k of the exact front"
+    prefix = "" if result.experiment.noise else "bound: "
+    return f"{prefix}best k of the exact front"
 
 
 def floor(result: Result) -> float:
-    """From where on normalised hypervolume is worth drawing: a little below what all soon have."""
-    early = min(20, last_evaluation(result) / 4)
-    return max(0.0, min(_least(steps, early) for steps in result.trajectories) - 0.02)
+    """Return the lower end of a linear axis of normalized hypervolume.
+
+    It is a little below the least value of any search after its first 20 evaluations, or after a
+    quarter of them in a shorter run, so that the steep start does not compress the rest.
+    """
+    start = min(20, last_evaluation(result) / 4)
+    lowest = min(_min_hypervolume(trajectory, start) for trajectory in result.trajectories)
+    return max(0.0, lowest - 0.02)
 
 
 def mean_ranks(results: Sequence[Result]) -> tuple[list[str], Array, Array]:
-    """Mean ranks by hypervolume, see `hwnas.reports.plots.convergence.ranks`.
+    """Return mean ranks by hypervolume, see `hwnas.reports.plots.convergence.plot_mean_ranks`.
 
     Returns
     -------
     names
         The k optimizers.
-    at : (t,)
+    positions : (t,)
         Numbers of evaluations.
     mean : (k, t)
+        Mean rank of each optimizer, 1 is the best.
+
+    Raises
+    ------
+    InvalidInput
+        There are not two optimizers with a seed in common.
     """
-    names = style.names([cell.optimizer for cell in results[0].searches])
-    for result in results[1:]:
-        there = {cell.optimizer for cell in result.searches}
-        names = [name for name in names if name in there]
-    # Up to where all searches got, but for those that ended before: these keep what they have.
-    ends = [last_evaluation(result) for result in results]
-    ends += [
-        int(cell.trials.evaluations.sum())
-        for result in results
-        for cell in result.searches
-        if cell.optimizer in names and "finished" not in cell.meta
-    ]
-    last = min(ends)
-    at = np.unique(np.geomspace(1, max(last, 1), _MOMENTS).astype(np.int64)).astype(np.float64)
+    names = _common_optimizers(results)
+    positions = _rank_positions(results, names)
+    # One block for each run and seed for which all optimizers have a trajectory.
     blocks = []
     for result in results:
-        found = {
-            (cell.optimizer, cell.seed): after(
-                steps.evaluations.astype(np.float64), steps.normalised, at
+        values = {
+            (search.optimizer, search.seed): values_at(
+                trajectory.evaluations.astype(np.float64), trajectory.normalised, positions
             )
-            for cell, steps in zip(result.searches, result.trajectories, strict=True)
+            for search, trajectory in zip(result.searches, result.trajectories, strict=True)
         }
-        for seed in sorted({seed for _, seed in found}):
-            if all((name, seed) in found for name in names):
-                blocks.append([found[name, seed] for name in names])
+        for seed in sorted({seed for _, seed in values}):
+            if all((name, seed) in values for name in names):
+                blocks.append([values[name, seed] for name in names])
     if len(names) < 2 or not blocks:
         raise InvalidInput("ranks: expected two optimizers or more with a seed in common")
-    values = np.array(blocks)  # (b, k, t)
-    mean = np.stack([ranks(-values[:, :, i]) for i in range(len(at))], axis=1)
-    return names, at, mean
+    scores = np.array(blocks)  # (blocks, k, t)
+    mean = np.stack([ranks(-scores[:, :, i]) for i in range(len(positions))], axis=1)
+    return names, positions, mean
 
 
-def _least(steps: Trajectory, early: float) -> float:
-    """The least normalised hypervolume from so many evaluations on."""
-    first = max(0, int(np.searchsorted(steps.evaluations, early, side="right")) - 1)
-    return float(np.min(steps.normalised[first:], initial=1.0))
+def _common_optimizers(results: Sequence[Result]) -> list[str]:
+    """Return the optimizers that all runs have."""
+    names = style.unique_names([search.optimizer for search in results[0].searches])
+    for result in results[1:]:
+        present = {search.optimizer for search in result.searches}
+        names = [name for name in names if name in present]
+    return names
+
+
+def _rank_positions(results: Sequence[Result], names: Sequence[str]) -> Array:
+    """Return numbers of evaluations (t,), evenly on a logarithmic axis.
+
+    They end where the shortest run or the first unfinished search ends. Searches that finished
+    earlier keep their last value.
+    """
+    ends = [last_evaluation(result) for result in results]
+    ends += [
+        int(search.trials.evaluations.sum())
+        for result in results
+        for search in result.searches
+        if search.optimizer in names and "finished" not in search.meta
+    ]
+    grid = np.geomspace(1, max(min(ends), 1), _MAX_RANK_POINTS)
+    return np.unique(grid.astype(np.int64)).astype(np.float64)
+
+
+def _min_hypervolume(trajectory: Trajectory, start: float) -> float:
+    """Return the least normalized hypervolume of a search from `start` evaluations on."""
+    first = max(0, int(np.searchsorted(trajectory.evaluations, start, side="right")) - 1)
+    return float(np.min(trajectory.normalised[first:], initial=1.0))

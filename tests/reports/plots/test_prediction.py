@@ -1,4 +1,4 @@
-"""Predictions of networks from all others, and what is drawn of them."""
+"""Leave-one-out predictions and their plots."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
-from hwnas.reports.plots import kinds, prediction
-from hwnas.reports.plots.prediction import LEVELS, Predictions, predictions_of
+from hwnas.reports.plots import figures, prediction
+from hwnas.reports.plots.prediction import LEVELS, Predictions, leave_one_out_predictions
 from hwnas.runner.results import Result
 from hwnas.spaces import SearchSpace
 
 
-def made_up(n: int = 2000, spread: float = 1.0) -> Predictions:
-    """Normal values about known medians, of which the prediction has the deviation 1."""
+def normal_predictions(n: int = 2000, spread: float = 1.0) -> Predictions:
+    """Return predictions with deviation 1 of normal measurements with deviation `spread`."""
     rng = np.random.default_rng(0)
     median = rng.uniform(50, 100, size=n)
     measured = median + spread * rng.standard_normal(n)
@@ -26,65 +26,72 @@ def made_up(n: int = 2000, spread: float = 1.0) -> Predictions:
     return Predictions(Objective("latency", ("h100",)), measured, LEVELS, median[:, None] + normal)
 
 
-def test_a_right_distribution_is_calibrated_and_a_wrong_one_is_not() -> None:
-    right, sure = made_up(), made_up(spread=3.0)
-    assert right.off < 0.015
-    assert sure.off > 0.1
+def test_calibration_error_of_right_and_overconfident_predictions() -> None:
+    right, overconfident = normal_predictions(), normal_predictions(spread=3.0)
+    assert right.calibration_error < 0.015
+    assert overconfident.calibration_error > 0.1
     np.testing.assert_allclose(right.coverage, LEVELS, atol=0.04)
-    assert right.error == pytest.approx(
+    assert right.relative_error == pytest.approx(
         np.mean(abs(right.median - right.measured) / right.measured)
     )
 
 
-def test_what_adds_up_is_predicted(measured: Callable[..., Result], tiny: SearchSpace) -> None:
-    codes = np.unique(tiny.sample(200, np.random.default_rng(0)), axis=0)
-    values = tiny.params(codes)[:, None].astype(float)
-    (found,) = predictions_of(measured(codes, values))
-    assert found.objective == Objective("params")
-    np.testing.assert_array_equal(np.sort(found.measured), np.sort(values[:, 0]))
-    assert found.error < 1e-3
-    assert (np.diff(found.quantiles, axis=1) > 0).all()
-    with pytest.raises(InvalidInput, match="predictions: expected at least 8 networks"):
-        predictions_of(measured(codes[:5], values[:5]))
-
-
-def test_each_is_left_out_of_its_own_prediction(
-    measured: Callable[..., Result], tiny: SearchSpace
+def test_sums_over_layers_are_predicted(
+    make_result: Callable[..., Result], tiny_space: SearchSpace
 ) -> None:
-    """One that is far from all others is not predicted, however well it could be fitted."""
-    codes = np.unique(tiny.sample(80, np.random.default_rng(0)), axis=0)
-    values = tiny.params(codes)[:, None] / 1e6
+    codes = np.unique(tiny_space.sample(200, np.random.default_rng(0)), axis=0)
+    values = tiny_space.params(codes)[:, None].astype(float)
+    (predictions,) = leave_one_out_predictions(make_result(codes, values))
+    assert predictions.objective == Objective("params")
+    np.testing.assert_array_equal(np.sort(predictions.measured), np.sort(values[:, 0]))
+    assert predictions.relative_error < 1e-3
+    assert (np.diff(predictions.quantiles, axis=1) > 0).all()
+    with pytest.raises(
+        InvalidInput, match="predictions: expected at least 8 measured architectures"
+    ):
+        leave_one_out_predictions(make_result(codes[:5], values[:5]))
+
+
+def test_predictions_exclude_their_own_measurement(
+    make_result: Callable[..., Result], tiny_space: SearchSpace
+) -> None:
+    """An outlier is not predicted, although a model could fit it."""
+    codes = np.unique(tiny_space.sample(80, np.random.default_rng(0)), axis=0)
+    values = tiny_space.params(codes)[:, None] / 1e6
     values[7] += 10
-    (found,) = predictions_of(measured(codes, values))
-    away = found.measured - found.median
-    assert away.max() > 5
-    assert away[np.argmax(away)] > 5 * np.sort(away)[-2]
+    (predictions,) = leave_one_out_predictions(make_result(codes, values))
+    errors = predictions.measured - predictions.median
+    assert errors.max() > 5
+    assert errors[np.argmax(errors)] > 5 * np.sort(errors)[-2]
 
 
-def test_they_are_drawn() -> None:
-    of = made_up(300)
+def test_predictions_are_plotted() -> None:
+    predictions = normal_predictions(300)
     axes = Figure().subplots()
-    prediction.predicted(axes, of)
+    prediction.plot_predicted(axes, predictions)
     points, diagonal = axes.get_lines()
-    np.testing.assert_array_equal(points.get_xdata(), of.measured)
-    np.testing.assert_array_equal(points.get_ydata(), of.median)
+    np.testing.assert_array_equal(points.get_xdata(), predictions.measured)
+    np.testing.assert_array_equal(points.get_ydata(), predictions.median)
     np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
     assert axes.get_xlabel() == "measured latency@h100 (ms)"
     axes = Figure().subplots()
-    prediction.calibration(axes, [of])
+    prediction.plot_calibration(axes, [predictions])
     _, line = axes.get_lines()
     np.testing.assert_array_equal(line.get_xdata(), LEVELS)
-    np.testing.assert_array_equal(line.get_ydata(), of.coverage)
-    assert line.get_label() == f"latency@h100: off by {of.off:.3f}"
+    np.testing.assert_array_equal(line.get_ydata(), predictions.coverage)
+    assert line.get_label() == f"latency@h100: mean error {predictions.calibration_error:.3f}"
     axes = Figure().subplots()
-    prediction.intervals(axes, of)
-    inside = ((of.quantiles[:, 1] <= of.measured) & (of.measured <= of.quantiles[:, 17])).mean()
-    assert axes.get_title().startswith(f"{100 * inside:.0f} % of 300 networks")
+    prediction.plot_intervals(axes, predictions)
+    inside = (
+        (predictions.quantiles[:, 1] <= predictions.measured)
+        & (predictions.measured <= predictions.quantiles[:, 17])
+    ).mean()
+    assert axes.get_title().startswith(f"{100 * inside:.0f} % of 300 architectures")
 
 
-def test_of_a_run(done: Result) -> None:
-    made = kinds.predicted(done)
-    assert len(made.axes) == 4
-    assert made.axes[0].get_xlabel() == "measured perplexity"
-    (axes,) = kinds.calibration(done).axes
+def test_figures_of_a_run(finished_run: Result) -> None:
+    figure = figures.predicted_figure(finished_run)
+    assert len(figure.axes) == 4
+    assert figure.axes[0].get_xlabel() == "measured perplexity"
+    (axes,) = figures.calibration_figure(finished_run).axes
     assert len(axes.get_lines()) == 3
