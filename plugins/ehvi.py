@@ -14,12 +14,15 @@ from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
 from ._bayesian import Bayesian, NegatedLosses, Observations
-from ._settings import inherit_settings
 
 
-@inherit_settings
 class EHVI(Bayesian):
     """Bayesian optimization by noisy expected hypervolume improvement.
+
+    Parameters
+    ----------
+    initial, candidates, rounds, samples
+        Initial design, candidates and rounds of a proposal, posterior draws: see `Bayesian`.
 
     References
     ----------

@@ -11,10 +11,8 @@ from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
 from ._bayesian import Bayesian, Observations, linear_improvement
-from ._settings import inherit_settings
 
 
-@inherit_settings
 class LSBO(Bayesian):
     """Bayesian optimization of one linear scalarization.
 
@@ -26,6 +24,8 @@ class LSBO(Bayesian):
     ----------
     weights
         Non-negative weights of the losses; equal by default.
+    initial, candidates, rounds, samples
+        Initial design, candidates and rounds of a proposal, posterior draws: see `Bayesian`.
 
     References
     ----------

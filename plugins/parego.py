@@ -10,15 +10,18 @@ from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.multi_objective.parego import qLogNParEGO
 
 from ._bayesian import Bayesian, NegatedLosses, Observations
-from ._settings import inherit_settings
 
 
-@inherit_settings
 class ParEGO(Bayesian):
     """Bayesian optimization of random augmented Chebyshev scalarizations.
 
     Each proposal maximizes the expected improvement of the largest weighted loss, by the models of
     the losses, for weights that are drawn uniformly from the simplex.
+
+    Parameters
+    ----------
+    initial, candidates, rounds, samples
+        Initial design, candidates and rounds of a proposal, posterior draws: see `Bayesian`.
 
     References
     ----------

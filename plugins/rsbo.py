@@ -8,16 +8,19 @@ import numpy as np
 from botorch.acquisition.acquisition import AcquisitionFunction
 
 from ._bayesian import Bayesian, Observations, linear_improvement
-from ._settings import inherit_settings
 
 
-@inherit_settings
 class RSBO(Bayesian):
     """Bayesian optimization of random linear scalarizations.
 
     Each proposal maximizes the expected improvement of the weighted sum of the losses, by the
     models of the losses, for weights that are drawn uniformly from the simplex. Weighted sums
     reach only the convex part of a front; `parego` reaches all of it.
+
+    Parameters
+    ----------
+    initial, candidates, rounds, samples
+        Initial design, candidates and rounds of a proposal, posterior draws: see `Bayesian`.
 
     References
     ----------
