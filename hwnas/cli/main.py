@@ -288,6 +288,7 @@ def check(
         typer.echo(f"{plugin_kind} {name}")
         print_table(["check", "result", "seen"], [[o.check, o.result, o.seen] for o in outcomes])
         failures += [f"{name}: {o.check}: {o.seen}" for o in outcomes if o.result == "failed"]
+    # Tables go to standard output; failures are repeated on stderr, where scripts look for them.
     for line in failures:
         typer.echo(f"hwnas: {line}", err=True)
     if failures:
@@ -347,7 +348,9 @@ def main() -> None:
             typer.echo(f"hwnas: {' '.join(text.split())}", err=True)
         sys.exit(1 if isinstance(error, SearchFailed) else 2)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("hwnas: stopped; finished trials are kept, continue: hwnas resume DIR", err=True)
+        typer.echo(
+            "hwnas: stopped; finished trials are kept, continue with: hwnas resume DIR", err=True
+        )
         sys.exit(2)
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe; Python would complain again at exit.

@@ -84,6 +84,7 @@ def scatters(reproduction: ReproductionResults) -> NamedFigures:
             space_plots.plot_scatter(axes, sample, x, y, "embed_dim")
         yield f"tradeoffs-{scale}", figure
         # Latency and energy against each other, on every device.
+        # The same metrics on each device.
         figure, panels = _make_grid(len(DEVICES), sample.source, height=3.6)
         for axes, device in zip(panels, DEVICES, strict=True):
             x, y = (Objective(metric, (device,)) for metric in METRICS)
@@ -177,6 +178,7 @@ def attainment_surfaces(reproduction: ReproductionResults) -> NamedFigures:
 def hypervolumes(reproduction: ReproductionResults) -> NamedFigures:
     """Hypervolume over evaluations, relative to the exact front's."""
     results = reproduction.two_objective_results
+    # One title serves all panels, so it names an interval only if every run has one.
     has_intervals = all(trajectories.has_enough_seeds(result) for result in results)
     band = "95 % interval" if has_intervals else "range"
 

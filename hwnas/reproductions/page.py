@@ -106,6 +106,7 @@ def render_page(
     missing
         Number of experiments that have not been run.
     """
+    # Figures that have not been drawn yet have no section.
     kinds = [name for name in FIGURES if images.get(name)]
     parts = [
         "<!doctype html>",
@@ -167,6 +168,7 @@ def _navigation(kinds: Sequence[str], *, has_searches: bool) -> str:
     sections += [(kind, kind) for kind in kinds]
     if has_searches:
         sections.append(("searches", "all searches"))
+    # Names of sections are the anchors of their headings.
     links = [f'<a href="#{name}">{title}</a>' for name, title in sections]
     return "\n".join(["<nav>", *links, "</nav>"])
 

@@ -73,6 +73,7 @@ def planned_experiments(*, quick: bool) -> list[PlannedExperiment]:
             _on_device("gpt-s", "rtx2080", THREE, settings),
             _on_device("gpt-s", "rtx2080", NOISE, settings),
         ]
+    # Experiments of a scale stay together, so that its figures are complete early.
     experiments = []
     for scale in scales(quick=False):
         targets = [f"{metric}@{device}" for metric in ("latency", "energy") for device in DEVICES]

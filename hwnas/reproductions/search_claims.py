@@ -21,6 +21,7 @@ def check_methods(reproduction: ReproductionResults) -> Iterator[Claim]:
     if not results:
         return
     # 1. Rank the methods by their mean normalized hypervolume.
+    # All problems and seeds have the same weight in the mean of a method.
     normalised = _by_optimizer(results, "normalised")
     means = {name: float(np.mean(values)) for name, values in normalised.items()}
     order = sorted(means, key=lambda name: -means[name])
@@ -42,7 +43,7 @@ def check_methods(reproduction: ReproductionResults) -> Iterator[Claim]:
     if {"random", "moasha"} <= means.keys():
         difference = abs(means["moasha"] - means["random"])
         yield Claim(
-            "MOASHA is a method of its own beside random search.",
+            "MOASHA differs from random search.",
             "scripts",
             "agrees" if difference > NEGLIGIBLE else "differs",
             f"With one fidelity it finds {means['moasha']:.3f} of the exact hypervolume, random "
@@ -61,6 +62,7 @@ def check_search_time(reproduction: ReproductionResults) -> Iterator[Claim]:
     # Models take longer with more observations, so short searches cannot confirm the claim.
     is_short = evaluations < _FULL_EVALUATIONS
     slow = [name for name, values in seconds.items() if np.mean(values) > _FEW_SECONDS]
+    # The claim is about the benchmark, so it fails only if most methods are slow.
     verdict: Verdict = "agrees"
     if 2 * len(slow) > len(seconds):
         verdict = "differs"
@@ -81,6 +83,8 @@ def check_search_time(reproduction: ReproductionResults) -> Iterator[Claim]:
 def check_noisy_fronts(reproduction: ReproductionResults) -> Iterator[Claim]:
     """Compare the observed hypervolume of noisy searches with the true one."""
     for scale in reproduction.scales:
+        # At the end of each search: observed and true hypervolume, and that of the exact front. A
+        # true hypervolume of 0 has no ratio to the observed one.
         hypervolumes = [
             (
                 float(trajectory.observed[-1]),

@@ -29,6 +29,7 @@ def check_devices(reproduction: ReproductionResults) -> Iterator[Claim]:
         fronts = [backend.front(["perplexity", f"latency@{device}"]) for device in DEVICES]
         # A device has no front if the exact method does not apply.
         exact_fronts = [front for front in fronts if front is not None]
+        # Every ordered pair: the front of device a, valued by the latency of device b.
         losses = [_lost_share(backend, a, b) for a, b in itertools.permutations(exact_fronts, 2)]
         yield Claim(
             "Architectures with a good latency on one device need not be good on another.",
@@ -46,6 +47,7 @@ def _lost_share(backend: Surrogate, front: Front, target: Front) -> float:
     """Return the share of the target's hypervolume that another device's front does not reach."""
     objectives = [str(objective) for objective in target.objectives]
     # Both hypervolumes have the same reference point, and are of values on the target device.
+    # Both hypervolumes are relative to the reference point of the target's front.
     reference = reference_point(target.losses)
     values = backend.predict(front.codes, objectives)
     reached = pareto.hypervolume(values, reference)
@@ -60,6 +62,7 @@ def check_calibration(reproduction: ReproductionResults) -> Iterator[Claim]:
         for metric in METRICS:
             # Absolute calibration errors (devices, levels).
             rows = [held_out[scale, f"{metric}@{device}"] for device in DEVICES]
+            # Differences between coverage and level, (devices, 9).
             errors[metric] = np.array([abs(shares - levels) for levels, shares in rows])
         yield Claim(
             "The surrogates are calibrated: their uncertainty is reliable.",
@@ -134,6 +137,7 @@ def check_features(reproduction: ReproductionResults) -> Iterator[Claim]:
 def _explained_variance(values: Array, groups: Array) -> float:
     """Return the share of the variance of values (n,) that is between groups (n,)."""
     # Law of total variance: 1 - (variance within groups) / (total variance).
+    # One minus the share of the variance within groups.
     group = np.unique(groups, return_inverse=True)[1]
     means = np.bincount(group, values) / np.bincount(group)
     return float(1 - np.var(values - means[group]) / np.var(values))
@@ -147,6 +151,8 @@ def check_device_correlation(reproduction: ReproductionResults) -> Iterator[Clai
         correlations = {
             (metric, pair): tau for metric in METRICS for pair, tau in mean[metric].items()
         }
+        # The claim has two parts: latencies of GPUs have the highest correlation of all blocks, and
+        # those of energy are lower than those of latency.
         highest = max(correlations, key=lambda block: correlations[block])
         # The claim has two parts: GPUs are most alike in latency, and energies are less alike.
         gpus_first = highest == ("latency", "GPU-GPU")
