@@ -44,7 +44,6 @@ def untested_claims(reproduction: ReproductionResults) -> Iterator[Claim]:
     )
 
 
-# In the order of the page: methods first, untested claims last.
 # In the order of the page: the main comparison first, claims without a test last.
 CHECKS: tuple[Callable[[ReproductionResults], Iterator[Claim]], ...] = (
     search_claims.check_methods,

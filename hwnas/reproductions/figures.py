@@ -84,7 +84,6 @@ def scatters(reproduction: ReproductionResults) -> NamedFigures:
             space_plots.plot_scatter(axes, sample, x, y, "embed_dim")
         yield f"tradeoffs-{scale}", figure
         # Latency and energy against each other, on every device.
-        # The same metrics on each device.
         figure, panels = _make_grid(len(DEVICES), sample.source, height=3.6)
         for axes, device in zip(panels, DEVICES, strict=True):
             x, y = (Objective(metric, (device,)) for metric in METRICS)

@@ -76,12 +76,10 @@ def reproduce(
     """
     # 1. Refuse wrong arguments and directories before anything is written.
     _check_arguments(paper, figures, workers)
-    # Only experiments of the kinds that the requested figures show are run.
     names = list(figures) or list(FIGURES)
     kinds = {kind for name in names for kind in NEEDS.get(name, ())}
     planned = plan.planned_experiments(quick=quick)
     folder = out or Path("runs", f"{paper}-quick" if quick else paper)
-    # Results of earlier calls; a folder of another plan is an error before anything is written.
     results = _load_results(planned, folder)
     pictures = folder / "figures"
     if not run and not results and not pictures.is_dir() and kinds:

@@ -47,7 +47,6 @@ def _lost_share(backend: Surrogate, front: Front, target: Front) -> float:
     """Return the share of the target's hypervolume that another device's front does not reach."""
     objectives = [str(objective) for objective in target.objectives]
     # Both hypervolumes have the same reference point, and are of values on the target device.
-    # Both hypervolumes are relative to the reference point of the target's front.
     reference = reference_point(target.losses)
     values = backend.predict(front.codes, objectives)
     reached = pareto.hypervolume(values, reference)
@@ -60,7 +59,6 @@ def check_calibration(reproduction: ReproductionResults) -> Iterator[Claim]:
     for scale in reproduction.scales:
         errors = {}
         for metric in METRICS:
-            # Absolute calibration errors (devices, levels).
             rows = [held_out[scale, f"{metric}@{device}"] for device in DEVICES]
             # Differences between coverage and level, (devices, 9).
             errors[metric] = np.array([abs(shares - levels) for levels, shares in rows])
@@ -137,7 +135,6 @@ def check_features(reproduction: ReproductionResults) -> Iterator[Claim]:
 def _explained_variance(values: Array, groups: Array) -> float:
     """Return the share of the variance of values (n,) that is between groups (n,)."""
     # Law of total variance: 1 - (variance within groups) / (total variance).
-    # One minus the share of the variance within groups.
     group = np.unique(groups, return_inverse=True)[1]
     means = np.bincount(group, values) / np.bincount(group)
     return float(1 - np.var(values - means[group]) / np.var(values))
@@ -154,7 +151,6 @@ def check_device_correlation(reproduction: ReproductionResults) -> Iterator[Clai
         # The claim has two parts: latencies of GPUs have the highest correlation of all blocks, and
         # those of energy are lower than those of latency.
         highest = max(correlations, key=lambda block: correlations[block])
-        # The claim has two parts: GPUs are most alike in latency, and energies are less alike.
         gpus_first = highest == ("latency", "GPU-GPU")
         energy, latency = max(mean["energy"].values()), min(mean["latency"].values())
         verdict: Verdict = "differs"
