@@ -1,0 +1,147 @@
+"""The commands list, query and front, and tables on a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hwnas
+from hwnas.cli.console import print_table
+
+sys.path.insert(0, str(Path(__file__).parent))
+from command_line import ARCH, Terminal, assert_user_error
+
+
+def test_lists(hw: Any) -> None:
+    optimizers = hw("list", "optimizers")
+    assert optimizers.code == 0
+    assert re.search(r"^nsga2 +Non-dominated sorting genetic", optimizers.out, re.MULTILINE)
+    assert "pop_size=100" in hw("list", "optimizers", "-v").out
+    assert "surrogate" in hw("list", "backends").out
+    assert "gpt-xl" in hw("list", "spaces").out
+    assert "cpu_xeon_gold" in hw("list", "devices").out
+    assert re.search(r"energy@DEVICE +mWh", hw("list", "metrics").out)
+
+
+def test_list_devices(hw: Any) -> None:
+    result = hw("list", "devices")
+    assert re.search(r"^h100 +GPU +NVIDIA H100 \(Hopper\) +80 GB or more", result.out, re.MULTILINE)
+    assert "ms on gpt-s" in result.out
+    assert "citation" not in result.out
+    verbose = hw("list", "devices", "-v", "--space", "gpt-l").out
+    assert "mWh on gpt-l" in verbose
+    for line in (
+        "space: gpt-l",
+        "licence: Apache-2.0",
+        "source: networks 8000, sha256 ",
+        "notice: ",
+    ):
+        assert f"\n{line}" in verbose
+    assert re.search(r"^citation: .*arXiv:2405\.10299", verbose, re.MULTILINE)
+    assert re.search(r"^h100 +0\.\d+ ", verbose, re.MULTILINE)
+    assert "citation" in hw("list", "metrics", "-v").out
+
+
+def test_query_one(hw: Any) -> None:
+    result = hw("query", ARCH, "--device", "h100", "--format", "json")
+    rows = {row["metric"]: row for row in json.loads(result.out)}
+    assert set(rows) == {
+        "perplexity",
+        "params",
+        "flops",
+        "float16_memory",
+        "bfloat16_memory",
+        "latency@h100",
+        "energy@h100",
+    }
+    bench = hwnas.surrogate("gpt-s")
+    codes = bench.space.encode([hwnas.Architecture.parse(ARCH)])
+    assert rows["latency@h100"]["median"] == bench.predict(codes, ["latency@h100"])[0, 0]
+    assert rows["latency@h100"]["p10"] < rows["latency@h100"]["p90"]
+    assert rows["params"]["median"] == int(bench.space.params(codes)[0])
+    assert rows["energy@h100"]["unit"] == "mWh"
+    assert "latency@h100" in hw("query", ARCH).out
+
+
+def test_query_several(hw: Any) -> None:
+    without_bias = ARCH.replace("True", "False")
+    rows = list(csv.DictReader(io.StringIO(hw("query", ARCH, without_bias, "--format", "csv").out)))
+    assert [row["arch"] for row in rows] == [ARCH, without_bias]
+    assert float(rows[0]["perplexity"]) != float(rows[1]["perplexity"])
+    assert rows[0]["params"].isdigit()
+
+
+@pytest.mark.parametrize("dash", [[], ["-"]])
+@pytest.mark.parametrize(
+    "piped", [f"{ARCH}\n", json.dumps([ARCH]), f"trial,arch\n7,{ARCH}\n", f"\ufeff{ARCH}\r\n"]
+)
+def test_query_reads_standard_input(hw: Any, piped: str, dash: list[str]) -> None:
+    result = hw("query", *dash, "--metric", "params", "--format", "csv", piped=piped)
+    assert result.out.splitlines()[0] == "arch,params"
+    assert [line.partition(",")[0] for line in result.out.splitlines()[1:]] == [ARCH]
+
+
+def test_query_locates_errors_in_standard_input(hw: Any) -> None:
+    wide = ARCH.replace("192", "193")
+    assert_user_error(hw("query", piped=f"{ARCH}\n\nfoo"), "line 3: architecture 'foo'")
+    assert_user_error(hw("query", piped=f"{ARCH}\n{wide}"), "line 2: embed_dim: expected one of")
+    assert_user_error(
+        hw("query", piped=json.dumps([ARCH, wide])), "element 2: embed_dim: expected one of"
+    )
+    assert_user_error(hw("query", piped=b"\xff\xfe\x00"), "standard input: expected UTF-8 text")
+
+
+def test_query_does_not_read_from_a_terminal(hw: Any) -> None:
+    assert_user_error(
+        hw("query", piped=None), "expected architectures, as arguments or on standard input"
+    )
+
+
+def test_terminal_folds_only_long_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    print_table(["arch", "name"], [[ARCH, "cpu_xeon_silver"], [ARCH, "cpu_amd_7502"]])
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines[1:])) <= 50  # the header is bold
+    assert re.search(r"  cpu_xeon_silver$", lines[1].rstrip())
+
+
+def test_query_metrics(hw: Any) -> None:
+    arguments = ["--metric", "latency:p90", "--metric", "perplexity", "--device", "h100"]
+    (row,) = json.loads(hw("query", ARCH, *arguments, "--format", "json").out)
+    assert list(row) == ["arch", "latency@h100:p90", "perplexity"]
+
+
+def test_front(hw: Any, tmp_path: Path) -> None:
+    result = hw("front", "gpt-s", "perplexity", "latency@h100", "--csv", "--plot", "--best", "5")
+    rows = list(csv.reader(io.StringIO(result.out)))
+    assert rows[0] == ["arch", "perplexity", "latency@h100"]
+    front = hwnas.surrogate("gpt-s").front(["perplexity", "latency@h100"])
+    assert front is not None
+    assert [float(row[2]) for row in rows[1:]] == front.best(5).values[:, 1].tolist()
+    assert result.err == "front-gpt-s.png\n"
+    assert (tmp_path / "front-gpt-s.png").is_file()
+    options = ["--metric", "perplexity", "--metric", "latency@h100", "--format", "csv"]
+    assert hw("query", *options, piped=result.out).out == result.out
+    bounded = hw("front", "gpt-s", "perplexity", "params", "--constraint", "latency@h100 <= 5")
+    assert bounded.code == 0
+
+
+def test_front_maximized_or_empty(hw: Any, tmp_path: Path) -> None:
+    result = hw("front", "gpt-s", "-perplexity", "params", "--csv", "--best", "1")
+    assert result.out.startswith("arch,-perplexity,params\n")
+    empty = hw(
+        "front", "gpt-s", "flops", "params", "--constraint", "params <= 1", "--csv", "--plot"
+    )
+    assert (empty.code, empty.out) == (0, "arch,flops,params\n")
+    assert empty.err == "no architecture satisfies the constraints\n"
+    assert not list(tmp_path.iterdir())
