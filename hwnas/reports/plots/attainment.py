@@ -172,6 +172,7 @@ def plot_difference(axes: Axes, result: Result, first: str, second: str) -> Poly
         rasterized=True,  # a vector file of thousands of boxes is slow to display
     )
     axes.add_collection(regions)
+    # The solid line is what any of all seeds attains, the dashed one what all attain.
     fronts = [*first_fronts, *second_fronts]
     for share, dash in ((1 / len(fronts), "-"), (1.0, (0, (4, 2)))):
         outline = _outline(attainment_surface(fronts, share), result)
@@ -206,6 +207,7 @@ def _min_losses(result: Result) -> Array:
 
 def _corners(boxes: Array, low: Array, high: Array) -> Array:
     """Return the corners (b, 4, 2) of boxes (b, 4), clipped to low (2,) and high (2,)."""
+    # Boxes without an end would be infinitely large: they end with the axes.
     x0, x1 = (np.clip(boxes[:, [0, 1]], low[0], high[0])).T
     y0, y1 = (np.clip(boxes[:, [2, 3]], low[1], high[1])).T
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))

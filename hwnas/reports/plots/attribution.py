@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwnas import pareto
 from hwnas.additive.effects import Effects
-from hwnas.additive.model import AdditiveModel, Design, model_of
+from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.errors import InvalidInput
 from hwnas.history import History
 from hwnas.objectives import Objective, losses_of
@@ -112,7 +112,7 @@ def fit_attribution(result: Result) -> Attribution:
     effects = Effects(space)
     design = Design(effects, codes)
     models = [
-        model_of(effects, design, values[:, j], std[:, j]) for j in range(len(result.objectives))
+        fit_model(effects, design, values[:, j], std[:, j]) for j in range(len(result.objectives))
     ]
     columns = [c for _, c, _ in choices]
     effect, low, high = np.stack(
@@ -127,7 +127,7 @@ def fit_attribution(result: Result) -> Attribution:
         effect,
         low,
         high,
-        np.array([model.explained for model in models]),
+        np.array([model.explained_variance for model in models]),
         space.n_layer[-1],
         space.bias[bias],
         len(codes),
@@ -282,7 +282,7 @@ def _posterior_effects(model: AdditiveModel, bias: int, choices: list[int]) -> A
     effects = model.effects
     # Tables of layer terms: of the posterior mean first, then of draws. R are the combinations of
     # width, depth and bias, O the combinations of a layer's choices.
-    draws = model.weight_draws(_N_DRAWS, np.random.default_rng(0))
+    draws = model.sample_weights(_N_DRAWS, np.random.default_rng(0))
     _, layers = effects.tables(np.concatenate([model.weights[None], draws]))  # (s, R, L, O)
     deepest = effects.roots[:, 1].max()
     roots = (effects.roots[:, 1] == deepest) & (effects.roots[:, 2] == bias)

@@ -104,6 +104,7 @@ def plot_known_front(axes: Axes, front: Front, x: int = 0, y: int = 1) -> None:
 
     Members of a small front get a marker each.
     """
+    # Behind the fronts of searches, which have zorder 3.
     look: dict[str, Any] = {"color": style.GREY, "alpha": 0.55, "zorder": 1}
     look |= {"label": front.exactness, "marker": ".", "markersize": 3}
     if len(front.objectives) == 2:
@@ -160,6 +161,7 @@ def plot_hypervolume(
         _plot_bound(axes, result, missing=missing)
     quantity = "missing hypervolume (1 - normalized)" if missing else "normalized hypervolume"
     style.format_axes(axes, x=PROGRESS[x], y=f"{quantity}\nrelative to the {result.standard}")
+    # Most improvements are early: a linear axis would squeeze them together.
     axes.set_xscale("log")
     style.format_log_axis(axes.xaxis, "{x:,.0f}" if x == "evaluations" else "{x:g}")
     if missing:

@@ -65,10 +65,11 @@ def hypervolume_figure(result: Result, x: str = "evaluations") -> Figure:
     """Normalized hypervolume over evaluations, cost or time, and its gap to the best known one."""
     title = f"{run_title(result)}: mean and {trajectories.band_name(result)}"
     figure = style.make_figure(2, title)
-    left, right = figure.subplots(1, 2)
-    convergence.plot_hypervolume(left, result, x=x, legend=False)
-    convergence.plot_hypervolume(right, result, x=x, missing=True, legend=False)
-    style.legend_below(figure, left)
+    # The logarithmic panel separates optimizers that are all close to 1.
+    linear, logarithmic = figure.subplots(1, 2)
+    convergence.plot_hypervolume(linear, result, x=x, legend=False)
+    convergence.plot_hypervolume(logarithmic, result, x=x, missing=True, legend=False)
+    style.legend_below(figure, linear)
     return figure
 
 
@@ -94,6 +95,7 @@ def difference_figure(result: Result) -> Figure:
     names = style.unique_names([search.optimizer for search in result.searches])
     if len(names) < 2:
         raise InvalidInput(f"difference: expected two optimizers or more, found {names[0]} alone")
+    # Each other optimizer is compared with the one of the greatest mean hypervolume.
     mean = {
         name: np.mean([row["normalised"] for row in result.summary if row["optimizer"] == name])
         for name in names
@@ -112,6 +114,7 @@ def difference_figure(result: Result) -> Figure:
 
 def parallel_figure(result: Result) -> Figure:
     """Best architectures of all searches as lines across their choices and objectives."""
+    # The non-dominated architectures of all searches together.
     union = Front.of(
         np.concatenate([search.front.codes for search in result.searches]),
         np.concatenate([search.front.values for search in result.searches]),
@@ -235,6 +238,7 @@ def _correlation_matrices(
         # Without a device in the objectives, that of the last metric stands for all.
         devices = {o.devices[0] for o in architectures.objectives[-1:] if o.devices}
     on_devices = [o for o in architectures.objectives if not o.devices or set(o.devices) & devices]
+    # Two devices have one correlation, which needs no matrix.
     across = []
     for metric in style.unique_names([o.metric for o in architectures.objectives if o.devices]):
         variants = [o for o in architectures.objectives if o.metric == metric]

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hwnas.additive.effects import Effects
-from hwnas.additive.model import Design, model_of
+from hwnas.additive.model import Design, fit_model
 from hwnas.objectives import Objective
 from hwnas.reports.plots import style
 from hwnas.reports.plots.attribution import training_data
@@ -94,10 +94,10 @@ def leave_one_out_predictions(result: Result) -> list[Predictions]:
     normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
     predictions = []
     for j, objective in enumerate(result.objectives):
-        model = model_of(effects, design, values[:, j], std[:, j])
+        model = fit_model(effects, design, values[:, j], std[:, j])
         # Quantiles of a normal distribution; increasing scales map quantiles to quantiles.
-        mean, deviation = model.left_out()
-        quantiles = model.scale.raw(mean[:, None] + deviation[:, None] * normal)
+        mean, deviation = model.leave_one_out()
+        quantiles = model.scale.inverse(mean[:, None] + deviation[:, None] * normal)
         predictions.append(Predictions(objective.value, values[:, j], LEVELS, quantiles))
     return predictions
 
@@ -123,6 +123,7 @@ def plot_predicted(axes: Axes, predictions: Predictions) -> None:
         alpha=0.6,
         rasterized=True,
     )
+    # The diagonal covers the range of both axes.
     values = np.concatenate([predictions.measured, predictions.median])
     ends = values.min(), values.max()
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
@@ -175,6 +176,7 @@ def plot_intervals(axes: Axes, predictions: Predictions) -> None:
         Predictions of one metric.
     """
     measured = predictions.measured
+    # The title counts all architectures, the plot shows a part of them.
     low, high = (predictions.quantile(level) for level in _INTERVAL)
     inside = float(((low <= measured) & (measured <= high)).mean())
     order = select_evenly(np.argsort(measured, kind="stable"), _MAX_BARS)

@@ -145,6 +145,7 @@ def architecture_features(space: SearchSpace, codes: Codes) -> dict[str, Array]:
         columns = [j for j, c in enumerate(space.columns) if c == name or c.startswith(f"{name}_")]
         if len(choices) < 2 or not columns:
             continue
+        # Inactive layers have a code as well, which must not count.
         values = np.where(active[:, columns], choices[codes[:, columns]], 0.0)
         mean = values.sum(axis=1) / np.maximum(active[:, columns].sum(axis=1), 1)
         features[name if name in space.columns else f"mean {name}"] = mean

@@ -49,6 +49,7 @@ def plot_distribution(
             label=name,
         )
     style.format_axes(axes, x=style.axis_label(objective), y="share of architectures")
+    # Metrics such as energy span orders of magnitude.
     if (values > 0).all() and values.max() > _MAX_LINEAR_RATIO * values.min():
         axes.set_xscale("log")
     _add_legend_above(axes, feature)
@@ -78,6 +79,7 @@ def plot_effect(
     features = architecture_features(architectures.space, architectures.codes)
     groups = feature_groups(features[feature])
     if feature != "embed_dim" and "embed_dim" in features:
+        # Divide by the mean of the architectures with the same embed_dim.
         width = np.unique(features["embed_dim"], return_inverse=True)[1]
         means = np.bincount(width, values) / np.bincount(width)
         values = 100 * (values / means[width] - 1)

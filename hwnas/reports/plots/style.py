@@ -186,8 +186,8 @@ def plot_steps(axes: Axes, values: Array, objectives: tuple[Objective, ...], **s
     """
     values = values[np.argsort(values[:, 0], kind="stable")]
     # With x minimized, the left neighbor determines y up to the right one; otherwise vice versa.
-    where: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
-    axes.step(values[:, 0], values[:, 1], where=where, **style)
+    step: Literal["pre", "post"] = "pre" if objectives[0].maximise else "post"
+    axes.step(values[:, 0], values[:, 1], where=step, **style)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

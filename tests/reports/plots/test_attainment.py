@@ -38,6 +38,7 @@ def test_surface_bounds_points_that_enough_fronts_attain(
 ) -> None:
     fronts = as_arrays(lists)
     points = attainment_surface(fronts, share)
+    # Compare with direct counts at every point of a grid that contains all points.
     for x, y in np.ndindex(8, 8):
         at = np.array([x, y], dtype=float)
         is_attained = bool((points <= at).all(axis=1).any())
@@ -51,6 +52,7 @@ def test_surfaces_equal_those_of_moocore(finished_run: Result) -> None:
     fronts = [rng.uniform(size=(20, 2)) for _ in range(5)]
     sets = np.repeat(np.arange(5), 20)
     surfaces = moocore.eaf(np.concatenate(fronts), sets)
+    # moocore returns the surfaces of all levels in one array, with the level as a third column.
     for k in range(1, 6):
         expected = surfaces[surfaces[:, 2] == 20 * k, :2]
         surface = attainment_surface(fronts, k / 5)
@@ -70,6 +72,7 @@ def test_differences_equal_direct_counts(
     first = as_arrays(lists)
     second = as_arrays([data.draw(POINTS) for _ in first])
     boxes, lead = attainment_differences(first, second)
+    # Points between those of the grid are inside boxes, not on their borders.
     for x, y in np.ndindex(8, 8):
         at = np.array([x + 0.5, y + 0.5])
         inside = (

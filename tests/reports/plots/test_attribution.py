@@ -30,6 +30,7 @@ Make = Callable[..., Result]
 
 def sample_mostly_without_bias(tiny_space: SearchSpace, n: int) -> Codes:
     codes = tiny_space.sample(n, np.random.default_rng(0))
+    # Most architectures decide about the bias for which effects are reported.
     codes[::3, 2] = 0
     return codes
 
@@ -90,9 +91,10 @@ def test_table_has_a_row_for_each_effect(make_result: Make, tiny_space: SearchSp
 
 
 def test_choices_with_one_value_are_left_out(make_result: Make) -> None:
-    one = SearchSpace("one", embed_dim=[64], n_layer=[3], mlp_ratio=[4], n_head=[1, 2])
-    codes = one.sample(40, np.random.default_rng(0))
-    attribution = fit_attribution(make_result(codes, one.params(codes)[:, None], space=one))
+    # The only choice of this space is n_head: four matrices with one more head of 64.
+    single = SearchSpace("single", embed_dim=[64], n_layer=[3], mlp_ratio=[4], n_head=[1, 2])
+    codes = single.sample(40, np.random.default_rng(0))
+    attribution = fit_attribution(make_result(codes, single.params(codes)[:, None], space=single))
     assert attribution.choices == (("n_head", 1, 2),)
     np.testing.assert_allclose(attribution.effect[0, 0, 0], 4 * 64 * 64, rtol=0.02)
     none = SearchSpace("none", embed_dim=[64, 128], n_layer=[3], mlp_ratio=[4], n_head=[1])
@@ -138,6 +140,7 @@ def test_training_subset_has_the_front_and_others_evenly() -> None:
     front = np.stack([x, 1 - x], axis=1)
     dominated = np.random.default_rng(0).uniform(1.1, 2, size=(1000, 2))
     losses = np.concatenate([dominated[:500], front, dominated[500:]])
+    # The front is in the middle, and dominated points are taken evenly from both sides.
     chosen = _training_subset(losses)
     assert len(np.unique(chosen)) == 400
     assert set(range(500, 550)) <= set(chosen.tolist())
@@ -157,6 +160,7 @@ def test_effects_are_plotted(make_result: Make, tiny_space: SearchSpace) -> None
     assert figure.get_suptitle().splitlines()[1].startswith("3 layers, without bias, by a model of")
     for (j, choice), axes in zip(np.ndindex(2, 2), figure.axes, strict=True):
         for width in (0, 1):
+            # One line for each width, with layers from 1.
             (line,) = (
                 line
                 for line in axes.get_lines()
@@ -169,6 +173,7 @@ def test_effects_are_plotted(make_result: Make, tiny_space: SearchSpace) -> None
         assert text.startswith(("mlp_ratio 2 to 4: ", "n_head 4 to 12: ")[choice])
         unit = f" ({attribution.units[j]})" if attribution.units[j] else ""
         assert axes.get_ylabel() == f"change{unit}"
+    # Below 95 % of the variance a warning is part of the title.
     weak = replace(attribution, explained=np.array([0.9412, 0.96]))
     figure.clear()
     for objective, axes in enumerate(figure.subplots(2)):

@@ -62,6 +62,7 @@ def test_hypervolume_lines(finished_run: Result, missing: bool) -> None:
         expected = 1 - np.mean(last) if missing else np.mean(last)
         assert lines[optimizer].get_ydata()[-1] == pytest.approx(expected)
         assert lines[optimizer].get_xdata()[-1] == 60
+    # The best 20 members of the exact front have a hypervolume of 0.984.
     bound = lines["bound: best k of the exact front"]
     assert len(bound.get_xdata()) == 60
     assert bound.get_ydata()[19] == pytest.approx(0.016 if missing else 0.984, abs=0.002)
@@ -180,9 +181,11 @@ def test_band_is_a_range_or_an_interval_of_the_mean() -> None:
     np.testing.assert_array_equal(trajectories.band(pair, False), [[0.1, 0.5], [0.3, 0.5]])
     six = np.random.default_rng(0).uniform(0.4, 0.6, size=(6, 3))
     low, high = trajectories.band(six, True)
+    # Student's interval of the mean.
     half = t.ppf(0.975, 5) * six.std(axis=0, ddof=1) / 6**0.5
     np.testing.assert_allclose(low, six.mean(axis=0) - half)
     np.testing.assert_allclose(high, six.mean(axis=0) + half)
+    # The interval of extreme values does not leave [0, 1].
     extreme = np.array([[0.0, 0.99]] * 3 + [[0.9, 1.0]] * 3)
     low, high = trajectories.band(extreme, True)
     assert low.min() >= 0

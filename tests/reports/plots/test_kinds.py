@@ -71,6 +71,7 @@ def test_labels_of_every_kind_do_not_overlap(finished_run: Result, kind: str) ->
     renderer = canvas.get_renderer()
     page = Bbox.from_bounds(0, 0, *canvas.get_width_height()).padded(1)
     for axes in figure.axes:
+        # Tick labels inside the limits do not overlap each other.
         low, high = sorted(axes.get_xlim())
         labels = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
         boxes = [
@@ -80,6 +81,7 @@ def test_labels_of_every_kind_do_not_overlap(finished_run: Result, kind: str) ->
         ]
         for a, b in itertools.combinations(boxes, 2):
             assert not a.overlaps(b), axes
+        # Labels and titles are inside the page.
         for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
             if text.get_text():
                 box = text.get_window_extent(renderer)
@@ -112,6 +114,7 @@ def test_spaces_without_choices_are_refused(finished_run: Result) -> None:
     none.space = SearchSpace(
         "none", embed_dim=[192], n_layer=[2], mlp_ratio=[2], n_head=[4], bias=[True]
     )
+    # A run on a space with one architecture, on a backend without a known front.
     codes = none.space.encode(none.space.decode([[0] * 7]))
     trials = replace(
         finished_run.searches[0].trials,

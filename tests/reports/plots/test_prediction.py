@@ -58,6 +58,7 @@ def test_predictions_exclude_their_own_measurement(
     """An outlier is not predicted, although a model could fit it."""
     codes = np.unique(tiny_space.sample(80, np.random.default_rng(0)), axis=0)
     values = tiny_space.params(codes)[:, None] / 1e6
+    # An outlier that no additive model of the others can predict.
     values[7] += 10
     (predictions,) = leave_one_out_predictions(make_result(codes, values))
     errors = predictions.measured - predictions.median

@@ -88,6 +88,7 @@ def test_groups_are_values_or_thirds() -> None:
         ("2", 1),
         ("3", 2),
     ]
+    # More than six values are grouped in thirds, and every value is in one group.
     groups = feature_groups(np.arange(90.0))
     assert [name for name, _ in groups] == ["0 to 29", "30 to 59", "60 to 89"]
     assert (np.sum([inside for _, inside in groups], axis=0) == 1).all()

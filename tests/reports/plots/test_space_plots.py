@@ -51,6 +51,7 @@ def test_effects_of_other_features_are_relative_to_their_embed_dim(
     axes = Figure().subplots()
     space_plots.plot_effect(axes, sample, LATENCY, "n_layer")
     values = sample.column(LATENCY).copy()
+    # Relative to the mean of the architectures with the same embed_dim.
     for width in range(3):
         values[sample.codes[:, 0] == width] /= values[sample.codes[:, 0] == width].mean()
     for depth in range(3):
