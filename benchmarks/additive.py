@@ -108,11 +108,11 @@ class Kernels(Additive):
     """Effects of layers alone, no Gaussian process of what is left."""
 
     def _current_models(self) -> Any:
-        before, models._REST = models._REST, 1e-12
+        before, models._KERNEL_VARIANCE = models._KERNEL_VARIANCE, 1e-12
         try:
             return super()._current_models()
         finally:
-            models._REST = before
+            models._KERNEL_VARIANCE = before
 
 
 def of(name: str) -> Callable[..., hwnas.Optimizer]:

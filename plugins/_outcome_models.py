@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwnas.additive.effects import Effects
-from hwnas.additive.model import AdditiveModel, Design, model_of
+from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.history import History
 from hwnas.typing import Array, Codes
 
@@ -63,10 +63,10 @@ class OutcomeModels:
             # Searches that stop at a violated constraint have violations without losses.
             if constraint >= 0 and infeasible:
                 data = _append_infeasible(effects, codes, outcomes[:, j], infeasible, constraint)
-            model = model_of(
+            model = fit_model(
                 effects,
                 *data,
-                before=self._models[j] if self._models else None,
+                previous=self._models[j] if self._models else None,
                 scales=self._candidate_scales(j, n, steps),
                 steps=steps,
             )

@@ -143,7 +143,7 @@ class Additive(Optimizer):
         """Return one line on the share of each objective that adds up over layers."""
         if len(self.history.averaged()[0]) < 2:
             return []
-        shares = [model.explained for model in self._current_models()[: self.n_objectives]]
+        shares = [model.explained_variance for model in self._current_models()[: self.n_objectives]]
         listed = ", ".join(f"{max(100 * share, 0):.4g} %" for share in shares)
         return [f"of the objectives' variance within widths, effects of layers predict {listed}"]
 
@@ -240,13 +240,13 @@ class Additive(Optimizer):
         """Return draws (s, k, m + c) of outcomes; with `draws` 0, the means as a single draw."""
         if self.draws == 0:
             return np.stack([model.mean(design) for model in models], axis=1)[None]
-        return np.stack([model.draws(design, self.draws, self.rng) for model in models], axis=2)
+        return np.stack([model.sample(design, self.draws, self.rng) for model in models], axis=2)
 
     def _candidates(self, models: list[AdditiveModel], front: Codes) -> Codes:
         """Return new architectures: fronts of drawn tables, and children of the current front."""
         # The mean of the weights and draws of their posterior, as one table each.
         weights = [
-            np.concatenate([model.weights[None], model.weight_draws(self.tables, self.rng)])
+            np.concatenate([model.weights[None], model.sample_weights(self.tables, self.rng)])
             for model in models
         ]
         codes = np.unique(self._table_fronts(models, weights), axis=0)
@@ -272,7 +272,7 @@ class Additive(Optimizer):
         layers = np.stack([table[1] for table in tables], axis=1)  # (s, m + c, R, L, O)
         # Violations in raw units: their zero separates feasible from infeasible.
         for j, model in enumerate(models[m:], m):
-            base[:, j] = model.scale.raw(base[:, j])
+            base[:, j] = model.scale.inverse(base[:, j])
             layers[:, j] *= model.scale.spread
         # The fronts of all draws are approximated with the same weights.
         sums = weight_vectors(_N_WEIGHTS, m, self.n_constraints, self.rng)

@@ -1,11 +1,15 @@
-"""What layers and the choices around them add to an objective, as features of networks.
+"""Effects: the terms of an objective that is nearly a sum over layers, as features.
 
-Within one ``embed_dim``, perplexity, latency, energy and memory of a network are nearly sums over
-its layers, and what a layer adds is much like what its neighbours and other widths' layers add. So
-an objective is modelled as a weighted sum of *effects*, each a block of features whose weights have
-one prior variance: a choice's effect that all layers share, what departs from it smoothly over the
-layers, what is a single layer's own; each once for all widths and once more for every width. How
-much of each there is, the variances, are learned (`hwnas.additive.variance_components`).
+Within one ``embed_dim`` (a *width*), perplexity, latency, energy and memory of an architecture are
+nearly sums over its layers, and the term of a layer is similar to those of neighboring layers and
+of other widths. An objective is therefore modeled as a weighted sum of *effects*, each a block of
+features whose weights have one prior variance: the effect of a choice that all layers share, a
+deviation from it that is smooth over the layers, and a deviation of every single layer; each once
+for all widths and once more for every width. The variances are learned
+(`hwnas.additive.variance_components`).
+
+The choices outside the layers (``embed_dim``, ``n_layer``, ``bias``) form the *root* of an
+architecture, those of a layer (``mlp_ratio``, ``n_head``) its *option*.
 """
 
 from __future__ import annotations
@@ -16,19 +20,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.spaces import Codes, SearchSpace
-from hwnas.typing import Array
+from hwnas.spaces import SearchSpace
+from hwnas.typing import Array, BoolArray, Codes, IndexArray, IntArray
 
-_LENGTH, _RANK = 0.25, 5  # of what is smooth over layers: length in depths, and how many patterns
+_SMOOTH_LENGTH = 0.25  # length scale of smooth patterns over the layers, in depths
+_SMOOTH_RANK = 5  # number of smooth patterns
 
-# Prior variances where an objective has variance 1. They only have to be of the right order: those
-# that perplexities, latencies and energies of GPT-2-family networks lead to.
+# Prior variances for an objective of variance 1, by pattern. Only their order of magnitude matters:
+# they are those of perplexities, latencies and energies of architectures of the GPT-2 family.
 _LINEAR = {"all": 1e-2, "smooth": 1e-4, "each": 5e-5}
-_LINEAR_OWN = {"all": 1e-3, "smooth": 3e-5, "each": 3e-5}
+_LINEAR_BY_WIDTH = {"all": 1e-3, "smooth": 3e-5, "each": 3e-5}
 _CURVED = {"all": 5e-4, "each": 3e-5}
-_CURVED_OWN = {"all": 1e-4, "each": 3e-5}
-_TOGETHER = {"all": 1e-5}
-_OTHER_OWN = 1e-5
+_CURVED_BY_WIDTH = {"all": 1e-4, "each": 3e-5}
+_PRODUCT = {"all": 1e-5}
+_BY_OTHER_CHOICE = 1e-5
 _WIDTH, _ROOT, _WIDTH_AND_DEPTH, _PAIR = 1.0, 1e-2, 1e-3, 1e-4
 
 
@@ -39,15 +44,15 @@ class Block:
     Attributes
     ----------
     name
-        For people: which choice, over which layers, of which width.
+        Readable name: the choice, the pattern over layers, and the choice outside the layers.
     variance
-        What weights begin with.
+        Prior variance of the weights.
     columns
-        Columns of a code outside the layers whose every combination has weights of its own.
+        Columns of a code outside the layers; each combination of their choices has its own weights.
     kind
-        Which contrasts between a layer's options; none where no layer takes part.
+        Name of the contrasts between a layer's options; empty for an effect of the root alone.
     pattern
-        Which patterns over layers: ``"all"`` alike, ``"smooth"``, ``"each"`` on its own.
+        Patterns over layers: ``"all"`` alike, ``"smooth"``, ``"each"`` on its own.
     """
 
     name: str
@@ -58,77 +63,88 @@ class Block:
 
 
 class Effects:
-    """Features of the networks of a space, block by block.
+    """Features of the architectures of a space, block by block.
 
     Parameters
     ----------
     space
-        Whose networks.
+        The search space.
 
     Attributes
     ----------
+    layers : (L, c) int64
+        Columns of a code that belong to each layer.
+    root_columns : list of k int
+        Columns outside the layers.
     roots : (R, k) int64
-        Every combination of the k columns outside the layers.
+        Every combination of the columns outside the layers.
     options : (O, c) int64
         Every combination of a layer's c columns.
     present : (R, L) bool
-        Which layers a network of each root has.
+        Mask of the layers that an architecture of each root has.
     blocks : tuple of Block
     starts : (len(blocks),) intp
-        Where each block's features begin.
+        Index of the first feature of each block.
     size : int
-        How many features there are, P.
+        Number of features, P.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         cards = space.cardinalities
+        # Roots and options.
         self.layers = np.array([group.columns for group in space.groups])  # (L, c)
         inside = set(self.layers.ravel().tolist())
-        self.outside = [j for j in range(len(space.columns)) if j not in inside]
-        self.roots = _product(cards[self.outside])
-        self.options = _product(cards[self.layers[0]])
+        self.root_columns = [j for j in range(len(space.columns)) if j not in inside]
+        self.roots = _combinations(cards[self.root_columns])
+        self.options = _combinations(cards[self.layers[0]])
         parent = space.groups[0].parent
-        depth = self.roots[:, [self.outside.index(parent)]]
-        self.present = np.array([np.isin(depth[:, 0], group.when) for group in space.groups]).T
+        depth = self.roots[:, [self.root_columns.index(parent)]]
+        self.present: BoolArray = np.array(
+            [np.isin(depth[:, 0], group.when) for group in space.groups]
+        ).T
+        # Contrasts between options and patterns over layers, whose products are the features.
         choices = [space.columns[j].removesuffix("_0") for j in self.layers[0]]
-        self._contrasts, self._contrast_at = _contrasts(choices, cards[self.layers[0]])  # (O, K)
-        self._patterns, self._pattern_at = _patterns(len(self.layers))  # (L, Q)
-        # The choice that layers' effects depend on most: of GPT-2's, embed_dim.
-        self._width = max((j for j in self.outside if j != parent), key=lambda j: cards[j])
+        self._contrasts, self._contrast_slices = _contrasts(choices, cards[self.layers[0]])  # (O,K)
+        self._patterns, self._pattern_slices = _patterns(len(self.layers))  # (L, Q)
+        # The choice on which the effects of layers depend most: embed_dim for GPT-2.
+        self._width = max((j for j in self.root_columns if j != parent), key=lambda j: cards[j])
         self.blocks = self._blocks(parent)
-        sizes = [self._shape(block) for block in self.blocks]
-        ends = np.cumsum([int(np.prod(shape)) for shape in sizes])
-        self.starts = np.concatenate([[0], ends[:-1]]).astype(np.intp)
+        shapes = [self._shape(block) for block in self.blocks]
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        self.starts: IndexArray = np.concatenate([[0], ends[:-1]]).astype(np.intp)
         self.size = int(ends[-1])
-        # In units in which a block adds as much to a typical network's variance as its prior says.
+        # Normalize each block: its prior variance is then its share of a typical architecture's
+        # variance, however many features it has.
         self._scale = np.ones(self.size)
-        squares = np.add.reduceat((self(_typical(space)) ** 2).mean(axis=0), self.starts)
+        squares = np.add.reduceat((self(_typical_codes(space)) ** 2).mean(axis=0), self.starts)
         per_block = 1 / np.sqrt(np.where(squares > 0, squares, 1.0))
         self._scale = np.repeat(per_block, np.diff([*self.starts, self.size]))
 
     def __call__(self, codes: Codes) -> Array:
-        """Features (n, P) of canonical codes (n, d)."""
+        """Return the features (n, P) of canonical codes (n, d)."""
         n = len(codes)
-        root = self._combination(codes, tuple(self.outside))
+        root = self._root_index(codes, tuple(self.root_columns))
         option = _index(codes[:, self.layers], self.space.cardinalities[self.layers[0]])
-        chosen = self._contrasts[option] * self.present[root][:, :, None]  # (n, L, K)
-        summed = np.swapaxes(chosen, 1, 2) @ self._patterns  # (n, K, Q)
+        # Contrasts of each layer's option, 0 for absent layers, summed with each pattern.
+        contrasts = self._contrasts[option] * self.present[root][:, :, None]  # (n, L, K)
+        sums = np.swapaxes(contrasts, 1, 2) @ self._patterns  # (n, K, Q)
         parts = []
         for block in self.blocks:
             part = np.ones((n, 1))
             if block.kind:
-                part = summed[:, self._contrast_at[block.kind], self._pattern_at[block.pattern]]
-                part = part.reshape(n, -1)
+                slices = self._contrast_slices[block.kind], self._pattern_slices[block.pattern]
+                part = sums[:, slices[0], slices[1]].reshape(n, -1)
             if block.columns:
-                which = np.eye(self._combinations(block.columns))
-                which = which[self._combination(codes, block.columns)]
-                part = (which[:, :, None] * part[:, None, :]).reshape(n, -1)
+                # One copy for each combination of the columns, 0 except for the own one.
+                indicators = np.eye(self._count(block.columns))
+                indicators = indicators[self._root_index(codes, block.columns)]
+                part = (indicators[:, :, None] * part[:, None, :]).reshape(n, -1)
             parts.append(part)
         return np.concatenate(parts, axis=1) * self._scale
 
     def tables(self, weights: Array) -> tuple[Array, Array]:
-        """Weighted sums as tables.
+        """Return weighted sums of features as tables.
 
         Parameters
         ----------
@@ -137,135 +153,150 @@ class Effects:
         Returns
         -------
         base : (s, R)
-            What each root adds once.
+            Term of each root.
         layers : (s, R, L, O)
-            What each layer adds, were it present, by its option.
+            Term of each layer, if it is present, by its option.
         """
         weights = weights * self._scale
-        s, roots = len(weights), len(self.roots)
-        base = np.zeros((s, roots))
-        summed = np.zeros((s, roots, self._contrasts.shape[1], self._patterns.shape[1]))
-        places = np.zeros((roots, len(self.space.columns)), dtype=np.int64)
-        places[:, self.outside] = self.roots
+        s, n_roots = len(weights), len(self.roots)
+        base = np.zeros((s, n_roots))
+        sums = np.zeros((s, n_roots, self._contrasts.shape[1], self._patterns.shape[1]))
+        root_codes = np.zeros((n_roots, len(self.space.columns)), dtype=np.int64)
+        root_codes[:, self.root_columns] = self.roots
+        # Add up the weights of each contrast and pattern, for every root ...
         for block, start in zip(self.blocks, self.starts, strict=True):
             shape = self._shape(block)
-            own = weights[:, start : start + int(np.prod(shape))].reshape(s, *shape)
-            own = own[:, self._combination(places, block.columns)]  # (s, R, contrasts, patterns)
+            part = weights[:, start : start + int(np.prod(shape))].reshape(s, *shape)
+            part = part[
+                :, self._root_index(root_codes, block.columns)
+            ]  # (s, R, contrasts, patterns)
             if block.kind:
-                at = self._contrast_at[block.kind], self._pattern_at[block.pattern]
-                summed[:, :, at[0], at[1]] += own
+                slices = self._contrast_slices[block.kind], self._pattern_slices[block.pattern]
+                sums[:, :, slices[0], slices[1]] += part
             else:
-                base += own[:, :, 0, 0]
-        layers = (self._contrasts @ (summed @ self._patterns.T)).swapaxes(2, 3)
+                base += part[:, :, 0, 0]
+        # ... and evaluate them once for every layer and option.
+        layers = (self._contrasts @ (sums @ self._patterns.T)).swapaxes(2, 3)
         return base, layers
 
-    def codes(self, root: NDArray[np.intp], options: NDArray[np.intp]) -> Codes:
-        """Codes (n, d) of networks with a root (n,) and an option of each layer (n, L)."""
+    def codes(self, root: IndexArray, options: IndexArray) -> Codes:
+        """Return the codes (n, d) of architectures with a root (n,) and layer options (n, L)."""
         raw = np.zeros((len(root), len(self.space.columns)), dtype=np.int64)
-        raw[:, self.outside] = self.roots[root]
+        raw[:, self.root_columns] = self.roots[root]
         raw[:, self.layers] = self.options[options]
         return self.space.canonical(raw)
 
-    def width_of(self, codes: Codes) -> NDArray[np.intp]:
-        """The choice of each network (n,) on which its layers' effects depend most."""
+    def width_of(self, codes: Codes) -> IndexArray:
+        """Return the width (n,) of architectures, as an index into its choices."""
         return codes[:, self._width].astype(np.intp)
 
     def summary(self, codes: Codes) -> Array:
-        """What sums networks up, in few numbers between about 0 and 1, (n, k + 2c).
+        """Return a summary of architectures by few numbers from about 0 to 1, (n, k + 2c).
 
-        The choices outside the layers, and of each choice of the layers its mean over all that the
-        space has and how it leans from the first to the last; an absent layer counts as nothing, a
-        present one as a little at least.
+        The k choices outside the layers, and of each of the c choices of a layer its mean over all
+        layers of the space and its trend from the first to the last. An absent layer counts as 0, a
+        present one as more than 0.
         """
         scaled = codes / np.maximum(self.space.cardinalities - 1, 1)
-        root = self._combination(codes, tuple(self.outside))
-        chosen = self.present[root][:, :, None] * (scaled[:, self.layers] + 0.5) / 1.5
-        lean = np.linspace(-1.0, 1.0, len(self.layers))[:, None]
-        lean = lean - lean.mean()  # a single layer leans nowhere
-        means = [chosen.mean(axis=1), 0.5 + 2 * (chosen * lean).mean(axis=1)]
-        return np.concatenate([scaled[:, self.outside], *means], axis=1)
+        root = self._root_index(codes, tuple(self.root_columns))
+        # From 1/3 for the first choice to 1 for the last.
+        choices = self.present[root][:, :, None] * (scaled[:, self.layers] + 0.5) / 1.5
+        slope = np.linspace(-1.0, 1.0, len(self.layers))[:, None]
+        slope = slope - slope.mean()  # 0 for a single layer
+        sums = [choices.mean(axis=1), 0.5 + 2 * (choices * slope).mean(axis=1)]
+        return np.concatenate([scaled[:, self.root_columns], *sums], axis=1)
 
     def _blocks(self, parent: int) -> tuple[Block, ...]:
+        """Return the blocks that have features; `parent` is the column of ``n_layer``."""
         names, cards = self.space.columns, self.space.cardinalities
-        free = [j for j in self.outside if cards[j] > 1]
+        free = [j for j in self.root_columns if cards[j] > 1]
         width = self._width if cards[self._width] > 1 else None
-        others = [j for j in free if j != width]
         blocks = []
-        for kind in self._contrast_at:
-            shared, own = {
-                "curved": (_CURVED, _CURVED_OWN),
-                "together": (_TOGETHER, _TOGETHER),
-            }.get(kind, (_LINEAR, _LINEAR_OWN))
+        # Effects of layers: shared by all widths and once more by width.
+        for kind in self._contrast_slices:
+            shared, by_width = {
+                "curved": (_CURVED, _CURVED_BY_WIDTH),
+                "together": (_PRODUCT, _PRODUCT),
+            }.get(kind, (_LINEAR, _LINEAR_BY_WIDTH))
             for pattern, variance in shared.items():
                 blocks.append(Block(f"{kind}, {pattern}", variance, (), kind, pattern))
                 if width is not None:
-                    text = f"{kind}, {pattern}, {names[width]}"
-                    blocks.append(Block(text, own[pattern], (width,), kind, pattern))
+                    name = f"{kind}, {pattern}, {names[width]}"
+                    blocks.append(Block(name, by_width[pattern], (width,), kind, pattern))
             if shared is _LINEAR:
-                for j in others:
-                    blocks.append(Block(f"{kind}, {names[j]}", _OTHER_OWN, (j,), kind))
+                for j in free:
+                    if j != width:
+                        name = f"{kind}, {names[j]}"
+                        blocks.append(Block(name, _BY_OTHER_CHOICE, (j,), kind))
+        # Effects of the root: of each choice, and of each pair of choices.
         for j in free:
             blocks.append(Block(names[j], _WIDTH if j == width else _ROOT, (j,)))
         for a, b in itertools.combinations(free, 2):
-            depth = {a, b} == {width, parent}
-            variance = _WIDTH_AND_DEPTH if depth else _PAIR
+            is_width_and_depth = {a, b} == {width, parent}
+            variance = _WIDTH_AND_DEPTH if is_width_and_depth else _PAIR
             blocks.append(Block(f"{names[a]} x {names[b]}", variance, (a, b)))
         blocks = [block for block in blocks if np.prod(self._shape(block))]
         return tuple(blocks) or (Block("nothing to choose", _PAIR),)
 
     def _shape(self, block: Block) -> tuple[int, int, int]:
-        """Combinations, contrasts and patterns of a block's features."""
+        """Return the numbers of combinations, contrasts and patterns of a block's features."""
         if not block.kind:
-            return self._combinations(block.columns), 1, 1
-        patterns = self._patterns[:, self._pattern_at[block.pattern]].shape[1]
-        contrasts = self._contrasts[:, self._contrast_at[block.kind]].shape[1]
-        return self._combinations(block.columns), contrasts, patterns
+            return self._count(block.columns), 1, 1
+        patterns = self._patterns[:, self._pattern_slices[block.pattern]].shape[1]
+        contrasts = self._contrasts[:, self._contrast_slices[block.kind]].shape[1]
+        return self._count(block.columns), contrasts, patterns
 
-    def _combinations(self, columns: tuple[int, ...]) -> int:
+    def _count(self, columns: tuple[int, ...]) -> int:
+        """Return the number of combinations of columns."""
         return int(np.prod(self.space.cardinalities[list(columns)]))
 
-    def _combination(
-        self, codes: NDArray[np.integer], columns: tuple[int, ...]
-    ) -> NDArray[np.intp]:
-        """Which combination of some columns each code has, (n,)."""
+    def _root_index(self, codes: NDArray[np.integer], columns: tuple[int, ...]) -> IndexArray:
+        """Return the index (n,) of each code's combination of columns."""
         return _index(codes[:, list(columns)], self.space.cardinalities[list(columns)])
 
 
-def _product(cards: NDArray[np.int64]) -> NDArray[np.int64]:
+def _combinations(cards: IntArray) -> IntArray:
+    """Return all combinations of choices with these cardinalities, the last varying fastest."""
     return np.array(list(itertools.product(*(range(n) for n in cards.tolist()))))
 
 
-def _index(choices: NDArray[np.integer], cards: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Place (...,) of choices (..., k) in the order of `_product`."""
-    steps = np.append(np.cumprod(cards[:0:-1])[::-1], 1)[: len(cards)]
-    return np.asarray((choices.astype(np.intp) * steps).sum(axis=-1))
+def _index(choices: NDArray[np.integer], cards: IntArray) -> IndexArray:
+    """Return the index (...,) of choices (..., k) in `_combinations`."""
+    strides = np.append(np.cumprod(cards[:0:-1])[::-1], 1)[: len(cards)]
+    return np.asarray((choices.astype(np.intp) * strides).sum(axis=-1))
 
 
-def _contrasts(choices: list[str], cards: NDArray[np.int64]) -> tuple[Array, dict[str, slice]]:
-    """Contrasts between a layer's options (O, K), and which of them are of what kind."""
-    options = _product(cards)
+def _contrasts(choices: list[str], cards: IntArray) -> tuple[Array, dict[str, slice]]:
+    """Return the contrasts between a layer's options (O, K), and the columns of each kind."""
+    options = _combinations(cards)
     mains = [_polynomials(int(n))[options[:, a]] for a, n in enumerate(cards)]
+    # The linear part of each choice, ...
     parts: list[tuple[str, Array]] = []
     for choice, main in zip(choices, mains, strict=True):
         parts.append((choice, main[:, :1]))
+    # ... the curved parts of all choices, ...
     parts.append(("curved", np.concatenate([main[:, 1:] for main in mains], axis=1)))
+    # ... and the products of two choices.
     products = [
         (mains[a][:, :, None] * mains[b][:, None, :]).reshape(len(options), -1)
         for a, b in itertools.combinations(range(len(mains)), 2)
     ]
     if products:
         parts.append(("together", np.concatenate(products, axis=1)))
-    kinds, columns, start = {}, [], 0
+    slices, columns, start = {}, [], 0
     for name, part in parts:
         if part.shape[1]:
-            kinds[name] = slice(start, start + part.shape[1])
+            slices[name] = slice(start, start + part.shape[1])
             columns.append(part)
             start += part.shape[1]
-    return np.concatenate([np.zeros((len(options), 0)), *columns], axis=1), kinds
+    return np.concatenate([np.zeros((len(options), 0)), *columns], axis=1), slices
 
 
 def _polynomials(n: int) -> Array:
-    """Orthogonal polynomials over n ordered choices but the constant, (n, n - 1), at most 1."""
+    """Return the orthogonal polynomials over n ordered choices, scaled to at most 1, (n, n - 1).
+
+    The constant is left out.
+    """
     powers = np.vander(np.linspace(-1, 1, n), n, increasing=True)
     columns = np.linalg.qr(powers)[0][:, 1:]
     largest = np.abs(columns).max(axis=0, initial=1e-300)
@@ -273,21 +304,22 @@ def _polynomials(n: int) -> Array:
 
 
 def _patterns(depth: int) -> tuple[Array, dict[str, slice]]:
-    """Patterns over layers (L, Q), and which of them are of what kind."""
-    at = np.linspace(0, 1, depth)
-    near = np.exp(-0.5 * ((at[:, None] - at) / _LENGTH) ** 2)
-    centred = np.eye(depth) - 1 / depth
-    values, vectors = np.linalg.eigh(centred @ near @ centred)
-    most = np.argsort(-values)[: min(_RANK, depth - 1)]
-    smooth = vectors[:, most] * np.sqrt(np.maximum(values[most], 0))
-    smooth *= np.where(smooth[-1] < 0, -1.0, 1.0)  # an eigenvector's sign is the library's whim
-    ends = 1 + smooth.shape[1]
-    kinds = {"all": slice(0, 1), "smooth": slice(1, ends), "each": slice(ends, ends + depth)}
-    return np.concatenate([np.ones((depth, 1)), smooth, np.eye(depth)], axis=1), kinds
+    """Return the patterns over layers (L, Q), and the columns of each kind."""
+    position = np.linspace(0, 1, depth)
+    covariance = np.exp(-0.5 * ((position[:, None] - position) / _SMOOTH_LENGTH) ** 2)
+    # Smooth patterns: leading eigenvectors of a squared-exponential kernel of mean 0.
+    centering = np.eye(depth) - 1 / depth
+    values, vectors = np.linalg.eigh(centering @ covariance @ centering)
+    leading = np.argsort(-values)[: min(_SMOOTH_RANK, depth - 1)]
+    smooth = vectors[:, leading] * np.sqrt(np.maximum(values[leading], 0))
+    smooth *= np.where(smooth[-1] < 0, -1.0, 1.0)  # an eigenvector's sign depends on the library
+    end = 1 + smooth.shape[1]
+    slices = {"all": slice(0, 1), "smooth": slice(1, end), "each": slice(end, end + depth)}
+    return np.concatenate([np.ones((depth, 1)), smooth, np.eye(depth)], axis=1), slices
 
 
-def _typical(space: SearchSpace) -> Codes:
-    """Networks at random, every second of them with all layers alike."""
+def _typical_codes(space: SearchSpace) -> Codes:
+    """Return random architectures, every second of them with all layers alike."""
     codes = space.sample(400, np.random.default_rng(0))
     for group in space.groups[1:]:
         codes[::2, list(group.columns)] = codes[::2, list(space.groups[0].columns)]

@@ -1,4 +1,7 @@
-"""A Gaussian process of one objective: effects that add up, and what is left of the rest."""
+"""A Gaussian process of one objective: additive effects, and kernels for the remainder.
+
+The sections "The model" and "Sources" of ``docs/additive.md`` explain it.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,33 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwnas.additive.effects import Effects
-from hwnas.additive.variance_components import Components, fitted, log_evidence
-from hwnas.spaces import Codes
-from hwnas.typing import Array
+from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
+from hwnas.typing import Array, Codes, IndexArray
 
-_LENGTHS = (0.5, 1.5)  # of the kernels over what sums networks up
-_REST = 1e-4  # prior variance of each of them, where an objective's is 1
-_MISFIT = 1e-7  # and of what nothing explains
-_JITTER = 1e-10  # of a covariance's diagonal
+_LENGTHS = (0.5, 1.5)  # length scales of the kernels over the summary
+_KERNEL_VARIANCE = 1e-4  # prior variance of each kernel, for an objective of variance 1
+_MISFIT_VARIANCE = 1e-7  # prior variance of the misfit
+_JITTER = 1e-10  # added to the diagonal of a covariance, relative to its largest entry
 
 
 class Design:
-    """Networks as a model sees them.
+    """Model inputs of n architectures.
 
     Parameters
     ----------
     effects
-        Of their space.
+        Effects of their space.
     codes : (n, d)
 
     Attributes
     ----------
+    codes : (n, d)
     features : (n, P)
+        Features of the effects.
     summary : (n, q)
+        See `Effects.summary`.
     """
 
     def __init__(self, effects: Effects, codes: Codes) -> None:
@@ -43,60 +47,69 @@ class Design:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def kernels(self, other: Design) -> list[Array]:
-        """Covariances (n, k) with other networks over what sums both up, of variance 1."""
-        a, b = self.summary, other.summary
+    def kernels(self, design: Design) -> list[Array]:
+        """Return the squared-exponential kernels (n, k) over both summaries, of variance 1."""
+        a, b = self.summary, design.summary
         squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
         return [np.exp(-0.5 * np.maximum(squares, 0) / length**2) for length in _LENGTHS]
 
     @cached_property
     def own_kernels(self) -> list[Array]:
-        """Covariances (n, n) among themselves."""
+        """Kernels (n, n) of the architectures with each other."""
         return self.kernels(self)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How an objective is modelled: itself or its logarithm, of mean 0 and variance 1.
+    """Transform of an objective to mean 0 and variance 1, of itself or of its logarithm.
 
     Attributes
     ----------
-    centre, spread
-        Mean and standard deviation of what is modelled, over what was told.
+    center, spread
+        Mean and standard deviation of the observed values or of their logarithms.
     logarithmic
-        Whether that is the logarithm.
+        The logarithm is modeled.
+
+    Examples
+    --------
+    >>> scale = Scale.fit(np.array([1.0, 3.0]))
+    >>> scale.transform(np.array([5.0])).tolist(), scale.inverse(np.array([-1.0])).tolist()
+    ([3.0], [1.0])
     """
 
-    centre: float
+    center: float
     spread: float
     logarithmic: bool = False
 
     @classmethod
-    def of(cls, values: Array, *, logarithmic: bool = False) -> Scale:
-        """The scale of values (n,)."""
-        used = np.log(values) if logarithmic else values
-        centre, spread = float(used.mean()), float(used.std())
-        alike = spread <= 1e-12 * abs(centre)  # up to rounding
-        return cls(centre, 1.0 if alike else spread, logarithmic)
+    def fit(cls, values: Array, *, logarithmic: bool = False) -> Scale:
+        """Return the scale of values (n,)."""
+        modeled = np.log(values) if logarithmic else values
+        center, spread = float(modeled.mean()), float(modeled.std())
+        is_constant = spread <= 1e-12 * abs(center)  # up to rounding
+        return cls(center, 1.0 if is_constant else spread, logarithmic)
 
-    def modelled(self, values: Array) -> Array:
-        """Values (...,) as they are modelled."""
-        used = np.log(values) if self.logarithmic else values
-        return (used - self.centre) / self.spread
+    def transform(self, values: Array) -> Array:
+        """Return the modeled values of raw values (...,)."""
+        modeled = np.log(values) if self.logarithmic else values
+        return (modeled - self.center) / self.spread
 
-    def raw(self, modelled: Array) -> Array:
-        """What `modelled` was made of."""
-        used = modelled * self.spread + self.centre
-        return np.exp(used) if self.logarithmic else used
+    def inverse(self, modeled: Array) -> Array:
+        """Return the raw values of modeled values (...,)."""
+        unscaled = modeled * self.spread + self.center
+        return np.exp(unscaled) if self.logarithmic else unscaled
 
-    def errors(self, values: Array, std: Array) -> Array:
-        """Standard errors (n,) of values as they are modelled."""
+    def transform_std(self, values: Array, std: Array) -> Array:
+        """Return the standard errors (n,) of modeled values, to first order."""
         return std / self.spread / (values if self.logarithmic else 1.0)
 
     def log_density(self, values: Array) -> float:
-        """Logarithm of how much denser values lie as they are modelled, to compare evidence."""
-        steep = -np.log(values).sum() if self.logarithmic else 0.0
-        return float(steep - len(values) * np.log(self.spread))
+        """Return the log-determinant of the transform's derivative at values (n,).
+
+        It makes the evidence of models on different scales comparable.
+        """
+        log_slopes = -np.log(values).sum() if self.logarithmic else 0.0
+        return float(log_slopes - len(values) * np.log(self.spread))
 
 
 class AdditiveModel:
@@ -105,19 +118,26 @@ class AdditiveModel:
     Parameters
     ----------
     effects
-        Of the space.
+        Effects of the space.
     design
-        n networks that were measured.
+        n observed architectures.
     values : (n,)
-        What was measured.
+        Observed values.
     std : (n,)
-        Standard errors, 0 where values are exact.
+        Their standard errors, 0 where they are exact.
     scale
-        How to model it.
-    start : (C,), optional
-        Variances of an earlier fit to begin with.
+        Transform of the values.
+    initial_variances : (C + k + 1,), optional
+        Variances of an earlier fit to start from.
     steps
-        Of the fit of variances.
+        Steps of the fit of variances.
+
+    Attributes
+    ----------
+    effects, design, scale
+        As given.
+    variances : (C + k + 1,)
+        Fitted variances: of each block of effects, of each kernel, and of the misfit.
     """
 
     def __init__(
@@ -128,61 +148,70 @@ class AdditiveModel:
         std: Array,
         scale: Scale,
         *,
-        start: Array | None = None,
+        initial_variances: Array | None = None,
         steps: int,
     ) -> None:
         self.effects, self.design, self.scale = effects, design, scale
-        self._noise = scale.errors(values, std) ** 2
-        self._y = scale.modelled(values)
-        self._components = Components(design.features, effects.starts, design.own_kernels)
-        own = [block.variance for block in effects.blocks]
-        prior = np.array([*own, *[_REST] * len(_LENGTHS), _MISFIT])
-        first = prior if start is None else start
-        self.variances = fitted(self._components, self._y, self._noise, first, prior, steps)
-        self._spread = self._components.spread(self.variances)
+        self._noise = scale.transform_std(values, std) ** 2
+        self._y = scale.transform(values)
+        # Variances by marginal likelihood.
+        self._components = VarianceComponents(design.features, effects.starts, design.own_kernels)
+        block_variances = [block.variance for block in effects.blocks]
+        prior = np.array([*block_variances, *[_KERNEL_VARIANCE] * len(_LENGTHS), _MISFIT_VARIANCE])
+        initial = prior if initial_variances is None else initial_variances
+        self.variances = fit_variances(
+            self._components, self._y, self._noise, initial, prior, steps
+        )
+        # The posterior, given these variances: alpha = A^-1 y.
+        self._weight_variances = self._components.weight_variances(self.variances)
         covariance = self._components.covariance(self.variances, self._noise)
         self._factor = np.linalg.cholesky(covariance)
         self._alpha = np.linalg.solve(covariance, self._y)
 
     @property
     def misfit(self) -> float:
-        """Variance of what neither effects nor kernels explain, as it is modelled."""
+        """Variance of modeled values that neither effects nor kernels explain."""
         return float(self.variances[-1])
 
     @property
     def log_evidence(self) -> float:
-        """Logarithm of the density of the values that were measured, without its constant."""
-        modelled = log_evidence(self._components, self._y, self._noise, self.variances)
-        return modelled + self.scale.log_density(self.scale.raw(self._y))
+        """Logarithm of the density of the observed values, without its constant."""
+        modeled = log_evidence(self._components, self._y, self._noise, self.variances)
+        return modeled + self.scale.log_density(self.scale.inverse(self._y))
 
     @cached_property
-    def explained(self) -> float:
+    def explained_variance(self) -> float:
         """Share of the variance within widths that effects predict, at most 1.
 
-        Of each network from all others (Rasmussen and Williams, Gaussian Processes for Machine
-        Learning, 2006, equation 5.12): what they predict of what they were fitted to would say
-        little. Within widths, because between them nearly everything is explained by the width.
-        The variance of known noise is left out.
+        Predictions are leave-one-out (Rasmussen and Williams, Gaussian Processes for Machine
+        Learning, 2006, equation 5.12): those of the fitted values themselves would say little.
+        Within widths, because between them nearly everything is explained by the width. The
+        variance of known noise is left out.
         """
         f = self.design.features
         inverse = np.linalg.inv(self._components.covariance(self.variances, self._noise))
-        shared = (f * self._spread) @ f.T
-        without = self._alpha / inverse.diagonal()
-        predicted = shared @ self._alpha - (shared * inverse).sum(axis=1) * without
+        # Without observation i, alpha_j becomes alpha_j - B_ij alpha_i / B_ii.
+        effect_covariance = (f * self._weight_variances) @ f.T
+        correction = self._alpha / inverse.diagonal()
+        predicted = effect_covariance @ self._alpha
+        predicted = predicted - (effect_covariance * inverse).sum(axis=1) * correction
         groups = self.effects.width_of(self.design.codes)
-        noise = self._noise.sum()  # what nobody could predict
-        left, there = (_within(part, groups) - noise for part in (self._y - predicted, self._y))
-        if there <= 0:  # nothing varies, or nothing more than the noise would
+        noise = self._noise.sum()  # unpredictable by any model
+        unexplained, total = (
+            _sum_of_squares_within(part, groups) - noise for part in (self._y - predicted, self._y)
+        )
+        if total <= 0:  # no variance, or none beyond the noise
             return 0.0 if noise > 0 else 1.0
-        return float(1 - max(left, 0) / there)
+        return float(1 - max(unexplained, 0) / total)
 
-    def left_out(self) -> tuple[Array, Array]:
-        """What all others predict of each network that was measured, as it is modelled.
+    def leave_one_out(self) -> tuple[Array, Array]:
+        """Return the prediction of each modeled value from all other observations.
 
         Returns
         -------
         mean, deviation : (n,)
-            Of the measurement, noise included (Rasmussen and Williams 2006, equation 5.12).
+            Predictive distribution of the observation, noise included (Rasmussen and Williams
+            2006, equation 5.12).
         """
         covariance = self._components.covariance(self.variances, self._noise)
         precision = np.linalg.inv(covariance).diagonal()
@@ -191,46 +220,51 @@ class AdditiveModel:
     @cached_property
     def weights(self) -> Array:
         """Posterior means (P,) of the effects' weights."""
-        return np.asarray(self._spread * (self._alpha @ self.design.features))
+        return np.asarray(self._weight_variances * (self._alpha @ self.design.features))
 
-    def weight_draws(self, n: int, rng: np.random.Generator) -> Array:
-        """Draws (n, P) of the weights' posterior.
+    def sample_weights(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw `n` samples (n, P) from the posterior of the weights.
 
-        A draw of the prior is moved by what it gets wrong (Matheron's rule; Wilson et al.,
-        "Pathwise conditioning of Gaussian processes", JMLR 2021).
+        Matheron's rule: a sample of the prior is corrected by its error at the observations
+        (Wilson et al., "Pathwise conditioning of Gaussian processes", JMLR 2021).
         """
         f = self.design.features
-        prior = rng.standard_normal((n, f.shape[1])) * np.sqrt(self._spread)
-        rest = np.linalg.cholesky(self._components.rest(self.variances, self._noise))
-        seen = prior @ f.T + rng.standard_normal((n, len(f))) @ rest.T
-        wrong = np.linalg.solve(self._factor, (self._y - seen).T)
-        moved = np.linalg.solve(self._factor.T, wrong).T @ f
-        return np.asarray(prior + moved * self._spread)
+        # 1. Samples of the prior: weights w, and observations F w + residual.
+        prior = rng.standard_normal((n, f.shape[1])) * np.sqrt(self._weight_variances)
+        residual = np.linalg.cholesky(
+            self._components.residual_covariance(self.variances, self._noise)
+        )
+        sampled_y = prior @ f.T + rng.standard_normal((n, len(f))) @ residual.T
+        # 2. Correction: S F' A^-1 (y - sampled y), S the diagonal of the weights' variances.
+        half_solved = np.linalg.solve(self._factor, (self._y - sampled_y).T)
+        correction = np.linalg.solve(self._factor.T, half_solved).T @ f
+        return np.asarray(prior + correction * self._weight_variances)
 
     def mean(self, design: Design) -> Array:
-        """Posterior means (k,) in raw units; of a logarithm, medians."""
-        return self.scale.raw(self._cross(design) @ self._alpha)
+        """Return posterior means (k,) in raw units; medians where the logarithm is modeled."""
+        return self.scale.inverse(self._cross_covariance(design) @ self._alpha)
 
-    def draws(self, design: Design, n: int, rng: np.random.Generator) -> Array:
-        """Joint draws (n, k) of what networks would measure without noise, in raw units."""
+    def sample(self, design: Design, n: int, rng: np.random.Generator) -> Array:
+        """Draw `n` joint samples (n, k) of noise-free values of architectures, in raw units."""
         mean, covariance = self.posterior(design)
-        floor = _JITTER * float((design.features**2 @ self._spread).max(initial=1.0))
-        covariance[np.diag_indices_from(covariance)] += self.misfit + floor
+        prior_variances = design.features**2 @ self._weight_variances
+        jitter = _JITTER * float(prior_variances.max(initial=1.0))
+        covariance[np.diag_indices_from(covariance)] += self.misfit + jitter
         factor = np.linalg.cholesky(covariance)
-        return self.scale.raw(mean + rng.standard_normal((n, len(mean))) @ factor.T)
+        return self.scale.inverse(mean + rng.standard_normal((n, len(mean))) @ factor.T)
 
     def posterior(self, design: Design) -> tuple[Array, Array]:
-        """Mean (k,) and covariance (k, k) of networks, as modelled and without misfit."""
-        cross = self._cross(design)
-        own = (design.features * self._spread) @ design.features.T
+        """Return the mean (k,) and covariance (k, k) of modeled values, without the misfit."""
+        cross = self._cross_covariance(design)
+        prior = (design.features * self._weight_variances) @ design.features.T
         for kernel, variance in zip(design.own_kernels, self._kernel_variances, strict=True):
-            own += variance * kernel
-        half = np.linalg.solve(self._factor, cross.T)
-        return cross @ self._alpha, own - half.T @ half
+            prior += variance * kernel
+        half_solved = np.linalg.solve(self._factor, cross.T)
+        return cross @ self._alpha, prior - half_solved.T @ half_solved
 
-    def _cross(self, design: Design) -> Array:
-        """Prior covariance (k, n) of networks with those that were measured."""
-        out = (design.features * self._spread) @ self.design.features.T
+    def _cross_covariance(self, design: Design) -> Array:
+        """Return the prior covariance (k, n) of architectures with the observed ones."""
+        out = (design.features * self._weight_variances) @ self.design.features.T
         for kernel, variance in zip(
             design.kernels(self.design), self._kernel_variances, strict=True
         ):
@@ -242,46 +276,51 @@ class AdditiveModel:
         return self.variances[-1 - len(_LENGTHS) : -1]
 
 
-def _within(values: Array, groups: NDArray[np.intp]) -> float:
-    """Sum of squares of values (n,) about the means of their groups."""
+def _sum_of_squares_within(values: Array, groups: IndexArray) -> float:
+    """Return the sum of squares of values (n,) about the means of their groups."""
     sizes = np.maximum(np.bincount(groups), 1)
     means = np.bincount(groups, values) / sizes
     return float(((values - means[groups]) ** 2).sum())
 
 
-def model_of(
+def fit_model(
     effects: Effects,
     design: Design,
     values: Array,
     std: Array,
     *,
-    before: AdditiveModel | None = None,
+    previous: AdditiveModel | None = None,
     scales: Sequence[bool] = (False, True),
     steps: int = 20,
 ) -> AdditiveModel:
-    """The model of an objective, on the scale that the evidence says.
+    """Return the model of an objective, on the scale with the largest evidence.
 
     Parameters
     ----------
     effects, design, values, std
         See `AdditiveModel`.
-    before
-        An earlier model, whose variances to begin with where the scale is the same.
+    previous
+        An earlier model, whose variances are the initial ones if the scale is the same.
     scales
-        Which to try: not logarithmic, logarithmic; the latter is left out where values are not
-        positive.
+        Scales to try: False for the values, True for their logarithm; the latter is left out where
+        values are not positive.
     steps
-        Of the fit of variances.
+        Steps of the fit of variances.
     """
-    made = []
+    models = []
     for logarithmic in scales:
         if logarithmic and values.min() <= 0:
             continue
-        same = before is not None and before.scale.logarithmic == logarithmic
-        start = before.variances if before is not None and same else None
-        scale = Scale.of(values, logarithmic=logarithmic)
-        made.append(AdditiveModel(effects, design, values, std, scale, start=start, steps=steps))
-    if not made:  # it was logarithmic and now has a value that is not positive
-        scale = Scale.of(values)
+        has_same_scale = previous is not None and previous.scale.logarithmic == logarithmic
+        initial = previous.variances if previous is not None and has_same_scale else None
+        scale = Scale.fit(values, logarithmic=logarithmic)
+        models.append(
+            AdditiveModel(
+                effects, design, values, std, scale, initial_variances=initial, steps=steps
+            )
+        )
+    if not models:
+        # Only the logarithm was to be tried, and now a value is not positive: start anew.
+        scale = Scale.fit(values)
         return AdditiveModel(effects, design, values, std, scale, steps=max(steps, 20))
-    return made[0] if len(made) == 1 else max(made, key=lambda model: model.log_evidence)
+    return models[0] if len(models) == 1 else max(models, key=lambda model: model.log_evidence)

@@ -1,12 +1,21 @@
-"""How much of each effect there is: variance components by marginal likelihood.
+"""Variance components by maximization of the marginal likelihood.
 
-``y ~ N(0, A)`` with ``A = sum_c s_c F_c F_c' + sum_k t_k K_k + noise``: blocks F_c of features,
-weights of which have variance s_c, and kernels K_k. Setting the derivative of the logarithm of the
-marginal likelihood in s_c to zero gives the fixed point ``s <- s (y' B K B y) / tr(B K)``, B the
-inverse of A and K a component's part of A, which is MacKay's (Neural Computation 1992) and, with
-the square root of the ratio, the MM algorithm of Zhou, Hu, Qiao, Cho and Zhou (Journal of
-Computational and Graphical Statistics 2019). A scaled inverse chi-squared prior around what a
-component begins with keeps a variance that the data say nothing about where it was.
+The model is ``y ~ N(0, A)`` with
+
+    A = sum_c s_c F_c F_c' + sum_k t_k K_k + v I + N,
+
+blocks F_c of features whose weights have variance s_c, kernels K_k with variance t_k, independent
+misfit of variance v, and known noise N on the diagonal. Write ``s K`` for the part of one component
+in A, ``K = F_c F_c'`` for features, and ``B`` for the inverse of A. Where the derivative of the
+logarithm of the marginal likelihood with respect to s is zero,
+
+    s = s (y' B K B y) / tr(B K).
+
+Iterating this fixed point is MacKay's update ("Bayesian interpolation", Neural Computation 1992);
+with the square root of the ratio it is the MM algorithm of Zhou, Hu, Qiao, Cho and Zhou ("MM
+algorithms for variance components models", Journal of Computational and Graphical Statistics
+2019). A scaled inverse chi-squared prior on every variance keeps those at their prior value about
+which the data say nothing.
 """
 
 from __future__ import annotations
@@ -15,91 +24,122 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hwnas.typing import Array
+from hwnas.typing import Array, IndexArray
 
-DEGREES = 0.3  # of freedom of the prior: as many weights it counts for
+PRIOR_DEGREES = 0.3  # degrees of freedom of the prior: the number of weights that it counts for
 
 
 @dataclass(frozen=True)
-class Components:
-    """Variance components of one set of networks.
+class VarianceComponents:
+    """Variance components of the values of n architectures.
+
+    Vectors of variances have C + k + 1 entries: of the C blocks, of the k kernels, and of the
+    misfit.
 
     Attributes
     ----------
     features : (n, P)
     starts : (C,)
-        Where each block of features begins.
+        Index of the first feature of each block.
     kernels : sequence of (n, n)
-        Covariances that are no features' products.
+        Covariance matrices that are not products of features.
     """
 
     features: Array
-    starts: NDArray[np.intp]
+    starts: IndexArray
     kernels: Sequence[Array]
 
-    def spread(self, variances: Array) -> Array:
-        """The variance of each feature's weight, (P,), of those of components."""
+    def weight_variances(self, variances: Array) -> Array:
+        """Return the prior variance of each feature's weight, (P,)."""
         sizes = np.diff([*self.starts, self.features.shape[1]])
         return np.repeat(variances[: len(self.starts)], sizes)
 
-    def rest(self, variances: Array, noise: Array) -> Array:
-        """Covariance (n, n) of what no feature explains: kernels, misfit and known noise (n,)."""
+    def residual_covariance(self, variances: Array, noise: Array) -> Array:
+        """Return the covariance (n, n) of kernels, misfit and known noise (n,) together."""
         out = np.diag(variances[-1] + noise)
         for kernel, variance in zip(self.kernels, variances[len(self.starts) :], strict=False):
             out += variance * kernel
         return out
 
     def covariance(self, variances: Array, noise: Array) -> Array:
-        """A, (n, n)."""
-        weighted = self.features * self.spread(variances)
-        return weighted @ self.features.T + self.rest(variances, noise)
+        """Return the covariance A of the values, (n, n)."""
+        weighted = self.features * self.weight_variances(variances)
+        return weighted @ self.features.T + self.residual_covariance(variances, noise)
 
 
-def fitted(
-    components: Components, y: Array, noise: Array, start: Array, prior: Array, steps: int
+def fit_variances(
+    components: VarianceComponents,
+    y: Array,
+    noise: Array,
+    initial: Array,
+    prior: Array,
+    steps: int,
 ) -> Array:
-    """Variances after some steps towards the most likely.
+    """Return the variances after some steps of the fixed point towards the most likely ones.
 
     Parameters
     ----------
     components
-        Of n networks.
+        Components of n values.
     y : (n,)
-        Of mean 0 and about variance 1.
+        Values, of mean 0 and about variance 1.
     noise : (n,)
         Known variances of their errors.
-    start, prior : (C + kernels + 1,)
-        Where to begin and what is expected, the misfit (independent noise of unknown variance)
-        last.
+    initial, prior : (C + k + 1,)
+        Variances to start from and prior variances.
     steps
-        How many. Few do: what the first ones leave is within what the data can tell.
+        Number of steps. Few are enough: the changes after the first ones are within the
+        uncertainty of the estimates.
+
+    Returns
+    -------
+    (C + k + 1,)
+
+    References
+    ----------
+    MacKay 1992; Zhou et al. 2019.
+
+    Examples
+    --------
+    Without features and kernels, the misfit is the mean square of the values, up to the prior:
+
+    >>> components = VarianceComponents(np.empty((4, 0)), np.zeros(0, dtype=np.intp), [])
+    >>> y = np.array([2.0, -2.0, 2.0, -2.0])
+    >>> fit_variances(components, y, np.zeros(4), np.ones(1), np.full(1, 4.0), 50).round(6).tolist()
+    [4.0]
     """
-    variances = start
+    variances = initial
     f, blocks = components.features, components.starts
     for _ in range(steps):
+        # B = A^-1 and alpha = B y.
         inverse = np.linalg.inv(components.covariance(variances, noise))
         alpha = inverse @ y
-        fit = [
+        # Numerators y' B K B y: |F_c' alpha|^2, alpha' K_k alpha, alpha' alpha.
+        quadratic = [
             *np.add.reduceat((f.T @ alpha) ** 2, blocks),
             *(alpha @ kernel @ alpha for kernel in components.kernels),
             alpha @ alpha,
         ]
+        # Denominators tr(B K): tr(F_c' B F_c), the sum of B * K_k, tr(B).
         trace = [
             *np.add.reduceat(((inverse @ f) * f).sum(axis=0), blocks),
             *((inverse * kernel).sum() for kernel in components.kernels),
             np.trace(inverse),
         ]
-        ratio = (np.array(fit) * variances + DEGREES * prior / variances) / (
-            np.array(trace) * variances + DEGREES
+        # s <- s (s y'BKBy + nu s0 / s) / (s tr(BK) + nu), s0 the prior, nu its degrees of freedom.
+        ratio = (np.array(quadratic) * variances + PRIOR_DEGREES * prior / variances) / (
+            np.array(trace) * variances + PRIOR_DEGREES
         )
         variances = variances * ratio
     return variances
 
 
-def log_evidence(components: Components, y: Array, noise: Array, variances: Array) -> float:
-    """Logarithm of the marginal likelihood, without its constant."""
+def log_evidence(components: VarianceComponents, y: Array, noise: Array, variances: Array) -> float:
+    """Return the logarithm of the marginal likelihood of values (n,), without its constant.
+
+    It is ``-y' B y / 2 - log det(A) / 2``.
+    """
     covariance = components.covariance(variances, noise)
     factor = np.linalg.cholesky(covariance)
     return float(-0.5 * y @ np.linalg.solve(covariance, y) - np.log(factor.diagonal()).sum())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwnas.additive.effects import Effects
-from hwnas.additive.model import AdditiveModel, Design, Scale, model_of
+from hwnas.additive.model import AdditiveModel, Design, Scale, fit_model
 from hwnas.spaces import Codes, SearchSpace
 from hwnas.typing import Array
 
@@ -40,7 +40,7 @@ def made(n: int = 40, *, noisy: bool = False, logarithmic: bool = False) -> Addi
     values = np.exp(0.1 * additive(codes)) if logarithmic else additive(codes)
     std = np.linspace(0.1, 0.5, n) if noisy else np.zeros(n)
     values = values + std * np.random.default_rng(1).standard_normal(n)
-    scale = Scale.of(values, logarithmic=logarithmic)
+    scale = Scale.fit(values, logarithmic=logarithmic)
     return AdditiveModel(effects(), Design(effects(), codes), values, std, scale, steps=5)
 
 
@@ -80,7 +80,7 @@ def correlated(draws: Array, mean: Array, covariance: Array) -> None:
 def test_what_was_measured_exactly_is_reproduced(logarithmic: bool) -> None:
     model = made(logarithmic=logarithmic)
     _, covariance = model.posterior(model.design)
-    values = model.scale.raw(model._y)
+    values = model.scale.inverse(model._y)
     np.testing.assert_allclose(model.mean(model.design), values, rtol=3e-3)
     assert np.sqrt(covariance.diagonal().max()) < 1e-2
 
@@ -92,7 +92,7 @@ def test_the_posterior_is_the_textbooks(noisy: bool) -> None:
     expected = dense(model, codes)
     np.testing.assert_allclose(mean, expected[0], atol=1e-6)
     np.testing.assert_allclose(covariance, expected[1], atol=1e-6)
-    raw = model.scale.centre + model.scale.spread * expected[0]
+    raw = model.scale.center + model.scale.spread * expected[0]
     np.testing.assert_allclose(model.mean(Design(effects(), codes)), raw, atol=1e-5)
 
 
@@ -100,8 +100,8 @@ def test_the_posterior_is_the_textbooks(noisy: bool) -> None:
 def test_draws_have_the_posteriors_mean_and_covariance(logarithmic: bool) -> None:
     model, codes = made(15, noisy=True, logarithmic=logarithmic), sample(8, seed=5)
     mean, covariance = dense(model, codes)
-    draws = model.draws(Design(effects(), codes), 20_000, np.random.default_rng(0))
-    correlated(model.scale.modelled(draws), mean, covariance + model.misfit * np.eye(8))
+    draws = model.sample(Design(effects(), codes), 20_000, np.random.default_rng(0))
+    correlated(model.scale.transform(draws), mean, covariance + model.misfit * np.eye(8))
 
 
 def test_draws_of_weights_have_their_posteriors_mean_and_covariance() -> None:
@@ -118,7 +118,7 @@ def test_draws_of_weights_have_their_posteriors_mean_and_covariance() -> None:
     mean = spread @ features.T @ inverse @ model._y
     covariance = spread - spread @ features.T @ inverse @ features @ spread
     np.testing.assert_allclose(model.weights, mean, atol=1e-9)
-    correlated(model.weight_draws(20_000, np.random.default_rng(0)), mean, covariance)
+    correlated(model.sample_weights(20_000, np.random.default_rng(0)), mean, covariance)
 
 
 def test_networks_that_were_never_measured() -> None:
@@ -142,7 +142,13 @@ def test_how_surely_it_knows() -> None:
     values = truth[:100] + 0.1 * rng.standard_normal(100)
     known = Design(effects(), design.codes[:100])
     model = AdditiveModel(
-        effects(), known, values, np.full(100, 0.1), Scale(0, 1), start=variances, steps=0
+        effects(),
+        known,
+        values,
+        np.full(100, 0.1),
+        Scale(0, 1),
+        initial_variances=variances,
+        steps=0,
     )
     others = Design(effects(), design.codes[100:])
     wrong = model.mean(others) - truth[100:]
@@ -156,7 +162,7 @@ def test_noise_is_seen_through() -> None:
     std = np.full(150, 0.3 * truth.std())
     values = truth + std * np.random.default_rng(1).standard_normal(150)
     design = Design(effects(), codes)
-    model = model_of(effects(), design, values, std)
+    model = fit_model(effects(), design, values, std)
     assert (model.mean(design) - truth).std() < 0.5 * std[0]
 
 
@@ -167,7 +173,7 @@ def test_one_network_measured_twice() -> None:
     values[0], values[1] = values[0] + 4, values[0] - 4
     std = np.zeros(40)
     std[:2] = 1.0, 0.5
-    model = model_of(effects(), Design(effects(), codes), values, std, scales=(False,))
+    model = fit_model(effects(), Design(effects(), codes), values, std, scales=(False,))
     mean = model.mean(Design(effects(), codes[:1]))
     assert values[1] < mean < values[:2].mean()
     assert np.isfinite(model.log_evidence)
@@ -180,7 +186,7 @@ def test_the_logarithm_of_products_alone() -> None:
     codes = sample(80, seed=0)
     design, exact = Design(effects(), codes), np.zeros(80)
     for values, logarithmic in ((additive(codes), False), (np.exp(0.2 * additive(codes)), True)):
-        model = model_of(effects(), design, values, exact)
+        model = fit_model(effects(), design, values, exact)
         assert model.scale.logarithmic == logarithmic
 
 
@@ -190,9 +196,11 @@ def test_no_logarithm_of_what_is_not_positive(low: float, scales: tuple[bool, ..
     codes = sample(30, seed=0)
     values = np.exp(0.2 * additive(codes))
     values = values - values.min() + low
-    before = model_of(effects(), Design(effects(), codes), values + 9, np.zeros(30), scales=(True,))
+    before = fit_model(
+        effects(), Design(effects(), codes), values + 9, np.zeros(30), scales=(True,)
+    )
     design = Design(effects(), codes)
-    model = model_of(effects(), design, values, np.zeros(30), before=before, scales=scales)
+    model = fit_model(effects(), design, values, np.zeros(30), previous=before, scales=scales)
     assert before.scale.logarithmic
     assert not model.scale.logarithmic
     assert np.isfinite(model.mean(design)).all()
@@ -206,8 +214,8 @@ def test_units_do_not_matter(noisy: bool) -> None:
     for units, offset in ((1.0, 0.0), (1e6, 0.0), (1e6, -1e8), (1e-9, 1e-3)):
         values = additive(codes) * units + offset
         design = Design(effects(), codes)
-        model = model_of(effects(), design, values, std * units, scales=(False,))
-        draws = model.draws(other, 3, np.random.default_rng(0))
+        model = fit_model(effects(), design, values, std * units, scales=(False,))
+        draws = model.sample(other, 3, np.random.default_rng(0))
         found.append((np.concatenate([model.mean(other)[None], draws]) - offset) / units)
     for one in found[1:]:
         np.testing.assert_allclose(one, found[0], atol=1e-3)
@@ -217,7 +225,7 @@ def test_units_of_a_logarithm_do_not_matter() -> None:
     codes, other = sample(40, seed=0), Design(effects(), sample(20, seed=3))
     std = np.exp(0.2 * additive(codes)) / 50
     here, there = (
-        model_of(
+        fit_model(
             effects(), Design(effects(), codes), np.exp(0.2 * additive(codes)) * u, std * u
         ).mean(other)
         / u
@@ -229,14 +237,14 @@ def test_units_of_a_logarithm_do_not_matter() -> None:
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_there_and_back(logarithmic: bool) -> None:
     values = np.array([1.0, 2.0, 5.0, 5.0])
-    scale = Scale.of(values, logarithmic=logarithmic)
-    modelled = scale.modelled(values)
+    scale = Scale.fit(values, logarithmic=logarithmic)
+    modelled = scale.transform(values)
     assert modelled.mean() == pytest.approx(0, abs=1e-12)
     assert modelled.std() == pytest.approx(1)
-    np.testing.assert_allclose(scale.raw(modelled), values)
+    np.testing.assert_allclose(scale.inverse(modelled), values)
     step = 1e-6 * values
-    moved = (scale.modelled(values + step) - modelled) / 1e-6
-    np.testing.assert_allclose(scale.errors(values, values), moved, rtol=1e-5)
+    moved = (scale.transform(values + step) - modelled) / 1e-6
+    np.testing.assert_allclose(scale.transform_std(values, values), moved, rtol=1e-5)
 
 
 def test_densities_of_scales_compare() -> None:
@@ -256,10 +264,10 @@ def test_what_adds_up_is_explained_and_chance_is_not() -> None:
     codes = sample(150, seed=0)
     design, exact = Design(effects(), codes), np.zeros(150)
     chance = np.random.default_rng(0).standard_normal(150)
-    assert 0.99 < model_of(effects(), design, additive(codes), exact).explained <= 1
-    assert model_of(effects(), design, chance, exact).explained < 0.3
+    assert 0.99 < fit_model(effects(), design, additive(codes), exact).explained_variance <= 1
+    assert fit_model(effects(), design, chance, exact).explained_variance < 0.3
     width = 1e3 * codes[:, 0] + chance  # nearly all is the width, which is not what is asked for
-    assert model_of(effects(), design, width, exact).explained < 0.3
+    assert fit_model(effects(), design, width, exact).explained_variance < 0.3
 
 
 @pytest.mark.parametrize("noisy", [False, True])
@@ -276,7 +284,7 @@ def test_each_network_is_predicted_from_all_others(noisy: bool) -> None:
             y[rest],
             std[rest],
             Scale(0, 1),
-            start=model.variances,
+            initial_variances=model.variances,
             steps=0,
         )
         predicted[i] = effects()(codes[i : i + 1])[0] @ without.weights
@@ -286,7 +294,7 @@ def test_each_network_is_predicted_from_all_others(noisy: bool) -> None:
         return float(sum(((part - part.mean()) ** 2).sum() for part in parts) - (std**2).sum())
 
     expected = 1 - max(within(y - predicted), 0) / within(y)
-    assert model.explained == pytest.approx(expected, abs=1e-6)
+    assert model.explained_variance == pytest.approx(expected, abs=1e-6)
     assert expected == 1 if noisy else 0.9 < expected < 1 - 1e-5
 
 
@@ -294,17 +302,17 @@ def test_each_network_is_predicted_from_all_others(noisy: bool) -> None:
 def test_values_that_are_all_equal(value: float) -> None:
     codes = sample(7, seed=0)
     design = Design(effects(), codes)
-    model = model_of(effects(), design, np.full(7, value), np.zeros(7))
+    model = fit_model(effects(), design, np.full(7, value), np.zeros(7))
     others = Design(effects(), sample(20, seed=3))
     np.testing.assert_allclose(model.mean(others), value, atol=1e-6)
-    np.testing.assert_allclose(model.draws(others, 5, np.random.default_rng(0)), value, atol=1)
-    assert np.isfinite(model.explained)
+    np.testing.assert_allclose(model.sample(others, 5, np.random.default_rng(0)), value, atol=1)
+    assert np.isfinite(model.explained_variance)
 
 
 def test_variances_go_on_from_an_earlier_fit() -> None:
     codes, exact = sample(60, seed=0), np.zeros(60)
     values = additive(codes)
-    first = model_of(effects(), Design(effects(), codes[:40]), values[:40], exact[:40])
+    first = fit_model(effects(), Design(effects(), codes[:40]), values[:40], exact[:40])
     design = Design(effects(), codes)
-    again = model_of(effects(), design, values, exact, before=first, steps=0)
+    again = fit_model(effects(), design, values, exact, previous=first, steps=0)
     np.testing.assert_array_equal(again.variances, first.variances)

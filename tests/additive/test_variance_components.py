@@ -10,21 +10,21 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from hwnas.additive import variance_components
-from hwnas.additive.variance_components import Components, fitted, log_evidence
+from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
 from hwnas.typing import Array
 
 
-def problem(n: int, sizes: tuple[int, ...], kernels: int = 0, seed: int = 0) -> Components:
+def problem(n: int, sizes: tuple[int, ...], kernels: int = 0, seed: int = 0) -> VarianceComponents:
     """Blocks of features of mean square 1 a block, and smooth kernels over a line."""
     rng = np.random.default_rng(seed)
     features = [rng.standard_normal((n, size)) / np.sqrt(size) for size in sizes]
     at = rng.random(n)
     near = [np.exp(-(((at[:, None] - at) / 0.02) ** 2)) for _ in range(kernels)]
     starts = np.cumsum([0, *sizes[:-1]]).astype(np.intp)
-    return Components(np.concatenate(features, axis=1), starts, near)
+    return VarianceComponents(np.concatenate(features, axis=1), starts, near)
 
 
-def drawn(components: Components, variances: Array, noise: Array, seed: int = 0) -> Array:
+def drawn(components: VarianceComponents, variances: Array, noise: Array, seed: int = 0) -> Array:
     rng = np.random.default_rng(seed)
     covariance = components.covariance(variances, noise)
     values: Array = np.linalg.cholesky(covariance) @ rng.standard_normal(len(noise))
@@ -39,8 +39,8 @@ def test_the_covariance_by_hand() -> None:
     rest = 3.0 * parts.kernels[0] + np.diag(0.1 + noise)
     variances = np.array([0.5, 2.0, 3.0, 0.1])
     np.testing.assert_allclose(parts.covariance(variances, noise), expected + rest)
-    np.testing.assert_allclose(parts.rest(variances, noise), rest)
-    np.testing.assert_array_equal(parts.spread(variances), [0.5, 0.5, 2.0, 2.0, 2.0])
+    np.testing.assert_allclose(parts.residual_covariance(variances, noise), rest)
+    np.testing.assert_array_equal(parts.weight_variances(variances), [0.5, 0.5, 2.0, 2.0, 2.0])
 
 
 def test_log_evidence_is_a_normal_density() -> None:
@@ -60,13 +60,13 @@ def test_known_variances_are_found(seed: int) -> None:
     noise = np.full(300, 0.01)
     y = drawn(parts, truth, noise, seed)
     start = np.full(5, 0.1)
-    found = fitted(parts, y, noise, start, start, 50)
+    found = fit_variances(parts, y, noise, start, start, 50)
     assert np.abs(np.log(found / truth)).max() < np.log(2.5)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_steps_lead_to_the_most_likely(monkeypatch: Any, seed: int) -> None:
-    monkeypatch.setattr(variance_components, "DEGREES", 1e-9)
+    monkeypatch.setattr(variance_components, "PRIOR_DEGREES", 1e-9)
     parts, noise = problem(60, (20,), seed=seed), np.zeros(60)
     y = drawn(parts, np.array([1.5, 0.2]), noise, seed)
 
@@ -76,7 +76,7 @@ def test_steps_lead_to_the_most_likely(monkeypatch: Any, seed: int) -> None:
     best = -minimize(loss, np.zeros(2), method="Nelder-Mead").fun
     for start in (np.array([1e-2, 1e-2]), np.array([1.0, 1e-3]), np.array([10.0, 10.0])):
         before = log_evidence(parts, y, noise, start)
-        found = fitted(parts, y, noise, start, start, 20)
+        found = fit_variances(parts, y, noise, start, start, 20)
         after = log_evidence(parts, y, noise, found)
         assert before < after <= best + 1e-6
         assert after > best - 0.1
@@ -86,8 +86,8 @@ def test_known_noise_is_not_explained_away() -> None:
     parts = problem(200, (30,))
     y = np.random.default_rng(1).standard_normal(200)
     start = np.array([1e-2, 1e-3])
-    told = fitted(parts, y, np.ones(200), start, start, 20)
-    untold = fitted(parts, y, np.zeros(200), start, start, 20)
+    told = fit_variances(parts, y, np.ones(200), start, start, 20)
+    untold = fit_variances(parts, y, np.zeros(200), start, start, 20)
     assert told.sum() < 0.15
     assert untold[-1] == pytest.approx(1, rel=0.25)
 
@@ -98,7 +98,7 @@ def test_what_the_data_say_nothing_about_stays() -> None:
     parts.features[:, 10:] = 0
     prior = np.array([0.1, 0.007, 0.1])
     y = drawn(parts, np.array([2.0, 0.0, 0.1]), np.zeros(50))
-    found = fitted(parts, y, np.zeros(50), prior, prior, 20)
+    found = fit_variances(parts, y, np.zeros(50), prior, prior, 20)
     assert found[1] == pytest.approx(0.007)
     assert found[0] > 0.5
 
@@ -106,13 +106,15 @@ def test_what_the_data_say_nothing_about_stays() -> None:
 def test_no_steps_change_nothing() -> None:
     parts = problem(10, (3,))
     start = np.array([0.3, 0.2])
-    np.testing.assert_array_equal(fitted(parts, np.ones(10), np.zeros(10), start, start, 0), start)
+    np.testing.assert_array_equal(
+        fit_variances(parts, np.ones(10), np.zeros(10), start, start, 0), start
+    )
 
 
 def test_nothing_to_explain() -> None:
     """Values that do not vary leave variances small, positive and finite."""
     parts = problem(20, (4, 4), kernels=1)
     start = np.array([1.0, 1e-2, 1e-4, 1e-7])
-    found = fitted(parts, np.zeros(20), np.zeros(20), start, start, 20)
+    found = fit_variances(parts, np.zeros(20), np.zeros(20), start, start, 20)
     assert (found > 0).all()
     assert (found < start).all()
