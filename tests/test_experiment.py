@@ -62,9 +62,11 @@ def test_the_resolved_yaml_is_the_same_experiment(tmp_path: Path, change: dict[s
 
 
 def test_settings_go_to_their_optimizer() -> None:
-    experiment = load_experiment({**GOOD, "optimizers": [{"type": "nsga2", "pop_size": 8, "batch": 4}]})[0]
-    (entry,) = experiment.optimizers
-    assert (entry.name, entry.batch, entry.settings) == ("nsga2", 4, {"pop_size": 8})
+    experiment = load_experiment(
+        {**GOOD, "optimizers": [{"type": "nsga2", "pop_size": 8, "batch": 4}]}
+    )[0]
+    (optimizer,) = experiment.optimizers
+    assert (optimizer.name, optimizer.batch, optimizer.settings) == ("nsga2", 4, {"pop_size": 8})
 
 
 def test_the_problem_is_built() -> None:
