@@ -76,6 +76,7 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     if len(array) == 0:
         return 0.0
     if array.shape[1] == 1:
+        # moocore needs two objectives; with one, the volume is a length.
         return float(max(0.0, ref[0] - array.min()))
     return float(moocore.hypervolume(array, ref=ref))
 
@@ -210,6 +211,7 @@ def r2(points: ArrayLike, ideal: ArrayLike) -> float:
 
 def _mean_chebyshev(gaps: Array, weights: Array) -> float:
     """Return the mean over weights (w, m) of the minimum weighted Chebyshev norm of gaps (n, m)."""
+    # In chunks, so that the (w, chunk, m) products stay in the cache.
     minima = np.full(len(weights), np.inf)
     for chunk in np.split(gaps, range(_CHUNK, len(gaps), _CHUNK)):
         norms = (weights[:, None] * chunk).max(axis=2)  # (w, chunk)

@@ -291,6 +291,7 @@ def min_adjusted_p(pair_counts: Sequence[int]) -> float:
     >>> min_adjusted_p([5, 5])  # two tests of five pairs: 2 * 2 / 2**5
     0.125
     """
+    # The minimum for n pairs is 2 of 2**n cases: all differences have the same sign.
     single = np.array([1.0 if n == 0 else 2.0 ** (1 - n) for n in pair_counts])
     return float(holm(single).min()) if len(single) else 1.0
 

@@ -50,6 +50,7 @@ class Design:
     def kernels(self, design: Design) -> list[Array]:
         """Return the squared-exponential kernels (n, k) over both summaries, of variance 1."""
         a, b = self.summary, design.summary
+        # |a - b|^2 = |a|^2 + |b|^2 - 2 a'b, which rounding may make slightly negative.
         squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
         return [np.exp(-0.5 * np.maximum(squares, 0) / length**2) for length in _LENGTHS]
 
@@ -176,6 +177,7 @@ class AdditiveModel:
     @property
     def log_evidence(self) -> float:
         """Logarithm of the density of the observed values, without its constant."""
+        # Change of variables: the density of raw values is that of modeled ones times the slopes.
         modeled = log_evidence(self._components, self._y, self._noise, self.variances)
         return modeled + self.scale.log_density(self.scale.inverse(self._y))
 
@@ -259,6 +261,7 @@ class AdditiveModel:
         prior = (design.features * self._weight_variances) @ design.features.T
         for kernel, variance in zip(design.own_kernels, self._kernel_variances, strict=True):
             prior += variance * kernel
+        # K** - K* A^-1 K*' with A = L L': the product of L^-1 K*' with itself.
         half_solved = np.linalg.solve(self._factor, cross.T)
         return cross @ self._alpha, prior - half_solved.T @ half_solved
 
@@ -278,6 +281,7 @@ class AdditiveModel:
 
 def _sum_of_squares_within(values: Array, groups: IndexArray) -> float:
     """Return the sum of squares of values (n,) about the means of their groups."""
+    # Widths that do not occur have no members; 1 avoids a division by 0.
     sizes = np.maximum(np.bincount(groups), 1)
     means = np.bincount(groups, values) / sizes
     return float(((values - means[groups]) ** 2).sum())

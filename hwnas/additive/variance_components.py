@@ -141,5 +141,6 @@ def log_evidence(components: VarianceComponents, y: Array, noise: Array, varianc
     It is ``-y' B y / 2 - log det(A) / 2``.
     """
     covariance = components.covariance(variances, noise)
+    # log det(A) / 2 is the sum of the logarithms of the diagonal of its Cholesky factor.
     factor = np.linalg.cholesky(covariance)
     return float(-0.5 * y @ np.linalg.solve(covariance, y) - np.log(factor.diagonal()).sum())

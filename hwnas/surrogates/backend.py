@@ -171,6 +171,7 @@ class Surrogate(Backend):
             The metric has no quantiles.
         """
         quantiles = self.quantiles(codes, name)
+        # Inverse transform sampling.
         return interpolate(quantiles, rng.random((len(codes), repeats)))
 
     def range(self, name: str | Objective) -> tuple[float, float]:
@@ -290,6 +291,7 @@ class Surrogate(Backend):
         goals, bounded = (tuple(map(_parse, names)) for names in (objectives, constraints))
         if not goals:
             raise InvalidInput("front: expected at least one objective, found none")
+        # Every error of the arguments comes before the search.
         for objective in (*goals, *bounded):
             metric_of(self, objective)
         for constraint in bounded:
@@ -302,6 +304,7 @@ class Surrogate(Backend):
         if (goals, bounded) not in self._fronts:
             front = self._fronts[goals, bounded] = self._find_front(goals, bounded)
             if front is not None:
+                # The cached front is shared by all callers.
                 front.codes.flags.writeable = front.values.flags.writeable = False
         return self._fronts[goals, bounded]
 

@@ -92,10 +92,12 @@ class PublishedFigures:
         return tables[k] + weight * gap if weight < 1 else tables[k + 1] + (weight - 1) * gap
 
     def _table(self, metric: str, index: tuple[int, ...]) -> AdditiveTable:
+        # Files hold float32; tables and their sums are float64.
         base, ratio, head = (
             self.arrays[f"{metric}_{part}"][index].astype(np.float64)
             for part in ("base", "ratio", "head")
         )
+        # Axes of length 1 stand for equal entries: they are expanded without a copy.
         root = self.space.cardinalities[:3].tolist()
         layers = ratio[..., :, None] + head[..., None, :]  # (E, D or 1, 1, L, R, H)
         return AdditiveTable(

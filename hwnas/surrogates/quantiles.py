@@ -65,7 +65,9 @@ def interpolate(quantiles: Array, levels: Array) -> Array:
     >>> interpolate(quantiles, np.array([[0.5, 0.25]])).round(9).tolist()
     [[5.0, 2.5]]
     """
+    # In steps between levels: 0 at the first level, 8 at the last.
     position = np.clip(levels, MIN_LEVEL, MAX_LEVEL) / LEVELS[0] - 1
+    # Clipped, so that the outer pieces continue the first and the last one.
     below = np.clip(position.astype(np.intp), 0, len(LEVELS) - 2)
     rows = np.arange(len(quantiles))[:, None]
     low, high = quantiles[rows, below], quantiles[rows, below + 1]
@@ -101,6 +103,7 @@ def median_levels(seeds: NDArray[np.uint64], name: str, repeats: NDArray[np.int_
     stream = zlib.crc32(name.encode())
     out = np.empty((len(seeds), 2))
     for row, seed, r in zip(out, seeds.tolist(), repeats.tolist(), strict=True):
+        # A random stream for each trial and metric.
         levels = np.sort(np.random.default_rng([seed, stream]).random(r))
         row[:] = levels[(r - 1) // 2], levels[r // 2]
     return out

@@ -121,6 +121,7 @@ class AdditiveTable:
         e, d, b = self.base.shape
         depth = self.layers.shape[3]
         active = np.arange(depth) < self.depths[:, None]
+        # Inactive layers become 0, which changes no sum.
         layers = self.layers.reshape(e, d, b, depth, -1) * active[:, None, :, None]
         return np.concatenate([layers.reshape(e * d * b, -1), self.base.reshape(-1, 1)], axis=1)
 

@@ -1,4 +1,4 @@
-"""Features and tables of effects, against sums written out by hand."""
+"""Features and tables of effects, compared with explicit sums."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPACES: dict[str, dict[str, Any]] = {
     "one width": {"embed_dim": [8]},
     "fixed bias": {"bias": [True]},
     "many depths": {"n_layer": [1, 2, 4, 5], "mlp_ratio": [1, 2, 3, 4]},
-    "one network": {
+    "one architecture": {
         "embed_dim": [8],
         "n_layer": [2],
         "mlp_ratio": [1],
@@ -47,18 +47,18 @@ def sample(effects: Effects, n: int, seed: int = 0) -> Codes:
     return effects.space.sample(n, np.random.default_rng(seed))
 
 
-def place(rows: NDArray[np.int64], row: NDArray[Any]) -> int:
-    """Which of the rows is this one."""
-    (found,) = np.flatnonzero((rows == row).all(axis=1))
-    return int(found)
+def row_index(rows: NDArray[np.int64], row: NDArray[Any]) -> int:
+    """Return the index of a row."""
+    (index,) = np.flatnonzero((rows == row).all(axis=1))
+    return int(index)
 
 
 def parts(effects: Effects, code: Codes) -> tuple[int, list[int]]:
-    """Root of a network and the option of each layer that it has."""
+    """Return the root of an architecture and the option of each of its layers."""
     own = effects.space
     depth = own.n_layer[code[1]]
-    options = [place(effects.options, code[list(own.groups[i].columns)]) for i in range(depth)]
-    return place(effects.roots, code[:3]), options
+    options = [row_index(effects.options, code[list(own.groups[i].columns)]) for i in range(depth)]
+    return row_index(effects.roots, code[:3]), options
 
 
 # -- features and tables --------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def parts(effects: Effects, code: Codes) -> tuple[int, list[int]]:
 @every
 @settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_features_and_tables_are_one_sum(name: str, seed: int) -> None:
+def test_features_and_tables_give_the_same_sum(name: str, seed: int) -> None:
     effects, rng = effects_of(name), np.random.default_rng(seed)
     codes = sample(effects, 5, seed)
     weights = rng.standard_normal((2, effects.size))
@@ -85,7 +85,7 @@ def test_features_and_tables_are_one_sum(name: str, seed: int) -> None:
 
 @every
 def test_absent_layers_add_nothing(name: str) -> None:
-    """Whatever stands where a layer is not, the network is the same."""
+    """Codes of absent layers do not change the features."""
     effects, rng = effects_of(name), np.random.default_rng(0)
     raw = rng.integers(0, effects.space.cardinalities, size=(50, len(effects.space.columns)))
     canonical = effects.space.canonical(raw)
@@ -96,8 +96,8 @@ def test_absent_layers_add_nothing(name: str) -> None:
 
 
 @every
-def test_blocks_add_as_much_as_their_variances_say(name: str) -> None:
-    """Squares of a block's features sum to 1, on average over networks unlike and alike inside."""
+def test_features_of_blocks_are_normalized(name: str) -> None:
+    """Squares of a block's features sum to 1, on average over mixed and homogeneous codes."""
     effects = effects_of(name)
     codes = sample(effects, 4000, seed=1)
     for group in effects.space.groups[1:]:
@@ -110,23 +110,23 @@ def test_blocks_add_as_much_as_their_variances_say(name: str) -> None:
     assert all(0 < block.variance <= 1 for block in effects.blocks)
 
 
-def test_what_adds_up_over_layers_is_a_weighted_sum_of_features() -> None:
-    """Parameters but biases add up within a width; a product of two layers' choices does not."""
+def test_sums_over_layers_are_weighted_sums_of_features() -> None:
+    """Parameters without biases add up within a width; a product of two layers' choices does not."""
     effects = effects_of("usual")
     codes = np.concatenate(list(effects.space.enumerate()))
     codes = codes[codes[:, 2] == 0]
     features = effects(codes)
 
-    def left(values: NDArray[Any]) -> float:
+    def misfit(values: NDArray[Any]) -> float:
         fitted = features @ np.linalg.lstsq(features, values, rcond=None)[0]
         return float(np.abs(values - fitted).max() / np.ptp(values))
 
-    assert left(effects.space.params(codes).astype(float)) < 1e-9
-    assert left((codes[:, 3] * codes[:, 5]).astype(float)) > 0.1
+    assert misfit(effects.space.params(codes).astype(float)) < 1e-9
+    assert misfit((codes[:, 3] * codes[:, 5]).astype(float)) > 0.1
 
 
 def test_every_choice_has_an_effect() -> None:
-    """Networks that differ in one choice differ in their features."""
+    """Architectures that differ in one choice differ in their features."""
     for name in NAMES:
         effects = effects_of(name)
         code = sample(effects, 1)[0]
@@ -134,25 +134,25 @@ def test_every_choice_has_an_effect() -> None:
             assert np.abs(effects(near) - effects(code[None])).max(axis=1).min() > 1e-3
 
 
-def test_neighbouring_layers_are_alike() -> None:
-    """A smooth effect moves with its neighbour, more than with a layer far away."""
+def test_smooth_effects_of_neighboring_layers_correlate() -> None:
+    """They correlate with those of the next layer more than with those of a distant one."""
     effects = effects_of("gpt-s")
     (at,) = [i for i, block in enumerate(effects.blocks) if block.name == "mlp_ratio, smooth"]
-    one = np.zeros((12, len(effects.space.columns)), dtype=np.int8)
-    one[:, 1] = 2
-    one[np.arange(12), 3 + 2 * np.arange(12)] = 2
-    rows = effects(one)[:, effects.starts[at] : effects.starts[at + 1]]
+    codes = np.zeros((12, len(effects.space.columns)), dtype=np.int8)
+    codes[:, 1] = 2
+    codes[np.arange(12), 3 + 2 * np.arange(12)] = 2
+    rows = effects(codes)[:, effects.starts[at] : effects.starts[at + 1]]
     rows = rows - rows.mean(axis=0)
     together = rows @ rows.T
     assert together[5, 6] > 0.5 * together[5, 5]
     assert together[0, 11] < 0
 
 
-# -- codes and what sums them up -------------------------------------------------------------------
+# -- codes and summaries ---------------------------------------------------------------------------
 
 
 @every
-def test_codes_are_put_together_again(name: str) -> None:
+def test_codes_are_rebuilt_from_roots_and_options(name: str) -> None:
     effects = effects_of(name)
     codes = sample(effects, 30)
     roots, options = [], np.zeros((len(codes), max(effects.space.n_layer)), dtype=np.intp)
@@ -160,14 +160,14 @@ def test_codes_are_put_together_again(name: str) -> None:
         root, chosen = parts(effects, code)
         roots.append(root)
         options[n, : len(chosen)] = chosen
-        options[n, len(chosen) :] = len(effects.options) - 1  # of layers that are not there
-    found = effects.codes(np.array(roots), options)
-    np.testing.assert_array_equal(found, codes)
-    assert found.dtype == np.int8
+        options[n, len(chosen) :] = len(effects.options) - 1  # of absent layers
+    actual = effects.codes(np.array(roots), options)
+    np.testing.assert_array_equal(actual, codes)
+    assert actual.dtype == np.int8
 
 
 @every
-def test_a_summary_is_small_numbers(name: str) -> None:
+def test_summaries_are_about_0_to_1(name: str) -> None:
     effects = effects_of(name)
     codes = sample(effects, 500)
     codes = np.concatenate([codes, np.zeros_like(codes[:1])])
@@ -176,14 +176,14 @@ def test_a_summary_is_small_numbers(name: str) -> None:
     assert summary.min() >= (-0.1 if name == "gpt-s" else -0.5)
     assert summary.max() <= (1.1 if name == "gpt-s" else 1.5)
     if len(effects.space.groups) == 1:
-        np.testing.assert_array_equal(summary[:, 5:], 0.5)  # one layer leans nowhere
+        np.testing.assert_array_equal(summary[:, 5:], 0.5)  # one layer has no trend
 
 
-def test_what_a_summary_says() -> None:
+def test_summary_has_means_and_trends() -> None:
     effects = effects_of("usual")
-    shallow, low, early, late, high = codes = np.zeros((5, 9), dtype=np.int8)
-    shallow[1], low[1], early[1], late[1], high[1] = 0, 1, 1, 1, 1
-    early[3] = late[7] = 2
+    shallow, low, early, deep, high = codes = np.zeros((5, 9), dtype=np.int8)
+    shallow[1], low[1], early[1], deep[1], high[1] = 0, 1, 1, 1, 1
+    early[3] = deep[7] = 2
     high[[3, 5, 7]] = 2
     mean, lean = effects.summary(codes)[:, [3, 5]].T
     assert mean[0] < mean[1] < mean[2] == mean[3] < mean[4]

@@ -1,4 +1,4 @@
-"""The posterior of one objective, against formulas written out densely."""
+"""The posterior of one objective, compared with dense formulas."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def effects() -> Effects:
 
 
 def sample(n: int, seed: int) -> Codes:
-    """Distinct networks, in no order."""
+    """Return distinct architectures, in random order."""
     rng = np.random.default_rng(seed)
     codes = np.unique(effects().space.sample(3 * n, rng), axis=0)
     return codes[rng.permutation(len(codes))[:n]]
 
 
 def additive(codes: Codes) -> Array:
-    """A sum over layers of what their choices cost, more in wide networks."""
+    """Return a sum over layers of the terms of their choices, larger for wide architectures."""
     layers = codes[:, 3:].reshape(len(codes), 4, 2) + 1.0
     layers[:, 2:] *= codes[:, 1][:, None, None]
     per_layer = (layers * [1.0, 0.5]).sum(axis=2) * [1.0, 0.9, 0.8, 0.7]
     return np.asarray(per_layer.sum(axis=1) * (1 + codes[:, 0]) + 3 * codes[:, 0])
 
 
-def made(n: int = 40, *, noisy: bool = False, logarithmic: bool = False) -> AdditiveModel:
+def make_model(n: int = 40, *, noisy: bool = False, logarithmic: bool = False) -> AdditiveModel:
     codes = sample(n, seed=0)
     values = np.exp(0.1 * additive(codes)) if logarithmic else additive(codes)
     std = np.linspace(0.1, 0.5, n) if noisy else np.zeros(n)
@@ -45,9 +45,9 @@ def made(n: int = 40, *, noisy: bool = False, logarithmic: bool = False) -> Addi
 
 
 def dense(model: AdditiveModel, codes: Codes) -> tuple[Array, Array]:
-    """Mean and covariance of networks, from the prior covariance of every pair of networks."""
-    seen = model.design.codes
-    both = np.concatenate([codes, seen])
+    """Return mean and covariance from the prior covariance of every pair of architectures."""
+    observed = model.design.codes
+    both = np.concatenate([codes, observed])
     features, summary = effects()(both), effects().summary(both)
     ends = [*effects().starts[1:], effects().size]
     prior = np.zeros((len(both), len(both)))
@@ -64,21 +64,21 @@ def dense(model: AdditiveModel, codes: Codes) -> tuple[Array, Array]:
     )
 
 
-def correlated(draws: Array, mean: Array, covariance: Array) -> None:
-    """Draws have this mean and covariance, up to what chance allows."""
+def assert_moments(draws: Array, mean: Array, covariance: Array) -> None:
+    """Samples have this mean and covariance, up to sampling error."""
     n = len(draws)
     std = np.sqrt(covariance.diagonal())
     assert np.abs((draws.mean(axis=0) - mean) / std).max() < 5 / np.sqrt(n)
-    found = np.cov(draws.T) / std / std[:, None]
-    assert np.abs(found - covariance / std / std[:, None]).max() < 8 / np.sqrt(n)
+    actual = np.cov(draws.T) / std / std[:, None]
+    assert np.abs(actual - covariance / std / std[:, None]).max() < 8 / np.sqrt(n)
 
 
 # -- the posterior -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
-def test_what_was_measured_exactly_is_reproduced(logarithmic: bool) -> None:
-    model = made(logarithmic=logarithmic)
+def test_exact_observations_are_reproduced(logarithmic: bool) -> None:
+    model = make_model(logarithmic=logarithmic)
     _, covariance = model.posterior(model.design)
     values = model.scale.inverse(model._y)
     np.testing.assert_allclose(model.mean(model.design), values, rtol=3e-3)
@@ -86,8 +86,8 @@ def test_what_was_measured_exactly_is_reproduced(logarithmic: bool) -> None:
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-def test_the_posterior_is_the_textbooks(noisy: bool) -> None:
-    model, codes = made(noisy=noisy), sample(15, seed=5)
+def test_the_posterior_agrees_with_the_textbook(noisy: bool) -> None:
+    model, codes = make_model(noisy=noisy), sample(15, seed=5)
     mean, covariance = model.posterior(Design(effects(), codes))
     expected = dense(model, codes)
     np.testing.assert_allclose(mean, expected[0], atol=1e-6)
@@ -97,66 +97,66 @@ def test_the_posterior_is_the_textbooks(noisy: bool) -> None:
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
-def test_draws_have_the_posteriors_mean_and_covariance(logarithmic: bool) -> None:
-    model, codes = made(15, noisy=True, logarithmic=logarithmic), sample(8, seed=5)
+def test_samples_have_the_moments_of_the_posterior(logarithmic: bool) -> None:
+    model, codes = make_model(15, noisy=True, logarithmic=logarithmic), sample(8, seed=5)
     mean, covariance = dense(model, codes)
     draws = model.sample(Design(effects(), codes), 20_000, np.random.default_rng(0))
-    correlated(model.scale.transform(draws), mean, covariance + model.misfit * np.eye(8))
+    assert_moments(model.scale.transform(draws), mean, covariance + model.misfit * np.eye(8))
 
 
-def test_draws_of_weights_have_their_posteriors_mean_and_covariance() -> None:
-    model = made(15, noisy=True)
+def test_samples_of_weights_have_the_moments_of_the_posterior() -> None:
+    model = make_model(15, noisy=True)
     sizes = np.diff([*effects().starts, effects().size])
     spread = np.diag(np.repeat(model.variances[: len(sizes)], sizes))
     features = model.design.features
     summary = model.design.summary
     far = ((summary[:, None] - summary[None]) ** 2).sum(axis=2)
-    rest = np.diag(model._noise + model.misfit)
+    residual = np.diag(model._noise + model.misfit)
     for length, variance in zip((0.5, 1.5), model.variances[-3:-1], strict=True):
-        rest += variance * np.exp(-0.5 * far / length**2)
-    inverse = np.linalg.inv(features @ spread @ features.T + rest)
+        residual += variance * np.exp(-0.5 * far / length**2)
+    inverse = np.linalg.inv(features @ spread @ features.T + residual)
     mean = spread @ features.T @ inverse @ model._y
     covariance = spread - spread @ features.T @ inverse @ features @ spread
     np.testing.assert_allclose(model.weights, mean, atol=1e-9)
-    correlated(model.sample_weights(20_000, np.random.default_rng(0)), mean, covariance)
+    assert_moments(model.sample_weights(20_000, np.random.default_rng(0)), mean, covariance)
 
 
-def test_networks_that_were_never_measured() -> None:
-    """Forty of 3,000 networks tell what the others measure."""
+def test_unobserved_architectures_are_predicted() -> None:
+    """Forty of 3,000 architectures predict the others."""
     codes = sample(300, seed=9)
-    wrong = made(40).mean(Design(effects(), codes)) - additive(codes)
+    wrong = make_model(40).mean(Design(effects(), codes)) - additive(codes)
     assert wrong.std() < 0.02 * additive(codes).std()
 
 
-def test_how_surely_it_knows() -> None:
-    """Of what the prior makes, errors are as large as the posterior says."""
+def test_uncertainty_is_calibrated() -> None:
+    """For samples of the prior, errors are as large as the posterior says."""
     rng, design = np.random.default_rng(0), Design(effects(), sample(400, seed=2))
-    variances = made().variances
+    variances = make_model().variances
     variances[-3:] = 0.05, 0.05, 1e-3
     sizes = np.diff([*effects().starts, effects().size])
     weights = rng.standard_normal(effects().size) * np.sqrt(np.repeat(variances[:-3], sizes))
-    rest = variances[-1] * np.eye(400)
+    residual = variances[-1] * np.eye(400)
     for kernel, variance in zip(design.own_kernels, variances[-3:-1], strict=True):
-        rest += variance * kernel
-    truth = design.features @ weights + np.linalg.cholesky(rest) @ rng.standard_normal(400)
+        residual += variance * kernel
+    truth = design.features @ weights + np.linalg.cholesky(residual) @ rng.standard_normal(400)
     values = truth[:100] + 0.1 * rng.standard_normal(100)
-    known = Design(effects(), design.codes[:100])
+    observed = Design(effects(), design.codes[:100])
     model = AdditiveModel(
         effects(),
-        known,
+        observed,
         values,
         np.full(100, 0.1),
         Scale(0, 1),
         initial_variances=variances,
         steps=0,
     )
-    others = Design(effects(), design.codes[100:])
-    wrong = model.mean(others) - truth[100:]
-    surely = np.sqrt(model.posterior(others)[1].diagonal() + variances[-1])
+    unobserved = Design(effects(), design.codes[100:])
+    wrong = model.mean(unobserved) - truth[100:]
+    surely = np.sqrt(model.posterior(unobserved)[1].diagonal() + variances[-1])
     assert np.sqrt(((wrong / surely) ** 2).mean()) == pytest.approx(1, abs=0.2)
 
 
-def test_noise_is_seen_through() -> None:
+def test_noise_is_averaged_out() -> None:
     codes = sample(150, seed=0)
     truth = additive(codes)
     std = np.full(150, 0.3 * truth.std())
@@ -166,8 +166,8 @@ def test_noise_is_seen_through() -> None:
     assert (model.mean(design) - truth).std() < 0.5 * std[0]
 
 
-def test_one_network_measured_twice() -> None:
-    """Its mean lies between, nearer to what was measured better."""
+def test_two_measurements_of_one_architecture() -> None:
+    """The mean lies between them, closer to the more precise one."""
     codes = np.repeat(sample(20, seed=0), 2, axis=0)
     values = additive(codes)
     values[0], values[1] = values[0] + 4, values[0] - 4
@@ -179,10 +179,10 @@ def test_one_network_measured_twice() -> None:
     assert np.isfinite(model.log_evidence)
 
 
-# -- its scale -----------------------------------------------------------------------------------
+# -- scale ---------------------------------------------------------------------------------------
 
 
-def test_the_logarithm_of_products_alone() -> None:
+def test_only_products_are_modeled_as_logarithms() -> None:
     codes = sample(80, seed=0)
     design, exact = Design(effects(), codes), np.zeros(80)
     for values, logarithmic in ((additive(codes), False), (np.exp(0.2 * additive(codes)), True)):
@@ -192,42 +192,42 @@ def test_the_logarithm_of_products_alone() -> None:
 
 @pytest.mark.parametrize("scales", [(False, True), (True,)])
 @pytest.mark.parametrize("low", [0.0, -3.0])
-def test_no_logarithm_of_what_is_not_positive(low: float, scales: tuple[bool, ...]) -> None:
+def test_no_logarithm_of_values_that_are_not_positive(low: float, scales: tuple[bool, ...]) -> None:
     codes = sample(30, seed=0)
     values = np.exp(0.2 * additive(codes))
     values = values - values.min() + low
-    before = fit_model(
+    previous = fit_model(
         effects(), Design(effects(), codes), values + 9, np.zeros(30), scales=(True,)
     )
     design = Design(effects(), codes)
-    model = fit_model(effects(), design, values, np.zeros(30), previous=before, scales=scales)
-    assert before.scale.logarithmic
+    model = fit_model(effects(), design, values, np.zeros(30), previous=previous, scales=scales)
+    assert previous.scale.logarithmic
     assert not model.scale.logarithmic
     assert np.isfinite(model.mean(design)).all()
 
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_units_do_not_matter(noisy: bool) -> None:
-    codes, other = sample(40, seed=0), Design(effects(), sample(20, seed=3))
+    codes, unobserved = sample(40, seed=0), Design(effects(), sample(20, seed=3))
     std = np.full(40, 0.2 if noisy else 0.0)
-    found = []
+    actual = []
     for units, offset in ((1.0, 0.0), (1e6, 0.0), (1e6, -1e8), (1e-9, 1e-3)):
         values = additive(codes) * units + offset
         design = Design(effects(), codes)
         model = fit_model(effects(), design, values, std * units, scales=(False,))
-        draws = model.sample(other, 3, np.random.default_rng(0))
-        found.append((np.concatenate([model.mean(other)[None], draws]) - offset) / units)
-    for one in found[1:]:
-        np.testing.assert_allclose(one, found[0], atol=1e-3)
+        draws = model.sample(unobserved, 3, np.random.default_rng(0))
+        actual.append((np.concatenate([model.mean(unobserved)[None], draws]) - offset) / units)
+    for result in actual[1:]:
+        np.testing.assert_allclose(result, actual[0], atol=1e-3)
 
 
 def test_units_of_a_logarithm_do_not_matter() -> None:
-    codes, other = sample(40, seed=0), Design(effects(), sample(20, seed=3))
+    codes, unobserved = sample(40, seed=0), Design(effects(), sample(20, seed=3))
     std = np.exp(0.2 * additive(codes)) / 50
     here, there = (
         fit_model(
             effects(), Design(effects(), codes), np.exp(0.2 * additive(codes)) * u, std * u
-        ).mean(other)
+        ).mean(unobserved)
         / u
         for u in (1.0, 1e6)
     )
@@ -235,7 +235,7 @@ def test_units_of_a_logarithm_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
-def test_there_and_back(logarithmic: bool) -> None:
+def test_inverse_undoes_transform(logarithmic: bool) -> None:
     values = np.array([1.0, 2.0, 5.0, 5.0])
     scale = Scale.fit(values, logarithmic=logarithmic)
     modelled = scale.transform(values)
@@ -247,8 +247,8 @@ def test_there_and_back(logarithmic: bool) -> None:
     np.testing.assert_allclose(scale.transform_std(values, values), moved, rtol=1e-5)
 
 
-def test_densities_of_scales_compare() -> None:
-    """A logarithm spreads what is below 1 and crowds what is above."""
+def test_log_densities_of_scales() -> None:
+    """A logarithm spreads values below 1 and contracts values above."""
     values = np.array([0.5, 1.0, 2.0])
     plain, logs = Scale(0, 1), Scale(0, 1, logarithmic=True)
     assert plain.log_density(values) == 0
@@ -257,32 +257,32 @@ def test_densities_of_scales_compare() -> None:
     assert Scale(0, 2).log_density(values) == pytest.approx(-3 * np.log(2))
 
 
-# -- what it says of itself ------------------------------------------------------------------------
+# -- diagnostics -----------------------------------------------------------------------------------
 
 
-def test_what_adds_up_is_explained_and_chance_is_not() -> None:
+def test_sums_are_explained_and_noise_is_not() -> None:
     codes = sample(150, seed=0)
     design, exact = Design(effects(), codes), np.zeros(150)
     chance = np.random.default_rng(0).standard_normal(150)
     assert 0.99 < fit_model(effects(), design, additive(codes), exact).explained_variance <= 1
     assert fit_model(effects(), design, chance, exact).explained_variance < 0.3
-    width = 1e3 * codes[:, 0] + chance  # nearly all is the width, which is not what is asked for
+    width = 1e3 * codes[:, 0] + chance  # only the variance within widths counts
     assert fit_model(effects(), design, width, exact).explained_variance < 0.3
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-def test_each_network_is_predicted_from_all_others(noisy: bool) -> None:
-    """Leaving each out in turn, variances as they are, and effects alone, not kernels."""
-    model = made(20, noisy=noisy)
+def test_explained_variance_is_leave_one_out(noisy: bool) -> None:
+    """Each architecture is left out in turn, with fixed variances, effects only."""
+    model = make_model(20, noisy=noisy)
     codes, y, std = model.design.codes, model._y, np.sqrt(model._noise)
     predicted = np.zeros(20)
     for i in range(20):
-        rest = np.arange(20) != i
+        mask = np.arange(20) != i
         without = AdditiveModel(
             effects(),
-            Design(effects(), codes[rest]),
-            y[rest],
-            std[rest],
+            Design(effects(), codes[mask]),
+            y[mask],
+            std[mask],
             Scale(0, 1),
             initial_variances=model.variances,
             steps=0,
@@ -299,20 +299,20 @@ def test_each_network_is_predicted_from_all_others(noisy: bool) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 0.1])
-def test_values_that_are_all_equal(value: float) -> None:
+def test_constant_values(value: float) -> None:
     codes = sample(7, seed=0)
     design = Design(effects(), codes)
     model = fit_model(effects(), design, np.full(7, value), np.zeros(7))
-    others = Design(effects(), sample(20, seed=3))
-    np.testing.assert_allclose(model.mean(others), value, atol=1e-6)
-    np.testing.assert_allclose(model.sample(others, 5, np.random.default_rng(0)), value, atol=1)
+    unobserved = Design(effects(), sample(20, seed=3))
+    np.testing.assert_allclose(model.mean(unobserved), value, atol=1e-6)
+    np.testing.assert_allclose(model.sample(unobserved, 5, np.random.default_rng(0)), value, atol=1)
     assert np.isfinite(model.explained_variance)
 
 
-def test_variances_go_on_from_an_earlier_fit() -> None:
+def test_variances_continue_from_an_earlier_fit() -> None:
     codes, exact = sample(60, seed=0), np.zeros(60)
     values = additive(codes)
     first = fit_model(effects(), Design(effects(), codes[:40]), values[:40], exact[:40])
     design = Design(effects(), codes)
-    again = fit_model(effects(), design, values, exact, previous=first, steps=0)
-    np.testing.assert_array_equal(again.variances, first.variances)
+    refit = fit_model(effects(), design, values, exact, previous=first, steps=0)
+    np.testing.assert_array_equal(refit.variances, first.variances)
