@@ -111,7 +111,7 @@ def test_features_of_blocks_are_normalized(name: str) -> None:
 
 
 def test_sums_over_layers_are_weighted_sums_of_features() -> None:
-    """Parameters without biases add up within a width; a product of two layers' choices does not."""
+    """Parameters (no biases) add up within a width; a product of two layers' choices does not."""
     effects = effects_of("usual")
     codes = np.concatenate(list(effects.space.enumerate()))
     codes = codes[codes[:, 2] == 0]
