@@ -14,7 +14,6 @@ from hwnas.pareto import non_dominated
 from hwnas.spaces import Codes, SearchSpace, space
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.pareto_front import Limit, epsilon_front, exact_front, find_front
-from hwnas.surrogates.published import SCALES
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.typing import Array
 
@@ -330,62 +329,6 @@ def test_a_front_is_that_of_all_architectures(
     assert SMALL[name].is_valid(front.codes).all()
     solution = constraint_violations(tuple(constraints), backend.predict(front.codes, constraints))
     assert (solution <= 0).all()
-
-
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize(
-    "names", [["perplexity", "latency@rtx3080"], ["-flops", "energy@h100:p90"]]
-)
-def test_every_weighting_has_its_optimum_on_the_front(scale: str, names: list[str]) -> None:
-    # A weighted sum of tables is a table, whose minimum over the whole space is known.
-    backend = surrogate(scale)
-    front = backend.front(names)
-    assert front is not None
-    tables = [
-        (-1 if objective.maximise else 1) * backend.predictor.table(objective)
-        for objective in parsed(*names)
-    ]
-    extent = front.losses.max(axis=0) - front.losses.min(axis=0)
-    for angle in np.linspace(0, np.pi / 2, 50):
-        weights = np.array([np.cos(angle), np.sin(angle)]) / extent
-        combined = float(weights[0]) * tables[0] + float(weights[1]) * tables[1]
-        best = (front.losses @ weights).min()
-        assert best == pytest.approx(combined.minimum(), rel=1e-9)
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_no_sample_and_no_neighbour_beats_the_front(scale: str) -> None:
-    names = ["perplexity", "latency@cpu_xeon_gold"]
-    backend = surrogate(scale)
-    front = backend.front(names)
-    assert front is not None
-    rng = np.random.default_rng(0)
-    members = rng.choice(len(front), 30, replace=False)
-    near = [backend.space.neighbours(code) for code in front.codes[members]]
-    tried = np.concatenate([backend.space.sample(5_000, rng), *near])
-    both = np.concatenate([front.values, backend.predict(tried, names)])
-    assert non_dominated(both).tolist() == [True] * len(front) + [False] * len(tried)
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_one_objective_is_the_optimum_of_the_space(scale: str) -> None:
-    backend = surrogate(scale)
-    for name in ("perplexity", "latency@h100", "energy@v100:p90", "params"):
-        table = backend.predictor.table(Objective.parse(name))
-        for text, best in ((name, table.minimum()), (f"-{name}", table.maximum())):
-            front = backend.front([text])
-            assert front is not None
-            assert front.values.tolist() == [[best]]
-
-
-def test_an_impossible_constraint_gives_an_empty_front() -> None:
-    backend = surrogate("gpt-m")
-    for constraints in (["latency@h100 <= 0"], ["bfloat16_memory <= 1"], ["params >= 1e12"]):
-        front = backend.front(["perplexity", "latency@h100"], constraints)
-        assert front is not None
-        assert len(front) == 0
-        assert front.codes.shape == (0, len(backend.space.columns))
-        assert front.values.shape == (0, 2)
 
 
 FOUR = ["perplexity", "latency@h100", "energy@a100", "bfloat16_memory"]
