@@ -47,14 +47,14 @@ def accept_former_methods(cls: type[Any], names: dict[str, str]) -> None:
     """Let methods that a class defines by their former names serve by their new ones."""
     for old, new in names.items():
         if old in cls.__dict__:
-            warn_renamed(f"{cls.__name__}.{old}", new, stacklevel=4)
+            warn_renamed(f"{cls.__name__}.{old}", new, stacklevel=5)
             setattr(cls, new, cls.__dict__[old])
 
 
 def accept_overridden_tell(cls: type[Any]) -> None:
     """Let a `tell` that an optimizer's class overrides serve as its `update`."""
     if "tell" in cls.__dict__:
-        warn_renamed(f"{cls.__name__}.tell", "update", stacklevel=4)
+        warn_renamed(f"{cls.__name__}.tell", "update", stacklevel=5)
         cls.update = _update_by_tell(cls, cls.__dict__["tell"])
         del cls.tell
 

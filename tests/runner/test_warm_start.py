@@ -14,7 +14,7 @@ from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer
 from hwnas.problem import build_problem, load_experiment
 from hwnas.runner.storage import Store
-from hwnas.runner.warm_start import FILE, Known, collect
+from hwnas.runner.warm_start import FILE, PriorTrials, collect
 from hwnas.spaces import Codes
 from hwnas.typing import Array
 
@@ -133,11 +133,11 @@ def test_what_does_not_fit_is_refused_in_one_line(
 
 
 def test_a_damaged_copy_is_an_error(tmp_path: Path) -> None:
-    Known(np.zeros((1, 2), np.int8), np.ones((1, 2)), np.zeros((1, 2))).save(tmp_path / FILE)
-    assert Known.load(tmp_path / FILE).values.tolist() == [[1, 1]]
+    PriorTrials(np.zeros((1, 2), np.int8), np.ones((1, 2)), np.zeros((1, 2))).save(tmp_path / FILE)
+    assert PriorTrials.load(tmp_path / FILE).values.tolist() == [[1, 1]]
     (tmp_path / FILE).write_text("no")
     with pytest.raises(InvalidInput, match="cannot be read as a warm start"):
-        Known.load(tmp_path / FILE)
+        PriorTrials.load(tmp_path / FILE)
 
 
 PLUGIN = """
