@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.deprecation import accept_former_methods
+from hwnas.deprecation import accept_former_methods, call_renamed, warn_renamed
 from hwnas.errors import InvalidInput, UnknownName, format_names
 from hwnas.fronts import Front
 from hwnas.objectives import Metric as Metric  # part of the backends' namespace
@@ -135,6 +135,16 @@ class Backend(ABC):
 
     def on_end(self) -> None:  # noqa: B027
         """Clean up after a search that has ended: files kept only for a resume can go."""
+
+    def begin(self, folder: Path) -> None:
+        """Call `on_start`; deprecated name."""
+        warn_renamed("Backend.begin", "Backend.on_start")
+        call_renamed(self, "on_start", folder)
+
+    def end(self) -> None:
+        """Call `on_end`; deprecated name."""
+        warn_renamed("Backend.end", "Backend.on_end")
+        call_renamed(self, "on_end")
 
     def front(
         self, objectives: Sequence[Objective], constraints: Sequence[Objective] = ()

@@ -44,37 +44,45 @@ def warn_renamed(old: str, new: str, *, stacklevel: int = 3) -> None:
 
 
 def accept_former_methods(cls: type[Any], names: dict[str, str]) -> None:
-    """Let methods that a class defines by their former names serve by their new ones."""
+    """Let methods that a class defines by their former names serve by their new ones.
+
+    They leave the class, so that the former names mean those of the base class, which pass on.
+    """
     for old, new in names.items():
         if old in cls.__dict__:
             warn_renamed(f"{cls.__name__}.{old}", new, stacklevel=5)
-            setattr(cls, new, cls.__dict__[old])
+            setattr(cls, new, _run_by_former_name(cls, new, cls.__dict__[old]))
+            delattr(cls, old)
 
 
-def accept_overridden_tell(cls: type[Any]) -> None:
-    """Let a `tell` that an optimizer's class overrides serve as its `update`."""
-    if "tell" in cls.__dict__:
-        warn_renamed(f"{cls.__name__}.tell", "update", stacklevel=5)
-        cls.update = _update_by_tell(cls, cls.__dict__["tell"])
-        del cls.tell
+def overriding_class(instance: object, new: str) -> type | None:
+    """Return the class whose method of a former name is running in place of `new`, if any."""
+    return getattr(instance, f"_class_in_{new}", None)
 
 
-def _update_by_tell(cls: type, tell: Callable[..., None]) -> Callable[..., None]:
-    """Return an `update` that runs an overridden `tell`.
+def call_renamed(instance: object, new: str, *args: Any) -> Any:
+    """Call a method by its new name; within an override by the former name, that of the parent."""
+    cls = overriding_class(instance, new)
+    return getattr(instance if cls is None else super(cls, instance), new)(*args)
 
-    While it runs, `Optimizer.tell` passes a call of ``super().tell`` to the `update` of the parent
-    of `cls`.
+
+def _run_by_former_name(cls: type, new: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method `new` that runs one of a former name, and notes for its time whose it is.
+
+    A call of the former name on ``super()`` ends in the base class, which passes it on to the
+    parent of `cls`: to the instance itself it would recur without end.
     """
 
-    def update(self: Any, *observations: Any, **extra: Any) -> None:
-        # Nested for a chain of classes that all override `tell`.
-        outer, self.class_in_tell = self.class_in_tell, cls
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # Nested for a chain of classes that all override by the former name.
+        outer = overriding_class(self, new)
+        setattr(self, f"_class_in_{new}", cls)
         try:
-            tell(self, *observations, **extra)
+            return method(self, *args, **kwargs)
         finally:
-            self.class_in_tell = outer
+            setattr(self, f"_class_in_{new}", outer)
 
-    return update
+    return run
 
 
 class FormerModuleFinder:

@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas import pareto
-from hwnas.deprecation import accept_former_methods, accept_overridden_tell, warn_renamed
+from hwnas.deprecation import (
+    accept_former_methods,
+    call_renamed,
+    overriding_class,
+    warn_renamed,
+)
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.history import History
 from hwnas.spaces import SearchSpace
@@ -62,9 +67,6 @@ class Optimizer(ABC):
     batch: int = 1
     claims_to_beat_random: bool = True
 
-    # Class whose overridden `tell` is running, see `hwnas.deprecation`.
-    class_in_tell: type | None = None
-
     def __init__(
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
     ) -> None:
@@ -76,8 +78,9 @@ class Optimizer(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        accept_former_methods(cls, {"notes": "diagnostics", "stopped": "tell_infeasible"})
-        accept_overridden_tell(cls)
+        accept_former_methods(
+            cls, {"notes": "diagnostics", "stopped": "tell_infeasible", "tell": "update"}
+        )
 
     def __getattr__(self, name: str) -> Any:
         # Called only for missing attributes.
@@ -136,8 +139,9 @@ class Optimizer(ABC):
         InvalidInput
             An array has the wrong shape, a code is not canonical or a value is not finite.
         """
-        if self.class_in_tell is not None:  # an overridden `tell` calls its parent's
-            parent: Any = super(self.class_in_tell, self)
+        cls = overriding_class(self, "update")
+        if cls is not None:  # an overridden `tell` calls its parent's
+            parent: Any = super(cls, self)
             parent.update(codes, losses, std=std, constraints=constraints)
             return
         # The template: check, record, pass on.
@@ -212,12 +216,13 @@ class Optimizer(ABC):
     def notes(self) -> list[str]:
         """Return `diagnostics()`; deprecated name."""
         warn_renamed("Optimizer.notes", "Optimizer.diagnostics")
-        return self.diagnostics()
+        lines: list[str] = call_renamed(self, "diagnostics")
+        return lines
 
     def stopped(self, codes: Codes, constraints: Array) -> None:
         """Call `tell_infeasible`; deprecated name."""
         warn_renamed("Optimizer.stopped", "Optimizer.tell_infeasible")
-        self.tell_infeasible(codes, constraints)
+        call_renamed(self, "tell_infeasible", codes, constraints)
 
 
 class MultiFidelityOptimizer(Optimizer):

@@ -447,12 +447,16 @@ def test_hooks_of_former_names_still_serve(small_space: SearchSpace, tmp_path: P
                 return Evaluation(np.zeros((len(codes), len(objectives))))
 
             def begin(self, folder: Path) -> None:
+                super().begin(folder)
                 self.calls.append("begin")
 
             def end(self) -> None:
+                super().end()
                 self.calls.append("end")
 
     backend = Former(small_space)
-    backend.on_start(tmp_path)
-    backend.on_end()
+    with pytest.warns(DeprecationWarning, match="on_start"):
+        backend.on_start(tmp_path)
+    with pytest.warns(DeprecationWarning, match="on_end"):
+        backend.on_end()
     assert backend.calls == ["begin", "end"]

@@ -461,3 +461,44 @@ def test_hooks_of_former_names_still_serve(small_space: SearchSpace) -> None:
     assert len(optimizer.history) == 2
     with pytest.warns(DeprecationWarning, match="history"):
         assert optimizer.told is optimizer.history
+
+
+def test_former_hooks_may_call_those_of_their_parent(small_space: SearchSpace) -> None:
+    class Current(Minimal):
+        def __init__(self, space: SearchSpace) -> None:
+            super().__init__(space, 2, seed=0)
+            self.received: list[str] = []
+
+        def update(self, codes: Codes, losses: Any, **_: Any) -> None:
+            self.received.append("parent")
+
+        def tell_infeasible(self, codes: Codes, constraints: Any) -> None:
+            self.received.append("parent")
+
+        def diagnostics(self) -> list[str]:
+            return ["parent"]
+
+    with pytest.warns(DeprecationWarning, match="is now called"):
+
+        class Former(Current):
+            def tell(self, codes: Codes, losses: Any, **kwargs: Any) -> None:
+                super().tell(codes, losses, **kwargs)
+                self.received.append("child")
+
+            def stopped(self, codes: Codes, constraints: Any) -> None:
+                super().stopped(codes, constraints)
+                self.received.append("child")
+
+            def notes(self) -> list[str]:
+                return [*super().notes(), "child"]
+
+    optimizer = Former(small_space)
+    codes = small_space.sample(2, np.random.default_rng(0))
+    optimizer.tell(codes, np.ones((2, 2)))
+    assert optimizer.received == ["parent", "child"]
+    assert len(optimizer.history) == 2
+    with pytest.warns(DeprecationWarning, match="tell_infeasible"):
+        optimizer.tell_infeasible(codes, np.ones((2, 0)))
+    assert optimizer.received == ["parent", "child"] * 2
+    with pytest.warns(DeprecationWarning, match="diagnostics"):
+        assert optimizer.diagnostics() == ["parent", "child"]

@@ -27,13 +27,7 @@ _LIBRARIES = ("hwnas", "numpy", "moocore", "pymoo", "torch", "botorch", "optuna"
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[None]:
-    """Create a directory and its parents; remove them if the block refuses its input.
-
-    Raises
-    ------
-    InvalidInput
-        The directory cannot be created.
-    """
+    """Create a directory and its parents; remove them if the block refuses its input."""
     # Innermost first, so that they can be removed one after another.
     missing = [p for p in (path, *path.parents) if not p.exists()]
     path.mkdir(parents=True, exist_ok=True)
