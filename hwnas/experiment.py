@@ -8,7 +8,6 @@ the key, what was found and what was expected.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -206,6 +205,9 @@ def read_experiment(
         content = copy.deepcopy(dict(source))
     else:
         path = shipped_experiment(str(source)) or Path(source)
+        if not path.exists():
+            shipped = ", ".join(shipped_experiments())
+            raise InvalidInput(f"{source}: no such file; experiments of hwnas: {shipped}")
         content, file, folder = read_yaml(path), str(path), path.parent
     for key_path, value in (overrides or {}).items():
         _override(content, key_path, value)
@@ -275,20 +277,38 @@ def run_plugin_files(experiment: Experiment) -> dict[str, str]:
     return {file: load_plugin_file(file).sha256 for file in experiment.plugins}
 
 
-def shipped_experiment(name: str | None = None) -> Path | None:
-    """Return the file of an experiment that comes with hwnas, by its path without suffix.
+def shipped_experiments() -> dict[str, Path]:
+    """Return the files of the experiments that come with hwnas, by path without suffix, sorted.
 
-    For example ``quickstart`` or ``hardware/cpu-tiny``.
+    Examples
+    --------
+    >>> sorted(shipped_experiments())[:2]
+    ['hardware/cpu-tiny', 'hardware/gpu']
     """
     from importlib.resources import files
 
     try:
         folder = Path(str(files("hwnas_experiments")))
     except ModuleNotFoundError:
-        return None
-    path = folder / f"{name}.yaml"
-    is_plain = all(re.fullmatch(NAME, part) for part in (name or "").split("/"))
-    return path if is_plain and path.is_file() else None
+        return {}
+    found = ((file.relative_to(folder).with_suffix(""), file) for file in folder.rglob("*.yaml"))
+    return {name.as_posix(): file for name, file in sorted(found)}
+
+
+def shipped_experiment(name: str) -> Path | None:
+    """Return the file of an experiment that comes with hwnas; ``None`` where there is none.
+
+    Parameters
+    ----------
+    name
+        Path without suffix, such as ``quickstart`` or ``hardware/gpu``, or its last part alone
+        where only one experiment has it.
+    """
+    shipped = shipped_experiments()
+    if name in shipped:
+        return shipped[name]
+    matches = [file for path, file in shipped.items() if path.rpartition("/")[2] == name]
+    return matches[0] if len(matches) == 1 else None
 
 
 def _override(content: dict[str, Any], key_path: str, value: Any) -> None:

@@ -8,7 +8,15 @@ import jsonschema
 import pytest
 import yaml
 
-from hwnas.experiment import Experiment, ExperimentError, shipped_experiment, validate_form
+from hwnas.errors import InvalidInput
+from hwnas.experiment import (
+    Experiment,
+    ExperimentError,
+    read_experiment,
+    shipped_experiment,
+    shipped_experiments,
+    validate_form,
+)
 from hwnas.problem import build_problem, load_experiment
 from hwnas.yaml_loader import parse_yaml
 
@@ -217,11 +225,32 @@ def test_shipped_experiments_load() -> None:
         if file.stem == "gpu":  # there may be none here
             content = content.replace("cuda", "cpu").replace(", energy@cpu", "")
         assert load_experiment(parse_yaml(content))[0].name == file.stem
-    assert shipped_experiment("quickstart") is not None
-    assert shipped_experiment("hardware/cpu-tiny") is not None
     assert load_experiment("quickstart")[0].name == "quickstart"
-    for name in ("nothing", "../experiments/quickstart", "hardware/../quickstart", "", None):
-        assert shipped_experiment(name) is None
+
+
+@pytest.mark.parametrize("path", shipped_experiments())
+def test_shipped_experiments_are_found_by_path_and_by_name(path: str) -> None:
+    name = path.rpartition("/")[2]
+    assert shipped_experiment(path) == shipped_experiment(name) == shipped_experiments()[path]
+    assert read_experiment(name)[0].name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", "../experiments/quickstart", "hardware/../quickstart", "", "hardware", "nope.yaml"],
+)
+def test_a_name_that_is_not_shipped_lists_those_that_are(name: str) -> None:
+    assert shipped_experiment(name) is None
+    if name:  # an empty path is the working directory
+        with pytest.raises(InvalidInput, match=r"no such file; .*: hardware/cpu-tiny, .*start"):
+            read_experiment(name)
+
+
+def test_a_name_of_two_shipped_experiments_is_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = {"a/gpu": Path("a/gpu.yaml"), "b/gpu": Path("b/gpu.yaml")}
+    monkeypatch.setattr("hwnas.experiment.shipped_experiments", lambda: shipped)
+    assert shipped_experiment("gpu") is None
+    assert shipped_experiment("b/gpu") == shipped["b/gpu"]
 
 
 def test_schema_agrees_with_the_loader() -> None:
