@@ -44,8 +44,15 @@ class Optimizer(ABC):
     ----------
     batch : int
         Preferred number of codes of one `ask`.
+    generation : int
+        Number of evaluations of one generation; 1 without generations.
+    n_initial : int
+        Number of evaluations of the initial design: proposals that no result can change.
     claims_to_beat_random : bool
         Whether ``hwnas check`` requires better results than those of random search.
+    handles_constraints : bool
+        Whether violations change the proposals. If not, ``hwnas check`` does not require feasible
+        proposals; recommendations must be feasible in either case, if any observation is.
     history : History
         All observations so far.
 
@@ -65,7 +72,10 @@ class Optimizer(ABC):
     """
 
     batch: int = 1
+    generation: int = 1
+    n_initial: int = 0
     claims_to_beat_random: bool = True
+    handles_constraints: bool = True
 
     def __init__(
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0

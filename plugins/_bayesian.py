@@ -121,6 +121,7 @@ class Bayesian(Optimizer):
         # Taken at once, so that no proposal repeats the initial design.
         self._sampler = UniqueSampler(space, self.rng)
         self._initial_design = self._sampler.take(homogeneous_codes(space, self.rng)[:initial])
+        self.n_initial = len(self._initial_design)
         self._pending: dict[bytes, Codes] = {}
         self._features = Features(space)
         # Hyperparameters of each outcome's model, from which its next fit starts.

@@ -55,6 +55,9 @@ class OptunaOptimizer(Optimizer):
         self.initial = initial
         self._unique = UniqueSampler(space, self.rng)
         self._initial_design = homogeneous_codes(space, self.rng)[:initial]
+        self.n_initial = (
+            initial  # after a shorter design, the sampler's own first trials are random
+        )
         self._running: dict[bytes, Trial] = {}
         self._distributions: dict[str, BaseDistribution] = {
             name: IntDistribution(0, int(n) - 1)

@@ -56,7 +56,7 @@ class GenerationalOptimizer(Optimizer):
         if pop_size < 2:
             raise InvalidInput(f"pop_size: expected at least 2, found {pop_size}")
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
-        self.pop_size = self.batch = pop_size
+        self.pop_size = self.batch = self.generation = self.n_initial = pop_size
         self._sampler = UniqueSampler(space, self.rng)
         self._problem = Problem(
             n_var=len(space.columns),

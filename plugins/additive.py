@@ -75,6 +75,7 @@ class Additive(Optimizer):
         self._effects = Effects(space)
         self._sampler = UniqueSampler(space, self.rng)
         self._planned = self._sampler.take(corner_design(space))  # not yet asked for
+        self.n_initial = len(self._planned)
         self._pending: dict[bytes, Codes] = {}
         self._failed: set[bytes] = set()
         self._infeasible: list[tuple[Codes, Array]] = []  # codes and violations without losses

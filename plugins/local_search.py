@@ -52,7 +52,8 @@ class LocalSearch(Optimizer):
         if sample_size < 1:
             raise InvalidInput(f"sample_size: expected at least 1, found {sample_size}")
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
-        self.initial, self.sample_size = initial, sample_size
+        self.initial = self.n_initial = initial
+        self.sample_size = sample_size
         self._sampler = UniqueSampler(space, self.rng)
         self._restart()
 

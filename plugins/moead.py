@@ -65,7 +65,7 @@ class MOEAD(GenerationalOptimizer):
             space, n_objectives, seed=seed, n_constraints=n_constraints, pop_size=pop_size
         )
         # Small generations, because the original updates the population after each offspring.
-        self.batch = min(_N_OFFSPRING, self.pop_size)
+        self.batch = self.generation = min(_N_OFFSPRING, self.pop_size)
 
     def _create_algorithm(self) -> Algorithm:
         directions = reference_directions(self.n_objectives, self.pop_size)

@@ -59,6 +59,7 @@ class MOREA(Optimizer):
             raise InvalidInput(f"steps: expected at least 1, found {steps}")
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         self.pop_size, self.sample_size, self.steps = pop_size, sample_size, steps
+        self.n_initial = pop_size
         self._sampler = UniqueSampler(space, self.rng)
         # The population, oldest first.
         self._codes = space.encode([])

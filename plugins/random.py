@@ -25,6 +25,7 @@ class Random(Optimizer):
 
     batch = 1000
     claims_to_beat_random = False
+    handles_constraints = False
 
     def __init__(
         self,

@@ -284,6 +284,9 @@ def test_the_seed_is_the_only_chance(small_space: SearchSpace) -> None:
 def test_defaults(small_space: SearchSpace) -> None:
     optimizer = Minimal(small_space, 2, seed=0)
     assert (optimizer.batch, optimizer.n_objectives, optimizer.n_constraints) == (1, 2, 0)
+    assert (optimizer.generation, optimizer.n_initial) == (1, 0)
+    assert optimizer.claims_to_beat_random
+    assert optimizer.handles_constraints
     assert optimizer.space is small_space
     optimizer.fail(optimizer.ask(2), "broken")
     assert len(optimizer.history) == 0

@@ -40,8 +40,12 @@ def settings(subject: OptimizerUnderTest) -> str:
         lambda: subject.cls(subject.space, 2, seed=0, **extra, **{NONEXISTENT: 1})
     )
     optimizer = subject.create(SyntheticProblem(subject.space))
-    valid_batch = isinstance(optimizer.batch, int) and optimizer.batch >= 1
-    require(valid_batch, f"batch is {optimizer.batch!r}")
+    for name, minimum in (("batch", 1), ("generation", 1), ("n_initial", 0)):
+        value = getattr(optimizer, name)
+        require(isinstance(value, int) and value >= minimum, f"{name} is {value!r}")
+    for name in ("claims_to_beat_random", "handles_constraints"):
+        value = getattr(optimizer, name)
+        require(isinstance(value, bool), f"{name} is {value!r}")
     return f"batch {optimizer.batch}"
 
 

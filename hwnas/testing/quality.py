@@ -103,10 +103,16 @@ def _compare_units(
 
 
 def constraints(subject: OptimizerUnderTest) -> str:
-    """It accepts constraint violations, and does not prefer infeasible architectures."""
+    """It accepts constraint violations, and prefers no infeasible ones if it handles constraints.
+
+    Recommendations are left to `recommends`: they must be feasible in either case.
+    """
     problem = SyntheticProblem(subject.space, c=1)
     if refusal := find_refusal(subject, problem):
         return f"refused: {refusal}"
+    if not subject.cls.handles_constraints:
+        subject.advance(subject.start(problem))
+        return "accepted; its proposals need not be feasible (handles_constraints = False)"
     # One seed suffices: the share is a mean over many proposals.
     comparison = subject.comparison(problem, seeds=(0,))
     unconstrained = subject.comparison(SyntheticProblem(subject.space))

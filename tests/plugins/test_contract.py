@@ -322,6 +322,59 @@ def test_the_feasible_come_first(name: str, small_space: SearchSpace) -> None:
     np.testing.assert_array_equal(optimizer.recommend(), codes[2:])
 
 
+# -- declarations --------------------------------------------------------------------------------
+
+
+def proposals_told(
+    name: str, space: SearchSpace, *, sign: int = 1, c: int = 0, violation_sign: int = 1
+) -> tuple[list[list[int]], int]:
+    """Return the proposals of a search whose results have these signs, and its `n_initial`."""
+    settings_by_name = settings_of(class_of(name))
+    small_settings = {"pop_size": 4, "initial": 4, "candidates": 16, "rounds": 1, "samples": 4}
+    small: dict[str, Any] = {k: v for k, v in small_settings.items() if k in settings_by_name}
+    search = optimizer(name, space, 2, seed=0, n_constraints=c, fidelities=(1, 3), **small)
+    proposed: list[list[int]] = []
+    while len(proposed) < search.n_initial + 12:
+        codes = proposals(search, 1)
+        proposed += codes.tolist()
+        violations = violation_sign * (synthetic_results(codes, 1) - 500) if c else None
+        search.tell(codes, sign * synthetic_results(codes, 2), constraints=violations)
+    return proposed, search.n_initial
+
+
+@every
+def test_the_initial_design_depends_on_no_result(name: str, small_space: SearchSpace) -> None:
+    (first, n), (second, _) = (proposals_told(name, small_space, sign=sign) for sign in (1, -1))
+    assert first[:n] == second[:n]
+    # Optimizers that learn differ after it.
+    assert (first != second) == (name not in ("random", "uniform"))
+    assert (n > 0) == (name not in ("random", "uniform", "moasha"))
+
+
+@every
+def test_constraints_change_proposals_as_declared(name: str, small_space: SearchSpace) -> None:
+    first, second = (
+        proposals_told(name, small_space, c=1, violation_sign=sign)[0] for sign in (1, -1)
+    )
+    assert (first != second) == class_of(name).handles_constraints
+
+
+@pytest.mark.parametrize("pop_size", [4, 30])
+@pytest.mark.parametrize("name", ["nsga2", "nsga3", "moead", "smsemoa"])
+def test_a_generation_is_proposed_before_its_results(
+    name: str, pop_size: int, small_space: SearchSpace
+) -> None:
+    class_of(name)
+    search = optimizer(name, small_space, 2, seed=0, pop_size=pop_size)
+    sizes = []
+    for _ in range(3):
+        codes = proposals(search, 1000)
+        sizes.append(len(codes))
+        assert len(proposals(search, 1)) == 0  # none without the results
+        search.tell(codes, synthetic_results(codes, 2))
+    assert sizes == [search.n_initial, search.generation, search.generation]
+
+
 # -- form and ownership --------------------------------------------------------------------------
 
 

@@ -9,12 +9,15 @@ from hwnas.optimizers import Optimizer
 CORRECT_OPTIMIZERS: list[type[Optimizer]] = [
     correct.HillClimber,
     correct.RandomSearch,
+    correct.DisregardsConstraints,
     correct.AllFidelities,
 ]
 
 # Each fails one check and no other.
 OPTIMIZERS: list[tuple[str, type[Optimizer]]] = [
     ("settings", protocol.AcceptsAnySetting),
+    ("settings", protocol.EmptyGenerations),
+    ("settings", protocol.UndecidedAboutConstraints),
     ("seed", protocol.Unseeded),
     ("another-seed", protocol.FixedSeed),
     ("replays", protocol.UnseededAfterResults),
@@ -41,6 +44,7 @@ OPTIMIZERS: list[tuple[str, type[Optimizer]]] = [
     ("objectives", results.TwoObjectivesOnly),
     ("recommends", results.RecommendsFirst),
     ("recommends", results.RecommendsInfeasible),
+    ("recommends", results.DisregardsConstraintsThroughout),
     ("minimises", quality.SignError),
     ("beats-random", quality.LearnsNothing),
     ("units", quality.UnscaledSum),

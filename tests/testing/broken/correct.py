@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hwnas import pareto
 from hwnas.errors import SpaceExhausted
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer, UniqueSampler
 from hwnas.spaces import SearchSpace
@@ -52,6 +53,15 @@ class RandomSearch(HillClimber):
 
     def ask(self, n: int) -> Codes:
         return self._sampler.sample(n)
+
+
+class DisregardsConstraints(HillClimber):
+    """Searches without regard to the constraints, as it declares; recommends feasible ones."""
+
+    handles_constraints = False
+
+    def parents(self) -> Codes:
+        return self.history.codes[pareto.non_dominated(self.history.losses)]
 
 
 class AllFidelities(MultiFidelityOptimizer):

@@ -29,6 +29,18 @@ class AcceptsAnySetting(HillClimber):
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
 
 
+class EmptyGenerations(HillClimber):
+    """Declares generations of no evaluations."""
+
+    generation = 0
+
+
+class UndecidedAboutConstraints(HillClimber):
+    """Declares neither that it handles constraints nor that it does not."""
+
+    handles_constraints = None  # type: ignore[assignment]
+
+
 class Unseeded(HillClimber):
     """Ignores its seed: every instance draws differently, but equally in every test run."""
 

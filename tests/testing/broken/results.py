@@ -165,3 +165,12 @@ class RecommendsInfeasible(HillClimber):
 
     def recommend(self, n: int | None = None) -> Codes:
         return self.history.codes[pareto.non_dominated(self.history.losses)][:n]
+
+
+class DisregardsConstraintsThroughout(RecommendsInfeasible):
+    """Declares that it does not handle constraints, and recommends infeasible architectures."""
+
+    handles_constraints = False
+
+    def parents(self) -> Codes:
+        return self.recommend()
