@@ -53,17 +53,23 @@ class Metric:
         Whether the value changes with the fidelity, and so must be measured again at a higher one.
     quantiles
         Whether ``metric:p90`` is offered.
+    meaning
+        Short text on the measurement, for people: batch, tokens, precision, corpus. ``hwnas list
+        metrics`` and reports print it.
 
     Examples
     --------
     >>> Metric("ms", quantiles=True).cost
     'cheap'
+    >>> Metric("ms", meaning="one forward pass of 8 sequences").meaning
+    'one forward pass of 8 sequences'
     """
 
     unit: str = ""
     cost: Literal["free", "cheap", "expensive"] = "cheap"
     fidelity_dependent: bool = False
     quantiles: bool = False
+    meaning: str = ""
 
     def __post_init__(self) -> None:
         cost: str = self.cost
