@@ -7,6 +7,7 @@ negatives. SciPy is imported by the functions that need it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -294,6 +295,93 @@ def min_adjusted_p(pair_counts: Sequence[int]) -> float:
     # The minimum for n pairs is 2 of 2**n cases: all differences have the same sign.
     single = np.array([1.0 if n == 0 else 2.0 ** (1 - n) for n in pair_counts])
     return float(holm(single).min()) if len(single) else 1.0
+
+
+def problems_needed(n_optimizers: int, level: float = 0.05) -> int:
+    """Return the least number of problems for a significant difference of any two optimizers.
+
+    Wilcoxon's signed-rank test of n problems has a p-value of at least 2**(1 - n), reached if one
+    optimizer is better on all. Holm's method multiplies the least p-value by the number of pairs.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two optimizers, or the level is not between 0 and 1.
+
+    Examples
+    --------
+    >>> [problems_needed(k) for k in (2, 4, 5, 10)]
+    [6, 8, 9, 11]
+    """
+    if n_optimizers < 2 or not 0 < level < 1:
+        raise ValueError(
+            f"expected two optimizers and a level between 0 and 1, found {n_optimizers}, {level}"
+        )
+    n = 1
+    while comb(n_optimizers, 2) * 2.0 ** (1 - n) >= level:
+        n += 1
+    return n
+
+
+def seeds_needed(level: float = 0.05) -> int:
+    """Return the least number of seeds for an interval of a difference, seed to seed.
+
+    A bootstrap interval excludes 0 whenever all differences have the same sign. Between equal
+    optimizers that happens with probability 2**(1 - n), so the interval of fewer seeds errs more
+    often than its level states.
+
+    Examples
+    --------
+    >>> seeds_needed()
+    6
+    """
+    return problems_needed(2, level)
+
+
+def comparison_note(
+    n_optimizers: int, n_problems: int, n_seeds: int, level: float = 0.05
+) -> str | None:
+    """Return in one line what so many problems and seeds are too few to show.
+
+    Parameters
+    ----------
+    n_optimizers, n_problems
+        Optimizers and problems that they share.
+    n_seeds
+        Seeds of each optimizer on each problem.
+    level
+        Significance level.
+
+    Returns
+    -------
+    str or None
+        ``None`` if tests over problems can be significant, or there is nothing to compare.
+
+    Examples
+    --------
+    >>> print(comparison_note(2, 1, 10))  # doctest: +NORMALIZE_WHITESPACE
+    2 optimizers on 1 problem: tests over problems need at least 6 for p < 0.05; differences seed
+    to seed hold for each problem alone
+    >>> comparison_note(2, 6, 1) is None
+    True
+    """
+    if n_optimizers < 2 or n_problems >= problems_needed(n_optimizers, level):
+        return None
+    problems = f"{n_problems} problem{'s' if n_problems != 1 else ''}"
+    tests = (
+        f"{n_optimizers} optimizers on {problems}: tests over problems need at least "
+        f"{problems_needed(n_optimizers, level)} for p < {level:g}"
+    )
+    if n_seeds >= seeds_needed(level):
+        return f"{tests}; differences seed to seed hold for each problem alone"
+    # A test over seeds is no way out: its p-value is bounded in the same way.
+    pairs = comb(n_optimizers, 2)
+    p = min(1.0, pairs * 2.0 ** (1 - max(1, n_seeds)))
+    corrected = f", corrected for {pairs} pairs," if pairs > 1 else ""
+    return (
+        f"{tests}; intervals seed to seed need at least {seeds_needed(level)} seeds, found "
+        f"{n_seeds} (a signed-rank test of so few{corrected} cannot get below p = {p:.2g})"
+    )
 
 
 def _as_scores(scores: ArrayLike) -> Array:

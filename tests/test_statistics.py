@@ -131,6 +131,52 @@ def test_min_adjusted_p_of_no_tests() -> None:
     assert statistics.min_adjusted_p([]) == statistics.min_adjusted_p([0]) == 1
 
 
+# -- numbers of problems and seeds ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize("k", range(2, 17))
+def test_problems_needed_is_the_least_number(k: int, level: float) -> None:
+    pairs = len(list(itertools.combinations(range(k), 2)))
+    needed = statistics.problems_needed(k, level)
+    # One optimizer of one pair wins everywhere, and all others are equal.
+    for n, significant in ((needed, True), (needed - 1, False)):
+        unanimous = statistics.wilcoxon(np.arange(1.0, n + 1), np.zeros(n))
+        corrected = statistics.holm([unanimous, *[1.0] * (pairs - 1)])[0]
+        assert (corrected < level) == significant
+        assert statistics.min_adjusted_p([n] * pairs) == pytest.approx(corrected)
+
+
+@pytest.mark.parametrize(("k", "level"), [(1, 0.05), (0, 0.05), (3, 0.0), (3, 1.0)])
+def test_problems_needed_refuses_invalid_arguments(k: int, level: float) -> None:
+    with pytest.raises(ValueError, match="expected two optimizers and a level between 0 and 1"):
+        statistics.problems_needed(k, level)
+
+
+@pytest.mark.parametrize("k", range(1, 9))
+@pytest.mark.parametrize("n", [1, 5, 6, 7, 8, 9, 20])
+@pytest.mark.parametrize("seeds", [0, 1, 2, 5, 6, 30])
+def test_comparison_note_names_what_is_missing(k: int, n: int, seeds: int) -> None:
+    note = statistics.comparison_note(k, n, seeds)
+    if k < 2 or n >= statistics.problems_needed(k):
+        assert note is None
+        return
+    assert note is not None
+    assert "\n" not in note
+    assert f"{k} optimizers on {n} problem" in note
+    assert f"need at least {statistics.problems_needed(k)} for p < 0.05" in note
+    assert ("need at least 6 seeds, found" in note) == (seeds < 6)
+    assert ("hold for each problem alone" in note) == (seeds >= 6)
+
+
+def test_known_comparison_note() -> None:
+    note = statistics.comparison_note(5, 1, 5)
+    assert note is not None
+    assert note.endswith(
+        "found 5 (a signed-rank test of so few, corrected for 10 pairs, cannot get below p = 0.62)"
+    )
+
+
 # -- ranks ---------------------------------------------------------------------------------------
 
 
