@@ -11,7 +11,7 @@ from hwnas import pareto
 from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective, losses_of
-from hwnas.typing import Array, Codes
+from hwnas.typing import Array, BoolArray, Codes, IndexArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,15 @@ class Front:
         if k >= len(self):
             return self
         losses = self.losses
-        indices = pareto.best_subset(losses, reference_point(losses), k)
+        return self.subset(pareto.best_subset(losses, reference_point(losses), k))
+
+    def subset(self, indices: IndexArray | BoolArray) -> Front:
+        """Return the members at some indices, or where a mask (n,) is true; without an `epsilon`.
+
+        >>> front = Front(np.array([[0], [1]], dtype=np.int8), np.array([[1.0, 2], [2, 1]]), ())
+        >>> front.subset(np.array([False, True])).values.tolist()
+        [[2.0, 1.0]]
+        """
         return Front(self.codes[indices], self.values[indices], self.objectives, None)
 
 

@@ -20,7 +20,8 @@ from hwnas import pareto
 from hwnas.api import SearchFailed, resume, run
 from hwnas.errors import HwnasWarning, InvalidInput
 from hwnas.problem import load_experiment
-from hwnas.runner.results import SUMMARY, Result
+from hwnas.runner.results import Result
+from hwnas.runner.summary import SUMMARY
 from hwnas.runner.storage import Store, Trials
 from hwnas.surrogates import Surrogate
 

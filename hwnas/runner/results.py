@@ -26,24 +26,12 @@ from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.search_result import SearchResult, Trajectory
 from hwnas.runner.storage import Store, Trials
+from hwnas.runner.summary import front_table, summary_columns, summary_row
 from hwnas.spaces import SearchSpace, space
 from hwnas.typing import Array, BoolArray, Codes, IndexArray
 from hwnas.yaml_loader import parse_yaml
 
 _MAX_BOUND = 200  # members of the best subset up to which `Result.bound` is computed
-
-SUMMARY = (
-    "optimizer",
-    "seed",
-    "evaluations",
-    "hypervolume",
-    "normalised",
-    "igd_plus",
-    "epsilon",
-    "front_size",
-    "seconds",
-    "status",
-)
 
 # Trials, recommendations and texts of one store.
 _Stored = tuple[Trials, list[tuple[int, Codes]], dict[str, str]]
@@ -133,7 +121,7 @@ class Result:
             trials = replace(trials, codes=self.space.encode([]))
         losses = self._feasible_losses(trials.values)
         losses[~trials.ok] = np.nan
-        front, recommended = self._front(trials, losses, recommendations)
+        front, constraints, recommended = self._front(trials, losses, recommendations)
         return SearchResult(
             meta["optimizer"],
             int(meta["seed"]),
@@ -142,14 +130,15 @@ class Result:
             losses,
             front,
             self._first_trials(trials, front),
+            constraints,
             recommended,
             meta,
         )
 
     def _front(
         self, trials: Trials, losses: Array, recommendations: list[tuple[int, Codes]]
-    ) -> tuple[Front, list[tuple[int, Array]]]:
-        """Return the front of a search, and its recommendations with their true losses.
+    ) -> tuple[Front, Array, list[tuple[int, Array]]]:
+        """Return the front of a search, its constraints, and recommendations with true losses.
 
         Without noise the front is that of the trials. Under noise it is that of the last
         recommendation, valued by medians.
@@ -164,8 +153,12 @@ class Result:
         # A failed or infeasible trial has NaN losses.
         usable = np.flatnonzero(np.isfinite(losses).all(axis=1))
         m = len(self.objectives)
-        front = Front.of(codes[usable], values[usable, :m], self.objectives, epsilon=None)
-        return front, recommended
+        codes, values = codes[usable], values[usable]
+        front = Front.of(codes, values[:, :m], self.objectives, epsilon=None)
+        # The front has an order of its own: find its members' rows again.
+        rows = {key: i for i, key in reversed([*enumerate(_keys(codes, values[:, :m]))])}
+        members = [rows[key] for key in _keys(front.codes, front.values)]
+        return front, values[members, m:], recommended
 
     def _first_trials(self, trials: Trials, front: Front) -> IndexArray:
         """Return the first trial of each member of a front (k,), -1 where there is none.
@@ -310,41 +303,26 @@ class Result:
     @cached_property
     def summary(self) -> list[dict[str, Any]]:
         """One row for each optimizer and seed, with the columns of ``summary.csv``."""
-        return [self._summary_row(search) for search in self.searches]
+        best = self.best_known, self.best_hypervolume
+        return [
+            summary_row(s, self.constraints, self.reference, *best, noise=self.experiment.noise)
+            for s in self.searches
+        ]
 
-    def _summary_row(self, search: SearchResult) -> dict[str, Any]:
-        hypervolume = pareto.hypervolume(search.front.losses, self.reference.point)
-        best_front, front = map(self.reference.scaled, (self.best_known, search.front.losses))
-        comparable = len(front) > 0 and len(best_front) > 0
-        best = self.best_hypervolume
-        values = (
-            search.optimizer,
-            search.seed,
-            int(search.trials.evaluations.sum()),
-            hypervolume,
-            hypervolume / best if best > 0 else 0.0,
-            pareto.igd_plus(front, best_front) if comparable else float("nan"),
-            pareto.epsilon(front, best_front) if comparable else float("nan"),
-            len(front),
-            float(search.trials.elapsed[-1]) if len(search.trials) else 0.0,
-            search.status,
-        )
-        return dict(zip(SUMMARY, values, strict=True))
+    @property
+    def summary_columns(self) -> tuple[str, ...]:
+        """Columns of ``summary.csv``."""
+        return summary_columns(self.constraints, self.experiment.noise)
 
     def write(self) -> None:
         """Write ``summary.csv``, and ``front.csv`` and ``hypervolume.csv`` of every search."""
-        write_csv(self.path / "summary.csv", SUMMARY, (row.values() for row in self.summary))
+        rows = [list(row.values()) for row in self.summary]
+        write_csv(self.path / "summary.csv", self.summary_columns, rows)
         for search, trajectory in zip(self.searches, self.trajectories, strict=True):
-            archs = self.space.decode(search.front.codes)
-            trials = [str(trial) if trial >= 0 else "" for trial in search.front_trials.tolist()]
-            write_csv(
-                search.path / "front.csv",
-                ("trial", "arch", *map(str, self.objectives)),
-                zip(trials, archs, *search.front.values.T.tolist(), strict=True),
-            )
+            write_csv(search.path / "front.csv", *front_table(search, self.space, self.constraints))
             columns = trajectory.columns()
-            rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-            write_csv(search.path / "hypervolume.csv", tuple(columns), rows)
+            steps = zip(*(column.tolist() for column in columns.values()), strict=True)
+            write_csv(search.path / "hypervolume.csv", tuple(columns), steps)
 
 
 def _keys(codes: Codes, values: Array) -> Sequence[bytes]:

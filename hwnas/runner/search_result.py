@@ -75,6 +75,8 @@ class SearchResult:
         by medians.
     front_trials : (k,)
         First trial of each member of the front, -1 of one that was recommended unmeasured.
+    front_constraints : (k, c)
+        Values of the constraints of each member of the front, in raw units; under noise medians.
     recommended
         Under noise, numbers of trials and true losses (r, m) of the recommendation after them, NaN
         where a constraint is violated.
@@ -89,6 +91,7 @@ class SearchResult:
     losses: Array
     front: Front
     front_trials: IndexArray
+    front_constraints: Array
     recommended: list[tuple[int, Array]]
     meta: dict[str, str]
 
@@ -102,6 +105,22 @@ class SearchResult:
         words = self.trials.status
         counts = {"failed": words.count("failed"), "stopped": words.count("infeasible")}
         return ", ".join([status, *(f"{n} {word}" for word, n in counts.items() if n)])
+
+    @property
+    def n_unmeasured(self) -> int:
+        """Number of members of the front that were recommended without a measurement."""
+        return int((self.front_trials < 0).sum())
+
+    @property
+    def measured_front(self) -> Front:
+        """Members of the front that were measured."""
+        return self.front.subset(self.front_trials >= 0) if self.n_unmeasured else self.front
+
+    @property
+    def first_failure(self) -> str:
+        """Reason of the first failed trial; empty where none failed."""
+        words, reasons = self.trials.status, self.trials.reason
+        return next((r for r, word in zip(reasons, words, strict=True) if word == "failed"), "")
 
     @property
     def seconds_saved(self) -> float:

@@ -20,7 +20,7 @@ from hwnas.reports.html.search_payload import (
 )
 from hwnas.reports.plots import style, trajectories
 from hwnas.reports.summary_table import search_notes, summary_table
-from hwnas.runner.results import SUMMARY, Result
+from hwnas.runner.results import Result
 from hwnas.typing import Array, IndexArray
 
 MAX_TRIALS = 60_000  # of all searches; with more the page would open slowly
@@ -161,8 +161,9 @@ def _bound_payload(result: Result) -> dict[str, Any] | None:
 
 def _seed_table(result: Result) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of ``summary.csv``, with rounded numbers."""
-    return [*SUMMARY], [
-        [format(row[name], _FORMATS.get(name, "")) for name in SUMMARY] for row in result.summary
+    columns = list(result.summary_columns)
+    return columns, [
+        [format(row[name], _FORMATS.get(name, "")) for name in columns] for row in result.summary
     ]
 
 
