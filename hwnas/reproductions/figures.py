@@ -6,6 +6,10 @@ The first line of a docstring is a heading of the page and describes the figure 
 
 from __future__ import annotations
 
+# First, because it imports Matplotlib for any value of MPLBACKEND.
+from hwnas.reports.plots import convergence, space_plots, style, trajectories
+
+# isort: split
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +21,6 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from hwnas.objectives import Objective
 from hwnas.reports.comparison.critical_difference import critical_difference_figure
-from hwnas.reports.plots import convergence, space_plots, style, trajectories
 from hwnas.reports.plots.attainment import plot_attainment
 from hwnas.reports.plots.correlation import correlation_figure
 from hwnas.reproductions.plan import NOISE, THREE, TWO, WITHOUT_DEVICE

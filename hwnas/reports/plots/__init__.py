@@ -1,1 +1,30 @@
 """Plots of runs and search spaces, as functions that draw into Matplotlib axes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+
+def _import_matplotlib() -> None:
+    """Import Matplotlib even if the environment names a backend that is not installed.
+
+    Matplotlib cannot be imported where ``MPLBACKEND`` is wrong, which Jupyter sets for all commands
+    that a notebook starts. Figures here are written to files and need no such backend.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    # A backend that is installed is still the one of the caller's own figures.
+    if backend:
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
+
+
+_import_matplotlib()

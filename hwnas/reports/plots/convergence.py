@@ -41,25 +41,26 @@ def plot_fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
     optimizers = style.unique_names([search.optimizer for search in result.searches])
     for index, optimizer in enumerate(optimizers):
         look = style.line_style(index)
-        # All seeds have the same style; the first one names the optimizer in the legend.
-        for i, search in enumerate(s for s in result.searches if s.optimizer == optimizer):
-            values = search.front.values
-            if len(objectives) == 2:
+        fronts = [s.front.values for s in result.searches if s.optimizer == optimizer]
+        if len(objectives) == 2:
+            for values in fronts:
                 style.plot_steps(
                     axes, values, objectives, color=look["color"], linewidth=0.9, alpha=0.8
                 )
-            axes.plot(
-                values[:, x],
-                values[:, y],
-                linestyle="none",
-                marker=look["marker"],
-                color=look["color"],
-                markersize=3.2,
-                markeredgewidth=0,
-                alpha=0.85,
-                label=optimizer if i == 0 else None,
-                zorder=3,
-            )
+        # The points of all seeds are one artist, so that the legend finds equal optimizers.
+        values = np.concatenate(fronts)
+        axes.plot(
+            values[:, x],
+            values[:, y],
+            linestyle="none",
+            marker=look["marker"],
+            color=look["color"],
+            markersize=3.2,
+            markeredgewidth=0,
+            alpha=0.85,
+            label=optimizer,
+            zorder=3,
+        )
     style.format_axes(axes, x=style.axis_label(objectives[x]), y=style.axis_label(objectives[y]))
     # Dotted lines at constraints on the plotted metrics.
     for constraint in result.constraints:

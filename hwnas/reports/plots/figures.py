@@ -131,8 +131,11 @@ def parallel_figure(result: Result) -> Figure:
         f"{len(rows):,} architectures",
     )
     title = f"{run_title(result)}: the best {best.source} of all searches"
-    figure = style.make_figure(1, title, width=1.5 * (5 + len(values)), height=4.6)
-    plot_parallel_coordinates(figure.subplots(), best)
+    figure = style.make_figure(1, title, width=1.5 * (5.5 + len(values)), height=4.6)
+    axes = figure.subplots()
+    bar = figure.colorbar(plot_parallel_coordinates(axes, best), ax=axes, pad=0.01, aspect=30)
+    bar.set_label(f"color of a line: {style.axis_label(values[-1])}", fontsize=8)
+    bar.solids.set_alpha(1)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ KINDS: dict[str, Kind] = {
     "correlation": Kind(figures.correlation_matrices_figure),
     "scatter": Kind(figures.scatter_figure),
 }
+ALL = "all"  # stands for all kinds
 DEFAULT = tuple(name for name, kind in KINDS.items() if kind.default)
 
 
@@ -88,6 +89,25 @@ def draw_front(front: Front, title: str, file: Path) -> Path:
     return style.save(figure, file)
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Files of one kind of plot, or the reason why a run has no such plot.
+
+    Attributes
+    ----------
+    kind
+        Name of the kind.
+    files
+        The plot, and the table beside it if the kind has one; empty where it cannot be drawn.
+    reason
+        Why it cannot be drawn; empty where it was drawn.
+    """
+
+    kind: str
+    files: tuple[Path, ...] = ()
+    reason: str = ""
+
+
 def draw(
     result: Result,
     kinds: Sequence[str] | None = None,
@@ -96,17 +116,18 @@ def draw(
     suffix: str = "png",
     out: Path | None = None,
 ) -> list[Path]:
-    """Draw plots of a run to files.
+    """Draw plots of a run to files, all or none.
 
     Parameters
     ----------
     result
         The run.
     kinds
-        Names in `KINDS`; those in `DEFAULT` by default.
+        Names in `KINDS`, or ``"all"``; those in `DEFAULT` by default.
     x
         Unit of the x axis of trajectories, one of `PROGRESS`; evaluations by default. Any other is
-        a part of the file's name. It has no effect on default kinds without trajectories.
+        a part of the file's name. It has no effect on kinds without trajectories that are not named
+        in `kinds`.
     suffix
         ``"png"``, ``"pdf"`` or ``"svg"``.
     out
@@ -115,7 +136,7 @@ def draw(
     Returns
     -------
     list of Path
-        The files, with the tables that belong to plots at the end.
+        The files; a table follows the plot it belongs to.
 
     Raises
     ------
@@ -123,40 +144,113 @@ def draw(
         There is no such kind, or no such `x`.
     InvalidInput
         A kind in `kinds` draws no trajectories and so cannot take `x`; or the run lacks what a kind
-        shows; or the directory cannot be made.
+        shows; or a file cannot be written.
     """
-    _check_kinds(kinds or (), x)
     # All figures are drawn before the first file is written: an error leaves no files behind.
-    drawings: dict[str, Figure] = {}
-    tables: dict[str, Table] = {}
-    for name in kinds or DEFAULT:
-        kind = KINDS[name]
-        if kind.takes_x and x not in (None, "evaluations"):
-            drawings[f"{name}-{x}"] = kind.figure(result, x=x)
-        else:
-            drawings[name] = kind.figure(result)
-        if kind.table is not None:
-            tables[name] = kind.table(result)
+    drawn = [(name, *_draw_one(result, name, x)) for name in _kind_names(kinds, x)]
+    folder = _make_folder(result, out)
+    return [file for name, *parts in drawn for file in _write(name, *parts, x, suffix, folder)]
+
+
+def draw_each(
+    result: Result,
+    kinds: Sequence[str] | None = None,
+    *,
+    x: str | None = None,
+    suffix: str = "png",
+    out: Path | None = None,
+) -> Iterator[Drawing]:
+    """Draw plots of a run one by one, and yield each kind's files or why it cannot be drawn.
+
+    Parameters are those of `draw`.
+
+    Yields
+    ------
+    Drawing
+        In the order of `kinds`, each as soon as its files are written.
+
+    Raises
+    ------
+    UnknownName
+        There is no such kind, or no such `x`; nothing is drawn.
+    InvalidInput
+        A kind in `kinds` draws no trajectories and so cannot take `x`; or a file cannot be written.
+
+    Examples
+    --------
+    ::
+
+        for drawing in draw_each(result, ["all"]):
+            print(drawing.kind, drawing.reason or drawing.files)
+    """
+    for name in _kind_names(kinds, x):
+        try:
+            figure, table = _draw_one(result, name, x)
+        except InvalidInput as error:
+            yield Drawing(name, reason=str(error))
+            continue
+        folder = _make_folder(result, out)
+        yield Drawing(name, tuple(_write(name, figure, table, x, suffix, folder)))
+
+
+def _kind_names(kinds: Sequence[str] | None, x: str | None) -> list[str]:
+    """Return distinct kinds, `ALL` expanded; check that they exist and that named ones take `x`."""
+    with_x = [name for name, kind in KINDS.items() if kind.takes_x]
+    for name in kinds or ():
+        if name not in (*KINDS, ALL):
+            raise UnknownName("kind of plot", name, (*KINDS, ALL))
+        if x is not None and name not in (*with_x, ALL):
+            raise InvalidInput(f"{name}: has no x axis {x}; only {', '.join(with_x)} can have it")
+    if x is not None and x not in PROGRESS:
+        raise UnknownName("x axis", x, PROGRESS)
+    names = [KINDS if name == ALL else [name] for name in kinds or DEFAULT]
+    return style.unique_names(list(itertools.chain.from_iterable(names)))
+
+
+def _draw_one(result: Result, name: str, x: str | None) -> tuple[Figure, Table | None]:
+    """Return figure and table of one kind.
+
+    Raises
+    ------
+    InvalidInput
+        The run lacks what the kind shows.
+    """
+    kind = KINDS[name]
+    figure = kind.figure(result, x=x) if kind.takes_x and x is not None else kind.figure(result)
+    return figure, kind.table(result) if kind.table is not None else None
+
+
+def _make_folder(result: Result, out: Path | None) -> Path:
+    """Return the directory of the files, which is made if it is missing."""
     folder = result.path / "plots" if out is None else out
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"{folder}: cannot write plots here: {error}") from error
-    files = [style.save(figure, folder / f"{name}.{suffix}") for name, figure in drawings.items()]
-    for name, table in tables.items():
+    return folder
+
+
+def _write(
+    name: str, figure: Figure, table: Table | None, x: str | None, suffix: str, folder: Path
+) -> list[Path]:
+    """Write figure and table of one kind, and return the files."""
+    stem = f"{name}-{x}" if KINDS[name].takes_x and x not in (None, "evaluations") else name
+    files = [style.save(figure, folder / f"{stem}.{suffix}")]
+    if table is not None:
         files.append(folder / f"{name}.csv")
         write_csv(files[-1], *table)
     return files
 
 
-def _check_kinds(kinds: Sequence[str], x: str | None) -> None:
-    """Check that kinds exist, and that they take `x` if there is one."""
-    with_x = [name for name, kind in KINDS.items() if kind.takes_x]
-    for name in kinds:
-        if name not in KINDS:
-            raise UnknownName("kind of plot", name, KINDS)
-        if x is not None and name not in with_x:
-            raise InvalidInput(f"{name}: has no x axis {x}; only {', '.join(with_x)} can have it")
-
-
-__all__ = ["DEFAULT", "KINDS", "PROGRESS", "Kind", "describe_kinds", "draw", "draw_front"]
+__all__ = [
+    "ALL",
+    "DEFAULT",
+    "KINDS",
+    "PROGRESS",
+    "Drawing",
+    "Kind",
+    "describe_kinds",
+    "draw",
+    "draw_each",
+    "draw_front",
+]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
@@ -16,7 +15,7 @@ from hwnas.reports.plots.sampled_architectures import SampledArchitectures, arch
 from hwnas.typing import Array
 
 
-def plot_parallel_coordinates(axes: Axes, architectures: SampledArchitectures) -> None:
+def plot_parallel_coordinates(axes: Axes, architectures: SampledArchitectures) -> LineCollection:
     """Plot architectures as lines across their features and metrics, colored by the last metric.
 
     Each vertical axis goes from the least to the greatest value.
@@ -27,6 +26,11 @@ def plot_parallel_coordinates(axes: Axes, architectures: SampledArchitectures) -
         Axes to draw in.
     architectures
         Architectures, a line each.
+
+    Returns
+    -------
+    LineCollection
+        The lines, for a color bar in the unit of the last metric.
 
     Raises
     ------
@@ -49,12 +53,19 @@ def plot_parallel_coordinates(axes: Axes, architectures: SampledArchitectures) -
     positions = np.arange(values.shape[1])
     # Lines with great values are drawn last.
     order = np.argsort(scaled[:, -1], kind="stable")
-    colors = colormaps[style.SEQUENTIAL](Normalize(0, 1)(scaled[order, -1]))
-    lines = [np.column_stack([positions, row]) for row in scaled[order]]
-    axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.8, alpha=0.6))
+    lines = LineCollection(
+        [np.column_stack([positions, row]) for row in scaled[order]],
+        array=values[order, -1],
+        cmap=style.SEQUENTIAL,
+        norm=Normalize(low[-1], high[-1]),
+        linewidths=0.8,
+        alpha=0.6,
+    )
+    axes.add_collection(lines)
     _plot_vertical_axes(axes, list(columns), low, high)
     axes.set_xlim(-0.3, len(positions) - 0.7)
     axes.set_ylim(0, 1)
+    return lines
 
 
 def _plot_vertical_axes(axes: Axes, names: Sequence[str], low: Array, high: Array) -> None:

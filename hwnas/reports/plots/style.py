@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from hwnas.errors import InvalidInput
@@ -155,10 +158,35 @@ def legend(parent: Axes | Figure, *entries: Any, **layout: Any) -> None:
         Handles and labels; those of the axes by default.
     layout
         ``loc``, ``ncols``.
+
+    Notes
+    -----
+    Of equal lines only the last can be seen: its label names the first, see `name_equal_lines`.
     """
     handles, labels = entries or parent.get_legend_handles_labels()  # type: ignore[union-attr]
+    labels = name_equal_lines(handles, labels)
     if labels:
         parent.legend(handles, labels, frameon=False, fontsize=8, **layout)
+
+
+def name_equal_lines(handles: Sequence[Artist], labels: Sequence[str]) -> list[str]:
+    """Return the labels of artists; a line equal to an earlier one names that one.
+
+    Examples
+    --------
+    >>> from matplotlib.lines import Line2D
+    >>> first, second = Line2D([0, 1], [2, 3]), Line2D([0, 1], [2, 3])
+    >>> name_equal_lines([first, second], ["random", "nsga2"])
+    ['random', 'nsga2 (same line as random)']
+    """
+    names = list(labels)
+    lines = [(i, h) for i, h in enumerate(handles) if isinstance(h, Line2D)]
+    for (i, first), (j, second) in itertools.combinations(lines, 2):
+        # A third equal line names the first one, too.
+        if names[j] == labels[j] and np.array_equal(first.get_xydata(), second.get_xydata()):
+            what = "points" if second.get_linestyle() == "None" else "line"
+            names[j] = f"{labels[j]} (same {what} as {labels[i]})"
+    return names
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
@@ -167,11 +195,12 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     The figure becomes higher by the height of the legend.
     """
     handles, labels = axes.get_legend_handles_labels()
-    n = len(labels)
+    names = name_equal_lines(handles, labels)
+    n = len(names)
     # Try the widest legend first. Matplotlib fills a legend column by column.
     for columns in range(n, 0, -1):
         rows = math.ceil(n / columns)
-        widest = [max(map(len, labels[i : i + rows])) for i in range(0, n, rows)]
+        widest = [max(map(len, names[i : i + rows])) for i in range(0, n, rows)]
         width = sum(_HANDLE_WIDTH + _LETTER_WIDTH * letters for letters in widest)
         if columns == 1 or width <= figure.get_figwidth():
             figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,10 +42,49 @@ def test_names_of_files_contain_the_x_axis(finished_run: Result, tmp_path: Path)
     assert not (tmp_path / "none").exists()
 
 
-def test_unknown_kinds_are_refused(finished_run: Result, tmp_path: Path) -> None:
+@pytest.mark.parametrize("draw", [kinds.draw, lambda *args, **kw: [*kinds.draw_each(*args, **kw)]])
+def test_unknown_names_are_refused(
+    finished_run: Result, tmp_path: Path, draw: Callable[..., object]
+) -> None:
     with pytest.raises(UnknownName, match="unknown kind of plot 'front'; did you mean 'fronts'"):
-        kinds.draw(finished_run, ["front"], out=tmp_path)
+        draw(finished_run, ["hypervolume", "front"], out=tmp_path)
+    with pytest.raises(UnknownName, match="unknown x axis 'costs'; did you mean 'cost'"):
+        draw(finished_run, ["hypervolume"], x="costs", out=tmp_path)
+    with pytest.raises(InvalidInput, match="fronts: has no x axis cost; only hypervolume can"):
+        draw(finished_run, ["hypervolume", "fronts"], x="cost", out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_each_kind_is_drawn_or_has_a_reason(three_objective_run: Result, tmp_path: Path) -> None:
+    named = ["attainment", "fronts", "difference", "parallel", "fronts"]
+    drawings = list(kinds.draw_each(three_objective_run, named, suffix="svg", out=tmp_path))
+    assert [drawing.kind for drawing in drawings] == named[:-1]
+    for drawing in drawings:
+        if drawing.kind in ("attainment", "difference"):
+            assert drawing.files == ()
+            assert "expected a run with two objectives, found 3" in drawing.reason
+        else:
+            assert drawing.files == (tmp_path / f"{drawing.kind}.svg",)
+            assert drawing.reason == ""
+    files = {file for drawing in drawings for file in drawing.files}
+    assert set(tmp_path.iterdir()) == files
+
+
+def test_all_kinds(finished_run: Result, tmp_path: Path) -> None:
+    drawings = list(kinds.draw_each(finished_run, ["all"], x="cost", out=tmp_path))
+    assert [drawing.kind for drawing in drawings] == list(kinds.KINDS)
+    assert [drawing.reason for drawing in drawings if drawing.reason] == []
+    files = [file.name for drawing in drawings for file in drawing.files]
+    assert {"fronts.png", "hypervolume-cost.png", "attribution.csv"} <= set(files)
+    assert sorted(files) == sorted(file.name for file in tmp_path.iterdir())
+
+
+def test_a_run_that_no_kind_can_draw_leaves_no_directory(
+    three_objective_run: Result, tmp_path: Path
+) -> None:
+    drawings = list(kinds.draw_each(three_objective_run, ["difference"], out=tmp_path / "none"))
+    assert [bool(drawing.reason) for drawing in drawings] == [True]
+    assert not (tmp_path / "none").exists()
 
 
 def test_kinds_are_described() -> None:
