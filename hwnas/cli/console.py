@@ -6,12 +6,14 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from hwnas.runner.results import Result
+    from hwnas.runner.search_loop import SearchRun
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AllowPlugins = Annotated[
@@ -25,24 +27,23 @@ _SECONDS_BETWEEN_LINES = 10  # of progress in a log
 
 
 class Progress:
-    """Progress of searches: a bar on a terminal, a line every ten seconds in a log.
+    """Progress of searches: a bar on a terminal; in a log a line every ten seconds and at the end.
 
     Meanwhile log messages of the package, such as those of trainings, are printed too.
 
     Parameters
     ----------
-    total
-        Evaluations of each search, ``None`` if unknown.
     quiet
         Whether to print nothing.
     """
 
-    def __init__(self, total: int | None, quiet: bool) -> None:
-        self.total = total
+    def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.bar: Any = None
-        self.tasks: dict[str, Any] = {}
-        self.line_times: dict[str, float] = {}
+        # By the directory of a search.
+        self.tasks: dict[Path, Any] = {}
+        self.line_times: dict[Path, float] = {}
+        self.unprinted: dict[Path, str] = {}
         self.handler = _LineHandler(self.print_line)
         self.log = logging.getLogger("hwnas")
         self.level = self.log.level
@@ -66,6 +67,10 @@ class Progress:
         self.log.setLevel(self.level)
         if self.bar:
             self.bar.stop()
+        # Searches that ended before their number of evaluations: by cost, by seconds or an error.
+        for line in self.unprinted.values():
+            typer.echo(line, err=True)
+        self.unprinted.clear()
 
     def print_line(self, line: str) -> None:
         """Print a line, above the bars if there are any."""
@@ -76,29 +81,33 @@ class Progress:
         else:
             typer.echo(line, err=True)
 
-    def update(self, run: object, evaluations: int) -> None:
+    def update(self, run: SearchRun, evaluations: int) -> None:
         """Show the number of evaluations of a search so far.
 
         Parameters
         ----------
         run
-            The search; ``str`` gives its name.
+            The search; its budget has the number at which it ends, if any.
         evaluations
             Number of its evaluations.
         """
-        name = str(run)
+        total = run.experiment.budget.evaluations
         # A search gets its bar with its first update, in the order in which searches start.
         if self.bar:
-            if name not in self.tasks:
-                self.tasks[name] = self.bar.add_task(name, total=self.total)
-            self.bar.update(self.tasks[name], completed=evaluations)
+            if run.path not in self.tasks:
+                self.tasks[run.path] = self.bar.add_task(str(run), total=total)
+            self.bar.update(self.tasks[run.path], completed=evaluations)
         elif not self.quiet:
             now = time.monotonic()
             # The first update starts the clock of a search; its last evaluation is always printed.
-            elapsed = now - self.line_times.setdefault(name, now)
-            if evaluations == self.total or elapsed > _SECONDS_BETWEEN_LINES:
-                self.line_times[name] = now
-                typer.echo(f"{name}: {evaluations} evaluations", err=True)
+            elapsed = now - self.line_times.setdefault(run.path, now)
+            line = f"{run}: {evaluations} evaluations"
+            if evaluations == total or elapsed > _SECONDS_BETWEEN_LINES:
+                self.line_times[run.path] = now
+                self.unprinted.pop(run.path, None)
+                typer.echo(line, err=True)
+            else:
+                self.unprinted[run.path] = line
 
 
 class _LineHandler(logging.Handler):
@@ -174,10 +183,10 @@ def _is_number(text: str) -> bool:
 
 def print_summary(result: Result, *, has_plots: bool) -> None:
     """Print the summary of a run, notes on its searches and the names of its files."""
-    from hwnas.reports.summary_table import search_notes, summary_table
+    from hwnas.reports.summary_table import search_notes, summary_table, table_notes
 
     print_table(*summary_table(result))
-    for note in search_notes(result):
+    for note in (*table_notes(result), *search_notes(result)):
         typer.echo(note)
     files = "report.html, summary.csv, plots/," if has_plots else "summary.csv"
     typer.echo(f"{result.path}: {files} and files of each search")

@@ -30,6 +30,7 @@ from hwnas.cli.console import (
 )
 from hwnas.cli.profile_commands import build, profile
 from hwnas.cli.report_commands import compare, plot, report, reproduce
+from hwnas.cli.streams import guarded_streams
 from hwnas.errors import HwnasError, HwnasWarning, InvalidInput, SearchFailed
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Listing(StrEnum):
     spaces = "spaces"
     devices = "devices"
     metrics = "metrics"
+    experiments = "experiments"
 
 
 class Format(StrEnum):
@@ -69,6 +71,27 @@ class Kind(StrEnum):
 
     optimizer = "optimizer"
     backend = "backend"
+
+
+def _print_version(requested: bool) -> None:
+    """Print the version of the installed package and end the command."""
+    if requested:
+        from importlib.metadata import version
+
+        typer.echo(f"hwnas {version('hwnas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Declare the options that need no command."""
 
 
 @app.command()
@@ -108,7 +131,7 @@ def run(
         # --out is the directory of a single run, or the parent of several.
         path = Path("runs") if out is None else out
         target = path / experiment.name if out is None or len(files) > 1 else path
-        with Progress(experiment.budget.evaluations, quiet) as progress:
+        with Progress(quiet) as progress:
             result = run_experiment(
                 experiment,
                 target,
@@ -132,7 +155,7 @@ def resume(
     """Continue a stopped run; its trials will be those of an uninterrupted one."""
     from hwnas.api import resume as resume_run
 
-    with Progress(None, quiet) as progress:
+    with Progress(quiet) as progress:
         result = resume_run(
             directory,
             workers=workers,
@@ -152,7 +175,7 @@ def list_(
         str | None, typer.Option(help="The space, for devices and metrics [gpt-s].")
     ] = None,
 ) -> None:
-    """List optimizers, backends, spaces, devices or metrics.
+    """List optimizers, backends, spaces, devices, metrics or experiments.
 
     For a device: ranges of the median latency (ms) and energy (mWh) over all architectures.
     """
@@ -335,27 +358,40 @@ app.command()(build)
 def main() -> None:
     """Run the command line and leave with its exit code."""
     warnings.showwarning = _show_in_one_line(warnings.showwarning)
+    code = 0
+    with guarded_streams() as output:
+        try:
+            code = _run_command()
+            output.flush()
+        except (OSError, SystemExit):
+            # Typer exits when a pipe is closed. Any other error is not one of the output.
+            if output.error is None:
+                raise
+        if output.error is not None and (line := output.discard()):
+            typer.echo(f"hwnas: {line}", err=True)
+            code = 2
+    sys.exit(code)
+
+
+def _run_command() -> int:
+    """Run the command that the arguments name, print its error if any, return the exit code."""
     try:
-        code = app(standalone_mode=False) or 0
+        code: int = app(standalone_mode=False) or 0
         # Typer turns an interrupt into this exit code.
         if code == 130:
             raise KeyboardInterrupt
-        sys.exit(code)
+        return code
     except (HwnasError, _UsageError, SearchFailed) as error:
         text = error.format_message() if isinstance(error, _UsageError) else str(error)
         # One line, so that scripts and logs can read it. Help without a command has no message.
         if text:
             typer.echo(f"hwnas: {' '.join(text.split())}", err=True)
-        sys.exit(1 if isinstance(error, SearchFailed) else 2)
+        return 1 if isinstance(error, SearchFailed) else 2
     except (KeyboardInterrupt, typer.Abort):
         typer.echo(
             "hwnas: stopped; finished trials are kept, continue with: hwnas resume DIR", err=True
         )
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe; Python would complain again at exit.
-        sys.stderr.close()
-        sys.exit(0)
+        return 2
 
 
 def _show_in_one_line(show_other: Callable[..., None]) -> Callable[..., None]:

@@ -120,15 +120,32 @@ def compare(
             metavar="FILE", help="Also draw a diagram of mean ranks: FILE.png, .pdf or .svg."
         ),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Columns of the problems' tables; with commas, or repeated. Any of: seeds, "
+            "evaluations, normalised, hypervolume, igd_plus, epsilon, r2, interval, best, status."
+        ),
+    ] = None,
+    caption: Annotated[
+        str | None,
+        typer.Option(help="Caption of the first LaTeX table, as plain text [from the problem]."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label of the first LaTeX table [from the problem].")
+    ] = None,
     allow_plugins: AllowPlugins = False,
 ) -> None:
     """Compare optimizers over runs by quality indicators, mean ranks and tests.
 
-    Runs of the same problem share a table; there is one table for each problem.
+    Runs of the same problem share a table; there is one table for each problem. Ranks and tests
+    are over problems; where they are too few, optimizers are compared seed to seed on each problem.
     """
-    from hwnas.reports.comparison import comparison, export, tables
+    from hwnas.reports.comparison import comparison, export, latex, tables
     from hwnas.runner.results import Result
 
+    _check_format_options(format_, columns, caption, label)
+    chosen = [name.strip() for text in columns or () for name in text.split(",")] or None
     results = [Result(path, allow_plugins=allow_plugins) for path in directories]
     compared = comparison.compare(results, metric=metric.value, at=at)
     if plot is not None:
@@ -137,33 +154,41 @@ def compare(
         # Draw first, so that a plot that cannot be drawn is refused before anything is printed.
         draw(compared, plot)
     if format_ is OutputFormat.table:
-        _print_comparison(compared)
+        _print_comparison(compared, chosen)
     elif format_ is OutputFormat.csv:
         print_figures(*tables.tidy_table(compared), "csv")
         for note in compared.notes:
             typer.echo(note, err=True)
     elif format_ is OutputFormat.latex:
-        typer.echo(export.latex(compared))
+        typer.echo(latex.latex(compared, chosen, caption=caption, label=label))
     else:
-        typer.echo(export.markdown(compared))
+        typer.echo(export.markdown(compared, chosen))
     if plot is not None:
         # Only a table may share standard output with the path; other formats are often piped.
         typer.echo(str(plot), err=format_ is not OutputFormat.table)
 
 
-def _print_comparison(comparison: Comparison) -> None:
-    """Print a table for each problem, then mean ranks, pairwise tests and notes."""
+def _check_format_options(
+    format_: OutputFormat, columns: list[str] | None, caption: str | None, label: str | None
+) -> None:
+    """Raise InvalidInput if an option says nothing about the format."""
+    if columns and format_ is OutputFormat.csv:
+        raise InvalidInput("--columns: csv has all of them; expected another --format")
+    for option, value in (("--caption", caption), ("--label", label)):
+        if value is not None and format_ is not OutputFormat.latex:
+            raise InvalidInput(f"{option}: found --format {format_.value}, expected latex")
+
+
+def _print_comparison(comparison: Comparison, columns: list[str] | None) -> None:
+    """Print a table for each problem, then ranks and tests or differences, and notes."""
     from hwnas.reports.comparison import tables
 
     for problem in comparison.problems:
+        header, rows = tables.problem_table(comparison, problem, columns)
         typer.echo(f"{problem.name}, relative to: {problem.standard}")
-        print_table(*tables.problem_table(comparison, problem))
+        print_table(header, rows)
         typer.echo()
-    # Ranks and tests need two optimizers.
-    overall = [tables.rank_table(comparison)] if len(comparison.optimizers) > 1 else []
-    if comparison.pairs:
-        overall.append(tables.pairwise_table(comparison))
-    for title, header, rows in overall:
+    for title, header, rows in tables.overall_tables(comparison):
         typer.echo(title)
         print_table(header, rows)
         typer.echo()
@@ -200,7 +225,7 @@ def reproduce(
         print_table(["figure", "shows"], papers.describe_figures())
         return
     try:
-        with Progress(None, quiet) as progress:
+        with Progress(quiet) as progress:
             page = papers.reproduce(
                 paper,
                 out,

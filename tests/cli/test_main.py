@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+import hwnas
 
 sys.path.insert(0, str(Path(__file__).parent))
 from command_line import ARCH, PLUGIN, SMALL, assert_user_error
@@ -37,6 +40,36 @@ def test_run(hw: Any, small: str, tmp_path: Path) -> None:
         hw("run", small), "holds this experiment; go on with: hwnas resume runs/small"
     )
     assert hw("resume", "runs/small").code == 0
+
+
+def test_version(hw: Any) -> None:
+    result = hw("--version")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"hwnas {importlib.metadata.version('hwnas')}\n"
+
+
+@pytest.mark.parametrize(
+    "budget", [{"evaluations": 30}, {"cost": 0.005}, {"evaluations": 10**9, "cost": 0.005}], ids=str
+)
+@pytest.mark.parametrize("command", ["run", "resume"])
+def test_progress_ends_with_the_last_evaluation_of_each_search(
+    hw: Any, tmp_path: Path, budget: dict[str, Any], command: str
+) -> None:
+    form = {**SMALL, "budget": budget, "seeds": 2}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(form))
+    if command == "resume":
+
+        def stop(run: Any, evaluations: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            hwnas.run(form, tmp_path / "runs" / "small", progress=stop, draw=False)
+    result = hw(command, "runs/small" if command == "resume" else "small.yaml", "--no-draw")
+    assert result.code == 0, result.err
+    rows = csv.DictReader((tmp_path / "runs" / "small" / "summary.csv").open())
+    lines = [f"random seed {row['seed']}: {row['evaluations']} evaluations" for row in rows]
+    assert sorted(result.err.splitlines()) == lines
+    assert hw("resume", "runs/small", "--no-draw", "--quiet").err == ""
 
 
 def test_options_quiet_set_out(hw: Any, small: str, tmp_path: Path) -> None:
@@ -96,6 +129,10 @@ def test_nothing_runs_if_one_experiment_is_wrong(hw: Any, small: str, tmp_path: 
         (["run"], "Missing argument"),
         (["run", "--foo"], "No such option"),
         (["run", "none.yaml"], r"none\.yaml: no such file"),
+        (
+            ["run", "gpus"],
+            "gpus: no such file; experiments of hwnas: hardware/cpu-tiny, ",
+        ),
         (["run", "."], r"\.: cannot be read: Is a directory"),
         (["run", "small.yaml", "--workers", "0"], "--workers"),
         (["run", "small.yaml", "--workers", "two"], "--workers"),
