@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation, Status
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
+from hwnas.measured_metrics import TRAINED_METRICS
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
 from hwnas.profiling.data.corpus import Corpus, cache_folder, load_corpus
@@ -26,7 +27,7 @@ from hwnas.profiling.device_profiler import DeviceProfiler
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
-from hwnas.profiling.trial import TRAINED_METRICS, Trial, TrialSettings
+from hwnas.profiling.trial import Trial, TrialSettings
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
 from hwnas.typing import Codes
@@ -79,7 +80,8 @@ class Profile(Backend):
         Maximum duration of one training in seconds.
     passes
         Forward pass to measure, as in `hwnas.profiling.PassSettings`. By default it is that of
-        HW-GPT-Bench: a batch of 8 sequences of the whole context.
+        HW-GPT-Bench for gpt-s: a batch of 8 sequences of the whole context. The published latencies
+        of gpt-m and gpt-l are of batches of 4 and 1.
     within, energy_within
         Half-width of the 95 % confidence interval of a median latency and of an energy at which
         the measurement stops, as a share of the value.

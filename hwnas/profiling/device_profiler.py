@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput, UnknownName
+from hwnas.measured_metrics import device_metrics
 from hwnas.objectives import Metric
 from hwnas.profiling.errors import release_memory
 from hwnas.profiling.gpt import GPT, build_gpt
@@ -26,12 +27,6 @@ Measure = Literal["peak_memory", "latency", "energy"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 """Names of the measures, the fastest measurement first."""
 
-# Units; all measures are cheap compared with a training, and latency has a distribution.
-_METRICS = {
-    "peak_memory": Metric("MB", "cheap"),
-    "latency": Metric("ms", "cheap", quantiles=True),
-    "energy": Metric("mWh", "cheap"),
-}
 _NORMAL_97_5 = 1.96  # 97.5 % quantile of the standard normal distribution
 
 
@@ -130,7 +125,7 @@ class DeviceProfiler:
             self._energy_meter = energy_meter(self.device)
         except NoMeter as error:
             self.missing[f"energy@{self.name}"] = str(error)
-        for measure, metric in _METRICS.items():
+        for measure, metric in device_metrics(_workload(self.passes)).items():
             if f"{measure}@{self.name}" not in self.missing:
                 self.metrics[f"{measure}@{self.name}"] = metric
 
@@ -187,6 +182,13 @@ class DeviceProfiler:
         # estimate it is infinite, and the standard error is then the value itself.
         error = energy.error / _NORMAL_97_5 if math.isfinite(energy.error) else 1.0
         return Measurement(energy.mwh, error * energy.mwh, energy)
+
+
+def _workload(passes: PassSettings) -> str:
+    """Return a short text on a forward pass."""
+    tokens = "the context's" if passes.tokens is None else f"{passes.tokens:,}"
+    precision = "" if passes.precision == "auto" else f", {passes.precision}"
+    return f"one forward pass of {passes.batch_size} x {tokens} tokens{precision}"
 
 
 def _median_standard_error(time: Latency) -> float:

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from hwnas.backends import Status, stop_reason
-from hwnas.objectives import Metric, Objective
+from hwnas.measured_metrics import TRAINED_METRICS
+from hwnas.objectives import Objective
 from hwnas.profiling.data.corpus import Corpus
 from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler
 from hwnas.profiling.errors import TrialFailed
@@ -23,11 +24,6 @@ from hwnas.spaces import SearchSpace
 from hwnas.spaces.architecture import Architecture
 from hwnas.typing import Array
 
-# Metrics that need a training; both come from the same evaluation on held-out text.
-TRAINED_METRICS = {
-    "perplexity": Metric("", "expensive", fidelity_dependent=True),
-    "bits_per_byte": Metric("bits", "expensive", fidelity_dependent=True),
-}
 _COST_ORDER = (*MEASURES, *TRAINED_METRICS)  # cheapest first
 _EVALUATION_TOKENS = 8192  # tokens whose losses are computed in one batch
 _REPORT_SECONDS = 10.0  # seconds between two log messages of a training

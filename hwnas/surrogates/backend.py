@@ -22,6 +22,8 @@ from hwnas.objectives import Metric, Objective
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates.predictor import DISTRIBUTION_UNITS, NUMBER_UNITS, MetricPredictor
 from hwnas.surrogates.problem_fronts import additive_front, best_known_front
+from hwnas.surrogates.protocol import published_meaning
+from hwnas.surrogates.published import scale_of
 from hwnas.surrogates.quantiles import (
     LEVELS,
     MAX_LEVEL,
@@ -89,17 +91,7 @@ class Surrogate(Backend):
         self.predictor = MetricPredictor(space, with_trees=model == "trees")
         self._objectives: dict[str | Objective, Objective] = {}
         self._fronts: dict[tuple[tuple[Objective, ...], ...], Front | None] = {}
-        self.metrics = {
-            **{
-                name: Metric(unit, "expensive" if name == "perplexity" else "cheap")
-                for name, unit in NUMBER_UNITS.items()
-            },
-            **{
-                f"{name}@{device}": Metric(unit, "cheap", noise, quantiles=True)
-                for name, unit in DISTRIBUTION_UNITS.items()
-                for device in self.predictor.figures.devices
-            },
-        }
+        self.metrics = _published_metrics(scale_of(space), self.devices, noise)
 
     # -- values --------------------------------------------------------------------------------
 
@@ -368,6 +360,21 @@ class Surrogate(Backend):
                 f"{objective.key!r}"
             )
         return objective
+
+
+def _published_metrics(scale: str, devices: Sequence[str], noise: bool) -> dict[str, Metric]:
+    """Return the published metrics of a scale by name, each with its protocol."""
+    metrics = {}
+    for name, unit in NUMBER_UNITS.items():
+        cost: Literal["expensive", "cheap"] = "expensive" if name == "perplexity" else "cheap"
+        metrics[name] = Metric(unit, cost, meaning=published_meaning(name, scale))
+    for name, unit in DISTRIBUTION_UNITS.items():
+        for device in devices:
+            meaning = published_meaning(name, scale, device)
+            metrics[f"{name}@{device}"] = Metric(
+                unit, "cheap", noise, quantiles=True, meaning=meaning
+            )
+    return metrics
 
 
 def _parse(name: str | Objective) -> Objective:

@@ -26,7 +26,7 @@ _GRAPH_WARM_UP = 3  # passes before the capture of a CUDA graph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassSettings:
-    """Settings of a forward pass of a batch. The defaults are those of HW-GPT-Bench.
+    """Settings of a forward pass of a batch. The defaults are those of HW-GPT-Bench for gpt-s.
 
     Attributes
     ----------
