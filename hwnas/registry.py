@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar, get_args
 from hwnas.backends import Backend
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
+from hwnas.plugin_source import read_source
 from hwnas.spaces import SearchSpace
 from hwnas.spaces import space as space_of
 
@@ -103,11 +104,39 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
     try:
         cls = entry_points[name].load()
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if extra := _extra_of(missing, name):
-            raise MissingExtra(f"{kind} {name!r}", missing, extra) from error
-        raise InvalidInput(f"{kind} {name!r} needs {missing}, which is not installed") from error
+        raise _missing_library(kind, name, error.name or "") from error
     return _check_kind(kind, name, cls)
+
+
+def documentation(kind: Kind, name: str) -> str:
+    """Return the docstring of a registered class, without importing its libraries if possible.
+
+    Raises
+    ------
+    UnknownName, MissingExtra, InvalidInput
+        See `lookup`.
+
+    Examples
+    --------
+    >>> documentation("optimizer", "random").partition(".")[0]
+    'Random search'
+    """
+    point = _entry_points(kind).get(name)
+    if name not in _registered[kind] and point is not None:
+        source = read_source(point.module, point.attr)
+        if source is not None:
+            if source.missing:
+                raise _missing_library(kind, name, source.missing)
+            return inspect.cleandoc(source.docstring)
+    return inspect.getdoc(lookup(kind, name)) or ""
+
+
+def _missing_library(kind: Kind, name: str, module: str) -> MissingExtra | InvalidInput:
+    """Return the error for a plugin whose import of a module fails."""
+    missing = module.partition(".")[0]
+    if extra := _extra_of(missing, name):
+        return MissingExtra(f"{kind} {name!r}", missing, extra)
+    return InvalidInput(f"{kind} {name!r} needs {missing}, which is not installed")
 
 
 def kinds_of(name: str) -> list[Kind]:

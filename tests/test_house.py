@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports only from floors below its own.
 FLOORS = [
-    {"deprecation", "errors", "files", "typing"},
+    {"deprecation", "errors", "files", "plugin_source", "typing"},
     {"history", "yaml_loader", "pareto", "statistics"},
     {"spaces"},
     {"objectives", "additive"},
-    {"fronts"},
+    {"fronts", "measured_metrics"},
     {"optimizers", "backends"},
     {"surrogates", "profiling"},
     {"registry"},
@@ -122,6 +122,12 @@ def test_help_loads_nothing_heavy() -> None:
     loaded = loaded_by(code + "try: main()\nexcept SystemExit: pass")
     assert "typer" in loaded
     assert not loaded & {*HEAVY, "numpy", "pydantic"}
+
+
+@pytest.mark.parametrize("kind", ["optimizers", "backends", "spaces", "metrics", "experiments"])
+def test_lists_import_no_libraries_of_plugins(kind: str) -> None:
+    code = f"from hwnas.cli.listing import listing; assert listing({kind!r})[1]"
+    assert not loaded_by(code) & {"torch", "pymoo", "optuna", "syne_tune", "matplotlib"}
 
 
 def test_testing_is_reachable_after_importing_hwnas() -> None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
-from hwnas import registry
 from hwnas.backends import EXACT_METRICS, all_metrics
-from hwnas.errors import HwnasError, InvalidInput, UnknownName
+from hwnas.cli.components import Table, component_table, experiment_table
+from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
-from hwnas.objectives import Objective, parse_constraints, parse_objectives
+from hwnas.measured_metrics import TRAINED_METRICS, device_metrics
+from hwnas.objectives import Metric, Objective, parse_constraints, parse_objectives
+from hwnas.registry import Kind
 from hwnas.spaces import GPT_SPACES, space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.devices import device
+from hwnas.surrogates.protocol import published_meaning
+from hwnas.surrogates.published import SCALES, scale_of
 from hwnas.typing import Codes
-
-Table = tuple[list[str], list[list[Any]]]
 
 _STATISTICS = {"": "median", "all": "all quantiles"}
 
@@ -32,11 +33,13 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
     Parameters
     ----------
     kind
-        ``"optimizers"``, ``"backends"``, ``"spaces"``, ``"devices"`` or ``"metrics"``.
+        ``"optimizers"``, ``"backends"``, ``"spaces"``, ``"devices"``, ``"metrics"`` or
+        ``"experiments"``.
     verbose
-        Whether to add settings, defaults and references; see `fit` for the source of figures.
+        Whether to add details: settings, defaults, references, how optimizers
+        treat constraints, the protocols of devices; see `fit` for the source of figures.
     scale
-        Name of the space for which the ranges of devices are computed.
+        Name of the space of devices and metrics.
 
     Raises
     ------
@@ -50,11 +53,13 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
     ['gpt-s', '1.9e+12', '192 384 768']
     """
     if kind in ("optimizers", "backends"):
-        return _components(cast(registry.Kind, kind.removesuffix("s")), verbose)
+        return component_table(cast(Kind, kind.removesuffix("s")), verbose)
     if kind == "spaces":
         return _spaces()
+    if kind == "experiments":
+        return experiment_table()
     bench = surrogate(scale)
-    return _devices(bench) if kind == "devices" else _metrics(bench)
+    return _devices(bench, verbose) if kind == "devices" else _metrics(bench, scale_of(bench.space))
 
 
 @dataclass(frozen=True)
@@ -209,44 +214,20 @@ def exact_front(
     return NamedFront(front, bench.space.decode(front.codes), title)
 
 
-def _components(kind: registry.Kind, verbose: bool) -> Table:
-    """Return a row for each registered optimizer or backend."""
-    rows = []
-    for name in registry.names(kind):
-        try:
-            cls = registry.lookup(kind, name)
-        except HwnasError as error:
-            # An optional library is missing: say so in the list, and go on.
-            rows.append([name, str(error)] + [""] * (2 * verbose))
-            continue
-        summary, reference = _documentation(cls)
-        settings = ", ".join(
-            key if p.default is inspect.Parameter.empty else f"{key}={p.default!r}"
-            for key, p in registry.settings_of(cls).items()
-        )
-        rows.append([name, summary] + ([settings, reference] if verbose else []))
-    header = ["name", "what it is"]
-    return header + (["settings", "reference"] if verbose else []), rows
-
-
-def _documentation(cls: type) -> tuple[str, str]:
-    """Return the first line and the references of a class's docstring."""
-    text = inspect.getdoc(cls) or ""
-    _, _, reference = text.partition("References\n----------\n")
-    return text.partition("\n")[0].rstrip("."), " ".join(reference.split())
-
-
 def _spaces() -> Table:
     """Return a row for each named space."""
     rows = []
     for name in GPT_SPACES:
         s = space(name)
         choices = (s.embed_dim, s.n_layer, s.mlp_ratio, s.n_head)
-        rows.append([name, f"{s.size:.3g}", *(" ".join(map(str, c)) for c in choices)])
-    return ["name", "architectures", "embed_dim", "n_layer", "mlp_ratio", "n_head"], rows
+        # Only spaces with published figures can be searched without hardware.
+        published = "published" if name in SCALES else "none: measure with the profile backend"
+        rows.append([name, f"{s.size:.3g}", *(" ".join(map(str, c)) for c in choices), published])
+    header = ["name", "architectures", "embed_dim", "n_layer", "mlp_ratio", "n_head", "figures"]
+    return header, rows
 
 
-def _devices(bench: Surrogate) -> Table:
+def _devices(bench: Surrogate, verbose: bool) -> Table:
     """Return a row for each device, with its ranges of latency and energy over the space."""
     rows = []
     for name in bench.devices:
@@ -256,23 +237,40 @@ def _devices(bench: Surrogate) -> Table:
             " to ".join(f"{float(f'{v:.3g}'):g}" for v in bench.range(f"{metric}@{name}"))
             for metric in ("latency", "energy")
         ]
-        rows.append([name, description.kind, description.model, description.size, *ranges])
+        row = [name, description.kind, description.model, description.size, *ranges]
+        if verbose:
+            row += [description.precision] + [
+                bench.metrics[f"{metric}@{name}"].meaning for metric in ("latency", "energy")
+            ]
+        rows.append(row)
     scale = bench.space.name
-    return ["name", "kind", "model", "size", f"ms on {scale}", f"mWh on {scale}"], rows
+    header = ["name", "kind", "model", "size", f"ms on {scale}", f"mWh on {scale}"]
+    return header + (["precision", "latency", "energy"] if verbose else []), rows
 
 
-def _metrics(bench: Surrogate) -> Table:
-    """Return a row for each metric; those of devices share one."""
+def _metrics(bench: Surrogate, scale: str) -> Table:
+    """Return a row for each metric of each backend; those of devices share one."""
     rows = []
-    for name, metric in all_metrics(bench).items():
+    for name, metric in EXACT_METRICS.items():
+        rows.append(_metric_row(name, "all", metric))
+    for name, metric in bench.metrics.items():
         # Metrics of devices are listed once, for the first device, as latency@DEVICE.
         metric_name, at, device_name = name.partition("@")
-        if not at or device_name == bench.devices[0]:
-            label = metric_name + ("@DEVICE" if at else "")
-            rows.append(
-                [label, metric.unit, metric.cost, "p01 ... p99" if metric.quantiles else ""]
-            )
-    return ["name", "unit", "cost", "quantiles"], rows
+        if not at:
+            rows.append(_metric_row(name, "surrogate", metric))
+        elif device_name == bench.devices[0]:
+            generic = replace(metric, meaning=published_meaning(metric_name, scale))
+            rows.append(_metric_row(f"{metric_name}@DEVICE", "surrogate", generic))
+    for name, metric in TRAINED_METRICS.items():
+        rows.append(_metric_row(name, "profile", metric))
+    for name, metric in device_metrics().items():
+        rows.append(_metric_row(f"{name}@DEVICE", "profile", metric))
+    return ["name", "backend", "unit", "cost", "quantiles", "meaning"], rows
+
+
+def _metric_row(name: str, backend: str, metric: Metric) -> list[str]:
+    quantiles = "p01 ... p99" if metric.quantiles else ""
+    return [name, backend, metric.unit, metric.cost, quantiles, metric.meaning]
 
 
 def _device_table(values: Mapping[str, Any]) -> Table:

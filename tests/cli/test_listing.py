@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 import hwnas
+from hwnas import registry
 from hwnas.cli import listing
-from hwnas.errors import InvalidInput, UnknownName
+from hwnas.errors import InvalidInput, MissingExtra, UnknownName
+from hwnas.experiment import shipped_experiments
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.surrogates import Surrogate
 from hwnas.surrogates.devices import DEVICES, Device, device
+from hwnas.surrogates.protocol import BATCH_SIZES
 
 BENCH = hwnas.surrogate("gpt-s")
 
@@ -40,6 +43,78 @@ def test_devices_of_every_scale(scale: str) -> None:
         for metric, text in zip(("latency", "energy"), row[4:], strict=True):
             limits = [float(value) for value in text.split(" to ")]
             np.testing.assert_allclose(limits, bench.range(f"{metric}@{row[0]}"), rtol=5e-3)
+
+
+@pytest.mark.parametrize("scale", ["gpt-s", "gpt-m", "gpt-l"])
+def test_metrics_say_what_they_measure(scale: str) -> None:
+    header, rows = listing.listing("metrics", scale=scale)
+    table = [dict(zip(header, row, strict=True)) for row in rows]
+    assert {row["backend"] for row in table} == {"all", "surrogate", "profile"}
+    assert all(row["meaning"] for row in table)
+    (latency,) = (r for r in table if (r["backend"], r["name"]) == ("surrogate", "latency@DEVICE"))
+    assert f"{BATCH_SIZES[scale]} x 1,024" in latency["meaning"]
+    assert "float32 on CPUs" in latency["meaning"]
+
+
+def test_devices_in_detail_say_what_was_measured() -> None:
+    header, rows = listing.listing("devices", verbose=True)
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        assert cells["precision"] == DEVICES[cells["name"]].precision
+        for metric in ("latency", "energy"):
+            assert cells[metric] == BENCH.metrics[f"{metric}@{cells['name']}"].meaning
+
+
+def test_spaces_say_whether_there_are_figures() -> None:
+    header, rows = listing.listing("spaces")
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        try:
+            hwnas.surrogate(cells["name"])
+        except InvalidInput:
+            assert cells["figures"] == "none: measure with the profile backend"
+        else:
+            assert cells["figures"] == "published"
+
+
+def test_experiments_are_described() -> None:
+    header, rows = listing.listing("experiments")
+    table = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert set(table) == set(shipped_experiments())
+    assert table["quickstart"]["optimizers"] == "random, nsga2, additive, moasha"
+    assert table["quickstart"]["budget of a search"] == "150 evaluations"
+    hardware = {name: cells["hardware"] for name, cells in table.items()}
+    assert hardware.pop("hardware/gpu") == "cuda"
+    assert hardware.pop("hardware/cpu-tiny") == "cpu"
+    assert set(hardware.values()) == {"none"}
+    # One sentence, without the mark of a comment.
+    for cells in table.values():
+        assert cells["what it is"]
+        assert "#" not in cells["what it is"]
+
+
+def test_optimizers_in_detail_say_how_they_treat_constraints() -> None:
+    header, rows = listing.listing("optimizers", verbose=True)
+    table = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert table.keys() == set(registry.names("optimizer"))
+    for name, cells in table.items():
+        if cells["settings"]:
+            handles = registry.lookup("optimizer", name).handles_constraints
+            assert cells["constraints"] == ("yes" if handles else "ignored")
+    assert {cells["constraints"] for cells in table.values()} >= {"yes", "ignored"}
+
+
+def test_a_missing_library_is_named_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    for verbose in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(registry, "documentation", raise_missing)
+            header, rows = listing.listing("optimizers", verbose=verbose)
+        assert all(len(row) == len(header) for row in rows)
+        assert {row[1] for row in rows} == {'x needs y: pip install "hwnas[z]"'}
+
+
+def raise_missing(*arguments: Any) -> str:
+    raise MissingExtra("x", "y", "z")
 
 
 def test_ranges_are_tight() -> None:

@@ -27,7 +27,7 @@ def test_lists(hw: Any) -> None:
     assert "surrogate" in hw("list", "backends").out
     assert "gpt-xl" in hw("list", "spaces").out
     assert "cpu_xeon_gold" in hw("list", "devices").out
-    assert re.search(r"energy@DEVICE +mWh", hw("list", "metrics").out)
+    assert re.search(r"energy@DEVICE +surrogate +mWh", hw("list", "metrics").out)
 
 
 def test_list_devices(hw: Any) -> None:
