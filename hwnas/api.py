@@ -27,8 +27,6 @@ from hwnas.runner.search_loop import SearchRun
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE as WARM_START
 
-REFERENCE = "reference"  # directory of architectures that were measured for the reference
-
 
 def ignore_progress(run: SearchRun, evaluations: int) -> None:
     """Ignore a report of progress."""
@@ -118,7 +116,7 @@ def run(
         # 1. What can still be refused comes before the first file.
         reference = None
         if not problem.backend.on_hardware:
-            reference = build_reference(experiment, problem)
+            reference = build_reference(experiment, problem, path)
         description = json.dumps(describe_environment(experiment, problem), indent=2) + "\n"
 
         # 2. The files from which a killed run is resumed.
@@ -129,7 +127,7 @@ def run(
 
         # 3. Measurements and searches, which continue from their own files.
         if reference is None:
-            reference = build_reference(experiment, problem, path / REFERENCE)
+            reference = build_reference(experiment, problem, path)
         return run_searches(
             path,
             experiment,
@@ -177,7 +175,7 @@ def resume(
                 prior.save(path / WARM_START)
         reference = _stored_reference(path)
         if reference is None:
-            reference = build_reference(experiment, problem, path / REFERENCE)
+            reference = build_reference(experiment, problem, path)
         return run_searches(
             path,
             experiment,

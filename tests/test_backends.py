@@ -238,7 +238,9 @@ def test_raising_for_one_network_fails_only_that_one(
     found = measure(backend, codes, PAIR, seeds=seeds)
     assert_complete(found, 6)
     assert list(found.status or ()) == ["ok", "ok", "failed", "ok", "ok", "ok"]
-    assert list(found.reasons or ())[2] == "RuntimeError: out of memory"
+    assert list(found.reasons or ())[2].startswith(
+        "RuntimeError: out of memory (tests/test_backends.py, line "
+    )
     assert np.isnan(found.values[2]).all()
     kept = [0, 1, 3, 4, 5]
     np.testing.assert_array_equal(found.values[kept], codes[kept, :2] + 1.0)
@@ -256,7 +258,8 @@ def test_raising_for_all(small_space: SearchSpace, codes: Codes) -> None:
     found = measure(Scripted(small_space, answer), codes, PAIR)
     assert_complete(found, 6)
     assert list(found.status or ()) == ["failed"] * 6
-    assert set(found.reasons or ()) == {"KeyError: 'driver'"}
+    (reason,) = set(found.reasons or ())
+    assert reason.startswith("KeyError: 'driver' (tests/test_backends.py, line ")
     assert found.std is None
 
 

@@ -2,54 +2,77 @@
 
 from __future__ import annotations
 
-from hwnas.reports.plots.style import unique_names
-from hwnas.runner.results import Result
+from collections.abc import Sequence
+from typing import Any
 
-_HEADER = [
-    "optimizer",
-    "seeds",
-    "evaluations",
-    "normalised",
-    "range",
-    "igd_plus",
-    "epsilon",
-    "front_size",
-    "seconds",
-    "status",
-]
+from hwnas.reports.plots.style import unique_names
+from hwnas.runner.failures import ERROR_FILE
+from hwnas.runner.results import Result
+from hwnas.runner.search_result import SearchResult
+from hwnas.runner.summary import slack_column
+
+_Row = dict[str, Any]
 
 
 def summary_table(result: Result) -> tuple[list[str], list[list[str]]]:
     """Return a row for each optimizer: means over seeds, and the range of the hypervolume.
 
+    Where recommended architectures were never measured there is a column ``measured``, the
+    normalized hypervolume of those that were; with constraints there are ``feasible``, the number
+    of feasible trials, and the smallest slack of each constraint on the fronts of all seeds.
+
     Returns
     -------
     header, rows
     """
-    rows = []
-    for optimizer in unique_names([search.optimizer for search in result.searches]):
-        seeds = [row for row in result.summary if row["optimizer"] == optimizer]
-        hypervolumes = [row["normalised"] for row in seeds]
-        # Only the hypervolume also has its range: it is the headline of the table.
-        mean = {
-            key: sum(row[key] for row in seeds) / len(seeds)
-            for key in ("evaluations", "igd_plus", "epsilon", "front_size", "seconds")
-        }
-        rows.append(
+    table: dict[str, list[str]] = {}
+    # One column after another, each over the rows of an optimizer's seeds.
+    names = unique_names([search.optimizer for search in result.searches])
+    groups = [[row for row in result.summary if row["optimizer"] == name] for name in names]
+    table["optimizer"] = names
+    table["seeds"] = [str(len(rows)) for rows in groups]
+    table["evaluations"] = _means(groups, "evaluations", ".0f")
+    table["normalised"] = _means(groups, "normalised", ".4f")
+    if has_unmeasured(result):
+        table["measured"] = _means(groups, "normalised_measured", ".4f")
+    table["range"] = ["{:.4f} to {:.4f}".format(*_extremes(rows, "normalised")) for rows in groups]
+    table["igd_plus"] = _means(groups, "igd_plus", ".4f")
+    table["epsilon"] = _means(groups, "epsilon", ".4f")
+    table["front_size"] = _means(groups, "front_size", ".0f")
+    if result.constraints:
+        table["feasible"] = _means(groups, "feasible", ".0f")
+    for column in map(slack_column, result.constraints):
+        table[column] = [f"{_extremes(rows, column)[0]:+.4g}" for rows in groups]
+    table["seconds"] = _means(groups, "seconds", ".2f")
+    table["status"] = [", ".join(unique_names([row["status"] for row in rows])) for rows in groups]
+    return list(table), [list(row) for row in zip(*table.values(), strict=True)]
+
+
+def table_notes(result: Result) -> list[str]:
+    """Return what the columns of `summary_table` mean, and what they leave out; one line each."""
+    n_seeds = len({search.seed for search in result.searches})
+    means = f"means over {n_seeds} seeds; " if n_seeds > 1 else ""
+    notes = [f"{means}seconds from the first proposal of a search to its last trial"]
+    if result.constraints:
+        notes.append("slack: the smallest on a front, positive inside the bound")
+    if has_unmeasured(result):
+        counts = unique_names(
             [
-                optimizer,
-                str(len(seeds)),
-                f"{mean['evaluations']:.0f}",
-                f"{sum(hypervolumes) / len(seeds):.4f}",
-                f"{min(hypervolumes):.4f} to {max(hypervolumes):.4f}",
-                f"{mean['igd_plus']:.4f}",
-                f"{mean['epsilon']:.4f}",
-                f"{mean['front_size']:.0f}",
-                f"{mean['seconds']:.2f}",
-                ", ".join(unique_names([row["status"] for row in seeds])),
+                f"{s.optimizer} seed {s.seed} {s.n_unmeasured} of {len(s.front)}"
+                for s in result.searches
+                if s.n_unmeasured
             ]
         )
-    return list(_HEADER), rows
+        notes.append(
+            "measured: hypervolume of the recommended architectures that were measured; never "
+            f"measured were, by search: {', '.join(counts)}"
+        )
+    return notes
+
+
+def has_unmeasured(result: Result) -> bool:
+    """Return whether a front holds architectures that were never measured."""
+    return any(search.n_unmeasured for search in result.searches)
 
 
 def search_notes(result: Result) -> list[str]:
@@ -58,6 +81,8 @@ def search_notes(result: Result) -> list[str]:
     for search in result.searches:
         name = f"{search.optimizer} seed {search.seed}"
         notes += [f"{name}: {line}" for line in search.meta.get("notes", "").splitlines()]
+        if search.first_failure:
+            notes.append(f"{name}: {_failure_note(search)}")
         # Early stopping of infeasible evaluations is worth reporting only if it saved time.
         if saved := search.seconds_saved:
             stopped = search.trials.status.count("infeasible")
@@ -65,3 +90,24 @@ def search_notes(result: Result) -> list[str]:
                 f"{name}: {stopped} evaluations stopped at a bound, about {saved:.0f} s saved"
             )
     return notes
+
+
+def _failure_note(search: SearchResult) -> str:
+    """Return how many trials of a search failed, the first reason, and where to read more."""
+    n_failed = search.trials.status.count("failed")
+    note = (
+        f"{n_failed} of {len(search.trials)} trials failed, the first with {search.first_failure}"
+    )
+    file = search.path / ERROR_FILE
+    return f"{note}; see {file}" if file.exists() else note
+
+
+def _means(groups: Sequence[Sequence[_Row]], column: str, form: str) -> list[str]:
+    """Return the mean of a column in each group of rows, formatted."""
+    return [format(sum(row[column] for row in rows) / len(rows), form) for rows in groups]
+
+
+def _extremes(rows: Sequence[_Row], column: str) -> tuple[float, float]:
+    """Return the smallest and the largest value of a column."""
+    values = [row[column] for row in rows]
+    return min(values), max(values)

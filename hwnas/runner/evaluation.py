@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hwnas.backends import EXACT_METRICS, Backend, Evaluation, Status, optimum, stop_reason
 from hwnas.errors import MachineFailed
 from hwnas.objectives import Objective
+from hwnas.runner.failures import Failure, FailureLog
 from hwnas.typing import Array, Codes, IndexArray
 
 Request = tuple[str, float | None]  # a metric on one device, and the level of its quantile
@@ -25,6 +26,7 @@ def measure(
     *,
     seeds: NDArray[np.uint64] | None = None,
     fidelity: int | None = None,
+    failures: FailureLog | None = None,
 ) -> Evaluation:
     """Evaluate objectives and constraints of any kind.
 
@@ -41,6 +43,8 @@ def measure(
         Noise seed of each trial; zeros by default.
     fidelity
         One of the backend's fidelities.
+    failures
+        Log that records the errors of the backend.
 
     Returns
     -------
@@ -52,6 +56,8 @@ def measure(
     ------
     MachineFailed
         The backend says that nothing can be measured any more.
+    Exception
+        The backend's own, if the log gives the search up, see `FailureLog.add`.
     """
     n = len(codes)
     seeds = np.zeros(n, dtype=np.uint64) if seeds is None else seeds
@@ -67,7 +73,8 @@ def measure(
     # 2. One request for each metric on each device, answered for what is not stopped.
     requests = _requests(objectives)
     running = np.flatnonzero([not reason for reason in stop_reasons])
-    answer = _ask(backend, codes[running], list(requests.values()), seeds[running], fidelity)
+    request = list(requests.values()), fidelity, failures
+    answer = _ask(backend, codes[running], seeds[running], *request)
     if len(running) < n:
         answer = _with_stopped(answer, running, stop_reasons)
 
@@ -171,31 +178,39 @@ def _with_stopped(answer: Evaluation, rows: IndexArray, reasons: list[str]) -> E
 def _ask(
     backend: Backend,
     codes: Codes,
-    requests: list[Objective],
     seeds: NDArray[np.uint64],
+    requests: list[Objective],
     fidelity: int | None,
+    failures: FailureLog | None,
 ) -> Evaluation:
     """Return the backend's complete answer; where it raises, one architecture at a time."""
     n, m = len(codes), len(requests)
     start = time.perf_counter()
     if n == 0 or m == 0:
         return Evaluation(np.empty((n, m)), None, ["ok"] * n, np.zeros(n), [""] * n)
-    # A slice of one, so that the arrays keep their dimensions.
-    rows = [slice(i, i + 1) for i in range(n)]
+
+    def ask_singly() -> Evaluation:
+        # Slices of one, so that the arrays keep their dimensions.
+        rows = [slice(i, i + 1) for i in range(n)]
+        parts = [_ask(backend, codes[i], seeds[i], requests, fidelity, failures) for i in rows]
+        return _concatenated(parts)
+
     if n > 1 and backend.on_hardware:  # a failure must not cost the measurements before it
-        return _concatenated([_ask(backend, codes[i], requests, seeds[i], fidelity) for i in rows])
+        return ask_singly()
     try:
         answer = backend.evaluate(codes, requests, seeds=seeds, fidelity=fidelity)
-        return _completed(answer, (n, m), seconds=(time.perf_counter() - start) / n)
+        answer = _completed(answer, (n, m), seconds=(time.perf_counter() - start) / n)
     except MachineFailed:
         raise
     except Exception as error:  # a backend runs a user's code, drivers and trainings
         if n > 1:  # one bad architecture must not take the others with it
-            parts = [_ask(backend, codes[i], requests, seeds[i], fidelity) for i in rows]
-            return _concatenated(parts)
-        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+            return ask_singly()
+        reason = str(Failure.of(error)) if failures is None else failures.add(error)
         spent = np.array([time.perf_counter() - start])
         return Evaluation(np.full((1, m), np.nan), None, ["failed"], spent, [reason])
+    if failures is not None:
+        failures.has_success = True
+    return answer
 
 
 def _completed(answer: Evaluation, shape: tuple[int, int], seconds: float) -> Evaluation:
@@ -203,17 +218,20 @@ def _completed(answer: Evaluation, shape: tuple[int, int], seconds: float) -> Ev
     n = shape[0]
 
     def array(name: str, value: object, expected: tuple[int, ...]) -> Array:
-        out = np.asarray(value, dtype=np.float64)
+        try:
+            out = np.asarray(value, dtype=np.float64)
+        except ValueError as error:
+            raise TypeError(f"expected numbers as {name}: {error}") from error
         if out.shape != expected:
-            raise ValueError(f"expected {name} of shape {expected}, found {out.shape}")
+            raise TypeError(f"expected {name} of shape {expected}, found {out.shape}")
         return out
 
     status: list[Status] = ["ok"] * n if answer.status is None else list(answer.status)
     if len(status) != n or not set(status) <= set(get_args(Status)):
-        raise ValueError(f"expected status of {n} of {get_args(Status)}, found {status}")
+        raise TypeError(f"expected status of {n} of {get_args(Status)}, found {status}")
     reasons = [""] * n if answer.reasons is None else list(map(str, answer.reasons))
     if len(reasons) != n:
-        raise ValueError(f"expected {n} reasons, found {len(reasons)}")
+        raise TypeError(f"expected {n} reasons, found {len(reasons)}")
     return Evaluation(
         array("values", answer.values, shape),
         None if answer.std is None else array("std", answer.std, shape),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hwnas.problem import Problem
 from hwnas.runner.evaluation import measure
+from hwnas.runner.failures import FailureLog
 from hwnas.runner.storage import Trials
 from hwnas.typing import Array, Codes, IntArray
 
@@ -35,11 +36,14 @@ class EvaluationCache:
         Problem to evaluate.
     seed
         Seed of the run.
+    failures
+        Log that records the errors of the backend.
     """
 
-    def __init__(self, problem: Problem, seed: int) -> None:
+    def __init__(self, problem: Problem, seed: int, failures: FailureLog | None = None) -> None:
         self.problem = problem
         self.seed = seed
+        self.failures = failures
         self._n_trials = 0
         self._n_evaluations: Counter[bytes] = Counter()  # of each code, not counting continuations
         self._measurements: dict[bytes, _Measurement] = {}  # of codes measured at a fidelity
@@ -117,6 +121,7 @@ class EvaluationCache:
                 [measured[j] for j in columns],
                 seeds=seeds[rows],
                 fidelity=fidelity,
+                failures=self.failures,
             )
             block = np.ix_(rows, columns)
             values[block] = answer.values

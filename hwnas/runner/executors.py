@@ -14,25 +14,27 @@ from typing import Any, TypeVar
 import threadpoolctl
 
 Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
 Progress = Callable[[int, int], None]  # index of the task, amount of work that is finished
-Function = Callable[[Task, Callable[[int], None]], None]
+Function = Callable[[Task, Callable[[int], None]], Outcome]
 
 _messages: Any = None  # in a worker, the queue to the parent
 
 
 def run_all(
-    function: Function[Task],
+    function: Function[Task, Outcome],
     tasks: Sequence[Task],
     *,
     workers: int,
     progress: Progress = lambda task, n_done: None,
-) -> list[BaseException | None]:
+) -> list[Outcome | BaseException]:
     """Call ``function(task, report)`` for every task; an error does not stop the other tasks.
 
     Parameters
     ----------
     function
-        Module-level function. It may call ``report(n_done)`` to show its progress.
+        Module-level function. It may call ``report(n_done)`` to show its progress. What it returns
+        is picklable when there is more than one worker, and so is what it raises.
     tasks
         Picklable when there is more than one worker.
     workers
@@ -43,7 +45,7 @@ def run_all(
     Returns
     -------
     list
-        For each task the error that it raised, or ``None``.
+        For each task what the function returned, or the error that it or its worker raised.
     """
     # One process: tasks in turn, with no cost of a pool.
     if workers == 1 or len(tasks) <= 1:
@@ -103,13 +105,12 @@ def one_thread() -> Iterator[None]:
 
 
 def _call(
-    function: Function[Task], task: Task, report: Callable[[int], None]
-) -> BaseException | None:
+    function: Function[Task, Outcome], task: Task, report: Callable[[int], None]
+) -> Outcome | BaseException:
     try:
-        function(task, report)
+        return function(task, report)
     except Exception as error:
         return error
-    return None
 
 
 def _connect_worker(messages: Any) -> None:
@@ -117,5 +118,5 @@ def _connect_worker(messages: Any) -> None:
     _messages = messages
 
 
-def _run_in_worker(function: Function[Task], i: int, task: Task) -> BaseException | None:
-    return _call(function, task, lambda n_done: _messages.put((i, n_done)))
+def _run_in_worker(function: Function[Task, Outcome], i: int, task: Task) -> Outcome:
+    return function(task, lambda n_done: _messages.put((i, n_done)))

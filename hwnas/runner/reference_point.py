@@ -14,17 +14,19 @@ from typing import Literal
 import numpy as np
 
 from hwnas import pareto
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.experiment import Experiment
 from hwnas.objectives import Objective, losses_of
 from hwnas.problem import Problem
 from hwnas.runner.evaluation_cache import EvaluationCache
+from hwnas.runner.failures import ERROR_FILE, PROGRAMMING_ERRORS, Failure, FailureLog
 from hwnas.runner.storage import Store, Trials
 from hwnas.typing import Array, Codes
 
 Source = Literal["exact", "epsilon", "best known", "given", "measured"]
 
 _SOURCES: dict[float | None, Source] = {0.0: "exact", None: "best known"}
+FOLDER = "reference"  # of the architectures that are measured, in the directory of the run
 _N_SAMPLES = 8  # architectures measured beside the smallest and the largest one
 
 
@@ -75,9 +77,7 @@ class Reference:
         return cls(plain["source"], **arrays, best=plain["best"], epsilon=plain.get("epsilon", 0.0))
 
 
-def build_reference(
-    experiment: Experiment, problem: Problem, folder: Path | None = None
-) -> Reference:
+def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> Reference:
     """Build the reference of a problem.
 
     It is computed from the backend's front where there is one, and otherwise from a few
@@ -88,12 +88,15 @@ def build_reference(
     experiment, problem
         Experiment and its problem.
     folder
-        Directory where measurements on hardware are stored, to continue from after a kill.
+        Directory of the run. Measurements on hardware are stored in ``reference`` there, to
+        continue from after a kill, and the first error in ``error.txt``.
 
     Raises
     ------
     InvalidInput
         No architecture is feasible, or none could be measured.
+    SearchFailed
+        None could be measured because of a bug in the backend.
     """
     # 1. The backend's own front is the best scale there is.
     front = problem.truth.front(problem.objectives, problem.constraints)
@@ -141,7 +144,7 @@ def _opposite(objective: Objective) -> Objective:
     )
 
 
-def _measure_losses(problem: Problem, folder: Path | None) -> Array:
+def _measure_losses(problem: Problem, folder: Path) -> Array:
     """Measure the smallest, the largest and a few other architectures, feasible or not."""
     space = problem.space
     # `canonical` clips codes, so the greatest index of every column is its last choice.
@@ -149,25 +152,39 @@ def _measure_losses(problem: Problem, folder: Path | None) -> Array:
     samples = space.sample(_N_SAMPLES, np.random.default_rng(0))
     codes = np.concatenate([corners, samples])
     unconstrained = replace(problem, backend=problem.truth, constraints=())
-    if folder is None or not problem.truth.on_hardware:
-        trials = EvaluationCache(unconstrained, 0).evaluate(codes, None, 0, time.perf_counter())
-    else:
-        trials = _measure_and_store(unconstrained, codes, folder)
+    failures = FailureLog(folder, type(problem.truth))
+    try:
+        trials = _measure(unconstrained, codes, folder / FOLDER, failures)
+        if not trials.ok.any():
+            failures.raise_bug()
+    except PROGRAMMING_ERRORS as error:
+        failure = Failure.of(error, type(problem.truth))
+        raise SearchFailed(
+            f"no architecture could be measured: {failure}; see {folder / ERROR_FILE}"
+        ) from error
     if not trials.ok.any():
         reason = next((reason for reason in trials.reason if reason), "")
         raise InvalidInput(f"none of {len(codes)} architectures could be measured: {reason}")
     return np.asarray(losses_of(problem.objectives, trials.values[trials.ok]))
 
 
-def _measure_and_store(problem: Problem, codes: Codes, folder: Path) -> Trials:
-    """Measure architectures one by one, each stored as soon as it is measured."""
+def _measure(problem: Problem, codes: Codes, folder: Path, failures: FailureLog) -> Trials:
+    """Measure architectures; on hardware one by one, each stored as soon as it is measured."""
+    cache, start = EvaluationCache(problem, 0, failures), time.perf_counter()
+    if not problem.truth.on_hardware:
+        return cache.evaluate(codes, None, 0, start)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "trials.db"
     names = [str(objective) for objective in problem.objectives]
+    if file.exists():
+        with Store.open(file) as store:
+            failures.has_success = bool(store.trials().ok.any())
+        if not failures.has_success:  # what prevented them all may have been mended
+            file.unlink()
     with Store.open(file) if file.exists() else Store.create(file, names, {}) as store:
         problem.backend.on_start(folder)
-        cache, start = EvaluationCache(problem, 0), time.perf_counter()
-        for i in range(len(store.trials()), len(codes)):
+        stored = store.trials()
+        for i in range(len(stored), len(codes)):
             store.add(cache.evaluate(codes[i : i + 1], None, i, start))
         problem.backend.on_end()
         return store.trials()

@@ -20,6 +20,7 @@ from hwnas.experiment import Experiment, run_plugin_files
 from hwnas.files import PARTIAL, write_text
 from hwnas.problem import Problem
 from hwnas.registry import lookup
+from hwnas.runner.failures import ERROR_FILE
 from hwnas.yaml_loader import read_yaml
 
 _LIBRARIES = ("hwnas", "numpy", "moocore", "pymoo", "torch", "botorch", "optuna", "syne-tune")
@@ -71,8 +72,10 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
     """
     if not path.exists():
         return
-    if path.is_dir() and all(file.suffix == PARTIAL for file in path.iterdir()):
-        return  # empty, or killed before the run started
+    if path.is_dir() and all(
+        file.suffix == PARTIAL or file.name == ERROR_FILE for file in path.iterdir()
+    ):
+        return  # empty, or stopped before the run started
     if not path.is_dir():
         raise InvalidInput(f"{path}: is a file, expected a directory to make")
     if not (path / "experiment.yaml").is_file():

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from hwnas.errors import HwnasError, InvalidInput, SearchFailed
+from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.experiment import Experiment
 from hwnas.problem import Problem
 from hwnas.runner.executors import run_all
+from hwnas.runner.failures import ERROR_FILE, Failure
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.results import Result
 from hwnas.runner.run_directory import note_divergence
-from hwnas.runner.search_loop import SearchRun, search
-from hwnas.runner.storage import Store
+from hwnas.runner.search_loop import SearchRun, attempt
 from hwnas.runner.warm_start import FILE as WARM_START
 from hwnas.runner.warm_start import PriorTrials, collect
 
@@ -65,16 +63,20 @@ def run_searches(
     ]
     in_this_process = workers == 1 or len(runs) == 1
     # 1. Run the searches. A worker process cannot be handed a problem: it builds its own.
-    errors = run_all(
-        functools.partial(search, problem=problem) if in_this_process else search,
+    outcomes = run_all(
+        functools.partial(attempt, problem=problem) if in_this_process else attempt,
         runs,
         workers=workers,
         progress=lambda i, evaluations: progress(runs[i], evaluations),
     )
-    # 2. Keep what went wrong beside the search.
-    failures = [(run, error) for run, error in zip(runs, errors, strict=True) if error]
-    for run, error in failures:
-        _note_error(run, error)
+    # 2. Collect what went wrong; a worker that died has left no failure of its own.
+    failures: list[tuple[SearchRun, Failure]] = []
+    for run, outcome in zip(runs, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            outcome = Failure.of(outcome)
+            outcome.write(run.path)
+        if isinstance(outcome, Failure):
+            failures.append((run, outcome))
     # 3. Write the results of all searches, finished or not.
     if any(run.database.exists() for run in runs):
         result = Result(path, allow_plugins=True, problem=problem)
@@ -109,24 +111,13 @@ def collect_prior_trials(experiment: Experiment, problem: Problem) -> PriorTrial
         raise InvalidInput(f"warm_start: {error}") from error
 
 
-def _note_error(run: SearchRun, error: BaseException) -> None:
-    """Keep the traceback of a failed search in its directory."""
-    run.path.mkdir(parents=True, exist_ok=True)
-    text = "".join(traceback.format_exception(error))
-    (run.path / "error.txt").write_text(text, encoding="utf-8")
-    if isinstance(error, HwnasError) or not run.database.exists():
-        return
-    with contextlib.suppress(HwnasError), Store.open(run.database) as store:
-        store.set_meta("error", f"{type(error).__name__}: {error}")
-
-
-def _raise_failure(failures: list[tuple[SearchRun, BaseException]], n_searches: int) -> None:
-    """Raise the first error that is nobody's input, or else the first."""
-    faults = [failure for failure in failures if not isinstance(failure[1], HwnasError)]
-    run, error = (faults or failures)[0]
-    if isinstance(error, HwnasError):
-        raise error
+def _raise_failure(failures: list[tuple[SearchRun, Failure]], n_searches: int) -> None:
+    """Raise the first failure that is nobody's input, or else the first."""
+    bugs = [(run, failure) for run, failure in failures if failure.kind is None]
+    run, failure = (bugs or failures)[0]
+    if failure.kind is not None:
+        raise failure.kind(failure.text)
     raise SearchFailed(
-        f"{len(failures)} of {n_searches} searches failed, first {run} with "
-        f"{type(error).__name__}: {error}; see {run.path / 'error.txt'}"
-    ) from error
+        f"{len(failures)} of {n_searches} searches failed, first {run} with {failure}; see "
+        f"{run.path / ERROR_FILE}"
+    )

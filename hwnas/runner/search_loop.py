@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -10,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hwnas.errors import InvalidInput, SpaceExhausted
+from hwnas.errors import HwnasError, InvalidInput, SpaceExhausted
 from hwnas.experiment import Budget, Experiment, OptimizerEntry, run_plugin_files
 from hwnas.objectives import constraint_violations, losses_of
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.problem import Problem, build_optimizer, build_problem
+from hwnas.registry import lookup
 from hwnas.runner.budget import BudgetTracker
 from hwnas.runner.checkpoints import reaches_checkpoint, split_at_checkpoints
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors import one_thread
+from hwnas.runner.failures import Failure, FailureLog
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.storage import Store, Trials
@@ -71,6 +74,26 @@ def ignore_progress(evaluations: int) -> None:
     """Ignore a report of progress."""
 
 
+def attempt(
+    run: SearchRun, report: Report = ignore_progress, problem: Problem | None = None
+) -> Failure | None:
+    """Run a search as `search` does; return what ended it early, if anything did.
+
+    The traceback is kept in ``error.txt`` beside the trials.
+    """
+    try:
+        search(run, report, problem)
+    except Exception as error:  # an optimizer and a backend run a user's code
+        failure = Failure.of(error, *_plugin_classes(run.experiment, run.entry))
+        failure.write(run.path)
+        # What the user can mend is no property of the trials.
+        if failure.kind is None and run.database.exists():
+            with contextlib.suppress(HwnasError), Store.open(run.database) as store:
+                store.set_meta("error", str(failure))
+        return failure
+    return None
+
+
 def search(
     run: SearchRun, report: Report = ignore_progress, problem: Problem | None = None
 ) -> None:
@@ -97,6 +120,7 @@ def search(
         # The backend may restore its own state before anything is replayed.
         problem.backend.on_start(run.path)
         _check_same_data(store, problem)
+        failures = FailureLog(run.path, type(problem.backend), bool(store.trials().ok.any()))
         with one_thread():  # of the libraries that the optimizer has loaded by now
             loop(
                 problem,
@@ -107,7 +131,9 @@ def search(
                 batch=run.entry.batch or optimizer.batch,
                 prior=prior,
                 report=report,
+                failures=failures,
             )
+            failures.raise_bug()
             if diagnostics := optimizer.diagnostics():
                 store.set_meta("notes", "\n".join(diagnostics))
         problem.backend.on_end()
@@ -124,6 +150,7 @@ def loop(
     batch: int,
     prior: PriorTrials | None = None,
     report: Report = ignore_progress,
+    failures: FailureLog | None = None,
 ) -> None:
     """Propose, evaluate, store and tell, until the budget or the space is spent.
 
@@ -150,10 +177,12 @@ def loop(
     report
         Called with the number of evaluations so far after every tell and, where trials are stored
         one by one, between them.
+    failures
+        Log that records the errors of the backend.
     """
     replay = ReplayLog(store.trials())
     tracker = BudgetTracker(budget, start=time.perf_counter() - replay.elapsed)
-    cache = EvaluationCache(problem, seed)
+    cache = EvaluationCache(problem, seed, failures)
     # Prior trials inform the optimizer but are no part of the search.
     if prior is not None and len(prior.codes):
         _tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
@@ -206,6 +235,15 @@ def loop(
     # The final recommendation is the result of a noisy search.
     if problem.noisy and len(cache):
         store.recommend(len(cache), optimizer.recommend())
+
+
+def _plugin_classes(experiment: Experiment, entry: OptimizerEntry) -> list[type]:
+    """Return the classes of an optimizer and the backend; none that cannot be loaded."""
+    classes: list[type] = []
+    with contextlib.suppress(HwnasError):
+        classes.append(lookup("optimizer", entry.type))
+        classes.append(lookup("backend", experiment.backend.type))
+    return classes
 
 
 def _commit_groups(codes: Codes, problem: Problem) -> list[Codes]:

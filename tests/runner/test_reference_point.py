@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ BASE: dict[str, Any] = {
 def reference(**change: Any) -> tuple[Reference, Problem]:
     experiment = load_experiment({**BASE, **change})[0]
     problem = build_problem(experiment)
-    return build_reference(experiment, problem), problem
+    return build_reference(experiment, problem, Path("unused")), problem
 
 
 def test_from_the_exact_front() -> None:
@@ -103,39 +104,46 @@ def frontless(space: hwnas.SearchSpace, broken: bool = False) -> tuple[Experimen
     return load_experiment(BASE)[0], problem
 
 
-def test_measured_where_no_front_is_known(small_space: hwnas.SearchSpace) -> None:
-    found = build_reference(*frontless(small_space))
+def test_measured_where_no_front_is_known(small_space: hwnas.SearchSpace, tmp_path: Path) -> None:
+    found = build_reference(*frontless(small_space), tmp_path)
     assert found.source == "measured"
     assert found.best is None
     size = small_space.params(small_space.canonical([[0] * 9, [9] * 9]))
     assert [found.ideal[0], found.nadir[0]] == size.tolist()
     assert found.ideal[1] == -1 / size[0]
-    assert found.to_json() == build_reference(*frontless(small_space)).to_json()
+    assert found.to_json() == build_reference(*frontless(small_space), tmp_path).to_json()
 
 
-def test_nothing_can_be_measured(small_space: hwnas.SearchSpace) -> None:
+def test_nothing_can_be_measured(small_space: hwnas.SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(
         InvalidInput, match="none of 10 architectures could be measured: RuntimeError"
     ):
-        build_reference(*frontless(small_space, broken=True))
+        build_reference(*frontless(small_space, broken=True), tmp_path)
+    assert "RuntimeError" in (tmp_path / "error.txt").read_text()
 
 
 @pytest.mark.parametrize(
     ("epsilon", "source"), [(0.0, "exact"), (0.02, "epsilon"), (None, "best known")]
 )
 def test_a_reference_says_what_its_front_is(
-    toy: Backend, monkeypatch: pytest.MonkeyPatch, epsilon: float | None, source: str
+    toy: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epsilon: float | None,
+    source: str,
 ) -> None:
     objectives = parse_objectives(["error", "latency@fast"])
     front = toy.front(objectives)
     assert front is not None
     monkeypatch.setattr(toy, "front", lambda *_: replace(front, epsilon=epsilon))
     problem = Problem(toy.space, toy, toy, objectives, ())
-    found = build_reference(load_experiment(BASE)[0], problem)
+    found = build_reference(load_experiment(BASE)[0], problem, tmp_path)
     assert (found.source, found.epsilon) == (source, epsilon)
     assert found.best == pareto.hypervolume(front.losses, found.point)
     assert Reference.from_json(found.to_json()).epsilon == epsilon
-    given = build_reference(load_experiment({**BASE, "reference": [1000.0, 1000.0]})[0], problem)
+    given = build_reference(
+        load_experiment({**BASE, "reference": [1000.0, 1000.0]})[0], problem, tmp_path
+    )
     assert (given.source, given.epsilon) == ("given", epsilon)
 
 
