@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.deprecation import accept_former_methods, call_renamed, warn_renamed
-from hwnas.errors import InvalidInput, UnknownName, format_names
+from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.objectives import Metric as Metric  # part of the backends' namespace
 from hwnas.objectives import Objective
@@ -219,13 +219,15 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
     if not objective.devices and objective.key not in metrics:
         raise InvalidInput(
             f"{objective.metric} needs a device, as in {objective.metric}@{offered[0]}; "
-            f"known: {format_names(offered)}"
+            f"known: {', '.join(offered)}"
         )
     for device in objective.devices:
         if offered == [""]:
             raise InvalidInput(f"{objective.metric} takes no device, found {objective.key!r}")
         if device not in offered:
-            raise UnknownName("device", device, (d for d in offered if d))
+            known = (d for d in offered if d)
+            reason = f"there are no figures of its {objective.metric} here"
+            raise UnknownName("device", device, known, reason=reason)
     # All names are known from here on.
     requested = [metrics[key] for key in objective.keys]
     if objective.level is not None and not all(metric.quantiles for metric in requested):

@@ -20,7 +20,13 @@ so that the command line can handle every error without loading what raises it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_MIN_SIMILARITY = 0.6  # of names, for a suggestion
+_MIN_PREFIX = 3  # characters of an abbreviation
+_OF_ABBREVIATION = 0.9  # similarity of an abbreviation and its name
+_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8"}
 
 
 class HwnasError(Exception):
@@ -38,6 +44,9 @@ class InvalidInput(HwnasError, ValueError):
 class UnknownName(InvalidInput):
     """Name that does not exist.
 
+    A similar name is suggested; case, punctuation and Roman numerals make no difference. Otherwise
+    all names are listed.
+
     Parameters
     ----------
     kind
@@ -45,25 +54,80 @@ class UnknownName(InvalidInput):
     name
         The unknown name.
     choices
-        The names that exist.
+        The names that exist. Of a path such as ``"budget.evaluations"`` the last part alone is
+        compared too.
+    reason
+        Text for a name that is no misspelling of another, placed before the list.
 
     Examples
     --------
     >>> print(UnknownName("device", "rtx308", ["a100", "rtx3080"]))
     unknown device 'rtx308'; did you mean 'rtx3080'?
+    >>> print(UnknownName("optimizer", "NSGA-II", ["nsga2", "nsga3"]))
+    unknown optimizer 'NSGA-II'; did you mean 'nsga2'?
+    >>> print(UnknownName("device", "rtx3090", ["a100", "rtx3080"], reason="it has no figures"))
+    unknown device 'rtx3090': it has no figures; known: a100, rtx3080
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], *, reason: str = "") -> None:
         choices = sorted(choices)
-        similar = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-        # One suggestion if a name is similar, else the list.
+        similar = similar_names(name, choices)
+        explanation = f": {reason}" if reason and not similar else ""
+        # A suggestion if a name is similar, else the whole list: the user must choose from it.
         if similar:
-            hint = f"did you mean {similar[0]!r}?"
+            hint = f"did you mean {' or '.join(map(repr, similar))}?"
         elif choices:
-            hint = f"known: {format_names(choices)}"
+            hint = f"known: {', '.join(choices)}"
         else:
             hint = "none is known here"
-        super().__init__(f"unknown {kind} {name!r}; {hint}")
+        super().__init__(f"unknown {kind} {name!r}{explanation}; {hint}")
+
+
+def similar_names(name: str, choices: Iterable[str]) -> list[str]:
+    """Return the choices that a name may be a misspelling of, the best ones only.
+
+    Names with different numbers of one length, such as ``rtx3080`` and ``rtx3090``, are names of
+    different things.
+
+    >>> similar_names("nsga", ["ehvi", "nsga2", "nsga3"])
+    ['nsga2', 'nsga3']
+    >>> similar_names("rtx3090", ["a100", "rtx3080"])
+    []
+    """
+    scores = {choice: _similarity(name, choice) for choice in choices}
+    best = max(scores.values(), default=0.0)
+    return [choice for choice, score in scores.items() if score == best >= _MIN_SIMILARITY]
+
+
+def _similarity(name: str, choice: str) -> float:
+    """Return a similarity of two names between 0 and 1; 1 if they differ in spelling only."""
+    ratios = [0.0]
+    for part in {choice, choice.rpartition(".")[2]}:
+        # As written, so that no letter is mistaken for a numeral, and in the normal form.
+        for a, b in ((name.lower(), part.lower()), (_normal_form(name), _normal_form(part))):
+            if len(a) >= _MIN_PREFIX and b.startswith(a) and a != b:
+                ratios.append(_OF_ABBREVIATION)  # however much is left out
+            elif not _differ_in_number(a, b):
+                ratios.append(difflib.SequenceMatcher(None, a, b).ratio())
+    return max(ratios)
+
+
+def _normal_form(name: str) -> str:
+    """Return a name in small letters and Arabic numerals, without punctuation.
+
+    >>> _normal_form("NSGA-III"), _normal_form("nsgaii"), _normal_form("MOEA/D")
+    ('nsga3', 'nsga2', 'moead')
+    """
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    # A numeral is a word of its own, or the i's at the end of one: other letters end words too.
+    words = [_ROMAN.get(word, word) for word in words]
+    return "".join(re.sub(r"i{2,3}$", lambda numeral: _ROMAN[numeral[0]], w) for w in words)
+
+
+def _differ_in_number(a: str, b: str) -> bool:
+    """Return whether two names have different numbers of the same lengths."""
+    numbers, others = re.findall(r"\d+", a), re.findall(r"\d+", b)
+    return numbers != others and [*map(len, numbers)] == [*map(len, others)]
 
 
 class ExperimentError(InvalidInput):
@@ -116,16 +180,3 @@ class SpaceExhausted(HwnasError):
 
 class SearchFailed(RuntimeError):
     """Error of an optimizer or of hwnas in a search; the other searches ran to their end."""
-
-
-def format_names(names: Iterable[str], limit: int = 12) -> str:
-    """Return names as one comma-separated line, those beyond `limit` as a count.
-
-    >>> format_names(["a", "b", "c"], limit=2)
-    'a, b and 1 more'
-    """
-    # Any iterable: its length is needed before its items.
-    names = list(names)
-    if len(names) <= limit:
-        return ", ".join(names)
-    return f"{', '.join(names[:limit])} and {len(names) - limit} more"

@@ -36,6 +36,20 @@ _GRAMMAR = re.compile(
     rf"(?:\s*(?P<relation><=|>=)\s*(?P<bound>{_NUMBER}))?"
 )
 _FORM = "expected [-]METRIC[@DEVICE[+DEVICE]][:pNN], for a constraint with <= or >= and a number"
+_UNIT = re.compile(rf"(?P<bounded>.*(?:<=|>=)\s*{_NUMBER})\s*(?P<unit>[^\d\s<>=.+-][^\s<>=]*)")
+
+# Units of the metrics of our own backends, for error texts. A plain number has none.
+UNITS = {
+    "latency": "ms",
+    "energy": "mWh",
+    "peak_memory": "MB",
+    "float16_memory": "MB",
+    "bfloat16_memory": "MB",
+    "bits_per_byte": "bits",
+    "perplexity": "",
+    "params": "",
+    "flops": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,7 @@ class Objective:
         """
         match = _GRAMMAR.fullmatch(text.strip())
         if match is None:
-            raise InvalidInput(f"objective {text!r}: {_FORM}")
+            raise InvalidInput(f"objective {text!r}: {_unit_hint(text) or _FORM}")
 
         # The grammar accepts more than has a meaning: repeated devices, p00, infinite bounds.
         devices = tuple(match["devices"].split("+")) if match["devices"] else ()
@@ -204,6 +218,23 @@ class Objective:
             raise InvalidInput(f"{self} has no bound")
         # The same sign for both relations: positive outside the bound.
         return values - self.bound if self.relation == "<=" else self.bound - values
+
+
+def _unit_hint(text: str) -> str:
+    """Return how to mend a constraint whose bound has a unit; empty if that is not its fault."""
+    match = _UNIT.fullmatch(text.strip())
+    constraint = match and _GRAMMAR.fullmatch(match["bounded"])
+    if not match or not constraint:
+        return ""
+    metric, found = constraint["metric"], match["unit"]
+    if metric not in UNITS:
+        return f"leave the unit {found!r} out; the bound is in the unit of {metric}"
+    unit = UNITS[metric]
+    if not unit:
+        return f"{metric} is a plain number; write the bound without {found!r}, as in 1e8"
+    if found.lower() == unit.lower():
+        return f"leave the unit out, as in {match['bounded']!r}; it is {unit}"
+    return f"expected the bound of {metric} in {unit}, without a unit, found {found!r}"
 
 
 def parse_objectives(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import hwnas.api
 import hwnas.experiment
 from hwnas.errors import (
@@ -11,7 +13,12 @@ from hwnas.errors import (
     MissingExtra,
     SearchFailed,
     UnknownName,
+    similar_names,
 )
+from hwnas.objectives import UNITS
+from hwnas.registry import names
+from hwnas.spaces import GPT_SPACES
+from hwnas.surrogates.devices import DEVICES
 
 
 def test_errors_are_importable_where_they_are_raised() -> None:
@@ -28,11 +35,75 @@ def test_similar_name_is_suggested() -> None:
     assert isinstance(error, HwnasError)
 
 
+def _spellings(name: str) -> set[str]:
+    """Return other ways to write a name: case, punctuation and Roman numerals."""
+    stem = name.rstrip("0123456789")
+    number = name[len(stem) :]
+    roman = {"2": "II", "3": "III"}.get(number)
+    spellings = {name.upper(), name.title(), f"{name[:2]}-{name[2:]}", name.replace("_", "-")}
+    if number:
+        spellings |= {f"{stem}-{number}", f"{stem}_{number}", f"{stem.upper()} {number}"}
+    if roman:
+        spellings |= {f"{stem.upper()}-{roman}", f"{stem}-{roman.lower()}"}
+        spellings |= {stem + roman.lower(), stem.upper() + roman}
+    return spellings - {name}
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices"),
+    [
+        ("optimizer", names("optimizer")),
+        ("backend", names("backend")),
+        ("space", list(GPT_SPACES)),
+        ("device", list(DEVICES)),
+        ("metric", list(UNITS)),
+    ],
+)
+def test_spelling_makes_no_difference(kind: str, choices: list[str]) -> None:
+    for choice in choices:
+        for spelling in _spellings(choice) - set(choices):
+            message = str(UnknownName(kind, spelling, choices))
+            assert message.endswith(f"did you mean {choice!r}?"), message
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("nsga-ii", "'nsga2'"),
+        ("NSGA-III", "'nsga3'"),
+        ("nsgaii", "'nsga2'"),
+        ("moea/d", "'moead'"),
+        ("sms-emoa", "'smsemoa'"),
+        ("Pareg0", "'parego'"),
+        ("nsga", "'nsga2' or 'nsga3'"),
+        ("ramdom", "'random'"),
+    ],
+)
+def test_names_of_optimizers_as_people_write_them(name: str, suggestion: str) -> None:
+    message = str(UnknownName("optimizer", name, names("optimizer")))
+    assert message == f"unknown optimizer {name!r}; did you mean {suggestion}?"
+
+
+@pytest.mark.parametrize("name", ["budget.evaluations", "optimizers[0].batch"])
+def test_the_last_part_of_a_path_is_compared(name: str) -> None:
+    choices = ["budget.evaluations", "budget.cost", "optimizers[0].batch", "plugins"]
+    assert similar_names(name.rpartition(".")[2], choices) == [name]
+    assert similar_names(name.rpartition(".")[2][:-1], choices) == [name]
+
+
 def test_names_are_listed_if_none_is_similar() -> None:
     assert str(UnknownName("device", "x", ["b", "a"])) == "unknown device 'x'; known: a, b"
-    # No more than 12 names are listed.
-    names = [f"name-{i:02d}" for i in range(20)]
-    assert str(UnknownName("device", "x", names)).endswith("name-11 and 8 more")
+    assert str(UnknownName("device", "x", [])) == "unknown device 'x'; none is known here"
+    # The user must choose from the list, so it is never cut.
+    choices = [f"name-{i:03d}" for i in range(200)]
+    assert str(UnknownName("device", "x", choices)).endswith(", ".join(choices))
+
+
+@pytest.mark.parametrize("name", ["rtx3090", "rtx4090ti", "RTX-3090", "h200", "a30", "tpu"])
+def test_another_device_is_no_misspelling(name: str) -> None:
+    message = str(UnknownName("device", name, DEVICES, reason="there are no figures of it"))
+    expected = f"unknown device {name!r}: there are no figures of it; known: "
+    assert message == expected + ", ".join(sorted(DEVICES))
 
 
 def test_missing_extra_names_the_command() -> None:

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hwnas.backends import EXACT_METRICS
 from hwnas.errors import InvalidInput
+from hwnas.measured_metrics import TRAINED_METRICS, device_metrics
 from hwnas.objectives import (
+    UNITS,
     Metric,
     Objective,
     constraint_violations,
@@ -19,6 +22,7 @@ from hwnas.objectives import (
     parse_constraints,
     parse_objectives,
 )
+from hwnas.surrogates import surrogate
 
 metrics = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 devices = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,6}(:[0-9]{1,2})?", fullmatch=True)
@@ -129,6 +133,36 @@ def test_malformed_text_is_refused(text: str, message: str) -> None:
         Objective.parse(text)
     assert str(caught.value).startswith(f"objective {text!r}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", [*UNITS, "own_metric"])
+@pytest.mark.parametrize("unit", ["ms", "mWh", "MB", "bits", "s", "µs", "GB", "M", "%"])
+@pytest.mark.parametrize("space", ["", " "])
+def test_a_unit_in_a_bound_is_explained(metric: str, unit: str, space: str) -> None:
+    text = f"{metric} <= 3.5e1{space}{unit}"
+    with pytest.raises(InvalidInput) as caught:
+        parse_constraints([text])
+    message = str(caught.value)
+    assert message.startswith(f"objective {text!r}: ")
+    assert "METRIC" not in message
+    own_unit = UNITS.get(metric)
+    if own_unit == unit:
+        assert message.endswith(f"leave the unit out, as in '{metric} <= 3.5e1'; it is {unit}")
+    elif own_unit:
+        assert message.endswith(f"in {own_unit}, without a unit, found {unit!r}")
+    else:
+        assert repr(unit) in message
+        assert ("plain number" in message) == (own_unit == "")
+
+
+def test_units_are_those_that_the_backends_declare() -> None:
+    declared = {
+        **EXACT_METRICS,
+        **surrogate("gpt-s").metrics,
+        **device_metrics(),
+        **TRAINED_METRICS,
+    }
+    assert {name.partition("@")[0]: metric.unit for name, metric in declared.items()} == UNITS
 
 
 def test_keys() -> None:
