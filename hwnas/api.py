@@ -20,6 +20,7 @@ from hwnas.runner.run_directory import (
     describe_environment,
     locked,
     new_directory,
+    recorded_plugins,
     refuse_existing,
 )
 from hwnas.runner.run_searches import Progress, collect_prior_trials, run_searches
@@ -154,7 +155,8 @@ def resume(
     path
         Directory of the run.
     workers, progress, allow_plugins, draw
-        As for `run`; every plugin file of the run now counts as listed by its experiment.
+        As for `run`. A plugin file that the run was started with runs without leave as long as it
+        is unchanged; any other counts as listed by the experiment.
 
     Raises
     ------
@@ -165,7 +167,11 @@ def resume(
     path = Path(path)
     if not (path / "experiment.yaml").is_file():
         raise InvalidInput(f"{path}: no experiment.yaml here, expected the directory of a run")
-    experiment, problem = load_experiment(path / "experiment.yaml", allow_plugins=allow_plugins)
+    experiment, problem = load_experiment(
+        path / "experiment.yaml",
+        allow_plugins=allow_plugins,
+        allowed_hashes=recorded_plugins(path),
+    )
     _check_workers(workers, problem)
     with locked(path):
         # A warm start is copied before the searches start, unless the run was killed earlier.

@@ -10,14 +10,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import pydantic
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from hwnas.errors import ExperimentError, InvalidInput, UnknownName
-from hwnas.plugin_files import load_plugin_file
+from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
+from hwnas.plugin_files import hash_of_file, load_plugin_file
 from hwnas.yaml_loader import read_yaml
 
 NAME = r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$"  # a file name, and not dots alone
@@ -83,7 +84,7 @@ def _with_name(entry: Any) -> Any:
 
 def _seed_list(seeds: Any) -> Any:
     if type(seeds) is int and seeds < 1:
-        raise ValueError("expected at least 1 seed")
+        raise ValueError("too few")
     return list(range(seeds)) if type(seeds) is int else seeds
 
 
@@ -167,12 +168,45 @@ class Experiment(_Strict):
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
+_NAME_FORM = "a text of letters, digits, '.', '_' and '-'"
+# By key, in error texts; [] stands for the items of a list.
+EXPECTED = {
+    "": "an experiment, as keys and values",
+    "name": f"{_NAME_FORM}, which names a directory",
+    "space": "the name of a space, such as gpt-s, or its choices as keys and values",
+    "backend": "the name of a backend, or keys and values as in {type: surrogate}",
+    "backend.type": "the name of a backend, such as surrogate",
+    "objectives": "a list of 2 to 5 objectives, as in [perplexity, latency@h100]",
+    "objectives[]": "a text, such as latency@h100",
+    "constraints": "a list of constraints, as in ['params <= 1e8']",
+    "constraints[]": "a text, such as 'params <= 1e8'",
+    "optimizers": "a list of at least 1 optimizer, as in [random, nsga2]",
+    "optimizers[]": "the name of an optimizer, or keys and values as in {type: nsga2, pop_size: 20}",
+    "optimizers[].type": "the name of an optimizer, such as nsga2",
+    "optimizers[].name": f"{_NAME_FORM}, which names a directory",
+    "optimizers[].batch": "an integer of at least 1",
+    "budget": "keys and values, as in {evaluations: 200}",
+    "budget.evaluations": "an integer of at least 1",
+    "budget.cost": "a finite number of seconds greater than 0",
+    "budget.seconds": "a finite number of seconds greater than 0",
+    "seeds": "a number of seeds of at least 1, or a list of them as in [0, 1, 2]",
+    "seeds[]": "an integer of at least 0",
+    "noise": "true or false",
+    "reference": "a list of numbers, one an objective, in raw units",
+    "reference[]": "a number",
+    "warm_start": "the directory of a run, as a text",
+    "plugins": "a list of Python files, as in [mine.py]",
+    "plugins[]": "the path of a Python file, as a text",
+}
+
+
 def read_experiment(
     source: str | Path | Mapping[str, Any] | Experiment,
     overrides: Mapping[str, Any] | None = None,
     *,
     plugins: Sequence[str | Path] = (),
     allow_plugins: bool = False,
+    allowed_hashes: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Experiment, str]:
     """Read an experiment, check its form and run the plugin files that it may run.
 
@@ -186,6 +220,8 @@ def read_experiment(
         Python files that register what the experiment names, beside those that it lists itself.
     allow_plugins
         Whether the files that it lists may run. They can do whatever the user can.
+    allowed_hashes
+        SHA-256 by path of files that may run in any case.
 
     Returns
     -------
@@ -214,7 +250,8 @@ def read_experiment(
     experiment = validate_form(content, file)
     # Plugin files are listed relative to the YAML, and given relative to the working directory.
     listed = [str((folder / name).absolute()) for name in experiment.plugins]
-    refuse_plugins(listed, allow_plugins, file)
+    if not allow_plugins:
+        refuse_plugins(listed, file, allowed_hashes)
     added = [str(Path(name).absolute()) for name in plugins]
     experiment = experiment.model_copy(update={"plugins": list(dict.fromkeys([*listed, *added]))})
     run_plugin_files(experiment)
@@ -253,16 +290,33 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     return experiment
 
 
-def refuse_plugins(files: Sequence[str], allow_plugins: bool, experiment_file: str) -> None:
-    """Refuse to run the plugin files that an experiment lists, unless they are allowed.
+def refuse_plugins(
+    files: Sequence[str], experiment_file: str, allowed_hashes: Mapping[str, str]
+) -> None:
+    """Refuse to run plugin files that an experiment lists, unless their content is allowed.
+
+    Parameters
+    ----------
+    files
+        Absolute paths.
+    experiment_file
+        File of the experiment, for error texts.
+    allowed_hashes
+        SHA-256 by path of files that may run.
 
     Raises
     ------
     ExperimentError
-        Naming the option that allows them.
+        Naming the option that allows the others.
     """
-    if files and not allow_plugins:
-        message = "runs code of others; read it, and allow it with --allow-plugins"
+    for file in files:
+        changed = ""
+        if file in allowed_hashes:
+            # A file that is gone is reported where it would be run.
+            if not Path(file).is_file() or hash_of_file(file) == allowed_hashes[file]:
+                continue
+            changed = ", and has changed since the run started"
+        message = f"{file} runs code of others{changed}; read it, and allow it with --allow-plugins"
         raise ExperimentError(experiment_file, "plugins", message)
 
 
@@ -317,23 +371,52 @@ def _override(content: dict[str, Any], key_path: str, value: Any) -> None:
     for key in parents:
         child = content.get(key)
         if not isinstance(child, dict):
-            raise InvalidInput(f"--set {key_path}: {key!r} holds no keys")
+            hint = f"found {describe_value(child)}" if key in content else "there is no such key"
+            raise InvalidInput(
+                f"--set {key_path}: {key!r} holds no keys, {hint}; expected KEY=VALUE with a key "
+                "of the experiment, or one below a key with keys and values"
+            )
         content = child
     content[last] = value
 
 
 def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
-    """Return the key path and the message of the first validation error."""
-    first = error.errors()[0]
-    # Pydantic adds the names of union members to the location.
-    location = [part for part in first["loc"] if part not in ("str", "dict[str,any]")]
-    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
-    if first["type"] == "extra_forbidden":
-        owner: type[BaseModel] = Budget if location[0] == "budget" else Experiment
-        return path, str(UnknownName("key", str(location[-1]), owner.model_fields))
-    if first["type"] == "missing":
-        return path, "is required"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    value = repr(first["input"])
-    return path, f"{message}, found {value if len(value) < 80 else value[:77] + '...'}"
+    """Return the key path and the message of one validation error."""
+    # A misspelled key comes first: it may be the reason why another one is missing.
+    faults = error.errors()
+    fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+    *parents, last = fault["loc"] or ("",)
+    if fault["type"] == "extra_forbidden":
+        return ".".join(map(str, fault["loc"])), _explain_unknown_key(
+            str(last), in_budget=bool(parents)
+        )
+    path, form = _known_path(fault["loc"])
+    if fault["type"] == "missing":
+        return path, f"is required; expected {EXPECTED[form]}"
+    return path, f"expected {EXPECTED[form]}, found {describe_value(fault['input'])}"
+
+
+def _known_path(location: Sequence[str | int]) -> tuple[str, str]:
+    """Return a validation error's location as a path, and as a key of `EXPECTED`.
+
+    Pydantic adds the members of unions and the keys of free mappings to the location.
+    """
+    path = form = ""
+    for part in location:
+        longer = f"{form}[]" if isinstance(part, int) else f"{form}.{part}".lstrip(".")
+        if longer not in EXPECTED:
+            break
+        form = longer
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.lstrip("."), form
+
+
+def _explain_unknown_key(key: str, *, in_budget: bool) -> str:
+    """Return the message on a key that there is not, with one that it may stand for."""
+    if in_budget and key in Experiment.model_fields:
+        return f"unknown key {key!r}; it belongs beside 'budget', not in it"
+    if in_budget:
+        return str(UnknownName("key", key, Budget.model_fields))
+    # Keys of entries too, one level deeper.
+    deeper = [form.replace("[]", "[0]") for form in EXPECTED if "." in form]
+    return str(UnknownName("key", key, [*Experiment.model_fields, *deeper]))

@@ -66,6 +66,11 @@ def load_plugin_file(path: str | Path) -> PluginFile:
     return plugin_file
 
 
+def hash_of_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, as 64 hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def _run(
     name: str | Path, path: Path, source: bytes, sha256: str
 ) -> tuple[PluginFile, tuple[type, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hwnas import registry
@@ -66,12 +67,13 @@ def load_experiment(
     *,
     plugins: Sequence[str | Path] = (),
     allow_plugins: bool = False,
+    allowed_hashes: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Experiment, Problem]:
     """Read an experiment, build its problem and check that every optimizer can be built.
 
     Parameters
     ----------
-    source, overrides, plugins, allow_plugins
+    source, overrides, plugins, allow_plugins, allowed_hashes
         See `hwnas.experiment.read_experiment`.
 
     Raises
@@ -80,7 +82,11 @@ def load_experiment(
         Naming the file and the key at fault.
     """
     experiment, file = read_experiment(
-        source, overrides, plugins=plugins, allow_plugins=allow_plugins
+        source,
+        overrides,
+        plugins=plugins,
+        allow_plugins=allow_plugins,
+        allowed_hashes=allowed_hashes,
     )
     try:
         problem = build_problem(experiment)

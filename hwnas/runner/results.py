@@ -24,6 +24,7 @@ from hwnas.objectives import (
 from hwnas.problem import Problem, build_problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
+from hwnas.runner.run_directory import recorded_plugins
 from hwnas.runner.search_result import SearchResult, Trajectory
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.summary import front_table, summary_columns, summary_row
@@ -45,8 +46,8 @@ class Result:
     path
         Directory of the run.
     allow_plugins
-        Whether the plugin files of the run may run, if its backend is in one of them; nothing else
-        of a plugin is needed to read a run.
+        Whether the plugin files of the run may run. They are needed only under noise or for the
+        front of a backend in one of them, and those that the run was started with may run anyway.
     problem
         Problem of the run, if it is built already.
 
@@ -62,8 +63,7 @@ class Result:
     Raises
     ------
     InvalidInput
-        The directory holds no run, or a file in it is damaged; or the run's backend is in a
-        plugin file that may not run.
+        The directory holds no run, or a file in it is damaged.
     """
 
     def __init__(
@@ -78,11 +78,7 @@ class Result:
         meta = stored[0][-1]
         content = parse_yaml(meta["experiment"])
         self.experiment: Experiment = validate_form(content, str(databases[0]))
-        # Only a backend that a plugin file registers needs foreign code to run.
-        if self.experiment.backend.type not in registry.names("backend"):
-            file = str(self.path / "experiment.yaml")
-            refuse_plugins(self.experiment.plugins, allow_plugins, file)
-            run_plugin_files(self.experiment)
+        self.allow_plugins = allow_plugins
         if problem is not None:
             self.problem = problem
         self.reference = Reference.from_json(meta["reference"])
@@ -104,7 +100,19 @@ class Result:
 
     @cached_property
     def problem(self) -> Problem:
-        """Problem of the experiment."""
+        """Problem of the experiment, needed for noise and for the backend's front only.
+
+        Raises
+        ------
+        ExperimentError
+            The backend is in a plugin file that may not run.
+        """
+        # Only a backend that a plugin file registers needs foreign code to run.
+        if self.experiment.backend.type not in registry.names("backend"):
+            if not self.allow_plugins:
+                file = str(self.path / "experiment.yaml")
+                refuse_plugins(self.experiment.plugins, file, recorded_plugins(self.path))
+            run_plugin_files(self.experiment)
         return build_problem(self.experiment)
 
     # -- searches ------------------------------------------------------------------------------

@@ -110,6 +110,25 @@ def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, 
     }
 
 
+def recorded_plugins(path: Path) -> dict[str, str]:
+    """Return the SHA-256 by path of the plugin files that a run was started with.
+
+    Who started the run has allowed them. A file inside the directory does not count, because it
+    may have come from elsewhere together with the record.
+    """
+    try:
+        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        hashes = {str(file): str(sha256) for file, sha256 in content["plugins"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # nothing is allowed by a damaged record
+    folder = path.resolve()
+    return {
+        file: sha256
+        for file, sha256 in hashes.items()
+        if not Path(file).resolve().is_relative_to(folder)
+    }
+
+
 def note_divergence(path: Path, first_trials: dict[str, int]) -> None:
     """Note in ``environment.json`` the trials from which resumed searches are not identical."""
     file = path / "environment.json"

@@ -157,7 +157,7 @@ def test_an_experiment_s_own_plugins_run_when_allowed(tmp_path: Path, workers: i
     form = {**later(optimizers=["from-a-file", "random"]), "plugins": ["mine.py"]}
     file = tmp_path / "experiment.yaml"
     file.write_text(json.dumps(form))
-    with pytest.raises(InvalidInput, match=r"plugins: runs code of others.*--allow-plugins"):
+    with pytest.raises(InvalidInput, match=r"mine\.py runs code of others.*--allow-plugins"):
         hwnas.run(file, out=tmp_path / "run")
     result = hwnas.run(file, out=tmp_path / "run", workers=workers, allow_plugins=True)
     assert len(result.searches) == 2
@@ -165,9 +165,6 @@ def test_an_experiment_s_own_plugins_run_when_allowed(tmp_path: Path, workers: i
     assert hashes == {
         str(tmp_path / "mine.py"): plugin_files.load_plugin_file(tmp_path / "mine.py").sha256
     }
-    with pytest.raises(InvalidInput, match="--allow-plugins"):
-        hwnas.resume(tmp_path / "run")
-    hwnas.resume(tmp_path / "run", allow_plugins=True)
 
 
 def test_plugins_that_are_given_need_no_leave(tmp_path: Path) -> None:
