@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
@@ -56,6 +55,39 @@ def test_interval_is_nan_without_enough_values(values: list[float]) -> None:
 def test_interval_refuses_levels(level: float) -> None:
     with pytest.raises(ValueError, match="expected a level between 0 and 1"):
         statistics.interval([1, 2], level)
+
+
+@pytest.mark.parametrize("n", [6, 10, 20])
+def test_bootstrap_interval_covers_the_mean(n: int) -> None:
+    rng = np.random.default_rng(n)
+    samples = rng.normal(1, 1, (150, n))
+    bounds = np.array([statistics.bootstrap_interval(x, np.zeros(n), rng) for x in samples])
+    low, high = bounds.T
+    # Plain percentiles of six values cover the mean in 86 % of samples.
+    assert 0.90 <= ((low <= 1) & (high >= 1)).mean() <= 1
+    assert ((low <= samples.mean(axis=1)) & (high >= samples.mean(axis=1))).all()
+    # Near Student's interval, which is exact for normal values.
+    student = np.array([np.subtract(*statistics.interval(x)) for x in samples])
+    np.testing.assert_allclose((low - high).mean(), student.mean(), rtol=0.1)
+
+
+def test_bootstrap_interval_is_paired() -> None:
+    rng = np.random.default_rng(0)
+    common = frozen(rng.normal(0, 100, 12))
+    differences = rng.normal(1, 0.1, 12)
+    intervals = [
+        statistics.bootstrap_interval(common + differences, common, np.random.default_rng(5)),
+        statistics.bootstrap_interval(differences, np.zeros(12), np.random.default_rng(5)),
+    ]
+    np.testing.assert_allclose(*intervals)
+    assert statistics.bootstrap_interval([1] * 7, [1] * 7, rng) == (0, 0)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, np.inf], [np.nan, 1.0]])
+def test_bootstrap_interval_is_nan_without_enough_values(values: list[float]) -> None:
+    rng = np.random.default_rng(0)
+    interval = statistics.bootstrap_interval(values, np.zeros(len(values)), rng)
+    assert np.isnan(interval).all()
 
 
 # -- tests ---------------------------------------------------------------------------------------
@@ -229,37 +261,3 @@ def test_critical_differences_of_demsar(alpha: float) -> None:
 def test_critical_difference_refuses_invalid_arguments(k: int, n: int, alpha: float) -> None:
     with pytest.raises(ValueError, match="expected k >= 2"):
         statistics.critical_difference(k, n, alpha)
-
-
-# -- cliques -------------------------------------------------------------------------------------
-
-
-def apart(k: int, *pairs: tuple[int, int]) -> NDArray[np.bool_]:
-    differ = np.zeros((k, k), dtype=bool)
-    for i, j in pairs:
-        differ[i, j] = differ[j, i] = True
-    return differ
-
-
-def test_known_cliques() -> None:
-    ranks = [3.0, 1.0, 2.0, 4.0]  # by rank: 1, 2, 0, 3
-    assert statistics.cliques(ranks, apart(4)) == [(1, 2, 0, 3)]
-    assert statistics.cliques(ranks, apart(4, (1, 3))) == [(1, 2, 0), (2, 0, 3)]
-    assert statistics.cliques(ranks, apart(4, (1, 2))) == [(2, 0, 3)]
-    assert statistics.cliques(ranks, apart(4, (1, 2), (0, 2), (0, 3))) == []
-    assert statistics.cliques([1.0], apart(1)) == []
-
-
-@given(st.integers(1, 7), st.data())
-def test_cliques_agree_with_their_definition(k: int, data: st.DataObject) -> None:
-    ranks = data.draw(st.permutations(range(k)))
-    pairs = list(itertools.combinations(range(k), 2))
-    differ = apart(k, *(data.draw(st.lists(st.sampled_from(pairs))) if pairs else []))
-    order = np.argsort(ranks).tolist()
-    runs = [
-        tuple(order[i:j])
-        for i, j in itertools.combinations(range(k + 1), 2)
-        if j - i > 1 and not differ[np.ix_(order[i:j], order[i:j])].any()
-    ]
-    largest = [run for run in runs if not any(set(run) < set(larger) for larger in runs)]
-    assert statistics.cliques(ranks, differ) == largest

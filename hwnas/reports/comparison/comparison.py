@@ -1,27 +1,29 @@
-"""Comparison of optimizers over problems and seeds: mean ranks and pairwise tests."""
+"""Comparison of optimizers over problems: mean ranks and tests, or differences seed to seed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 
 from hwnas import statistics
 from hwnas.errors import UnknownName
-from hwnas.reports.comparison.pairwise import (
-    MIN_PROBLEMS,
-    Over,
-    PairwiseTest,
-    mean_to_minimize,
-    pairwise_tests,
-    shared_seeds,
-    to_minimize,
+from hwnas.reports.comparison import notes
+from hwnas.reports.comparison.cliques import cliques
+from hwnas.reports.comparison.pairwise import PairwiseTest, mean_to_minimize, pairwise_tests
+from hwnas.reports.comparison.problem_comparison import (
+    ProblemComparison,
+    optimizer_names,
+    problem_comparisons,
 )
-from hwnas.reports.comparison.problem_comparison import ProblemComparison, problem_comparisons
 from hwnas.reports.comparison.quality_indicators import METRICS
+from hwnas.reports.comparison.seed_differences import (
+    SeedDifference,
+    seed_difference,
+    seed_differences,
+)
 from hwnas.runner.results import Result
 from hwnas.typing import Array, BoolArray
 
@@ -43,13 +45,15 @@ class Comparison:
     optimizers : tuple of k names
         Optimizers that are scored on every problem, best mean rank first.
     ranks : (k,)
-        Their mean ranks.
-    over, n_blocks
-        Blocks that the optimizers are ranked on (problems or seeds), and their number.
+        Their mean ranks over problems, by means over seeds.
     friedman
-        p-value of Friedman's test that all rank alike; NaN with fewer than three optimizers.
+        p-value of Friedman's test over problems that all rank alike; NaN with fewer than three
+        optimizers or without `pairs`.
     pairs
-        Tests of all pairs of optimizers that share problems or seeds.
+        Tests of pairs of optimizers over problems; none if the problems are too few for any
+        significant difference.
+    seed_differences
+        For each problem the differences of pairs seed to seed; none if there are `pairs`.
     """
 
     problems: tuple[ProblemComparison, ...]
@@ -58,17 +62,9 @@ class Comparison:
     level: float
     optimizers: tuple[str, ...]
     ranks: Array
-    over: Over
-    n_blocks: int
     friedman: float
     pairs: tuple[PairwiseTest, ...]
-
-    @property
-    def ranked_over(self) -> str:
-        """Blocks of the ranks in words: ``"24 problems"``, ``"20 seeds of 2 problems"``."""
-        problems = format_count(len(self.problems), "problems")
-        seeds = f"{format_count(self.n_blocks, 'seeds')} of {problems}"
-        return seeds if self.over == "seeds" else problems
+    seed_differences: tuple[tuple[SeedDifference, ...], ...]
 
     @property
     def significant(self) -> BoolArray:
@@ -83,45 +79,58 @@ class Comparison:
 
     @property
     def cliques(self) -> list[tuple[int, ...]]:
-        """Neighbors in rank of which no two differ, see `hwnas.statistics.cliques`."""
-        return statistics.cliques(self.ranks, self.significant)
+        """Neighbors in rank of which no two differ; none without tests over problems.
+
+        See `hwnas.reports.comparison.cliques.cliques`.
+        """
+        return cliques(self.ranks, self.significant) if self.pairs else []
 
     def leaders(self, problem: ProblemComparison) -> tuple[set[str], set[str] | None]:
-        """Return the best optimizers on a problem, and those not significantly worse.
+        """Return the best optimizers on a problem, and those that are not clearly worse.
 
-        The best is found by the mean over seeds. The others are tested against it by Wilcoxon's
-        signed-rank test over the seeds that both have, corrected by Holm.
+        The best is found by the mean over seeds. Another is clearly worse if the interval of its
+        difference to the best, seed to seed on this problem, excludes 0.
 
         Returns
         -------
         best
             More than one optimizer if means are equal.
-        equivalent : set or None
-            Optimizers that are not significantly worse, without the best; ``None`` if there are
-            too few seeds for any significant difference.
+        close : set or None
+            Optimizers that are not clearly worse, without the best; ``None`` if a pair shares too
+            few seeds for an interval.
         """
         scores = problem.by_optimizer
-        means = {name: mean_to_minimize(score, self.metric) for name, score in scores.items()}
-        if not means:
+        best = self.best(problem, self.metric)
+        if not best:
             return set(), None
-        leader = min(means, key=lambda name: means[name])
-        # Optimizers with equal means are all best, so none of them is tested.
-        worse = [name for name in means if means[name] > means[leader]]
-        best = set(means) - set(worse)
-        samples = [shared_seeds(scores[leader], scores[name], self.metric) for name in worse]
-        # If even unanimous seeds give no significant p, a test says nothing.
-        if statistics.min_adjusted_p([len(a) for a, _ in samples]) >= self.level:
+        # Optimizers with equal means are all best, so none of them is compared.
+        leader = scores[next(name for name in scores if name in best)]
+        differences = {
+            name: seed_difference(leader, score, self.metric, self.level)
+            for name, score in scores.items()
+            if name not in best
+        }
+        if any(d.n < statistics.seeds_needed(self.level) for d in differences.values()):
             return best, None
-        p = statistics.holm([statistics.wilcoxon(*pair) for pair in samples])
-        return best, {name for name, value in zip(worse, p, strict=True) if value >= self.level}
+        return best, {name for name, d in differences.items() if not d.is_clear}
+
+    def best(self, problem: ProblemComparison, metric: str) -> set[str]:
+        """Return the optimizers with the best mean over seeds on a problem."""
+        scores = problem.by_optimizer
+        means = {name: mean_to_minimize(score, metric) for name, score in scores.items()}
+        return {name for name, mean in means.items() if mean == min(means.values())}
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Remarks that a reader needs to interpret the numbers, one line each."""
-        notes = [*_problem_notes(self), *_settings_notes(self)]
-        if len(_optimizer_names(self.problems)) < 2:
-            return (*notes, "one optimizer: nothing is tested")
-        return (*notes, *_coverage_notes(self), *_power_notes(self))
+        means = notes.mean_notes(self.problems, self.at)
+        if len(optimizer_names(self.problems)) < 2:
+            return (*means, "one optimizer: nothing is tested")
+        unranked = notes.unranked_notes(self.problems, self.optimizers)
+        if self.pairs:
+            return (*means, *unranked, *notes.power_notes(self.problems, self.pairs, self.level))
+        differences = notes.difference_notes(self.problems, self.seed_differences, self.level)
+        return (*means, *unranked, *differences)
 
 
 def compare(
@@ -133,10 +142,10 @@ def compare(
 ) -> Comparison:
     """Compare the optimizers of several runs.
 
-    Pairwise tests and mean ranks are over problems, by means over seeds, if at least five
-    problems are shared, as Demšar (2006) recommends; otherwise over the shared seeds. The first
-    samples of a seed are the same on all problems of a space, so with few seeds p-values over
-    problems are too small for differences early in a search.
+    Mean ranks, Friedman's test and tests of pairs are over problems alone, by means over seeds, as
+    Demšar (2006) recommends: each problem is one block. If there are too few problems for any
+    significant difference (`hwnas.statistics.problems_needed`), optimizers are compared seed to
+    seed on each problem instead, by intervals from a paired bootstrap.
 
     Parameters
     ----------
@@ -170,18 +179,19 @@ def compare_problems(
     level: float = 0.05,
 ) -> Comparison:
     """Rank and test optimizers by their scores on problems; parameters are those of `compare`."""
-    names = _optimizer_names(problems)
-    # Ranks need every optimizer on every block.
+    names = optimizer_names(problems)
+    # Ranks need every optimizer on every problem.
     complete = [name for name in names if all(name in p.by_optimizer for p in problems)]
-    # Average the ranks over blocks (Demšar 2006, section 3.2.2).
-    over, scores = _rank_blocks(problems, complete, metric)
-    ranks = statistics.ranks(scores) if scores.size else np.zeros(0)
+    scores = np.array(
+        [[mean_to_minimize(p.by_optimizer[name], metric) for name in complete] for p in problems]
+    )
+    ranks = statistics.ranks(scores) if complete else np.zeros(0)
     order = np.argsort(ranks, kind="stable")
     ranked = [complete[i] for i in order]
-    # Friedman's test needs at least three optimizers and two blocks.
-    testable = scores.shape[1] > 2 and len(scores) > 1
     # Unranked optimizers are still tested on the problems that they share with others.
     unranked = [name for name in names if name not in complete]
+    pairs = pairwise_tests(problems, [*ranked, *unranked], metric, level)
+    differences = [seed_differences(p, metric, level) for p in problems] if not pairs else []
     return Comparison(
         tuple(problems),
         metric,
@@ -189,107 +199,7 @@ def compare_problems(
         level,
         tuple(ranked),
         ranks[order],
-        over,
-        len(scores),
-        statistics.friedman(scores) if testable else float("nan"),
-        tuple(pairwise_tests(problems, [*ranked, *unranked], metric)),
+        statistics.friedman(scores) if pairs and len(ranked) > 2 else float("nan"),
+        tuple(pairs),
+        tuple(differences),
     )
-
-
-def format_count(n: int, plural: str) -> str:
-    """Return a number with its noun, which is passed in the plural.
-
-    >>> format_count(1, "seeds")
-    '1 seed'
-    """
-    return f"{n} {plural if n != 1 else plural[:-1]}"
-
-
-def _optimizer_names(problems: Sequence[ProblemComparison]) -> list[str]:
-    """Return the names of all optimizers that are scored on any problem, in order."""
-    return list(dict.fromkeys(name for problem in problems for name in problem.by_optimizer))
-
-
-def _rank_blocks(
-    problems: Sequence[ProblemComparison], optimizers: Sequence[str], metric: str
-) -> tuple[Over, Array]:
-    """Return the kind of blocks that optimizers are ranked on, and scores (n_blocks, k).
-
-    Blocks are problems, or the seeds that all optimizers have if there are few problems.
-    """
-    scores = [[problem.by_optimizer[name] for name in optimizers] for problem in problems]
-    # With enough problems each problem is one block, scored by means over seeds.
-    means = np.array([[mean_to_minimize(score, metric) for score in row] for row in scores])
-    if not optimizers or len(problems) >= MIN_PROBLEMS:
-        return "problems", means.reshape(len(problems), -1)
-    # Otherwise each seed that all optimizers have is a block.
-    blocks = []
-    for row in scores:
-        for seed in sorted(set.intersection(*(set(score.seeds) for score in row))):
-            blocks.append([score.values[metric][score.seeds.index(seed)] for score in row])
-    return ("seeds", to_minimize(np.array(blocks), metric)) if blocks else ("problems", means)
-
-
-def _problem_notes(comparison: Comparison) -> Iterator[str]:
-    """Yield the notes of each problem, then searches of unequal lengths."""
-    for problem in comparison.problems:
-        yield from (f"{problem.name}: {note}" for note in problem.notes)
-    # After a fixed number of evaluations all searches have equal lengths.
-    if comparison.at is not None:
-        return
-    for problem in comparison.problems:
-        used = {int(n) for score in problem.scores for n in score.evaluations}
-        if len(used) > 1:
-            yield (
-                f"{problem.name}: searches used {min(used)} to {max(used)} evaluations; "
-                "--at N compares all after N"
-            )
-
-
-def _settings_notes(comparison: Comparison) -> Iterator[str]:
-    """Yield optimizers with different settings on different problems."""
-    for name in _optimizer_names(comparison.problems):
-        scores = [p.by_optimizer[name] for p in comparison.problems if name in p.by_optimizer]
-        if len({score.settings for score in scores}) > 1:
-            yield f"{name}: its settings are not the same on all problems"
-
-
-def _coverage_notes(comparison: Comparison) -> Iterator[str]:
-    """Yield optimizers that are not ranked and pairs that are not tested."""
-    names = _optimizer_names(comparison.problems)
-    if unranked := [name for name in names if name not in comparison.optimizers]:
-        yield f"not on every problem and so not ranked: {', '.join(unranked)}"
-    tested = {frozenset((pair.first, pair.second)) for pair in comparison.pairs}
-    untested = [
-        f"{a} and {b}" for a, b in combinations(names, 2) if frozenset((a, b)) not in tested
-    ]
-    if untested:
-        yield f"not tested, because they share no seed of a problem: {', '.join(untested)}"
-
-
-def _power_notes(comparison: Comparison) -> Iterator[str]:
-    """Yield limits on the conclusions that the pairwise tests allow."""
-    # Smallest p-value after correction if one optimizer wins all samples of a pair.
-    min_p = statistics.min_adjusted_p([pair.n for pair in comparison.pairs])
-    if comparison.pairs and min_p >= comparison.level:
-        yield (
-            f"with so few samples p (Holm) is at least {min_p:.2g}: no difference could be "
-            "significant"
-        )
-    kinds = {pair.over for pair in comparison.pairs}
-    # Seeds of one problem are no sample of problems: results do not generalize to others.
-    if "seeds" in kinds:
-        yield (
-            f"with fewer than {MIN_PROBLEMS} shared problems, tests are over seeds: their results "
-            "hold for these problems alone, and a few seeds give little evidence, because the "
-            "first samples of a seed are the same for all optimizers and on all problems of a space"
-        )
-    # Problems are not independent either, because a seed starts with the same samples on all.
-    if "problems" in kinds:
-        scores = [s for problem in comparison.problems for s in problem.by_optimizer.values()]
-        seeds = {seed for score in scores for seed in score.seeds}
-        yield (
-            "the first samples of a seed are the same on all problems of a space: early in a "
-            f"search, differences rest on {len(seeds)} independent samples, one per seed, and "
-            "p-values over problems are too small"
-        )

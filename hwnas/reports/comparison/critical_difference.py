@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# First, because it imports Matplotlib for any value of MPLBACKEND.
+from hwnas.reports.plots import style
+
+# isort: split
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from hwnas import statistics
 from hwnas.errors import InvalidInput
-from hwnas.reports.comparison.comparison import Comparison, format_count
-from hwnas.reports.plots import style
+from hwnas.reports.comparison.comparison import Comparison
+from hwnas.reports.comparison.notes import format_count
 from hwnas.typing import Array
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -51,7 +56,7 @@ def plot_critical_difference(
     ranks : (k,)
         Mean ranks, from 1 to k.
     cliques
-        Indices of optimizers that do not differ, see `hwnas.statistics.cliques`.
+        Indices of optimizers that do not differ, see `hwnas.reports.comparison.cliques.cliques`.
 
     References
     ----------
@@ -84,17 +89,25 @@ def diagram_height(ranks: ArrayLike, cliques: Sequence[tuple[int, ...]]) -> floa
 
 
 def critical_difference_figure(comparison: Comparison) -> Figure:
-    """Return the diagram of a comparison, with the metric, blocks and tests in its title.
+    """Return the diagram of a comparison, with the metric, problems and tests in its title.
+
+    With too few problems for tests the diagram has no bars, and its title says so.
 
     Raises
     ------
     InvalidInput
-        Fewer than two optimizers are ranked.
+        Fewer than two optimizers are ranked, or there is only one problem.
     """
     names, ranks, cliques = comparison.optimizers, comparison.ranks, comparison.cliques
     if len(names) < 2:
         raise InvalidInput(
             f"a diagram of ranks: expected two optimizers on all problems, found {len(names)}"
+        )
+    if len(comparison.problems) < 2:
+        needed = statistics.problems_needed(len(names), comparison.level)
+        raise InvalidInput(
+            "a diagram of ranks: expected several problems to rank over, found 1; significant "
+            f"differences of {len(names)} optimizers need at least {needed}"
         )
     # The figure is as wide as the line of ranks with the longest name on either side.
     n_left = (len(names) + 1) // 2
@@ -118,7 +131,7 @@ def draw(comparison: Comparison, file: Path) -> Path:
     ------
     InvalidInput
         The suffix of the file is not in `SUFFIXES`, its directory is missing, it cannot be
-        written, or fewer than two optimizers are ranked.
+        written, fewer than two optimizers are ranked, or there is only one problem.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise InvalidInput(f"{file}: expected a name that ends in {', '.join(SUFFIXES)}")
@@ -128,17 +141,21 @@ def draw(comparison: Comparison, file: Path) -> Path:
 
 
 def _title(comparison: Comparison) -> list[str]:
-    """Return the two lines of the title: the ranks, and the meaning of a bar."""
+    """Return the two lines of the title: ranks, and the meaning of a bar or the lack of tests."""
     budget = "" if comparison.at is None else f" after {comparison.at:,} evaluations"
-    # State the samples of the tests only if they differ from the blocks of the ranks.
-    samples = {(pair.over, pair.n) for pair in comparison.pairs}
-    counts = " or ".join(format_count(n, over) for over, n in sorted(samples))
-    over = f" over {counts}" if samples - {(comparison.over, comparison.n_blocks)} else ""
-    metric = _METRIC_LABELS[comparison.metric]
+    n_problems = format_count(len(comparison.problems), "problems")
+    ranks = f"Mean rank by {_METRIC_LABELS[comparison.metric]}{budget} over {n_problems}"
+    if not comparison.pairs:
+        needed = statistics.problems_needed(len(comparison.optimizers), comparison.level)
+        return [
+            ranks,
+            f"No test: significant differences of {len(comparison.optimizers)} optimizers need at "
+            f"least {needed} problems",
+        ]
     return [
-        f"Mean rank by {metric}{budget} over {comparison.ranked_over}",
+        ranks,
         f"Joined: no significant difference at {100 * comparison.level:g} % by Wilcoxon's "
-        f"signed-rank tests{over} with Holm's correction",
+        "signed-rank tests with Holm's correction",
     ]
 
 

@@ -1,11 +1,10 @@
-"""Wilcoxon tests of pairs of optimizers, over problems or over seeds."""
+"""Wilcoxon tests of pairs of optimizers over problems."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 
@@ -14,25 +13,19 @@ from hwnas.reports.comparison.problem_comparison import OptimizerScore, ProblemC
 from hwnas.reports.comparison.quality_indicators import LARGER_IS_BETTER
 from hwnas.typing import Array
 
-Over = Literal["problems", "seeds"]
-
-MIN_PROBLEMS = 5  # for a test over problems; with fewer it is over seeds
-
 
 @dataclass(frozen=True)
 class PairwiseTest:
-    """Wilcoxon's signed-rank test of two optimizers.
+    """Wilcoxon's signed-rank test of two optimizers over problems, by means over seeds.
 
     Attributes
     ----------
     first, second
         Names of the optimizers; the first is better by `lead`.
-    over
-        Samples of the test: problems, by means over seeds, or seeds on each problem.
     n
-        Number of samples.
+        Number of problems.
     wins
-        Number of samples in which the first is better.
+        Number of problems on which the first is better.
     lead
         Mean difference in the metric by which the first is better; NaN where it is not finite.
     p
@@ -43,7 +36,6 @@ class PairwiseTest:
 
     first: str
     second: str
-    over: Over
     n: int
     wins: int
     lead: float
@@ -61,55 +53,62 @@ def mean_to_minimize(score: OptimizerScore, metric: str) -> float:
     return float(to_minimize(np.array(score.mean(metric)), metric))
 
 
-def shared_seeds(a: OptimizerScore, b: OptimizerScore, metric: str) -> tuple[Array, Array]:
-    """Return the values (s,) of two optimizers on the seeds that both have, to minimize."""
-    # Seeds pair the values of two searches that start with the same samples.
-    shared = sorted(set(a.seeds) & set(b.seeds))
-    first, second = (
-        to_minimize(score.values[metric][[score.seeds.index(seed) for seed in shared]], metric)
-        for score in (a, b)
-    )
-    return first, second
-
-
 def pairwise_tests(
-    problems: Sequence[ProblemComparison], optimizers: Sequence[str], metric: str
+    problems: Sequence[ProblemComparison], optimizers: Sequence[str], metric: str, level: float
 ) -> list[PairwiseTest]:
-    """Test all pairs of optimizers that share problems or seeds, corrected by Holm."""
-    tests = [
-        test
-        for first, second in combinations(optimizers, 2)
-        if (test := _test_pair(problems, first, second, metric))
-    ]
+    """Test pairs of optimizers over the problems that both share, corrected by Holm.
+
+    A problem is one block: seeds of one problem are no sample of problems. Pairs that share too
+    few problems for any significant difference are left out, so that they do not weaken the rest.
+
+    Returns
+    -------
+    list of PairwiseTest
+        Empty if no difference could be significant after the correction.
+
+    References
+    ----------
+    Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006.
+    """
+    shared = {
+        pair: [p.by_optimizer for p in problems if all(name in p.by_optimizer for name in pair)]
+        for pair in combinations(optimizers, 2)
+    }
+    min_problems = statistics.problems_needed(2, level)
+    testable = {pair: scores for pair, scores in shared.items() if len(scores) >= min_problems}
+    if statistics.min_adjusted_p([len(scores) for scores in testable.values()]) >= level:
+        return []
+    tests = [_test_pair(*pair, scores, metric) for pair, scores in testable.items()]
     # Holm's step-down correction controls the family-wise error of all pairs.
     corrected = statistics.holm([test.p for test in tests]).tolist()
     return [replace(test, p_holm=p) for test, p in zip(tests, corrected, strict=True)]
 
 
-def _test_pair(
-    problems: Sequence[ProblemComparison], first: str, second: str, metric: str
-) -> PairwiseTest | None:
-    """Test two optimizers without correction; return ``None`` if they share no sample."""
-    scores = [
-        (problem.by_optimizer[first], problem.by_optimizer[second])
-        for problem in problems
-        if first in problem.by_optimizer and second in problem.by_optimizer
-    ]
-    # A test over problems is preferred, because its conclusions hold beyond one problem.
-    over: Over = "problems" if len(scores) >= MIN_PROBLEMS else "seeds"
-    if over == "problems":
-        a, b = np.array([[mean_to_minimize(score, metric) for score in pair] for pair in scores]).T
-    elif scores:
-        # Seeds of different problems are pooled.
-        samples = [shared_seeds(*pair, metric) for pair in scores]
-        a, b = (np.concatenate(side) for side in zip(*samples, strict=True))
-    if not scores or len(a) == 0:
-        return None
+def order_by_lead(
+    first: str, second: str, a: Array, b: Array
+) -> tuple[str, str, Array, Array, float]:
+    """Return two optimizers and their values (n,) with the better first, and its mean lead.
+
+    The better one has the smaller mean, or more wins if the mean difference is not finite: the
+    lead is NaN then.
+    """
     # Equal infinities differ by 0, not by NaN.
     differences = np.subtract(b, a, out=np.zeros(len(a)), where=a != b)
-    lead = float(differences.mean()) if np.isfinite(differences).all() else float("nan")
-    # Name the better optimizer first: by the mean difference, or by wins if it is not finite.
+    is_finite = len(differences) > 0 and np.isfinite(differences).all()
+    lead = float(differences.mean()) if is_finite else float("nan")
     if lead < 0 or (np.isnan(lead) and (a > b).sum() > (a < b).sum()):
-        first, second, a, b, lead = second, first, b, a, -lead
+        return second, first, b, a, -lead
+    return first, second, a, b, lead
+
+
+def _test_pair(
+    first: str, second: str, scores: Sequence[dict[str, OptimizerScore]], metric: str
+) -> PairwiseTest:
+    """Test two optimizers over problems that both have, without correction."""
+    a, b = (
+        np.array([mean_to_minimize(score[name], metric) for score in scores])
+        for name in (first, second)
+    )
+    first, second, a, b, lead = order_by_lead(first, second, a, b)
     p = statistics.wilcoxon(a, b)
-    return PairwiseTest(first, second, over, len(a), int((a < b).sum()), lead, p, p)
+    return PairwiseTest(first, second, len(a), int((a < b).sum()), lead, p, p)

@@ -57,6 +57,12 @@ class OptimizerScore:
         """Return the mean over seeds; there must be at least one."""
         return float(self.values[metric].mean())
 
+    def std(self, metric: str) -> float:
+        """Return the standard deviation over seeds; NaN with one seed or infinite values."""
+        values = self.values[metric]
+        is_defined = len(values) > 1 and np.isfinite(values).all()
+        return float(values.std(ddof=1)) if is_defined else float("nan")
+
     def best(self, metric: str) -> float:
         """Return the value of the best seed; there must be at least one."""
         values = self.values[metric]
@@ -136,6 +142,11 @@ def problem_comparisons(
     if not any(comparison.by_optimizer for comparison in comparisons):
         raise InvalidInput("no search has ended yet; --at N compares their fronts after N")
     return comparisons
+
+
+def optimizer_names(problems: Sequence[ProblemComparison]) -> list[str]:
+    """Return the names of all optimizers that are scored on any problem, in order."""
+    return list(dict.fromkeys(name for problem in problems for name in problem.by_optimizer))
 
 
 def front_at(result: Result, search: SearchResult, at: int | None = None) -> tuple[Array, int]:

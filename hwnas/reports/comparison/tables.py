@@ -3,58 +3,85 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hwnas import statistics
-from hwnas.reports.comparison.comparison import Comparison, format_count
+from hwnas.errors import UnknownName
+from hwnas.reports.comparison.comparison import Comparison
+from hwnas.reports.comparison.notes import format_count
 from hwnas.reports.comparison.pairwise import mean_to_minimize
-from hwnas.reports.comparison.problem_comparison import ProblemComparison
+from hwnas.reports.comparison.problem_comparison import OptimizerScore, ProblemComparison
 from hwnas.reports.comparison.quality_indicators import LARGER_IS_BETTER, METRICS
 
-_TIDY = ["problem", "optimizer", "indicator", "seeds", "mean", "low", "high", "best"]
+# Columns of a problem's table that can be chosen; the optimizer always comes first.
+COLUMNS = ("seeds", "evaluations", *METRICS, "interval", "best", "status")
+
+_HEADERS = {"interval": "95 % interval"}
+_TIDY = ["problem", "optimizer", "indicator", "seeds", "mean", "low", "high", "best", "std"]
+
+
+def default_columns(metric: str) -> tuple[str, ...]:
+    """Return the columns of a problem's table for a comparison by a metric."""
+    secondary = [name for name in METRICS if name not in (metric, "hypervolume")]
+    return ("seeds", "evaluations", metric, "interval", "best", *secondary, "status")
 
 
 def problem_table(
-    comparison: Comparison, problem: ProblemComparison
+    comparison: Comparison, problem: ProblemComparison, columns: Sequence[str] | None = None
 ) -> tuple[list[str], list[list[str]]]:
-    """Return a row for each optimizer on a problem, best first: means over seeds.
+    """Return a row for each optimizer on a problem, best first.
 
-    The fourth column is the comparison's metric, followed by the 95 % interval of its mean and
-    the value of the best seed. Optimizers without scored seeds come last.
+    Indicators are means ± standard deviations over seeds. ``interval`` is the 95 % interval of
+    the mean of the comparison's metric, ``best`` its value for the best seed. Optimizers without
+    scored seeds come last.
+
+    Parameters
+    ----------
+    columns
+        Some of `COLUMNS`, in their order; `default_columns` by default.
 
     Returns
     -------
     header, rows
+
+    Raises
+    ------
+    UnknownName
+        There is no such column.
     """
     metric, scores = comparison.metric, problem.by_optimizer.values()
-    secondary = [name for name in METRICS if name != metric]
-    # All values of a column have the same decimals, enough for the smallest of them.
-    digits = {
-        name: decimals((score.mean(name) for score in scores), 4 if name in LARGER_IS_BETTER else 3)
-        for name in METRICS
-    }
+    chosen = default_columns(metric) if columns is None else tuple(dict.fromkeys(columns))
+    for name in chosen:
+        if name not in COLUMNS:
+            raise UnknownName("column", name, COLUMNS)
+    digits = {name: _column_decimals(scores, name) for name in METRICS}
     rows = []
     for score in sorted(scores, key=lambda score: mean_to_minimize(score, metric)):
-        low, high = (f"{bound:.{digits[metric]}f}" for bound in score.interval(metric))
-        rows.append(
-            [
-                score.optimizer,
-                str(len(score.seeds)),
-                f"{score.evaluations.mean():.0f}",
-                f"{score.mean(metric):.{digits[metric]}f}",
-                "" if low == "nan" else f"{low} to {high}",
-                f"{score.best(metric):.{digits[metric]}f}",
-                *(f"{score.mean(name):.{digits[name]}f}" for name in secondary),
-                score.status,
-            ]
-        )
+        cells = _cells(score, metric, digits)
+        rows.append([score.optimizer, *(cells[name] for name in chosen)])
     # Keep optimizers whose searches are all missing or unfinished visible.
     for score in problem.scores:
         if not score.seeds:
-            rows.append([score.optimizer, "0", *[""] * (len(secondary) + 4), score.status])
-    header = ["optimizer", "seeds", "evaluations", metric, "95 % interval", "best", *secondary]
-    return [*header, "status"], rows
+            left_out = {"seeds": "0", "status": score.status}
+            rows.append([score.optimizer, *(left_out.get(name, "") for name in chosen)])
+    return ["optimizer", *(_HEADERS.get(name, name) for name in chosen)], rows
+
+
+def overall_tables(comparison: Comparison) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield title, header and rows of each table that compares optimizers.
+
+    These are mean ranks and pairwise tests over problems, or differences seed to seed on each
+    problem where the problems are too few. One optimizer has none.
+    """
+    # Ranks on one problem are the order of its table.
+    if len(comparison.optimizers) > 1 and len(comparison.problems) > 1:
+        yield rank_table(comparison)
+    if comparison.pairs:
+        yield pairwise_table(comparison)
+    for i, differences in enumerate(comparison.seed_differences):
+        if differences:
+            yield seed_table(comparison, i)
 
 
 def rank_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
@@ -63,10 +90,10 @@ def rank_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]
     Returns
     -------
     title, header, rows
-        The title has the blocks of the ranks, Friedman's test and Nemenyi's critical difference.
+        The title has Friedman's test and Nemenyi's critical difference, if there are tests.
     """
-    k, n, level = len(comparison.optimizers), comparison.n_blocks, comparison.level
-    title = f"mean rank by {comparison.metric} over {comparison.ranked_over}"
+    k, n, level = len(comparison.optimizers), len(comparison.problems), comparison.level
+    title = f"mean rank by {comparison.metric} over {format_count(n, 'problems')}"
     # Nemenyi's distance is context only; bars and p-values are by pairwise tests.
     if not math.isnan(comparison.friedman):
         critical = statistics.critical_difference(k, n, level)
@@ -82,7 +109,7 @@ def rank_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]
 
 
 def pairwise_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
-    """Return a row for the test of each pair of optimizers.
+    """Return a row for the test of each pair of optimizers over problems.
 
     Returns
     -------
@@ -93,7 +120,7 @@ def pairwise_table(comparison: Comparison) -> tuple[str, list[str], list[list[st
         [
             pair.first,
             pair.second,
-            format_count(pair.n, pair.over),
+            str(pair.n),
             str(pair.wins),
             f"{pair.lead:.{digits}f}",
             f"{pair.p:.2g}",
@@ -102,10 +129,51 @@ def pairwise_table(comparison: Comparison) -> tuple[str, list[str], list[list[st
         for pair in comparison.pairs
     ]
     title = (
-        f"Wilcoxon's signed-rank tests by {comparison.metric}, corrected by Holm for "
+        f"Wilcoxon's signed-rank tests by {comparison.metric} over problems, corrected by Holm for "
         f"{format_count(len(rows), 'pairs')}"
     )
-    return title, ["better", "than", "over", "wins", "lead", "p", "p (Holm)"], rows
+    return title, ["better", "than", "problems", "wins", "lead", "p", "p (Holm)"], rows
+
+
+def seed_table(comparison: Comparison, index: int) -> tuple[str, list[str], list[list[str]]]:
+    """Return a row for the difference of each pair of optimizers, seed to seed on one problem.
+
+    Parameters
+    ----------
+    index
+        Index of the problem.
+
+    Returns
+    -------
+    title, header, rows
+        The interval of a pair with too few seeds is empty.
+    """
+    differences = comparison.seed_differences[index]
+    digits = decimals((difference.lead for difference in differences), 2)
+    rows = [
+        [
+            difference.first,
+            difference.second,
+            str(difference.n),
+            str(difference.wins),
+            f"{difference.lead:.{digits}f}",
+            ""
+            if math.isnan(difference.low)
+            else f"{difference.low:.{digits}f} to {difference.high:.{digits}f}",
+        ]
+        for difference in differences
+    ]
+    of_problem = (
+        "on this problem"
+        if len(comparison.problems) == 1
+        else f"on {comparison.problems[index].name}"
+    )
+    interval = f"{100 * (1 - comparison.level):g} % interval"
+    title = (
+        f"seed to seed {of_problem}: differences of mean {comparison.metric} over shared seeds; "
+        f"{interval} by a bootstrap of the pairs of searches with the same seed"
+    )
+    return title, ["better", "than", "seeds", "wins", "lead", interval], rows
 
 
 def tidy_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
@@ -114,16 +182,19 @@ def tidy_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
     Returns
     -------
     header, rows
-        An interval that cannot be computed is empty.
+        A value that cannot be computed is empty.
     """
     rows: list[list[Any]] = []
     for problem in comparison.problems:
         for score in problem.by_optimizer.values():
             for metric in METRICS:
                 mean, best = score.mean(metric), score.best(metric)
-                bounds = ["" if math.isnan(bound) else bound for bound in score.interval(metric)]
+                low, high, std = (
+                    "" if math.isnan(value) else value
+                    for value in (*score.interval(metric), score.std(metric))
+                )
                 keys = [problem.name, score.optimizer, metric, len(score.seeds)]
-                rows.append([*keys, mean, *bounds, best])
+                rows.append([*keys, mean, low, high, best, std])
     return list(_TIDY), rows
 
 
@@ -138,3 +209,33 @@ def decimals(values: Iterable[float], digits: int) -> int:
         return digits
     # Position of the leading digit of the smallest value, at most 8 decimals.
     return min(8, max(0, digits - 1 - math.floor(math.log10(min(sizes)))))
+
+
+def _column_decimals(scores: Iterable[OptimizerScore], metric: str) -> int:
+    """Return the decimals of all values in a column, enough for the smallest of them."""
+    digits = decimals(
+        (score.mean(metric) for score in scores), 4 if metric in LARGER_IS_BETTER else 3
+    )
+    # A small deviation has one significant digit if two more decimals suffice.
+    return max(digits, min(digits + 2, decimals((score.std(metric) for score in scores), 1)))
+
+
+def _cells(score: OptimizerScore, metric: str, digits: dict[str, int]) -> dict[str, str]:
+    """Return the texts of an optimizer's row, by column."""
+    low, high = (f"{bound:.{digits[metric]}f}" for bound in score.interval(metric))
+    return {
+        "seeds": str(len(score.seeds)),
+        "evaluations": f"{score.evaluations.mean():.0f}",
+        **{
+            name: f"{score.mean(name):.{digits[name]}f}{_plus_minus(score.std(name), digits[name])}"
+            for name in METRICS
+        },
+        "interval": "" if low == "nan" else f"{low} to {high}",
+        "best": f"{score.best(metric):.{digits[metric]}f}",
+        "status": score.status,
+    }
+
+
+def _plus_minus(std: float, digits: int) -> str:
+    """Return a standard deviation as it follows a mean; nothing if it is not known."""
+    return "" if math.isnan(std) else f" ± {std:.{digits}f}"

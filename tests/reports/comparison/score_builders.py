@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hwnas.reports.comparison.comparison import Comparison, compare_problems
 from hwnas.reports.comparison.problem_comparison import OptimizerScore, ProblemComparison
 from hwnas.reports.comparison.quality_indicators import METRICS
 
@@ -44,5 +45,14 @@ def graded_problem(name: str, optimizers: Sequence[str]) -> ProblemComparison:
     """Return a problem of three optimizers: the best by R2, one near it, and one far behind."""
     seeds = np.arange(10.0)
     noise = np.array([3, -4, 5, -6, 7, -8, 9, -10, 11, -12]) / 10
-    values = (seeds, seeds + noise + 0.7, seeds + 20)
+    values = (seeds, seeds + noise + 0.4, seeds + 20)
     return problem_of(name, **dict(zip(optimizers, values, strict=True)))
+
+
+SPECIAL = "a_b%&{c}"
+
+
+def special_comparison() -> Comparison:
+    """Return a comparison whose names have special characters of LaTeX and Markdown."""
+    problem = graded_problem("x_y; params <= 5 on 50%", [SPECIAL, "b", "c"])
+    return compare_problems([problem], metric="r2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,14 @@ NAMES = [f"optimizer_{i}" for i in range(16)]
 def ranked_comparison(k: int, ranks: Any, differ: Any) -> Comparison:
     """Return a comparison over 24 problems; `differ` decides pairs by their rank difference."""
     pairs = tuple(
-        PairwiseTest(NAMES[i], NAMES[j], "problems", 24, 20, 0.1, p, p)
+        PairwiseTest(NAMES[i], NAMES[j], 24, 20, 0.1, p, p)
         for i in range(k)
         for j in range(i + 1, k)
         for p in [0.01 if differ(abs(ranks[i] - ranks[j])) else 0.5]
     )
     problems = tuple(problem_of(f"p{i}") for i in range(24))
     array = np.array(ranks, dtype=float)
-    return Comparison(
-        problems, "normalised", None, 0.05, tuple(NAMES[:k]), array, "problems", 24, 0.01, pairs
-    )
+    return Comparison(problems, "normalised", None, 0.05, tuple(NAMES[:k]), array, 0.01, pairs, ())
 
 
 @pytest.mark.parametrize("k", [2, 3, 5, 16])
@@ -96,15 +93,24 @@ def test_title() -> None:
         "Joined: no significant difference at 5 % by Wilcoxon's signed-rank tests with Holm's "
         "correction",
     ]
-    comparison = compare_problems(random_problems(4), metric="r2", at=100, level=0.1)
-    assert (
-        critical_difference._title(comparison)[0]
-        == "Mean rank by R2 after 100 evaluations over 8 seeds of 4 problems"
-    )
-    # Tests over problems and over seeds in one comparison.
-    pair = replace(comparison.pairs[0], over="problems", n=6)
-    mixed = critical_difference._title(replace(comparison, pairs=(pair, *comparison.pairs[1:])))
-    assert "at 10 % by Wilcoxon's signed-rank tests over 6 problems or 8 seeds with" in mixed[1]
+    comparison = compare_problems(random_problems(8), metric="r2", at=100, level=0.1)
+    title = critical_difference._title(comparison)
+    assert title[0] == "Mean rank by R2 after 100 evaluations over 8 problems"
+    assert "at 10 % by Wilcoxon's signed-rank tests with Holm's correction" in title[1]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_too_few_problems_are_refused_or_marked(n: int, tmp_path: Path) -> None:
+    comparison = compare_problems(random_problems(n, seeds=10))
+    if n == 1:
+        with pytest.raises(InvalidInput, match=r"found 1; .* of 4 optimizers need at least 8"):
+            critical_difference.draw(comparison, tmp_path / "ranks.png")
+        return
+    figure = critical_difference.critical_difference_figure(comparison)
+    title = figure.get_suptitle()
+    assert f"over {n} problems" in title
+    assert "No test: significant differences of 4 optimizers need at least 8 problems" in title
+    assert not any(line.get_linewidth() > 3 for line in figure.axes[0].lines)
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

@@ -255,7 +255,7 @@ def test_missing_seeds_and_optimizers(make_run: Any) -> None:
     assert list(problem.by_optimizer) == ["random"]
     # An optimizer without scores keeps its row, with empty columns.
     _, rows = tables.problem_table(compare([result]), problem)
-    assert rows[1] == ["uniform", "0", *[""] * 8, "missing"]
+    assert rows[1] == ["uniform", "0", *[""] * 7, "missing"]
     result.searches = [replace(result.searches[0], meta={**result.searches[0].meta})]
     del result.searches[0].meta["finished"]
     with pytest.raises(InvalidInput, match="no search has ended yet; --at N compares"):
