@@ -180,3 +180,13 @@ class SpaceExhausted(HwnasError):
 
 class SearchFailed(RuntimeError):
     """Error of an optimizer or of hwnas in a search; the other searches ran to their end."""
+
+
+def describe_value(value: object, max_length: int = 80) -> str:
+    """Return a value as a line of limited length, for error texts.
+
+    >>> describe_value("long" * 10, max_length=12)
+    "'longlong..."
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."

@@ -17,7 +17,8 @@ import pydantic
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
+from hwnas.errors import ExperimentError, InvalidInput, describe_value
+from hwnas.form_errors import first_fault
 from hwnas.plugin_files import hash_of_file, load_plugin_file
 from hwnas.yaml_loader import read_yaml
 
@@ -84,7 +85,7 @@ def _with_name(entry: Any) -> Any:
 
 def _seed_list(seeds: Any) -> Any:
     if type(seeds) is int and seeds < 1:
-        raise ValueError("too few")
+        raise ValueError("too few")  # the text is that of `first_fault`
     return list(range(seeds)) if type(seeds) is int else seeds
 
 
@@ -168,38 +169,6 @@ class Experiment(_Strict):
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-_NAME_FORM = "a text of letters, digits, '.', '_' and '-'"
-# By key, in error texts; [] stands for the items of a list.
-EXPECTED = {
-    "": "an experiment, as keys and values",
-    "name": f"{_NAME_FORM}, which names a directory",
-    "space": "the name of a space, such as gpt-s, or its choices as keys and values",
-    "backend": "the name of a backend, or keys and values as in {type: surrogate}",
-    "backend.type": "the name of a backend, such as surrogate",
-    "objectives": "a list of 2 to 5 objectives, as in [perplexity, latency@h100]",
-    "objectives[]": "a text, such as latency@h100",
-    "constraints": "a list of constraints, as in ['params <= 1e8']",
-    "constraints[]": "a text, such as 'params <= 1e8'",
-    "optimizers": "a list of at least 1 optimizer, as in [random, nsga2]",
-    "optimizers[]": "the name of an optimizer, or keys and values as in {type: nsga2, pop_size: 20}",
-    "optimizers[].type": "the name of an optimizer, such as nsga2",
-    "optimizers[].name": f"{_NAME_FORM}, which names a directory",
-    "optimizers[].batch": "an integer of at least 1",
-    "budget": "keys and values, as in {evaluations: 200}",
-    "budget.evaluations": "an integer of at least 1",
-    "budget.cost": "a finite number of seconds greater than 0",
-    "budget.seconds": "a finite number of seconds greater than 0",
-    "seeds": "a number of seeds of at least 1, or a list of them as in [0, 1, 2]",
-    "seeds[]": "an integer of at least 0",
-    "noise": "true or false",
-    "reference": "a list of numbers, one an objective, in raw units",
-    "reference[]": "a number",
-    "warm_start": "the directory of a run, as a text",
-    "plugins": "a list of Python files, as in [mine.py]",
-    "plugins[]": "the path of a Python file, as a text",
-}
-
-
 def read_experiment(
     source: str | Path | Mapping[str, Any] | Experiment,
     overrides: Mapping[str, Any] | None = None,
@@ -276,7 +245,7 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     try:
         experiment = Experiment.model_validate(content)
     except pydantic.ValidationError as error:
-        raise ExperimentError(file, *_first_fault(error)) from None
+        raise ExperimentError(file, *first_fault(error)) from None
     # Checks that span several entries.
     names = [entry.name for entry in experiment.optimizers]
     for i, name in enumerate(names):
@@ -378,45 +347,3 @@ def _override(content: dict[str, Any], key_path: str, value: Any) -> None:
             )
         content = child
     content[last] = value
-
-
-def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
-    """Return the key path and the message of one validation error."""
-    # A misspelled key comes first: it may be the reason why another one is missing.
-    faults = error.errors()
-    fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-    *parents, last = fault["loc"] or ("",)
-    if fault["type"] == "extra_forbidden":
-        return ".".join(map(str, fault["loc"])), _explain_unknown_key(
-            str(last), in_budget=bool(parents)
-        )
-    path, form = _known_path(fault["loc"])
-    if fault["type"] == "missing":
-        return path, f"is required; expected {EXPECTED[form]}"
-    return path, f"expected {EXPECTED[form]}, found {describe_value(fault['input'])}"
-
-
-def _known_path(location: Sequence[str | int]) -> tuple[str, str]:
-    """Return a validation error's location as a path, and as a key of `EXPECTED`.
-
-    Pydantic adds the members of unions and the keys of free mappings to the location.
-    """
-    path = form = ""
-    for part in location:
-        longer = f"{form}[]" if isinstance(part, int) else f"{form}.{part}".lstrip(".")
-        if longer not in EXPECTED:
-            break
-        form = longer
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.lstrip("."), form
-
-
-def _explain_unknown_key(key: str, *, in_budget: bool) -> str:
-    """Return the message on a key that there is not, with one that it may stand for."""
-    if in_budget and key in Experiment.model_fields:
-        return f"unknown key {key!r}; it belongs beside 'budget', not in it"
-    if in_budget:
-        return str(UnknownName("key", key, Budget.model_fields))
-    # Keys of entries too, one level deeper.
-    deeper = [form.replace("[]", "[0]") for form in EXPECTED if "." in form]
-    return str(UnknownName("key", key, [*Experiment.model_fields, *deeper]))

@@ -12,14 +12,15 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from hwnas.backends import Backend
-from hwnas.errors import InvalidInput, MissingExtra, UnknownName
+from hwnas.errors import InvalidInput, MissingExtra, UnknownName, describe_value
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.plugin_source import read_source
 from hwnas.spaces import SearchSpace
@@ -29,6 +30,15 @@ Kind = Literal["optimizer", "backend"]
 _T = TypeVar("_T")
 
 _registered: dict[Kind, dict[str, type]] = {"optimizer": {}, "backend": {}}
+# Types as a user of a YAML calls them, in the singular and in the plural.
+_TYPE_NAMES: dict[Any, tuple[str, str]] = {
+    bool: ("true or false", "true or false"),
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+    str: ("a text", "texts"),
+    type(None): ("null", "null"),
+    Any: ("any value", "any values"),
+}
 # Parameters that the framework passes itself, and a user may not set.
 _RESERVED = {"self", "space", "n_objectives", "seed", "n_constraints", "fidelities", "noise"}
 
@@ -215,16 +225,47 @@ def checked_settings(kind: Kind, name: str | type, settings: Mapping[str, Any]) 
         if key not in parameters:
             raise UnknownName(f"setting of {label}:", key, parameters)
         # Strict JSON: 3.0 is no integer and "3" no number, but a list serves as a tuple.
-        expected = pydantic.TypeAdapter(parameters[key].annotation)
+        annotation = parameters[key].annotation
         try:
-            checked[key] = expected.validate_json(json.dumps(value), strict=True)
-        except (pydantic.ValidationError, TypeError) as error:
-            why = error.errors()[0]["msg"] if isinstance(error, ValueError) else str(error)
-            raise InvalidInput(f"setting {key!r} of {label}: {why}, found {value!r}") from error
+            checked[key] = pydantic.TypeAdapter(annotation).validate_json(
+                json.dumps(value), strict=True
+            )
+        # A value that is no JSON, such as an object or a list that contains itself.
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidInput(
+                f"setting {key!r} of {label}: expected {describe_type(annotation)}, "
+                f"found {describe_value(value)}"
+            ) from error
     for key, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and key not in settings:
-            raise InvalidInput(f"{label} needs the setting {key!r}")
+            expected = describe_type(parameter.annotation)
+            raise InvalidInput(f"{label} needs the setting {key!r}: expected {expected}")
     return checked
+
+
+def describe_type(annotation: Any, *, plural: bool = False) -> str:
+    """Return what a user may write in a YAML for a value of an annotated type.
+
+    >>> describe_type(tuple[int, ...] | None)
+    'a list of integers or null'
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in _TYPE_NAMES:
+        return _TYPE_NAMES[annotation][plural]
+    if origin is Annotated:
+        return describe_type(arguments[0], plural=plural)
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe_type(argument, plural=plural) for argument in arguments)
+    container = origin or annotation
+    if isinstance(container, type) and issubclass(container, Mapping):
+        return "keys and values"
+    if isinstance(container, type) and issubclass(container, list | tuple | set | Sequence):
+        members = [argument for argument in arguments if argument is not Ellipsis]
+        items = dict.fromkeys(describe_type(member, plural=True) for member in members)
+        return ("lists" if plural else "a list") + (f" of {' or '.join(items)}" if items else "")
+    return inspect.formatannotation(annotation)
 
 
 def optimizer(

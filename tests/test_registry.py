@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Optional
 
 import pytest
 
@@ -64,7 +66,7 @@ def test_decorator_goes_before_an_entry_point(small_space: SearchSpace) -> None:
     [
         ({"rat": 0.1}, "unknown setting of optimizer 'mine': 'rat'; did you mean 'rate'?"),
         ({"seed_": 1}, "unknown setting of optimizer 'mine': 'seed_'"),
-        ({"rate": "fast"}, "setting 'rate' of optimizer 'mine': .*valid number, found 'fast'"),
+        ({"rate": "fast"}, "setting 'rate' of optimizer 'mine': expected a number, found 'fast'"),
         ({"rate": True}, "setting 'rate'.*found True"),
         ({"sizes": [1, "2"]}, "setting 'sizes'"),
         ({"sizes": 3}, "setting 'sizes'"),
@@ -77,6 +79,65 @@ def test_settings_are_checked(
     hwnas.register_optimizer("mine")(Mine)
     with pytest.raises(InvalidInput, match=message):
         hwnas.optimizer("mine", small_space, 2, seed=0, **settings)
+
+
+WRONG_VALUES: list[Any] = [
+    None, 5, -0.5, math.nan, True, "five", "a\nb", [], [[]], [None], ["x"], {}, {"x": 1}, {1: 2},
+    "x" * 500, object(), b"x",
+]  # fmt: skip
+
+
+def _settings() -> list[tuple[registry.Kind, str, str]]:
+    kinds: tuple[registry.Kind, ...] = ("optimizer", "backend")
+    return [
+        (kind, name, key)
+        for kind in kinds
+        for name in registry.names(kind)
+        for key in registry.settings_of(registry.lookup(kind, name))
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name", "key"), _settings())
+def test_wrong_types_are_explained_in_own_words(kind: registry.Kind, name: str, key: str) -> None:
+    annotation = registry.settings_of(registry.lookup(kind, name))[key].annotation
+    form = registry.describe_type(annotation)
+    messages = []
+    for value in WRONG_VALUES:
+        try:
+            registry.checked_settings(kind, name, {key: value})
+        except InvalidInput as error:
+            messages.append(str(error))
+    assert len(messages) >= 5
+    prefix = f"setting {key!r} of {kind} {name!r}: expected {form}, found "
+    for message in messages:
+        assert message.startswith(prefix)
+        assert len(message) <= len(prefix) + 80
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [
+        (int, "an integer"),
+        (float | None, "a number or null"),
+        (Optional[str], "a text or null"),  # noqa: UP045 - another form of the same type
+        (bool, "true or false"),
+        (list[str], "a list of texts"),
+        (tuple[int, float], "a list of integers or numbers"),
+        (tuple[tuple[int, ...], ...], "a list of lists of integers"),
+        (Sequence[int], "a list of integers"),
+        (list, "a list"),
+        (dict[str, Any], "keys and values"),
+        (Mapping[str, int] | None, "keys and values or null"),
+        (Literal["bytes", "gpt2"], "bytes or gpt2"),
+        (Annotated[int, "positive"], "an integer"),
+        (Any, "any value"),
+        (Path, "pathlib.Path"),
+    ],
+)
+def test_types_in_words(annotation: Any, text: str) -> None:
+    # Classes of other libraries keep their names.
+    assert registry.describe_type(annotation).replace("pathlib._local", "pathlib") == text
 
 
 def test_an_integer_serves_as_a_float(small_space: SearchSpace) -> None:
@@ -92,7 +153,9 @@ def test_required_settings(small_space: SearchSpace) -> None:
             super().__init__(*args, **how)
 
     hwnas.register_optimizer("needy")(Needy)
-    with pytest.raises(InvalidInput, match="optimizer 'needy' needs the setting 'much'"):
+    with pytest.raises(
+        InvalidInput, match="optimizer 'needy' needs the setting 'much': expected an "
+    ):
         hwnas.optimizer("needy", small_space, 2, seed=0)
 
 

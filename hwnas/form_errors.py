@@ -1,0 +1,92 @@
+"""Texts on faults in the form of an experiment: the key, what is expected there, what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hwnas.errors import UnknownName, describe_value
+
+if TYPE_CHECKING:
+    import pydantic
+
+_NAME_FORM = "a text of letters, digits, '.', '_' and '-'"
+# By key, in error texts; [] stands for the items of a list.
+EXPECTED = {
+    "": "an experiment, as keys and values",
+    "name": f"{_NAME_FORM}, which names a directory",
+    "space": "the name of a space, such as gpt-s, or its choices as keys and values",
+    "backend": "the name of a backend, or keys and values as in {type: surrogate}",
+    "backend.type": "the name of a backend, such as surrogate",
+    "objectives": "a list of 2 to 5 objectives, as in [perplexity, latency@h100]",
+    "objectives[]": "a text, such as latency@h100",
+    "constraints": "a list of constraints, as in ['params <= 1e8']",
+    "constraints[]": "a text, such as 'params <= 1e8'",
+    "optimizers": "a list of at least 1 optimizer, as in [random, nsga2]",
+    "optimizers[]": "the name of an optimizer, or keys and values as in {type: nsga2, batch: 4}",
+    "optimizers[].type": "the name of an optimizer, such as nsga2",
+    "optimizers[].name": f"{_NAME_FORM}, which names a directory",
+    "optimizers[].batch": "an integer of at least 1",
+    "budget": "keys and values, as in {evaluations: 200}",
+    "budget.evaluations": "an integer of at least 1",
+    "budget.cost": "a finite number of seconds greater than 0",
+    "budget.seconds": "a finite number of seconds greater than 0",
+    "seeds": "a number of seeds of at least 1, or a list of them as in [0, 1, 2]",
+    "seeds[]": "an integer of at least 0",
+    "noise": "true or false",
+    "reference": "a list of numbers, one an objective, in raw units",
+    "reference[]": "a number",
+    "warm_start": "the directory of a run, as a text",
+    "plugins": "a list of Python files, as in [mine.py]",
+    "plugins[]": "the path of a Python file, as a text",
+}
+
+
+def first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
+    """Return the key path and the message of one fault of an experiment."""
+    # A misspelled key comes first: it may be the reason why another one is missing.
+    faults = error.errors()
+    fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+    if fault["type"] == "extra_forbidden":
+        *parents, key = fault["loc"]
+        message = _explain_unknown_key(str(key), ".".join(map(str, parents)))
+        return ".".join(map(str, fault["loc"])), message
+    path, form = _known_path(fault["loc"])
+    if fault["type"] == "missing":
+        return path, f"is required; expected {EXPECTED[form]}"
+    return path, f"expected {EXPECTED[form]}, found {describe_value(fault['input'])}"
+
+
+def _known_path(location: Sequence[str | int]) -> tuple[str, str]:
+    """Return a validation error's location as a path, and as a key of `EXPECTED`.
+
+    Pydantic adds the members of unions and the keys of free mappings to the location.
+    """
+    path = form = ""
+    for part in location:
+        longer = f"{form}[]" if isinstance(part, int) else f"{form}.{part}".lstrip(".")
+        if longer not in EXPECTED:
+            break
+        form = longer
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.lstrip("."), form
+
+
+def _explain_unknown_key(key: str, parent: str) -> str:
+    """Return the message on a key that does not exist, with one that it may stand for.
+
+    Parameters
+    ----------
+    key
+        The key.
+    parent
+        Path of the mapping that it was found in; empty for the experiment itself.
+    """
+    if parent and key in EXPECTED:
+        return f"unknown key {key!r}; it belongs beside {parent!r}, not in it"
+    paths = [form.replace("[]", "[0]") for form in EXPECTED if form and not form.endswith("[]")]
+    if parent:
+        prefix = f"{parent}."
+        paths = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    # Of the experiment also keys one level deeper, which are often written without their parent.
+    return str(UnknownName("key", key, paths))
