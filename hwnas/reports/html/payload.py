@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.objectives import Objective
+from hwnas.reports.html.comparison_payload import comparison_payload
 from hwnas.reports.html.search_payload import (
     ArchitectureIndex,
     failures_payload,
@@ -86,6 +87,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
         "overview": _table_payload(*summary_table(result)),
         "seeds": _table_payload(*_seed_table(result)),
         "notes": search_notes(result),
+        "comparison": comparison_payload(result),
         "failures": failures,
         "settings": result.experiment.to_yaml(),
         "environment": _environment_rows(result),
