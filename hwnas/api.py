@@ -11,9 +11,8 @@ from typing import Any
 from hwnas.errors import HwnasWarning, InvalidInput, SearchFailed
 from hwnas.experiment import Experiment
 from hwnas.files import write_text
-from hwnas.optimizers import MultiFidelityOptimizer
 from hwnas.problem import Problem, load_experiment
-from hwnas.registry import lookup
+from hwnas.runner.preflight import setup_warnings
 from hwnas.runner.reference_point import Reference, build_reference
 from hwnas.runner.results import Result
 from hwnas.runner.run_directory import (
@@ -110,7 +109,8 @@ def run(
     refuse_existing(path, experiment)
     _check_workers(workers, problem)
     prior = collect_prior_trials(experiment, problem)
-    _warn_of_single_fidelity(experiment, problem)
+    for line in setup_warnings(experiment, problem):
+        warnings.warn(line, HwnasWarning, stacklevel=2)
     with new_directory(path), locked(path):
         refuse_existing(path, experiment)  # another run may have started in between
 
@@ -215,20 +215,6 @@ def _stored_reference(path: Path) -> Reference | None:
         with Store.open(file) as store:  # every one, so that a damaged one is named
             reference = Reference.from_json(store.meta["reference"])
     return reference
-
-
-def _warn_of_single_fidelity(experiment: Experiment, problem: Problem) -> None:
-    """Warn of multi-fidelity optimizers where the backend has one fidelity."""
-    if len(problem.backend.fidelities or ()) > 1:
-        return
-    for entry in experiment.optimizers:
-        if issubclass(lookup("optimizer", entry.type), MultiFidelityOptimizer):
-            warnings.warn(
-                f"{entry.name}: there is one fidelity here, so it is random search; on the "
-                "surrogate, repeats under noise: true are fidelities",
-                HwnasWarning,
-                stacklevel=3,
-            )
 
 
 def _check_workers(workers: int, problem: Problem | None = None) -> None:

@@ -18,7 +18,7 @@ import pytest
 import hwnas
 from hwnas import pareto
 from hwnas.api import SearchFailed, resume, run
-from hwnas.errors import HwnasWarning, InvalidInput
+from hwnas.errors import InvalidInput
 from hwnas.problem import load_experiment
 from hwnas.runner.results import Result
 from hwnas.runner.storage import Store, Trials
@@ -460,15 +460,6 @@ def test_moasha_measures_its_best_in_full(tmp_path: Path) -> None:
     for code, fidelity in reached.items():
         paid = [bytes(row) == code for row in cell.trials.codes]
         assert cell.trials.evaluations[paid].sum() == fidelity
-
-
-def test_one_fidelity_is_said_once(tmp_path: Path) -> None:
-    pytest.importorskip("syne_tune")
-    content = {**SMALL, "optimizers": ["moasha"]}
-    with pytest.warns(HwnasWarning, match="moasha: there is one fidelity here") as said:
-        result = run(content, out=tmp_path / "x")
-    assert len([w for w in said if w.category is HwnasWarning]) == 1
-    assert {row["evaluations"] for row in result.summary} == {120}
 
 
 def test_a_problem_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""Checks before a run: settings under which an optimizer does not do what its user expects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from hwnas.experiment import Experiment
+from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
+from hwnas.problem import Problem, build_optimizer
+
+_MIN_GENERATIONS = 5  # of a search, so that selection can take effect
+
+
+def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
+    """Return what a user should know before an experiment runs, one line for each optimizer.
+
+    Examples
+    --------
+    >>> from hwnas.problem import load_experiment
+    >>> experiment, problem = load_experiment(
+    ...     {
+    ...         "name": "short",
+    ...         "space": "gpt-s",
+    ...         "objectives": ["perplexity", "latency@h100"],
+    ...         "optimizers": [{"type": "morea", "pop_size": 20}],
+    ...         "budget": {"evaluations": 10},
+    ...     }
+    ... )
+    >>> for line in setup_warnings(experiment, problem):
+    ...     print(line)  # doctest: +ELLIPSIS
+    morea: all 10 evaluations fall within its initial design of 20...
+    """
+    lines = []
+    for entry in experiment.optimizers:
+        optimizer = build_optimizer(entry, problem, seed=0)
+        warnings = _warnings_of(optimizer, experiment.budget.evaluations, problem)
+        lines += [f"{entry.name}: {warning}" for warning in warnings]
+    return lines
+
+
+def _warnings_of(optimizer: Optimizer, evaluations: int | None, problem: Problem) -> Iterator[str]:
+    """Yield the warnings of one optimizer."""
+    # 1. Fidelities.
+    if isinstance(optimizer, MultiFidelityOptimizer) and len(problem.backend.fidelities or ()) <= 1:
+        yield (
+            "there is one fidelity here, so it is random search; on the surrogate, repeats under "
+            "noise: true are fidelities"
+        )
+    # 2. Constraints.
+    if problem.constraints and not optimizer.handles_constraints:
+        yield (
+            "takes no heed of constraints: it proposes infeasible architectures too, and only its "
+            "feasible ones count"
+        )
+    # 3. Budgets that end before an optimizer can learn.
+    if evaluations is None:
+        return
+    if evaluations <= optimizer.n_initial:
+        yield (
+            f"all {evaluations} evaluations fall within its initial design of "
+            f"{optimizer.n_initial}, which no result can change; expected a larger budget or a "
+            "smaller initial design"
+        )
+    elif optimizer.generation > 1 and evaluations < _MIN_GENERATIONS * optimizer.generation:
+        generations = math.floor(10 * evaluations / optimizer.generation) / 10  # never rounded up
+        yield (
+            f"{evaluations} evaluations are {generations:g} generations of {optimizer.generation}, "
+            f"expected at least {_MIN_GENERATIONS}: a larger budget or a smaller pop_size"
+        )
