@@ -12,6 +12,9 @@ from hwnas.errors import InvalidInput
 class Architecture:
     """Architecture: one member of a search space.
 
+    Its string is that of HW-GPT-Bench: ``SPACE-n_layer-embed_dim``, then one ``mlp_ratio`` for each
+    layer, one ``n_head`` for each layer, and ``bias``. `parse` reads it, ``str`` writes it.
+
     Attributes
     ----------
     space
@@ -21,9 +24,19 @@ class Architecture:
     n_layer
         Number of transformer blocks.
     mlp_ratio, n_head
-        For each block, hidden width of the MLP over `embed_dim`, and number of attention heads.
+        For each block, hidden width of the MLP over `embed_dim`, and number of attention heads. A
+        head has the space's `head_size`, 64 in all named spaces, however many there are: the inner
+        width of attention is ``head_size * n_head`` and not `embed_dim`.
     bias
         Whether the linear layers of the blocks have biases.
+
+    Examples
+    --------
+    >>> arch = Architecture("gpt-s", 192, 2, mlp_ratio=(4, 3), n_head=(8, 12), bias=True)
+    >>> str(arch)
+    'gpt-s-2-192-4-3-8-12-True'
+    >>> Architecture.parse(str(arch)) == arch
+    True
     """
 
     space: str

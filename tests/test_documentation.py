@@ -1,0 +1,297 @@
+"""Every code block of the README, the contributing guide and docs/ does what it says."""
+
+from __future__ import annotations
+
+import configparser
+import doctest
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from hwnas.cli.main import app
+from hwnas.experiment import validate_form
+from hwnas.problem import load_experiment
+from hwnas.registry import checked_settings
+from hwnas.yaml_loader import parse_yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from documents import (
+    BLOCKS,
+    DOCUMENTS,
+    ROOT,
+    Block,
+    blocks_in,
+    blocks_of,
+    commands,
+    inline_code,
+    is_synopsis,
+)
+
+CLI: Any = typer.main.get_command(app)
+# A part of an experiment replaces these keys.
+EXPERIMENT: dict[str, Any] = {
+    "name": "part",
+    "space": "gpt-s",
+    "objectives": ["perplexity", "latency@rtx3080"],
+    "optimizers": ["random"],
+    "budget": {"evaluations": 30},
+    "seeds": 1,
+}
+# Commands of hwnas that take a second, and need no hardware and no earlier run.
+QUICK = {"list", "query", "front", "schema", "check"}
+OTHER_PROGRAMS = {"make", "git", "pip", "python", "pytest", "apt", "hwnas", "pre-commit"}
+
+
+def test_every_language_is_tested() -> None:
+    assert {block.language for block in BLOCKS} <= {"python", "yaml", "sh", "diff", "text"}
+
+
+def test_blocks_are_found_whatever_their_fence() -> None:
+    text = "a\n```python\nx\n```\n\n  ```\n  y\n  ```\n```sh title\nz\n```\n"
+    found = blocks_of(text, "d")
+    assert [(b.language, b.text, b.line) for b in found] == [
+        ("python", "x\n", 3),
+        ("", "y\n", 7),
+        ("sh title", "z\n", 10),
+    ]
+    for file in DOCUMENTS:
+        assert file.read_text(encoding="utf-8").count("```") == 2 * sum(
+            block.document == str(file.relative_to(ROOT)) for block in BLOCKS
+        )
+
+
+# -- python --------------------------------------------------------------------------------------
+
+PYTHON_DOCUMENTS = sorted({block.document for block in blocks_in("python")})
+
+
+@pytest.mark.parametrize("document", PYTHON_DOCUMENTS)
+def test_python(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    # Later blocks use names of earlier ones, as a reader would.
+    namespace: dict[str, Any] = {"__name__": "document"}
+    for block in blocks_in("python"):
+        if block.document == document:
+            run_python(block, namespace)
+    for name, test in list(namespace.items()):
+        if name.startswith("test_"):
+            run_test(test)
+
+
+def run_python(block: Block, namespace: dict[str, Any]) -> None:
+    """Run a block: a session with prompts must print what the document shows."""
+    if not block.text.startswith(">>>"):
+        exec(compile(block.text, str(block), "exec"), namespace)
+        return
+    session = doctest.DocTestParser().get_doctest(block.text, namespace, str(block), None, 0)
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(session, out=report.append, clear_globs=False)
+    namespace.update(session.globs)
+    assert not report, "".join(report)
+
+
+def run_test(test: Callable[..., None]) -> None:
+    """Run a test of a document with each of its parameters."""
+    (mark,) = getattr(test, "pytestmark", ())
+    for value in mark.args[1]:
+        test(value)
+
+
+# -- yaml ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", blocks_in("yaml"), ids=str)
+def test_yaml(block: Block) -> None:
+    content = parse_yaml(block.text)
+    if "objectives" not in content:
+        # A part of an experiment.
+        content = {**EXPERIMENT, **content}
+    experiment = validate_form(content)
+    assert yaml.safe_load(experiment.to_yaml())["name"] == content["name"]
+    if experiment.backend.type == "surrogate":
+        load_experiment(content)
+        return
+    # Another backend may need hardware: its settings and the optimizers' can be checked without.
+    entries = [("backend", experiment.backend)]
+    entries += [("optimizer", entry) for entry in experiment.optimizers]
+    for kind, entry in entries:
+        checked_settings(kind, entry.type, entry.settings)  # type: ignore[arg-type]
+
+
+# -- shell ---------------------------------------------------------------------------------------
+
+
+def shell_lines() -> Iterator[tuple[str, str]]:
+    """Yield each command line of the documents with its place."""
+    for block in blocks_in("sh"):
+        # A loop and a line that ends with a backslash are one command.
+        text = re.sub(r"; do\n(.*?)\ndone", r"; do \1; done", block.text, flags=re.S)
+        for line in text.replace("\\\n", " ").splitlines():
+            if line.strip():
+                yield str(block), line.strip()
+    for program in ("hwnas ", "make ", "pip "):
+        yield from inline_code(program)
+
+
+LINES = sorted(set(shell_lines()))
+
+
+@pytest.mark.parametrize(("place", "line"), LINES)
+def test_commands_exist(place: str, line: str) -> None:
+    if is_synopsis(line):
+        check_synopsis(line)
+        return
+    for words in commands(line):
+        # hwnas and .venv/bin/hwnas are the same program.
+        program, *arguments = words
+        name = program.rpartition("/")[2]
+        assert name in OTHER_PROGRAMS, f"{place}: unknown program {program}"
+        if name == "hwnas":
+            check_hwnas(arguments, complete=":" in place)
+        elif name == "make":
+            check_targets(arguments)
+        elif name == "pip":
+            check_extras(arguments)
+        elif name in ("python", "pytest"):
+            paths = [word.partition("::")[0] for word in arguments if "/" in word]
+            assert all((ROOT / path).exists() for path in paths), line
+
+
+def subcommand(arguments: list[str]) -> tuple[Any, list[str]]:
+    """Return a command of hwnas and its arguments; the program itself for options alone."""
+    if not arguments or arguments[0].startswith("-"):
+        return CLI, arguments
+    assert arguments[0] in CLI.commands, f"unknown command hwnas {arguments[0]}"
+    return CLI.commands[arguments[0]], arguments[1:]
+
+
+def check_hwnas(arguments: list[str], *, complete: bool) -> None:
+    """Parse the arguments of a command without running it; a mention need not be complete."""
+    command, rest = subcommand(arguments)
+    if command is CLI:
+        assert all(word in option_names(CLI) for word in rest)
+        return
+    try:
+        command.make_context(command.name, list(rest))
+    except Exception as error:
+        # The package of the class depends on the version of typer.
+        if complete or type(error).__name__ != "MissingParameter":
+            raise
+
+
+def option_names(command: Any) -> set[str]:
+    names = {name for parameter in command.params for name in parameter.opts}
+    return names | {"--help"}
+
+
+def check_synopsis(line: str) -> None:
+    """Check the options and alternatives that the form of a command of hwnas names."""
+    program, *words = line.partition(" #")[0].split()
+    assert program in OTHER_PROGRAMS
+    if program != "hwnas":
+        return
+    command, rest = subcommand(words)
+    names = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(rest)))
+    assert names <= option_names(command), f"{line}: {names - option_names(command)}"
+    # (a|b) in place of the first argument, or a|b as the value of an option.
+    for option, alternatives in re.findall(r"(--\w+ |)\(?(\w+(?:\|\w+)+)\)?", " ".join(rest)):
+        for value in alternatives.split("|"):
+            check_hwnas([command.name, *option.split(), value], complete=False)
+
+
+def check_targets(targets: list[str]) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in targets:
+        assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
+
+
+def check_extras(arguments: list[str]) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for names in re.findall(r"hwnas\[([^\]]+)\]", " ".join(arguments)):
+        for name in names.split(","):
+            assert name in setup["options.extras_require"], name
+
+
+def quick_lines() -> list[tuple[str, str]]:
+    quick = []
+    for place, line in LINES:
+        if is_synopsis(line) or not line.startswith("hwnas "):
+            continue
+        arguments = [words[1:] for words in commands(line) if words[0] == "hwnas"]
+        # Inline code often names a command without its arguments.
+        complete = [words for words in arguments if len(words) > 1 or words[0] == "schema"]
+        if complete == arguments and all(words[0] in QUICK for words in arguments):
+            quick.append((place, line))
+    return quick
+
+
+@pytest.mark.parametrize(("place", "line"), quick_lines())
+def test_quick_commands_run(place: str, line: str, tmp_path: Path) -> None:
+    write_plugin(tmp_path / "hill.py")
+    # The program of this environment, found under its name.
+    folder = shlex.quote(str(Path(sys.executable).parent))
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"PATH={folder}:$PATH; {line}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def write_plugin(file: Path) -> None:
+    """Write the README's own optimizer as the file that its commands name."""
+    (source,) = (
+        b.text for b in blocks_in("python") if '@hwnas.register_optimizer("hill")' in b.text
+    )
+    file.write_text(source.partition("\n\nhwnas.run(")[0], encoding="utf-8")
+
+
+# -- diff ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", blocks_in("diff"), ids=str)
+def test_diff_imports_what_exists(block: Block) -> None:
+    added = [line[1:] for line in block.text.splitlines() if line.startswith("+")]
+    assert added
+    exec("\n".join(added), {})
+
+
+# -- links and pictures ---------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a document's titles, as GitHub forms them."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_links_lead_to_files_and_titles(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = file.parent / path if path else file
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_readme_has_pictures() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"!\[.+?\]\(docs/images/.+?\)", text)) >= 3

@@ -1,0 +1,138 @@
+"""Outputs that documents show have the columns, files and names of the real ones."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hwnas.cli.listing import listing
+from hwnas.cli.main import app
+from hwnas.experiment import read_experiment
+
+sys.path.insert(0, str(Path(__file__).parent))
+from documents import ROOT, Block, blocks_in
+
+
+def output_of(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def columns(line: str) -> list[str]:
+    """Return the cells of a printed table's line, which two spaces separate."""
+    return re.split(r" {2,}", line.strip())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("documented")
+
+
+@pytest.fixture(scope="module")
+def quickstart(folder: Path) -> str:
+    """Output of a short quickstart."""
+    out = str(folder / "quickstart")
+    return output_of("run", "quickstart", "--out", out, "--set", "budget.evaluations=20")
+
+
+@pytest.fixture(scope="module")
+def comparison(folder: Path) -> str:
+    """Output of a comparison over as many problems as in the README."""
+    runs = []
+    for device in ("rtx2080", "rtx3080", "a6000", "a100", "v100", "P100", "h100", "cpu_xeon_gold"):
+        runs.append(str(folder / device))
+        settings = ["budget.evaluations=5", "seeds=3", "noise=false"]
+        settings += [f"objectives=[perplexity, latency@{device}]", "optimizers=[random, uniform]"]
+        changes = [word for setting in settings for word in ("--set", setting)]
+        output_of("run", "quickstart", "--out", runs[-1], "--no-draw", *changes)
+    return output_of("compare", *runs)
+
+
+def check_quickstart(block: Block, quickstart: str, folder: Path) -> None:
+    shown, real = block.text.splitlines(), quickstart.splitlines()
+    (header,) = (line for line in shown if line.startswith("optimizer "))
+    (real_header,) = (line for line in real if line.startswith("optimizer "))
+    assert columns(header) == columns(real_header)
+    # A row for each optimizer, with as many cells as columns.
+    start = shown.index(header) + 1
+    names = [entry.name for entry in read_experiment("quickstart")[0].optimizers]
+    rows = [columns(line) for line in shown[start : start + len(names)]]
+    assert [row[0] for row in rows] == names
+    assert all(len(row) == len(columns(header)) for row in rows)
+    # Lines of progress, one for each search, and the last line.
+    progress = {line.partition(":")[0] for line in shown[: start - 1]}
+    assert progress >= {f"{name} seed {seed}" for name in names for seed in (0, 1)}
+    assert shown[-1] == real[-1].replace(str(folder), "runs")
+
+
+def check_comparison(block: Block, comparison: str) -> None:
+    """Headers of tables occur in the real output; sentences do, apart from their numbers."""
+    real = {" ".join(columns(line)) for line in comparison.splitlines()}
+    headers = [line for line in block.text.splitlines() if re.match(r"(rank|better) {2,}", line)]
+    assert headers
+    for line in headers:
+        assert " ".join(columns(line)) in real, f"{line}\n{comparison}"
+
+
+def check_tree(block: Block, root: Path) -> None:
+    """Check that the files and folders of a tree exist below its first line."""
+    _, *lines = block.text.splitlines()
+    parents: list[tuple[int, Path]] = []
+    for line in lines:
+        indent, name = len(line) - len(line.lstrip()), line.split()[0]
+        parents = [(width, path) for width, path in parents if width < indent]
+        parent = parents[-1][1] if parents else root
+        pattern = re.sub(r"<\w+>", "*", name.rstrip("/"))
+        matches = sorted(parent.glob(pattern))
+        assert matches, f"{block}: {line.strip()}"
+        if name.endswith("/"):
+            assert matches[0].is_dir()
+            parents.append((indent, matches[0]))
+        elif name in ("summary.csv", "hypervolume.csv"):
+            check_columns(line, matches[0])
+
+
+def check_columns(line: str, file: Path) -> None:
+    """Check the columns that a line of a tree names: ``a, b (explanation), c, ...``."""
+    with file.open(encoding="utf-8") as lines:
+        header = next(csv.reader(lines))
+    names = re.sub(r"\(.*?\)", "", line.partition(file.name)[2])
+    assert set(re.findall(r"[a-z_]+", names)) <= set(header), f"{file.name}: {header}"
+
+
+def check_form(block: Block) -> None:
+    """Check that the form of an architecture's string names the choices of a space."""
+    header, _ = listing("spaces")
+    names = re.findall(r"embed_dim|n_layer|mlp_ratio|n_head", block.text)
+    assert set(names) <= set(header)
+    assert names == ["n_layer", "embed_dim", "mlp_ratio", "n_head"]
+
+
+@pytest.mark.parametrize("block", blocks_in("text", ""), ids=str)
+def test_text(block: Block, request: pytest.FixtureRequest) -> None:
+    first = block.text.partition("\n")[0]
+    folder: Callable[[], Path] = lambda: request.getfixturevalue("folder")  # noqa: E731
+    if re.match(r"\w+ seed \d", first):
+        check_quickstart(block, request.getfixturevalue("quickstart"), folder())
+    elif re.search(r"mean rank", block.text):
+        check_comparison(block, request.getfixturevalue("comparison"))
+    elif first == "runs/<experiment>/":
+        request.getfixturevalue("quickstart")
+        check_tree(block, folder() / "quickstart")
+    elif first == "hwnas/":
+        # Folders of the top level follow those of the package.
+        inside = block.text.partition("\nplugins/")
+        check_tree(Block(block.document, block.line, "text", inside[0]), ROOT / "hwnas")
+        top = f"./\n{inside[1].strip()}{inside[2]}"
+        check_tree(Block(block.document, block.line, "text", top), ROOT)
+    elif first.startswith("space - "):
+        check_form(block)
+    else:
+        pytest.fail(f"{block}: a block of text that no test knows: {first}")
