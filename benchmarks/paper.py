@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def page(out: Path, workers: int) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     start = time.monotonic()
     html = reproduce.reproduce("hw-gpt-bench", out, quick=True, workers=workers, say=print)
     seconds = time.monotonic() - start
@@ -34,16 +34,16 @@ def page(out: Path, workers: int) -> str:
     all_experiments = plan.planned_experiments(quick=False)
     estimate = plan.format_duration(plan.estimate_seconds(all_experiments, workers))
     lines = [
-        "# HW-GPT-Bench, run again in little",
+        "# HW-GPT-Bench, a quick reproduction",
         "",
         "    python benchmarks/paper.py",
         "",
         f"`hwnas reproduce hw-gpt-bench --quick --workers {workers}` took {seconds:.0f} s "
-        f"({os.cpu_count()} cores; wanted: at most 300 s on two): {len(results)} experiments, "
-        f"{pictures} pictures and `{html.name}`. The estimate for all "
+        f"({os.cpu_count()} cores; target: at most 300 s on two): {len(results)} experiments, "
+        f"{pictures} figures and `{html.name}`. The estimate for all "
         f"{len(all_experiments)} experiments is {estimate} with as many workers.",
         "",
-        "| the paper | | here |",
+        "| claim of the paper | verdict | result here |",
         "|---|---|---|",
         *(f"| {c.says} | {c.verdict} | {c.here} |" for c in check_claims(reproduction)),
     ]
