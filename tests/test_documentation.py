@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 import typer.main
 import yaml
 
-from hwnas.cli.main import app
+from hwnas.cli.main import Listing, app
+from hwnas.errors import HwnasWarning
 from hwnas.experiment import validate_form
 from hwnas.problem import load_experiment
 from hwnas.registry import checked_settings
@@ -79,12 +81,15 @@ def test_python(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
     # Later blocks use names of earlier ones, as a reader would.
     namespace: dict[str, Any] = {"__name__": "document"}
-    for block in blocks_in("python"):
-        if block.document == document:
-            run_python(block, namespace)
-    for name, test in list(namespace.items()):
-        if name.startswith("test_"):
-            run_test(test)
+    with warnings.catch_warnings():
+        # An example follows our own advice.
+        warnings.simplefilter("error", HwnasWarning)
+        for block in blocks_in("python"):
+            if block.document == document:
+                run_python(block, namespace)
+        for name, test in list(namespace.items()):
+            if name.startswith("test_"):
+                run_test(test)
 
 
 def run_python(block: Block, namespace: dict[str, Any]) -> None:
@@ -165,6 +170,13 @@ def test_commands_exist(place: str, line: str) -> None:
         elif name in ("python", "pytest"):
             paths = [word.partition("::")[0] for word in arguments if "/" in word]
             assert all((ROOT / path).exists() for path in paths), line
+
+
+def test_readme_shows_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in CLI.commands:
+        assert re.search(rf"\bhwnas {name}\b", text), name
+    assert f"hwnas list ({'|'.join(Listing)})" in text
 
 
 def subcommand(arguments: list[str]) -> tuple[Any, list[str]]:
