@@ -303,7 +303,7 @@ def main() -> None:
         hard.append([*at, *cells])
     how_many = "1 seed" if chosen.seeds == 1 else f"{chosen.seeds} seeds"
     problems = ", ".join(f"{objective} on {space}" for space, objective in PROBLEMS)
-    page = f"""# What makes `additive` fast
+    page = f"""# Ablations of `additive`
 
     python benchmarks/additive.py --seeds {chosen.seeds}
 
@@ -318,7 +318,7 @@ perplexity against {problems}. Processor seconds of {MARKS[-1]} evaluations.
 
 {lines(["variant", *(f"at {mark}" for mark in MARKS), "seconds"], ablations)}
 
-## What does not add up
+## Objectives that are no sum over layers
 
 Perplexity against an objective that is no sum over layers. Hypervolume relative to that of all that
 `additive`, `ehvi` and 20,000 evaluations of `nsga2` found together; {how_many}.

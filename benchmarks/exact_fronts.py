@@ -154,7 +154,7 @@ def page(rows: Sequence[Row], more: Sequence[Row], evaluations: int, took: float
     """The result as Markdown: problems of two objectives, and the others."""
     failed = sum(row.beyond > 0 for row in [*rows, *more])
     lines = [
-        "# Exact fronts, and what a long search finds against them",
+        "# Exact fronts against long searches",
         "",
         f"    python benchmarks/exact_fronts.py --evaluations {evaluations}",
         "",

@@ -363,7 +363,7 @@ def fitted(
 def page(found: fidelity.Found, sizes: Mapping[str, int]) -> str:
     """The report as Markdown."""
     lines = [
-        "# The surrogate's tables, and how far they are from the published figures",
+        "# Errors of the surrogate's tables against the published figures",
         "",
         "    python benchmarks/fit_surrogate.py --data DIR",
         "",

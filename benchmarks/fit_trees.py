@@ -198,7 +198,7 @@ def fit_scale(scale: str, source: Path, out: Path) -> list[fidelity.Fidelity]:
 def page(found: fidelity.Found, sizes: Mapping[str, int]) -> str:
     """The report as Markdown."""
     lines = [
-        "# The surrogate's trees, and how far they are from the published figures",
+        "# Errors of the surrogate's trees against the published figures",
         "",
         "    python benchmarks/fit_trees.py --data DIR",
         "",

@@ -104,7 +104,7 @@ def main() -> None:
                 },
             }
         )
-    page = f"""# What the frame costs
+    page = f"""# Overhead of the framework
 
     python benchmarks/frame.py
 

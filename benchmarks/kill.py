@@ -111,7 +111,7 @@ def main() -> None:
             rows.append(f"| {optimizer} | {kills} | {trials:,} | {differs or 'nothing'} |")
             print(rows[-1], flush=True)
             wrong |= bool(differs)
-    page = f"""# Runs that survive kill -9
+    page = f"""# Runs that are killed and resumed
 
     python benchmarks/kill.py --times {chosen.times}
 

@@ -69,37 +69,36 @@ def main() -> None:
             reached.update(dict(zip(codes, cell.trials.fidelity.tolist(), strict=True)).values())
         top = {f: n / chosen.seeds for f, n in sorted(reached.items())}
         rungs.append(f"| {device} | " + " | ".join(f"{top.get(f, 0):.1f}" for f in RUNGS) + " |")
-    page = f"""# Repeats against breadth under noise
+    page = f"""# Optimizers under noise: repeats or more architectures
 
     python benchmarks/noise.py --seeds {chosen.seeds} --draws {chosen.draws}
 
 gpt-s, perplexity against latency, {chosen.draws} draws, {chosen.seeds} seeds; every draw counts as
-an evaluation. *True* is the hypervolume of what the optimizer recommends in the end, valued by
-medians, relative to the exact front; *observed* is that of the noisy values as they were seen.
+an evaluation. *True* is the hypervolume of the optimizer's final recommendation, valued by
+medians, relative to the exact front; *observed* is that of the noisy observations.
 
 | device | search | networks | true, mean | range | observed, mean |
 |---|---|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
-Networks of moasha that ended at each number of repeats, mean a seed:
+Architectures of moasha by their final number of repeats, mean over seeds:
 
 | device | {" | ".join(map(str, RUNGS))} |
 |---|{"---:|" * len(RUNGS)}
 {chr(10).join(rungs)}
 
-## Which wins, and why
+## Explanation
 
-One draw of latency is off by a standard deviation of about
+The standard deviation of one draw of latency is about
 {100 * spread["rtx3080"]:.1f} % on rtx3080 and {100 * spread["cpu_xeon_gold"]:.1f} % on
-cpu_xeon_gold, and perplexity has no noise at all; the networks of gpt-s differ by a factor of four
-in latency. So a single draw already says nearly all that is worth knowing about a network, and a
-budget spent on repeats is missing for other networks: plain random search sees most networks and
-wins, random search with nine repeats sees a ninth of them. moasha is about level with that: its top
-rung takes 81 of the draws for each network that gets there, and the first ones get there because
-nothing is known yet to stop them. What repeats do buy is honesty: the gap between observed
-and true is widest where every network was drawn once, because the luckiest draws make the front.
-Multi-fidelity pays where the noise is as large as the differences, or where, as in training, a low
-fidelity costs a small part of a high one and says much of it.
+cpu_xeon_gold, and perplexity has no noise. The latencies of gpt-s differ by a factor of four, so
+a single draw is informative enough, and a budget spent on repeats is missing for other
+architectures: random search with nine repeats evaluates a ninth of them and is worse. moasha is
+similar to it: its top rung takes 81 draws for each architecture that reaches it, and the first
+ones reach it because there is nothing yet to compare them with. Repeats reduce the gap between
+observed and true, which is largest where every architecture has one draw, because favorable draws
+make the front. Multi-fidelity pays where the noise is as large as the differences, or where a low
+fidelity costs a small part of a high one and is highly correlated with it, as in training.
 """
     Path(__file__).with_suffix(".md").write_text(page)
     print(page)

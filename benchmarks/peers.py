@@ -438,7 +438,7 @@ def report() -> None:
     noisy_rows = [[*key, str(len(v)), f"{mean(v):.4f}"] for key, v in sorted(noisy.items())]
     marks = (20, 50, 100, 200, 1000, 10_000)
     draw(best, HERE / "peers.png")
-    page = f"""# Our optimizers beside each other and beside the libraries' own loops
+    page = f"""# Every optimizer beside the libraries' own loops
 
     python benchmarks/peers.py run
     python benchmarks/peers.py report

@@ -57,13 +57,13 @@ def main() -> None:
     with chromium.opened() as page:
         cases = [("gpt-s", 100), ("gpt-s", 10_000), ("gpt-l", 10_000)]
         rows = [row(space, evaluations, page) for space, evaluations in cases]
-    text = f"""# What a report costs
+    text = f"""# Size and speed of the HTML report
 
     python benchmarks/report.py
 
 {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python
 {platform.python_version()}, headless Chromium without a GPU. Random search, three seeds, perplexity
-and latency@rtx3080; medians of {RUNS}. Opening ends with the first picture that shows all trials.
+and latency@rtx3080; medians of {RUNS}. Opening ends when all trials are drawn.
 
 | space | columns | trials | MB | s to write | s to open |
 |---|---:|---:|---:|---:|---:|

@@ -148,7 +148,7 @@ def main() -> None:
     ]
     columns = len(hwnas.surrogate("gpt-s").metrics)
     busy = os.getloadavg()[0] - 1  # without this process
-    page = f"""# How fast the surrogate answers
+    page = f"""# Speed of the surrogate
 
     python benchmarks/speed.py
 
@@ -168,7 +168,7 @@ In a new process, milliseconds:
 |---|---:|---:|---:|---:|
 {chr(10).join(loaded)}
 
-## The second flavour
+## With trees
 
 `model: trees`, two objectives, in a batch of 10,000:
 
@@ -176,7 +176,7 @@ In a new process, milliseconds:
 |---|---:|---:|---:|
 {chr(10).join(ours)}
 
-## The published models' way of answering
+## The published surrogates
 
 Boosted trees through scikit-learn, one model for one metric on one device, in a batch of 10,000,
 one thread too:

@@ -63,7 +63,7 @@ def page(result: Result, seconds: float) -> str:
         rows.append((name, mean, found, mean_trained, mean_taken))
     early = [reached(result, i, rows[1][3] / whole) for i, _ in enumerate(rows[0][2])]
     lines = [
-        "# Successive halving beside random search, really trained",
+        "# Successive halving and random search with real training",
         "",
         f"    python benchmarks/tiny.py --seeds {len(result.experiment.seeds)}",
         "",
