@@ -106,3 +106,9 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert DeviceProfiler().name == "cpu"
     with pytest.raises(InvalidInput, match="torch finds 0 CUDA devices here, found 'cuda'"):
         DeviceProfiler(device="cuda")
+
+
+def test_metrics_say_which_pass_is_measured() -> None:
+    passes = PassSettings(batch_size=3, tokens=16, precision="bfloat16")
+    for name, metric in DeviceProfiler(device="cpu", passes=passes).metrics.items():
+        assert "3 x 16 tokens, bfloat16" in metric.meaning, name
