@@ -141,12 +141,19 @@ class Additive(Optimizer):
         return codes[indices][:n]
 
     def diagnostics(self) -> list[str]:
-        """Return one line on the share of each objective that adds up over layers."""
+        """Return one line on how well the sums over layers predict each objective."""
         if len(self.history.averaged()[0]) < 2:
             return []
         shares = [model.explained_variance for model in self._current_models()[: self.n_objectives]]
-        listed = ", ".join(f"{max(100 * share, 0):.4g} %" for share in shares)
-        return [f"of the objectives' variance within widths, effects of layers predict {listed}"]
+        listed = [
+            f"{max(100 * share, 0):.1f} % in objective {j}" for j, share in enumerate(shares, 1)
+        ]
+        listed[0] = listed[0].replace(" in", " of the differences in")
+        return [
+            f"its model, a sum of one effect per layer, predicts {_conjunction(listed)} between "
+            f"architectures of equal {self._effects.width_name} (each predicted from all others; "
+            "100 %: exactly, 0 %: not at all)"
+        ]
 
     def _mark_evaluated(self, codes: Codes) -> None:
         """Remove architectures (k, d) from the pending and the planned ones."""
@@ -288,6 +295,11 @@ class Additive(Optimizer):
         design = Design(self._effects, codes)
         means = np.stack([model.mean(design) for model in models[: self.n_objectives]], axis=1)
         return codes[pareto.non_dominated(means)][:_MAX_BASELINE]
+
+
+def _conjunction(parts: list[str]) -> str:
+    """Return two or more parts as an English list: "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]])
 
 
 def _select_greedily(improvement: HypervolumeImprovement, points: Array, n: int) -> list[int]:

@@ -186,6 +186,11 @@ class Effects:
         raw[:, self.layers] = self.options[options]
         return self.space.canonical(raw)
 
+    @property
+    def width_name(self) -> str:
+        """Name of the choice on which the effects of layers depend most; embed_dim for GPT-2."""
+        return self.space.columns[self._width]
+
     def width_of(self, codes: Codes) -> IndexArray:
         """Return the width (n,) of architectures, as an index into its choices."""
         return codes[:, self._width].astype(np.intp)

@@ -356,10 +356,22 @@ def test_diagnostics_report_additive_shares() -> None:
     assert search.diagnostics() == []
     run_search(search, 40)
     (note,) = search.diagnostics()
-    shares = [float(part) for part in re.findall(r"([\d.]+) %", note)]
-    assert len(shares) == 2
-    assert min(shares) > 98
-    assert max(shares) <= 100
+    pattern = r"([\d.]+) % (?:of the differences )?in objective (\d)"
+    shares = {int(number): float(share) for share, number in re.findall(pattern, note)}
+    assert list(shares) == [1, 2]
+    assert all(98 < share <= 100 for share in shares.values())
+    assert "between architectures of equal embed_dim" in note
+    assert "100 %: exactly, 0 %: not at all" in note
+
+
+@pytest.mark.parametrize("m", [2, 3, 5])
+def test_diagnostics_name_every_objective(m: int) -> None:
+    search = optimizer("additive", "gpt-s", m, seed=0)
+    codes = search.ask(14)
+    search.tell(codes, np.random.default_rng(0).random((len(codes), m)))
+    (note,) = search.diagnostics()
+    assert re.findall(r"objective (\d)", note) == [str(j) for j in range(1, m + 1)]
+    assert re.search(rf"objective {m - 1} and [\d.]+ % in objective {m} between", note)
 
 
 # -- settings ------------------------------------------------------------------------------------
