@@ -59,11 +59,20 @@ def choose(page: chromium.Page, selector: str, value: str) -> None:
 
 def column(page: chromium.Page, number: int) -> list[str]:
     """Return the texts of a column of the table of architectures."""
-    cells = f"document.querySelectorAll('#front tbody td:nth-child({number})')"
-    return list(page.run(f"[...{cells}].map((cell) => cell.textContent)"))
+    return texts(page, f"#front .member td:nth-child({number})")
+
+
+def names(page: chromium.Page) -> list[str]:
+    """Return the names of the architectures in the table."""
+    return texts(page, "#front .details .name")
+
+
+def texts(page: chromium.Page, selector: str) -> list[str]:
+    """Return the texts of all elements that a selector finds."""
+    found = f"document.querySelectorAll({json.dumps(selector)})"
+    return list(page.run(f"[...{found}].map((node) => node.textContent)"))
 
 
 def axes(page: chromium.Page, chart: str) -> list[str]:
     """Return the axis labels of a chart."""
-    labels = f"document.querySelectorAll('{chart} .axis')"
-    return list(page.run(f"[...{labels}].map((label) => label.textContent)"))
+    return texts(page, f"{chart} .axis")

@@ -28,9 +28,11 @@ from report_page import (
     column,
     copy_payload,
     element,
+    names,
     open_payload,
     point_of,
     text_of,
+    texts,
 )
 
 pytestmark = pytest.mark.skipif(chromium.binary() is None, reason="there is no Chromium")
@@ -224,19 +226,102 @@ def test_the_table_of_one_optimizer(small: chromium.Page, small_run: Result) -> 
     small.run(f"{element('#more')}.click()")
     fronts = [search.front.codes for search in small_run.searches if search.optimizer == "uniform"]
     expected = [str(arch) for codes in fronts for arch in small_run.space.decode(codes)]
-    assert sorted(column(small, 8)) == sorted(expected)
+    assert sorted(names(small)) == sorted(expected)
     assert {text.strip() for text in column(small, 3)} == {"uniform"}
+
+
+def test_the_front_is_before_the_seeds_and_architectures_are_complete(
+    small: chromium.Page, small_run: Result
+) -> None:
+    sections = small.run("[...document.querySelectorAll('main > section')].map((node) => node.id)")
+    assert sections.index("front") < sections.index("statistics")
+    # Each optimizer has a row; rows of seeds are shown on request, and on paper.
+    assert small.run("document.querySelectorAll('#overview tbody tr').length") == 2
+    assert not small.run(f"{element('#seeds table')}.checkVisibility()")
+    click(small, "#seed-rows summary")
+    assert small.run("document.querySelectorAll('#seeds tbody tr').length") == 4
+    assert small.run(f"{element('#seeds table')}.checkVisibility()")
+    # Nothing of an architecture is cut off, at any width.
+    for width in (340, 1300):
+        small.open(small_run.path / "report.html", width=width, ready="drawn")
+        cut = "[...document.querySelectorAll('#front .arch')].filter((cell) =>"
+        assert small.run(f"{cut} cell.scrollWidth > cell.clientWidth + 1).length") == 0
+    archs = [
+        arch for front in small_run.fronts.values() for arch in small_run.space.decode(front.codes)
+    ]
+    by_name = {str(arch): arch for arch in archs}
+    lines = texts(small, "#front .details .arch > div")
+    assert len(lines) == len(names(small)) == 10
+    for name, line in zip(names(small), lines, strict=True):
+        arch = by_name[name]
+        for choices in (arch.mlp_ratio, arch.n_head):
+            assert " ".join(map(str, choices)) in line
+    small.run("getSelection().selectAllChildren(document.querySelector('#front .name'))")
+    assert small.run("String(getSelection())") == names(small)[0]
+
+
+def test_constraints_have_values_and_slacks(page: chromium.Page, three_run: Result) -> None:
+    page.open(three_run.path / "report.html", ready="drawn")
+    (header,) = [text for text in texts(page, "#front th") if "bfloat16" in text]
+    assert header == "bfloat16_memory <= 400 MB (slack)"
+    values = {
+        str(arch): memory
+        for search in three_run.searches
+        for arch, memory in zip(
+            three_run.space.decode(search.front.codes),
+            search.front_constraints[:, 0].tolist(),
+            strict=True,
+        )
+    }
+    for name, cell in zip(names(page), column(page, 4), strict=True):
+        value, slack = cell.removesuffix(")").split(" (")
+        assert float(value) == pytest.approx(values[name], abs=0.01)
+        assert slack[0] == "+"
+        assert float(slack) == pytest.approx(400 - values[name], abs=0.01)
+    slack_column = f"{element('#front th:nth-child(4) button')}.click()"
+    page.run(slack_column)
+    slacks = [float(cell.partition("(")[2].rstrip(")")) for cell in column(page, 4)]
+    assert slacks == sorted(slacks)
+    # Outside a bound the sign is minus, for both relations.
+    at_most, at_least = '{relation: "<=", bound: 2}', '{relation: ">=", bound: 2}'
+    assert page.run(f"[slackOf({at_most}, 3), slackOf({at_least}, 3)]") == [-1, 1]
+    assert page.run("[signed(-1, String), signed(1, String)]") == ["-1", "+1"]
+    assert "slack of bfloat16_memory <= 400" in text_of(page, "#overview")
+    assert "slack of bfloat16_memory <= 400" in page.run("csvOf(table.rows)").splitlines()[0]
+
+
+def test_metrics_failures_and_optimizers_are_described(
+    page: chromium.Page, three_run: Result, tmp_path: Path
+) -> None:
+    data = copy_payload(three_run)
+    data["failed"] = ["random: 3 of 120 trials failed; seed 0: out of memory"]
+    data["optimizers"][1]["note"] = "same results as random"
+    data["curves"]["evaluations"]["lines"][0]["measured"] = 0.5
+    open_payload(page, tmp_path / "described.html", data)
+    described = texts(page, "#objectives li")
+    assert len(described) == 4
+    assert described[1].startswith("latency@h100 (ms), minimized: one forward pass")
+    assert described[2].startswith("params, maximized: ")
+    assert described[3].startswith("bfloat16_memory <= 400 MB, constraint: ")
+    assert texts(page, "#failed li") == data["failed"]
+    assert "uniform (same results as random)" in text_of(page, "#legend").replace("\n", " ")
+    assert page.run("document.querySelectorAll('#trajectories .measured').length") == 1
+    assert "never measured" in text_of(page, "#trajectories-about")
+    page.open(three_run.path / "report.html", ready="drawn")
+    assert page.run(f"{element('#failed')}.hidden")
+    assert page.run("document.querySelectorAll('#trajectories .measured').length") == 0
+    assert "never measured" not in text_of(page, "#trajectories-about")
 
 
 def test_copying(small: chromium.Page, small_run: Result) -> None:
     small.call("Browser.grantPermissions", permissions=["clipboardReadWrite"])
-    click(small, "#front tbody tr:nth-child(2) button")
-    assert small.run("navigator.clipboard.readText()") == column(small, 8)[1]
+    click(small, "#front tbody tr:nth-child(4) button")
+    assert small.run("navigator.clipboard.readText()") == names(small)[1]
     click(small, "#copy-csv")
     header, *rows = small.run("navigator.clipboard.readText()").splitlines()
     assert header == "optimizer,seed,trial,arch,perplexity,latency@rtx3080"
     assert len(rows) == len(report_payload(small_run)["union"])
-    assert rows[1].split(",")[3] == column(small, 8)[1]
+    assert rows[1].split(",")[3] == names(small)[1]
     click(small, "#copy-settings")
     assert small.run("navigator.clipboard.readText()") == small_run.experiment.to_yaml()
 
@@ -245,14 +330,14 @@ def test_copying_without_access_to_the_clipboard(small: chromium.Page) -> None:
     small.call("Browser.grantPermissions", permissions=["clipboardReadWrite"])
     # Make the clipboard fail: the page must fall back to copying a selection.
     small.run("navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'))")
-    click(small, "#front tbody tr:nth-child(3) button")
-    assert small.run("navigator.clipboard.readText()") == column(small, 8)[2]
+    click(small, "#front tbody tr:nth-child(6) button")
+    assert small.run("navigator.clipboard.readText()") == names(small)[2]
 
 
 def test_showing_a_row_in_the_chart(small: chromium.Page) -> None:
     click(small, "#legend label")
-    small.run(f"{element('#front tbody tr:nth-child(1) [title^=Show]')}.click()")
-    assert column(small, 8)[0] in text_of(small, "#picked")
+    small.run(f"{element('#front tbody tr:nth-child(2) [title^=Show]')}.click()")
+    assert names(small)[0] in text_of(small, "#picked")
     assert small.run("document.querySelectorAll('#fronts .over circle').length") == 1
 
 
@@ -308,12 +393,16 @@ def test_names_are_shown_as_text(page: chromium.Page, small_run: Result, tmp_pat
     data["name"] = data["settings"] = data["space"]["name"] = data["standard"] = HOSTILE
     data["known"]["name"] = data["bound"]["name"] = data["warm_start"] = HOSTILE
     data["notes"], data["environment"] = [HOSTILE], [[HOSTILE, HOSTILE]]
+    data["overview_notes"] = [HOSTILE]
     data["overview"]["rows"][0][-1] = data["seeds"]["rows"][0][-1] = HOSTILE
     data["constraints"] = [{**data["objectives"][0], "relation": "<=", "bound": 30}]
+    for search in data["searches"]:
+        search["front"]["constraints"] = [search["front"]["values"][0]]
     for named in (*data["objectives"], *data["constraints"]):
-        named["name"] = named["value"] = named["unit"] = HOSTILE
+        named["name"] = named["value"] = named["unit"] = named["meaning"] = HOSTILE
     for optimizer in data["optimizers"]:
-        optimizer["name"] = HOSTILE
+        optimizer["name"] = optimizer["note"] = HOSTILE
+    data["failed"] = [HOSTILE]
     failure = {"search": 0, "trial": 1, "network": 0, "reason": HOSTILE}
     data["failures"] = {"of": 1, "rows": [failure]}
     open_payload(page, tmp_path / "hostile.html", data)
@@ -387,9 +476,10 @@ def test_empty_searches(page: chromium.Page, small_run: Result, tmp_path: Path) 
     data = copy_payload(small_run)
     for search in data["searches"]:
         search["trials"] = {"network": [], "values": [[], []], "number": []}
-        search["front"] = {"of": 0, "network": [], "trial": [], "values": [[], []]}
+        empty = {"network": [], "trial": [], "values": [[], []], "constraints": []}
+        search["front"] = {"of": 0, **empty}
     for curve in data["curves"].values():
-        curve["lines"] = [{"at": [], "mean": [], "low": [], "high": []}] * 2
+        curve["lines"] = [{"at": [], "mean": [], "low": [], "high": [], "measured": None}] * 2
     data |= {"union": [], "known": None, "bound": None, "networks": ""}
     open_payload(page, tmp_path / "nothing.html", data)
     page.run("cursor(3); walk(1)")

@@ -8,20 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from hwnas.backends import EXACT_METRICS, metric_of
 from hwnas.objectives import Objective
 from hwnas.reports.html.comparison_payload import comparison_payload
 from hwnas.reports.html.search_payload import (
     ArchitectureIndex,
+    failure_notes,
     failures_payload,
     known_front_payload,
     optimizer_names,
+    optimizer_notes,
     round_number,
     searches_payload,
     union_payload,
 )
 from hwnas.reports.plots import style, trajectories
-from hwnas.reports.summary_table import search_notes, summary_table
+from hwnas.reports.summary_table import search_notes, summary_table, table_notes
 from hwnas.runner.results import Result
+from hwnas.runner.summary import slack_column
 from hwnas.typing import Array, IndexArray
 
 MAX_TRIALS = 60_000  # of all searches; with more the page would open slowly
@@ -31,6 +35,7 @@ _MAX_POINTS = 600  # of a trajectory; more would fall on the same pixels
 _FORMATS = {
     "hypervolume": "#.6g",
     "normalised": ".4f",
+    "normalised_measured": ".4f",
     "igd_plus": ".4f",
     "epsilon": ".4f",
     "seconds": ".2f",
@@ -70,11 +75,13 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
         "warm_start": result.experiment.warm_start,
         "band": trajectories.band_name(result),
         "standard": result.standard,
-        "objectives": [_objective_payload(objective) for objective in result.objectives],
-        "constraints": [_objective_payload(constraint) for constraint in result.constraints],
+        "objectives": [_objective_payload(objective, result) for objective in result.objectives],
+        "constraints": [_objective_payload(bounded, result) for bounded in result.constraints],
         "optimizers": [
-            {"name": name, "look": _look_payload(i)}
-            for i, name in enumerate(optimizer_names(result))
+            {"name": name, "look": _look_payload(i), "note": note}
+            for i, (name, note) in enumerate(
+                zip(optimizer_names(result), optimizer_notes(result), strict=True)
+            )
         ],
         "searches": searches,
         "union": union_payload(result, members),
@@ -85,9 +92,11 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
         "floor": round_number(trajectories.floor(result)),
         # Tables are formatted here, so that the page and the command line agree.
         "overview": _table_payload(*summary_table(result)),
+        "overview_notes": table_notes(result),
         "seeds": _table_payload(*_seed_table(result)),
         "notes": search_notes(result),
         "comparison": comparison_payload(result),
+        "failed": failure_notes(result),
         "failures": failures,
         "settings": result.experiment.to_yaml(),
         "environment": _environment_rows(result),
@@ -106,8 +115,8 @@ def _look_payload(index: int) -> dict[str, Any]:
     }
 
 
-def _objective_payload(objective: Objective) -> dict[str, Any]:
-    """Return name, unit, direction and bound of an objective or constraint."""
+def _objective_payload(objective: Objective, result: Result) -> dict[str, Any]:
+    """Return name, unit, direction, bound and meaning of an objective or constraint."""
     return {
         "name": str(objective),
         "value": str(objective.value),
@@ -115,7 +124,22 @@ def _objective_payload(objective: Objective) -> dict[str, Any]:
         "maximise": objective.maximise,
         "relation": objective.relation,
         "bound": objective.bound,
+        "meaning": _meaning(objective, result),
     }
+
+
+def _meaning(objective: Objective, result: Result) -> str:
+    """Return how the metric of an objective was measured; empty where this is not known here."""
+    # A backend with a front of its own is built at once. Others may need a device or a plugin file,
+    # which a report must not: they answer only while their run lasts.
+    if result.reference.best is not None or "problem" in vars(result):
+        meaning = metric_of(result.problem.truth, objective.value).meaning
+    else:
+        meaning = EXACT_METRICS[objective.key].meaning if objective.key in EXACT_METRICS else ""
+    parts = [f"{objective.level:g} quantile" if objective.level is not None else "", meaning]
+    if len(objective.devices) > 1:
+        parts.insert(0, "worst ratio to each device's own optimum")
+    return "; ".join(filter(None, parts))
 
 
 def _curves_payload(result: Result) -> dict[str, Any]:
@@ -130,10 +154,13 @@ def _curves_payload(result: Result) -> dict[str, Any]:
     return payload
 
 
-def _line_payload(result: Result, optimizer: str, x: str) -> dict[str, list[Any]]:
-    """Return mean and band of one optimizer over one kind of x axis."""
+def _line_payload(result: Result, optimizer: str, x: str) -> dict[str, Any]:
+    """Return mean and band of one optimizer over one kind of x axis.
+
+    ``measured`` is the end of the curve for measured members of fronts alone, where it differs.
+    """
     xs, hypervolumes = trajectories.curves(result, optimizer, x)
-    line: dict[str, list[Any]] = {"at": [], "mean": [], "low": [], "high": []}
+    line: dict[str, Any] = {"at": [], "mean": [], "low": [], "high": [], "measured": None}
     if len(xs):
         points = _log_spaced_points(xs)
         low, high = trajectories.band(hypervolumes, trajectories.has_enough_seeds(result))
@@ -141,6 +168,7 @@ def _line_payload(result: Result, optimizer: str, x: str) -> dict[str, list[Any]
         line["at"] = [round_number(value) for value in xs[points].tolist()]
         for name, values in (("mean", hypervolumes.mean(axis=0)), ("low", low), ("high", high)):
             line[name] = values[points].round(7).tolist()
+        line["measured"] = trajectories.measured_end(result, optimizer)
     return line
 
 
@@ -164,8 +192,9 @@ def _bound_payload(result: Result) -> dict[str, Any] | None:
 def _seed_table(result: Result) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of ``summary.csv``, with rounded numbers."""
     columns = list(result.summary_columns)
+    forms = {**_FORMATS, **{slack_column(constraint): "+.6g" for constraint in result.constraints}}
     return columns, [
-        [format(row[name], _FORMATS.get(name, "")) for name in columns] for row in result.summary
+        [format(row[name], forms.get(name, "")) for name in columns] for row in result.summary
     ]
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.fronts import Front
-from hwnas.reports.plots import style
+from hwnas.reports.plots import style, trajectories
 from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
-from hwnas.runner.search_result import SearchResult
+from hwnas.runner.search_result import SearchResult, Trajectory
 from hwnas.typing import Array, Codes, IndexArray
 
 _MAX_KNOWN = 3_000  # members of the backend's own front, which can have a million
@@ -115,10 +115,54 @@ def searches_payload(
                     "network": architectures.add(search.front.codes[members]),
                     "trial": front_trials.tolist(),
                     "values": round_columns(search.front.values[members]),
+                    "constraints": round_columns(search.front_constraints[members]),
                 },
             }
         )
     return searches, all_members
+
+
+def optimizer_notes(result: Result) -> list[str]:
+    """Return what to know of each optimizer in a legend, empty where there is nothing.
+
+    Fronts with members that were never measured, and an earlier optimizer with equal results, whose
+    lines cannot be seen.
+    """
+    notes: list[str] = []
+    first: dict[tuple[object, ...], str] = {}
+    for name, long_name in trajectories.front_names(result).items():
+        texts = [long_name.removeprefix(name).strip(" ()")]
+        # Fronts and curves are what the page draws of an optimizer.
+        drawn = tuple(
+            (search.seed, search.front.values.tobytes(), *_curve_bytes(trajectory))
+            for search, trajectory in zip(result.searches, result.trajectories, strict=True)
+            if search.optimizer == name
+        )
+        if drawn in first:
+            texts.append(f"same results as {first[drawn]}")
+        first.setdefault(drawn, name)
+        notes.append("; ".join(filter(None, texts)))
+    return notes
+
+
+def _curve_bytes(trajectory: Trajectory) -> tuple[bytes, bytes]:
+    return trajectory.evaluations.tobytes(), trajectory.normalised.tobytes()
+
+
+def failure_notes(result: Result) -> list[str]:
+    """Return a line for each optimizer with failed trials: their number and the first reason."""
+    notes = []
+    for name in optimizer_names(result):
+        searches = [search for search in result.searches if search.optimizer == name]
+        failed = [(s, s.trials.status.count("failed")) for s in searches]
+        failed = [(search, count) for search, count in failed if count]
+        if not failed:
+            continue
+        count, total = sum(count for _, count in failed), sum(len(s.trials) for s in searches)
+        first = failed[0][0]
+        reason = first.first_failure or "no reason given"
+        notes.append(f"{name}: {count:,} of {total:,} trials failed; seed {first.seed}: {reason}")
+    return notes
 
 
 def union_payload(result: Result, members: Sequence[IndexArray]) -> list[list[int]]:

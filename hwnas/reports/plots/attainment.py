@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 
 from hwnas import pareto
 from hwnas.errors import InvalidInput
-from hwnas.reports.plots import style
+from hwnas.reports.plots import style, trajectories
 from hwnas.reports.plots.convergence import plot_known_front
 from hwnas.runner.results import Result
 from hwnas.typing import Array
@@ -118,8 +118,7 @@ def plot_attainment(axes: Axes, result: Result) -> None:
     _check_two_objectives(result, "attainment")
     if result.known is not None:
         plot_known_front(axes, result.known)
-    optimizers = style.unique_names([search.optimizer for search in result.searches])
-    for index, optimizer in enumerate(optimizers):
+    for index, (optimizer, label) in enumerate(trajectories.front_names(result).items()):
         look, fronts = style.line_style(index), fronts_of(result, optimizer)
         best, median, worst = (
             _outline(attainment_surface(fronts, share), result)
@@ -128,7 +127,7 @@ def plot_attainment(axes: Axes, result: Result) -> None:
         # One polygon: along the best surface, and back along the worst.
         polygon = np.concatenate([best, worst[::-1]])
         axes.fill(*polygon.T, color=look["color"], alpha=0.15, linewidth=0)
-        axes.plot(*median.T, color=look["color"], linestyle=look["linestyle"], label=optimizer)
+        axes.plot(*median.T, color=look["color"], linestyle=look["linestyle"], label=label)
     _format_axes(axes, result)
     style.legend(axes)
 

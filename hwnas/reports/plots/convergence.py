@@ -38,8 +38,8 @@ def plot_fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
     objectives = result.objectives
     if result.known is not None:
         plot_known_front(axes, result.known, x, y)
-    optimizers = style.unique_names([search.optimizer for search in result.searches])
-    for index, optimizer in enumerate(optimizers):
+    names = trajectories.front_names(result)
+    for index, optimizer in enumerate(names):
         look = style.line_style(index)
         fronts = [s.front.values for s in result.searches if s.optimizer == optimizer]
         if len(objectives) == 2:
@@ -58,7 +58,7 @@ def plot_fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
             markersize=3.2,
             markeredgewidth=0,
             alpha=0.85,
-            label=optimizer,
+            label=names[optimizer],
             zorder=3,
         )
     style.format_axes(axes, x=style.axis_label(objectives[x]), y=style.axis_label(objectives[y]))
@@ -127,7 +127,8 @@ def plot_hypervolume(
     """Plot the mean normalized hypervolume of each optimizer, with the spread of seeds as a band.
 
     The band is the 95 % interval of the mean if every optimizer has 5 seeds, and the range of its
-    seeds otherwise. A marker shows the end of the last seed of an optimizer.
+    seeds otherwise. A marker shows the end of the last seed of an optimizer; a hollow one beside it
+    the hypervolume of the measured members of its fronts, where there are others.
 
     Parameters
     ----------
@@ -154,10 +155,9 @@ def plot_hypervolume(
         raise UnknownName("x axis", x, PROGRESS)
     if x == "cost" and not trajectories.has_costs(result):
         raise InvalidInput("x axis 'cost': no evaluation of this run took any time")
-    for index, optimizer in enumerate(
-        style.unique_names([search.optimizer for search in result.searches])
-    ):
-        _plot_optimizer(axes, result, optimizer, index, x=x, missing=missing)
+    for index, (optimizer, label) in enumerate(trajectories.front_names(result).items()):
+        _plot_optimizer(axes, result, optimizer, index, label=label, x=x, missing=missing)
+    _plot_measured_ends(axes, result, x=x, missing=missing)
     if x == "evaluations":
         _plot_bound(axes, result, missing=missing)
     quantity = "missing hypervolume (1 - normalized)" if missing else "normalized hypervolume"
@@ -175,7 +175,7 @@ def plot_hypervolume(
 
 
 def _plot_optimizer(
-    axes: Axes, result: Result, optimizer: str, index: int, *, x: str, missing: bool
+    axes: Axes, result: Result, optimizer: str, index: int, *, label: str, x: str, missing: bool
 ) -> None:
     """Plot mean and band of one optimizer, unless no seed has a trajectory yet."""
     positions, hypervolumes = trajectories.curves(result, optimizer, x)
@@ -200,8 +200,30 @@ def _plot_optimizer(
         linewidth=1.7,
         markersize=4,
         markevery=[-1],
-        label=optimizer,
+        label=label,
     )
+
+
+def _plot_measured_ends(axes: Axes, result: Result, *, x: str, missing: bool) -> None:
+    """Plot a hollow marker at the end of each curve whose fronts have unmeasured members."""
+    label = "hollow: measured members alone"
+    for index, optimizer in enumerate(trajectories.front_names(result)):
+        measured = trajectories.measured_end(result, optimizer)
+        if measured is None:
+            continue
+        look = style.line_style(index)
+        axes.plot(
+            trajectories.curves(result, optimizer, x)[0][-1:],
+            _plotted_values(np.array([measured]), missing),
+            linestyle="none",
+            marker=look["marker"],
+            color=look["color"],
+            markerfacecolor="white",
+            markersize=6,
+            zorder=4,
+            label=label,
+        )
+        label = "_nolegend_"  # the legend has one entry for all of them
 
 
 def _plot_bound(axes: Axes, result: Result, *, missing: bool) -> None:

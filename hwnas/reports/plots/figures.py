@@ -135,7 +135,6 @@ def parallel_figure(result: Result) -> Figure:
     axes = figure.subplots()
     bar = figure.colorbar(plot_parallel_coordinates(axes, best), ax=axes, pad=0.01, aspect=30)
     bar.set_label(f"color of a line: {style.axis_label(values[-1])}", fontsize=8)
-    bar.solids.set_alpha(1)
     return figure
 
 

@@ -147,9 +147,13 @@ def draw(
         shows; or a file cannot be written.
     """
     # All figures are drawn before the first file is written: an error leaves no files behind.
-    drawn = [(name, *_draw_one(result, name, x)) for name in _kind_names(kinds, x)]
+    drawn = {name: _draw_one(result, name, x) for name in _kind_names(kinds, x)}
     folder = _make_folder(result, out)
-    return [file for name, *parts in drawn for file in _write(name, *parts, x, suffix, folder)]
+    return [
+        file
+        for name, (figure, table) in drawn.items()
+        for file in _write(name, figure, table, x, suffix, folder)
+    ]
 
 
 def draw_each(

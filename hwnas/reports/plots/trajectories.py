@@ -73,6 +73,35 @@ def values_at(steps: Array, values: Array, positions: Array) -> Array:
     return np.concatenate([[0.0], values])[np.searchsorted(steps, positions, side="right")]
 
 
+def front_names(result: Result) -> dict[str, str]:
+    """Return the names of optimizers, with the number of front members that were never measured.
+
+    Under noise an optimizer may recommend architectures that it never measured. Its front can then
+    be better than that of any k measured ones, see `Result.bound`.
+    """
+    names = {}
+    for optimizer in style.unique_names([search.optimizer for search in result.searches]):
+        searches = [search for search in result.searches if search.optimizer == optimizer]
+        unmeasured = sum(search.n_unmeasured for search in searches)
+        size = sum(len(search.front) for search in searches)
+        note = f" ({unmeasured:,} of {size:,} members unmeasured)" if unmeasured else ""
+        names[optimizer] = optimizer + note
+    return names
+
+
+def measured_end(result: Result, optimizer: str) -> float | None:
+    """Return the mean normalized hypervolume of the measured members of an optimizer's fronts.
+
+    It is ``None`` where all members were measured, and while a search is unfinished.
+    """
+    searches = [search for search in result.searches if search.optimizer == optimizer]
+    finished = all("finished" in search.meta for search in searches)
+    if not finished or not any(search.n_unmeasured for search in searches):
+        return None
+    rows = [row for row in result.summary if row["optimizer"] == optimizer]
+    return float(np.mean([row["normalised_measured"] for row in rows]))
+
+
 def has_enough_seeds(result: Result) -> bool:
     """Return whether every optimizer has enough seeds for an interval of their mean."""
     counts = Counter(search.optimizer for search in result.searches)
@@ -110,20 +139,24 @@ def last_evaluation(result: Result) -> int:
 def bound_name(result: Result) -> str:
     """Return the name of the curve `Result.bound`.
 
-    Under noise it is no bound: an optimizer may recommend more architectures than it measured.
+    Under noise it holds for measured architectures alone: an optimizer may recommend others.
     """
-    prefix = "" if result.experiment.noise else "bound: "
-    return f"{prefix}best k of the exact front"
+    scope = " on measured members" if result.experiment.noise else ""
+    return f"bound{scope}: best k of the exact front"
 
 
 def floor(result: Result) -> float:
     """Return the lower end of a linear axis of normalized hypervolume.
 
     It is a little below the least value of any search after its first 20 evaluations, or after a
-    quarter of them in a shorter run, so that the steep start does not compress the rest.
+    quarter of them in a shorter run, so that the steep start does not compress the rest. It is
+    below `measured_end`, too.
     """
     start = min(20, last_evaluation(result) / 4)
     lowest = min(_min_hypervolume(trajectory, start) for trajectory in result.trajectories)
+    for optimizer in style.unique_names([search.optimizer for search in result.searches]):
+        measured = measured_end(result, optimizer)
+        lowest = lowest if measured is None else min(lowest, measured)
     return max(0.0, lowest - 0.02)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import hwnas
 from hwnas import pareto
 from hwnas.api import run
-from hwnas.backends import Backend, Evaluation
+from hwnas.backends import EXACT_METRICS, Backend, Evaluation
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Metric, Objective
 from hwnas.reports.html.page import render_page, write_page
@@ -26,7 +26,7 @@ from hwnas.reports.html.payload import report_payload
 from hwnas.reports.html.search_payload import encode_codes
 from hwnas.reports.plots import style
 from hwnas.reports.plots.trajectories import curves
-from hwnas.reports.summary_table import summary_table
+from hwnas.reports.summary_table import summary_table, table_notes
 from hwnas.runner.results import Result
 from hwnas.spaces import Codes
 
@@ -107,6 +107,7 @@ def data_of(text: str) -> dict[str, Any]:
 
 def test_trials_and_fronts(small_run: Result) -> None:
     data = report_payload(small_run)
+    assert data["failed"] == []
     assert [optimizer["name"] for optimizer in data["optimizers"]] == ["random", "uniform"]
     assert [(s["optimizer"], s["seed"]) for s in data["searches"]] == [
         (0, 0),
@@ -179,6 +180,7 @@ def test_long_trajectories_are_thinned(small_run: Result, monkeypatch: pytest.Mo
 def test_statistics(small_run: Result) -> None:
     data = report_payload(small_run)
     assert (data["overview"]["header"], data["overview"]["rows"]) == summary_table(small_run)
+    assert data["overview_notes"] == table_notes(small_run) != []
     row = dict(zip(data["seeds"]["header"], data["seeds"]["rows"][0], strict=True))
     assert row["optimizer"] == "random"
     assert row["normalised"] == f"{small_run.summary[0]['normalised']:.4f}"
@@ -209,13 +211,65 @@ def test_noise(noisy: Result) -> None:
     np.testing.assert_allclose(np.transpose(search["front"]["values"]), medians, rtol=5e-6)
     assert search["trials"]["repeat"][:2] == [0, 1]
     np.testing.assert_allclose(search["trials"]["std"][1], expected.trials.std[:, 1], rtol=0.05)
-    assert data["bound"]["name"] == "best k of the exact front"
+    assert data["bound"]["name"] == "bound on measured members: best k of the exact front"
 
 
 def test_recommendations_without_trials(noisy: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    for search in noisy.searches:
-        monkeypatch.setitem(search.__dict__, "front_trials", np.full(len(search.front), -1))
-    assert set(report_payload(noisy)["searches"][0]["front"]["trial"]) == {-1}
+    data = report_payload(noisy)
+    assert [optimizer["note"] for optimizer in data["optimizers"]] == [""]
+    assert [line["measured"] for line in data["curves"]["evaluations"]["lines"]] == [None]
+    # All members of one seed's front but the first were never measured.
+    search, other = noisy.searches
+    trials = np.where(np.arange(len(search.front)) == 0, search.front_trials, -1)
+    monkeypatch.setitem(search.__dict__, "front_trials", trials)
+    monkeypatch.delitem(noisy.__dict__, "summary")
+    data = report_payload(noisy)
+    assert data["searches"][0]["front"]["trial"] == trials.tolist()
+    n, total = len(search.front) - 1, len(search.front) + len(other.front)
+    assert data["optimizers"][0]["note"] == f"{n} of {total} members unmeasured"
+    hypervolumes = [
+        pareto.hypervolume(losses, noisy.reference.point)
+        for losses in (search.front.losses[:1], other.front.losses)
+    ]
+    (line,) = data["curves"]["evaluations"]["lines"]
+    assert line["measured"] == pytest.approx(np.mean(hypervolumes) / noisy.best_hypervolume)
+    assert line["measured"] < line["mean"][-1]
+    assert data["floor"] < line["measured"]
+    rows = [dict(zip(data["seeds"]["header"], row, strict=True)) for row in data["seeds"]["rows"]]
+    assert [row["unmeasured"] for row in rows] == [str(n), "0"]
+    assert rows[0]["normalised_measured"] < rows[0]["normalised"]
+    assert rows[1]["normalised_measured"] == rows[1]["normalised"]
+    assert "measured" in data["overview"]["header"]
+
+
+def test_equal_optimizers_are_named(small_run: Result, tmp_path: Path) -> None:
+    optimizers = ["random", {"type": "random", "name": "twin"}, "uniform"]
+    result = run({**SMALL, "optimizers": optimizers}, out=tmp_path / "twins", draw=False)
+    notes = [optimizer["note"] for optimizer in report_payload(result)["optimizers"]]
+    assert notes == ["", "same results as random", ""]
+    assert [optimizer["note"] for optimizer in report_payload(small_run)["optimizers"]] == ["", ""]
+
+
+def test_meanings_of_metrics(small_run: Result, brittle: Result) -> None:
+    perplexity, latency = report_payload(small_run)["objectives"]
+    backend = hwnas.surrogate("gpt-s")
+    assert perplexity["meaning"] == backend.metrics["perplexity"].meaning != ""
+    assert latency["meaning"] == backend.metrics["latency@rtx3080"].meaning != ""
+    # A backend that might need a device is not built for a report.
+    loaded = Result(brittle.path, allow_plugins=True)
+    work, params = report_payload(loaded)["objectives"]
+    assert work["meaning"] == ""
+    assert params["meaning"] == EXACT_METRICS["params"].meaning != ""
+    assert "problem" not in vars(loaded)
+
+
+def test_meanings_of_statistics(tmp_path: Path) -> None:
+    objectives = ["latency@h100+rtx3080", "energy@h100:p90"]
+    small = {"optimizers": ["random"], "seeds": 1, "budget": {"evaluations": 5}}
+    result = run({**SMALL, **small, "objectives": objectives}, out=tmp_path / "x", draw=False)
+    worst, quantile = report_payload(result)["objectives"]
+    assert worst["meaning"].startswith("worst ratio to each device's own optimum; one forward pass")
+    assert quantile["meaning"].startswith("0.9 quantile; one forward pass")
 
 
 def test_constraints_failures_and_maximized_objectives(brittle: Result) -> None:
@@ -233,6 +287,16 @@ def test_constraints_failures_and_maximized_objectives(brittle: Result) -> None:
         assert trials["values"][1] == expected.trials.values[rows, 1].tolist()  # integers are exact
         assert trials["kept"] == (expected.trials.values[rows, 2] <= 150).astype(int).tolist()
         assert 0 < sum(trials["kept"]) < len(rows)
+        # The front has values of the constraint, which are within the bound.
+        (sizes,) = search["front"]["constraints"]
+        np.testing.assert_allclose(sizes, expected.front_constraints[:, 0], rtol=5e-6)
+        assert 0 < max(sizes) <= 150
+    for row in data["seeds"]["rows"]:
+        assert (
+            dict(zip(data["seeds"]["header"], row, strict=True))["slack of size <= 150"][0] == "+"
+        )
+    failed = [search.trials.status.count("failed") for search in brittle.searches]
+    assert data["failed"] == [f"random: {sum(failed)} of 120 trials failed; seed 0: {HOSTILE}"]
     failures = data["failures"]
     assert failures["of"] == sum(int((~search.trials.ok).sum()) for search in brittle.searches)
     for row in failures["rows"]:

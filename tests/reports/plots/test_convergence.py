@@ -235,3 +235,72 @@ def test_ranks_require_two_optimizers(small_experiment: dict[str, Any], tmp_path
         kinds.draw(alone, ["ranks"])
     with pytest.raises(InvalidInput, match="expected two optimizers or more, found random alone"):
         kinds.draw(alone, ["difference"])
+
+
+@pytest.fixture(scope="module")
+def unmeasured(
+    small_experiment: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Result:
+    """A noisy run in which "additive" recommends architectures that it never measured."""
+    content = {**small_experiment, "noise": True, "optimizers": ["random", "additive"]}
+    out = tmp_path_factory.mktemp("plots") / "unmeasured"
+    return run({**content, "budget": {"evaluations": 30}}, out=out, draw=False)
+
+
+@pytest.mark.parametrize("kind", ["fronts", "hypervolume", "attainment"])
+def test_unmeasured_members_are_counted_in_legends(unmeasured: Result, kind: str) -> None:
+    searches = [search for search in unmeasured.searches if search.optimizer == "additive"]
+    n = sum(search.n_unmeasured for search in searches)
+    size = sum(len(search.front) for search in searches)
+    assert 0 < n < size
+    figure = kinds.KINDS[kind].figure(unmeasured)
+    (labels,) = [
+        [text.get_text() for text in legend.get_texts()]
+        for legend in [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+        if legend is not None
+    ]
+    assert f"additive ({n} of {size} members unmeasured)" in labels
+    assert "random" in labels
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_hollow_markers_show_measured_members_alone(unmeasured: Result, missing: bool) -> None:
+    axes = Figure().subplots()
+    convergence.plot_hypervolume(axes, unmeasured, missing=missing)
+    lines = lines_by_label(axes)
+    assert "bound on measured members: best k of the exact front" in lines
+    hollow = lines["hollow: measured members alone"]
+    rows = [row for row in unmeasured.summary if row["optimizer"] == "additive"]
+    measured = np.mean([row["normalised_measured"] for row in rows])
+    assert measured < np.mean([row["normalised"] for row in rows])
+    assert hollow.get_xydata().tolist() == [
+        [30, pytest.approx(1 - measured if missing else measured)]
+    ]
+    # The marker is inside the axes, and is the only one: random measured all members.
+    low, high = sorted(axes.get_ylim())
+    assert low < hollow.get_ydata()[0] < high
+    assert sum(line.get_markerfacecolor() == "white" for line in axes.get_lines()) == 1
+
+
+def test_unfinished_searches_have_no_hollow_markers(unmeasured: Result) -> None:
+    result = copy.copy(unmeasured)
+    result.searches = [replace(search, meta={}) for search in unmeasured.searches]
+    assert trajectories.measured_end(unmeasured, "additive") is not None
+    assert trajectories.measured_end(unmeasured, "random") is None
+    assert trajectories.measured_end(result, "additive") is None
+
+
+def test_fronts_hold_no_infeasible_trials(small_experiment: dict[str, Any], tmp_path: Path) -> None:
+    content = {**small_experiment, "constraints": ["bfloat16_memory <= 350"]}
+    result = run(content, out=tmp_path / "bounded", draw=False)
+    axes = Figure().subplots()
+    convergence.plot_fronts(axes, result)
+    random = [search for search in result.searches if search.optimizer == "random"]
+    feasible = {
+        tuple(values[:2])
+        for search in random
+        for values in search.trials.values.tolist()
+        if values[2] <= 350
+    }
+    assert len(feasible) < sum(len(search.trials) for search in random)
+    assert set(map(tuple, lines_by_label(axes)["random"].get_xydata().tolist())) <= feasible
