@@ -235,7 +235,9 @@ def ranks(reproduction: ReproductionResults) -> NamedFigures:
     convergence.plot_mean_ranks(axes, results)
     style.legend_below(figure, axes)
     yield "ranks", figure
-    yield "critical-differences", critical_difference_figure(reproduction.comparison)
+    # Ranks on one problem are no comparison over problems.
+    if len(reproduction.comparison.problems) > 1:
+        yield "critical-differences", critical_difference_figure(reproduction.comparison)
 
 
 def three_objectives(reproduction: ReproductionResults) -> NamedFigures:
