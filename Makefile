@@ -1,23 +1,30 @@
 # make quickstart   set up and run a first search
 # make test         set up and run the suite, a few minutes
+# make test-minimum  with the oldest libraries that setup.cfg allows, on Python 3.11, the oldest
 # make test-slow    statistical checks of the optimizers that fit a model for every proposal
 # make report-test  the HTML report in a real browser; installs Debian's Chromium where none is
 # make check        lint and types
 # make surrogate    refit the surrogate's tables and trees (20 minutes) from ../shared/hwgptbench
 
 PYTHON ?= python3
+MINIMUM_PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 APT_INSTALL := apt-get install -y -qq --no-install-recommends
 WORKERS ?= 2
 
-.PHONY: quickstart test test-slow report-test check surrogate clean
+.PHONY: quickstart test test-minimum test-slow report-test check surrogate clean
 
 quickstart: .venv/.run
 	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+# Tests that need no library but those of hwnas and pymoo, and seconds.
+test-minimum: .venv-minimum/.test
+	.venv-minimum/bin/python -m pytest tests/minimum tests/test_pareto.py tests/test_objectives.py \
+		tests/test_fronts.py tests/test_yaml_loader.py tests/test_compat.py tests/spaces
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow --numprocesses $(WORKERS) --dist worksteal
@@ -40,7 +47,7 @@ surrogate: .venv/.fit
 	$(BIN)/python benchmarks/fit_trees.py --data ../shared/hwgptbench
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-minimum build dist *.egg-info
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -58,4 +65,17 @@ clean:
 
 .venv/.dev: .venv/bin/pip setup.cfg constraints.txt
 	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+# The oldest versions: every NAME>=VERSION of setup.cfg becomes the constraint NAME==VERSION. Libraries
+# that hwnas does not name are the newest ones, as for a user whose installation is old.
+.venv-minimum/.test: setup.cfg
+	@$(MINIMUM_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "the oldest libraries need Python 3.11; name one: make test-minimum MINIMUM_PYTHON=..." >&2; \
+		exit 2; }
+	@$(MINIMUM_PYTHON) -m venv --clear .venv-minimum || \
+		{ rm -rf .venv-minimum; echo "no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
+	sed -n 's/^    \([A-Za-z][A-Za-z0-9_-]*\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg >.venv-minimum/oldest.txt
+	.venv-minimum/bin/pip install --quiet --disable-pip-version-check \
+		--constraint .venv-minimum/oldest.txt --editable '.[pymoo]' pytest hypothesis
 	@touch $@
