@@ -17,8 +17,8 @@ import pydantic
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from hwnas.errors import ExperimentError, InvalidInput, describe_value
-from hwnas.form_errors import first_fault
+from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
+from hwnas.form_errors import EXPECTED, first_fault
 from hwnas.plugin_files import hash_of_file, load_plugin_file
 from hwnas.yaml_loader import read_yaml
 
@@ -340,10 +340,11 @@ def _override(content: dict[str, Any], key_path: str, value: Any) -> None:
     for key in parents:
         child = content.get(key)
         if not isinstance(child, dict):
-            hint = f"found {describe_value(child)}" if key in content else "there is no such key"
+            if key not in content and key not in EXPECTED:
+                raise UnknownName(f"key in --set {key_path}:", key, content)
             raise InvalidInput(
-                f"--set {key_path}: {key!r} holds no keys, {hint}; expected KEY=VALUE with a key "
-                "of the experiment, or one below a key with keys and values"
+                f"--set {key_path}: {key!r} holds no keys, found {describe_value(child)}; set it "
+                f"as a whole: {EXPECTED.get(key, 'keys and values')}"
             )
         content = child
     content[last] = value

@@ -99,8 +99,22 @@ def test_overrides() -> None:
     assert (experiment.budget.evaluations, experiment.name) == (7, "y")
     with pytest.raises(ExperimentError, match="colour: unknown key 'colour'"):
         load_experiment(GOOD, {"colour": 1})[0]
-    with pytest.raises(ValueError, match=r"--set name\.first: 'name' holds no keys"):
-        load_experiment(GOOD, {"name.first": 1})[0]
+
+
+@pytest.mark.parametrize(
+    ("key_path", "message"),
+    [
+        ("name.first", "--set name.first: 'name' holds no keys, found 'x'; set it as a whole: "),
+        ("backend.model", "'backend' holds no keys, found None; .*as in {type: surrogate}"),
+        ("optimizers.batch", r"'optimizers' holds no keys, found \['random'\]; .*a list of"),
+        ("budgt.cost", "unknown key in --set budgt.cost: 'budgt'; did you mean 'budget'"),
+        ("budget.evaluations.x", "'evaluations' holds no keys, found 10; .*keys and values"),
+        ("budget.evluations.x", "unknown key in .*: 'evluations'; did you mean 'evaluations'"),
+    ],
+)
+def test_overrides_below_a_key_without_keys(key_path: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        load_experiment(GOOD, {key_path: 1})
 
 
 def test_overrides_leave_their_source_alone() -> None:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AllowPlugins = Annotated[
-    bool, typer.Option("--allow-plugins", help="Run the Python files that an experiment lists.")
+    bool,
+    typer.Option(
+        "--allow-plugins",
+        help="Run the Python files that an experiment lists; of a run only needed for files that "
+        "have changed since it started.",
+    ),
 ]
 NoDraw = Annotated[bool, typer.Option("--no-draw", help="Write no plots and no report.")]
 Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]

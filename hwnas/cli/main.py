@@ -289,7 +289,10 @@ def check(
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(help="The search space [a synthetic one for optimizers, gpt-s for backends]."),
+        typer.Option(
+            help="Name of a search space, or a YAML of a space or an experiment [a synthetic space "
+            "for optimizers, gpt-s for backends]."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -301,10 +304,11 @@ def check(
     For a file, on every class that it registers. The exit code is 2 if a check failed.
     """
     from hwnas import testing
+    from hwnas.spaces import load_space
 
     settings = dict(map(_parse_assignment, set_ or ()))
     if space is not None:
-        settings["space"] = space
+        settings["space"] = load_space(space)
     failures = []
     for plugin_kind, name in _plugins_to_check(target, kind):
         outcomes = list(testing.outcomes(plugin_kind, name, **settings))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hwnas.cli.console import Quiet, print_table
-from hwnas.errors import HwnasError, InvalidInput
-
-if TYPE_CHECKING:
-    from hwnas.spaces import SearchSpace
+from hwnas.errors import HwnasError
 
 
 def profile(
     space: Annotated[
-        str, typer.Option(help="Name of a search space, or an experiment YAML that defines one.")
+        str, typer.Option(help="Name of a search space, or a YAML of a space or an experiment.")
     ],
     count: Annotated[
         int, typer.Option(help="Architectures to measure, not counting the anchor.", min=1)
@@ -60,6 +57,7 @@ def profile(
     from hwnas.profiling.meters.forward_pass import PassSettings
     from hwnas.profiling.survey.drift import describe_row
     from hwnas.profiling.survey.survey import run_survey
+    from hwnas.spaces import load_space
 
     passes: Any = {"batch_size": batch_size, "tokens": tokens, "threads": threads}
     passes |= {"precision": precision, "mode": mode}
@@ -73,7 +71,7 @@ def profile(
 
     try:
         summary = run_survey(
-            _load_space(space),
+            load_space(space),
             profiler,
             names,
             out,
@@ -108,24 +106,12 @@ def build(
     from hwnas.profiling.export.safetensors import save_model
     from hwnas.profiling.gpt import build_gpt
     from hwnas.profiling.training.checkpoint import read_weights
+    from hwnas.spaces import load_space
     from hwnas.spaces.architecture import Architecture
 
     parsed = Architecture.parse(arch)
-    model = build_gpt(_load_space(space or parsed.space), parsed, seed=seed)
+    model = build_gpt(load_space(space or parsed.space), parsed, seed=seed)
     if checkpoint is not None:
         model.load_state_dict(read_weights(checkpoint, model))
     folder = save_model(model, out)
     typer.echo(f"{folder}: config.json, model.safetensors ({model.params:,} parameters)")
-
-
-def _load_space(source: str) -> SearchSpace:
-    """Return a search space by its name, or that of an experiment's YAML file."""
-    from hwnas.spaces import space
-    from hwnas.yaml_loader import read_yaml
-
-    if not source.endswith((".yaml", ".yml")):
-        return space(source)
-    content = read_yaml(Path(source))
-    if "space" not in content:
-        raise InvalidInput(f"{source}: expected an experiment with the key space, found none")
-    return space(content["space"])

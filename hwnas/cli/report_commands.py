@@ -54,7 +54,7 @@ class Indicator(StrEnum):
 def plot(
     directory: Annotated[Path | None, typer.Argument(help="The directory of a run.")] = None,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Kind of plot; can be repeated [see --list].")
+        list[str] | None, typer.Option(help="Kind of plot, or all; can be repeated [see --list].")
     ] = None,
     format_: Annotated[Suffix, typer.Option("--format", help="File type.")] = Suffix.png,
     x: Annotated[
@@ -66,7 +66,10 @@ def plot(
     allow_plugins: AllowPlugins = False,
     list_kinds: Annotated[bool, typer.Option("--list", help="List the kinds.")] = False,
 ) -> None:
-    """Draw the plots of a run, finished or still running."""
+    """Draw the plots of a run, finished or still running.
+
+    A plot that cannot be drawn leaves the others alone; the exit code is 2 if it was named.
+    """
     # Import matplotlib and the runner only in commands that need them, to keep `--help` fast.
     from hwnas.reports.plots import kinds
     from hwnas.runner.results import Result
@@ -77,8 +80,18 @@ def plot(
     if directory is None:
         raise InvalidInput("plot: expected the directory of a run, or --list")
     result = Result(directory, allow_plugins=allow_plugins)
-    for file in kinds.draw(result, kind, x=x and x.value, suffix=format_.value, out=out):
-        typer.echo(str(file))
+    files: list[Path] = []
+    requested_failed = False
+    # One kind after another: what can be drawn is drawn.
+    for drawing in kinds.draw_each(result, kind, x=x and x.value, suffix=format_.value, out=out):
+        for file in drawing.files:
+            typer.echo(str(file))
+        if drawing.reason:
+            typer.echo(f"hwnas: {drawing.kind}: {drawing.reason}", err=True)
+            requested_failed |= drawing.kind in (kind or ())
+        files += drawing.files
+    if requested_failed or not files:
+        raise typer.Exit(2)
 
 
 def report(

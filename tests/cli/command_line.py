@@ -35,6 +35,28 @@ class Answer(hwnas.Backend):
         return hwnas.Evaluation(codes[:, 1:2] + 1.0)
 """
 
+# YAML files that define no space, and a part of the error on each.
+NO_SPACES: dict[str, tuple[bytes, str]] = {
+    "no file": (b"", "no such file"),
+    "empty": (b"", "is empty"),
+    "no mapping": (b"[1, 2]", "expected keys and values, found a list"),
+    "no YAML": (b"{a: [", "line 1"),
+    "no text": (b"\xff\xfe\x00", "is not a YAML text"),
+    "no space": (
+        b"name: x",
+        "expected a space, or an experiment with the key space: a space needs",
+    ),
+    "other keys": (b"objectives: [params]", "unknown key of a space 'objectives'"),
+    "misspelled key": (b"{name: x, n_layers: [1]}", "'n_layers'; did you mean 'n_layer'"),
+    "wrong choices": (
+        b"{name: x, embed_dim: 8, n_layer: [1], mlp_ratio: [1], n_head: [1]}",
+        "embed_dim: expected a list of 1 to 127 choices, found 8",
+    ),
+    "unknown space": (b"space: gpt-q", "space: unknown space 'gpt-q'"),
+    "number for a space": (b"space: 5", "space: expected the name of a space .*, found 5"),
+    "nothing for a space": (b"space:", "space: expected the name of a space .*, found None"),
+}
+
 
 class CommandResult:
     """Exit code and output of a command."""

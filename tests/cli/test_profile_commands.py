@@ -12,7 +12,7 @@ import pytest
 import hwnas
 
 sys.path.insert(0, str(Path(__file__).parent))
-from command_line import ARCH, assert_user_error
+from command_line import ARCH, NO_SPACES, assert_user_error
 
 PROFILE = ("profile", "--space", "gpt-s", "--count", "2", "--out", "it.csv", "--device", "cpu")
 
@@ -99,12 +99,15 @@ def test_build_of_a_space_in_a_yaml(hw: Any, tmp_path: Path) -> None:
     )
     result = hw("build", "mine-1-8-2-1-True", "--space", "mine.yaml", "--out", "net")
     assert result.code == 0, result.err
-    (tmp_path / "none.yaml").write_text("name: x")
-    for file, message in (
-        ("none.yaml", "expected an experiment with the key space"),
-        ("x.yaml", "x"),
-    ):
-        assert_user_error(
-            hw("build", "mine-1-8-2-1-True", "--space", file, "--out", "other"), message
-        )
     assert_user_error(hw("build", "mine-1-8-2-1-True", "--out", "other"), "unknown space 'mine'")
+
+
+@pytest.mark.parametrize("name", NO_SPACES)
+def test_files_that_define_no_space(hw: Any, tmp_path: Path, name: str) -> None:
+    content, message = NO_SPACES[name]
+    if name != "no file":
+        (tmp_path / "none.yaml").write_bytes(
+            content.encode() if isinstance(content, str) else content
+        )
+    for command in (("build", ARCH, "--out", "model"), PROFILE, ("check", "random")):
+        assert_user_error(hw(*command, "--space", "none.yaml"), r"^hwnas: none\.yaml: .*" + message)

@@ -14,6 +14,7 @@ import yaml
 
 import hwnas
 from hwnas.cli.report_commands import Indicator
+from hwnas.errors import InvalidInput
 from hwnas.reports.comparison.quality_indicators import METRICS
 from hwnas.reports.comparison.tables import COLUMNS
 
@@ -38,31 +39,79 @@ def test_plots(hw: Any, small: str, tmp_path: Path) -> None:
     )
 
 
-def test_plots_of_a_run_whose_backend_is_a_plugin(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    form = {**SMALL, "objectives": ["depth", "-params"], "backend": "typed-in"}
-    Path("mine.py").write_text(PLUGIN)
-    Path("mine.yaml").write_text(yaml.safe_dump(form))
-    assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet").code == 0
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
-    message = r"small/experiment\.yaml: plugins: .* allow it with --allow-plugins"
-    assert_user_error(hw("plot", "runs/small"), message)
-    assert_user_error(hw("report", "runs/small"), message)
-    assert hw("report", "runs/small", "--allow-plugins").code == 0
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
-    result = hw("plot", "runs/small", "--allow-plugins", "--kind", "fronts")
-    assert (result.code, result.out) == (0, "runs/small/plots/fronts.png\n")
-    assert "typed-in" in hwnas.registry._registered["backend"]
+@pytest.fixture
+def without_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that two kinds of plots cannot be drawn of, one of them drawn by default."""
+    from dataclasses import replace
+
+    from hwnas.reports.plots import kinds
+
+    def lacks_data(result: Any, **options: Any) -> Any:
+        raise InvalidInput("this run lacks what it shows")
+
+    drawable = {name: kinds.KINDS[name] for name in ("hypervolume", "ranks")}
+    failing = {name: replace(kinds.KINDS[name], figure=lacks_data) for name in ("effect", "fronts")}
+    monkeypatch.setattr(kinds, "KINDS", drawable | failing)
 
 
-def test_plots_of_a_run_whose_optimizer_was_a_plugin(
-    hw: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("requested", "drawn", "failed", "code"),
+    [
+        (["hypervolume"], ["hypervolume"], [], 0),
+        (["effect", "hypervolume"], ["hypervolume"], ["effect"], 2),
+        (["hypervolume", "effect", "ranks"], ["hypervolume", "ranks"], ["effect"], 2),
+        (["effect"], [], ["effect"], 2),
+        ([], ["hypervolume"], ["fronts"], 0),
+        (["all"], ["hypervolume", "ranks"], ["effect", "fronts"], 0),
+        (["all", "effect"], ["hypervolume", "ranks"], ["effect", "fronts"], 2),
+    ],
+)
+@pytest.mark.usefixtures("without_effect")
+def test_kinds_that_cannot_be_drawn_leave_the_others_alone(
+    hw: Any, small: str, requested: list[str], drawn: list[str], failed: list[str], code: int
+) -> None:
+    hw("run", small, "--quiet", "--no-draw", "--set", "optimizers=[random, uniform]")
+    options = [option for kind in requested for option in ("--kind", kind)]
+    result = hw("plot", "runs/small", *options)
+    assert result.code == code
+    reasons = [f"hwnas: {name}: this run lacks what it shows" for name in failed]
+    files = [Path(line) for line in result.out.splitlines()]
+    assert all(file.is_file() for file in files)
+    assert result.err.splitlines() == reasons
+    assert [file.stem for file in files] == drawn
+
+
+@pytest.mark.parametrize("name", ["pareto", "everything", "heatmap"])
+def test_unknown_kinds_of_plots_list_all(hw: Any, small: str, name: str) -> None:
+    from hwnas.reports.plots.kinds import KINDS
+
+    hw("run", small, "--quiet", "--no-draw")
+    names = ", ".join(sorted([*KINDS, "all"]))
+    assert_user_error(
+        hw("plot", "runs/small", "--kind", name), f"unknown kind of plot '{name}'; known: {names}$"
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {**SMALL, "objectives": ["depth", "-params"], "backend": "typed-in"},
+        {**SMALL, "optimizers": ["typed-in"]},
+    ],
+    ids=["backend", "optimizer"],
+)
+def test_reading_a_run_of_a_plugin_needs_no_foreign_code(
+    hw: Any, monkeypatch: pytest.MonkeyPatch, form: dict[str, Any]
 ) -> None:
     Path("mine.py").write_text(PLUGIN)
-    Path("mine.yaml").write_text(yaml.safe_dump({**SMALL, "optimizers": ["typed-in"]}))
-    assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet").code == 0
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    Path("mine.yaml").write_text(yaml.safe_dump(form))
+    assert hw("run", "mine.yaml", "--plugin", "mine.py", "--quiet", "--no-draw").code == 0
     Path("mine.py").unlink()
-    assert hw("plot", "runs/small", "--kind", "fronts").code == 0
+    for command in (["plot", "--kind", "fronts"], ["report"], ["compare"]):
+        monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+        result = hw(command[0], "runs/small", *command[1:])
+        assert result.code == 0, result.err
+        assert hwnas.registry._registered == {"optimizer": {}, "backend": {}}
 
 
 def test_report(hw: Any, small: str, tmp_path: Path) -> None:
