@@ -122,7 +122,11 @@ def constraints(subject: OptimizerUnderTest) -> str:
     later_half = proposals[len(proposals) // 2 :]
     share = float((problem.violations(later_half) <= 0).mean())
     observation = f"{share:.0%} of its later proposals are feasible, half of the space is"
-    require(share >= _MIN_FEASIBLE_SHARE, observation)
+    require(
+        share >= _MIN_FEASIBLE_SHARE,
+        f"{observation}; an optimizer whose proposals disregard constraints declares "
+        "handles_constraints = False",
+    )
     return observation
 
 

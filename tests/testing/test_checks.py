@@ -142,6 +142,38 @@ def test_check_of_a_broken_file(run_check: Any) -> None:
     assert err.count("\n") == 1
 
 
+def hill_of_readme() -> str:
+    """Return the README's optimizer, without the run that follows it."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = (part for part in text.split("```") if 'register_optimizer("hill")' in part)
+    return block.removeprefix("python").partition("\nhwnas.run(")[0]
+
+
+def test_check_of_the_optimizer_of_the_readme(run_check: Any) -> None:
+    code, out, err = run_check("mine.py", source=hill_of_readme())
+    assert (code, err) == (0, "")
+    assert out.startswith("optimizer hill\ncheck")
+    assert out.count(" passed ") == len(optimizer_checks()) - 1  # it is not multi-fidelity
+
+
+def test_check_of_an_optimizer_without_constraints(run_check: Any) -> None:
+    """Proposals that disregard constraints pass if that is declared, and fail otherwise."""
+    source = hill_of_readme().replace(
+        "self.recommend()",
+        "self.history.codes[hwnas.pareto.non_dominated(self.history.losses)]",
+    )
+    source = source.replace("import hwnas\n", "import hwnas.pareto\n")
+    code, out, err = run_check("mine.py", source=source)
+    assert code == 2
+    assert err.startswith("hwnas: hill: constraints: ")
+    assert "declares handles_constraints = False" in err
+    head = "    def __init__"
+    declared = source.replace(head, f"    handles_constraints = False\n\n{head}")
+    code, out, err = run_check("mine.py", source=declared)
+    assert (code, err) == (0, "")
+    assert "constraints    passed      accepted; its proposals need not be feasible" in out
+
+
 def test_check_of_a_name(run_check: Any) -> None:
     code, out, err = run_check("random")
     assert (code, err) == (0, "")
