@@ -294,7 +294,7 @@ def test_metrics_failures_and_optimizers_are_described(
     page: chromium.Page, three_run: Result, tmp_path: Path
 ) -> None:
     data = copy_payload(three_run)
-    data["failed"] = ["random: 3 of 120 trials failed; seed 0: out of memory"]
+    data["failed"] = ["random: 3 of 120 trials failed; the first: out of memory"]
     data["optimizers"][1]["note"] = "same results as random"
     data["curves"]["evaluations"]["lines"][0]["measured"] = 0.5
     open_payload(page, tmp_path / "described.html", data)

@@ -133,14 +133,14 @@ def optimizer_notes(result: Result) -> list[str]:
     for name, long_name in trajectories.front_names(result).items():
         texts = [long_name.removeprefix(name).strip(" ()")]
         # Fronts and curves are what the page draws of an optimizer.
-        drawn = tuple(
+        key = tuple(
             (search.seed, search.front.values.tobytes(), *_curve_bytes(trajectory))
             for search, trajectory in zip(result.searches, result.trajectories, strict=True)
             if search.optimizer == name
         )
-        if drawn in first:
-            texts.append(f"same results as {first[drawn]}")
-        first.setdefault(drawn, name)
+        if key in first:
+            texts.append(f"same results as {first[key]}")
+        first.setdefault(key, name)
         notes.append("; ".join(filter(None, texts)))
     return notes
 
@@ -159,9 +159,8 @@ def failure_notes(result: Result) -> list[str]:
         if not failed:
             continue
         count, total = sum(count for _, count in failed), sum(len(s.trials) for s in searches)
-        first = failed[0][0]
-        reason = first.first_failure or "no reason given"
-        notes.append(f"{name}: {count:,} of {total:,} trials failed; seed {first.seed}: {reason}")
+        reason = failed[0][0].first_failure or "no reason given"
+        notes.append(f"{name}: {count:,} of {total:,} trials failed; the first: {reason}")
     return notes
 
 

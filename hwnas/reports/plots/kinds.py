@@ -147,11 +147,11 @@ def draw(
         shows; or a file cannot be written.
     """
     # All figures are drawn before the first file is written: an error leaves no files behind.
-    drawn = {name: _draw_one(result, name, x) for name in _kind_names(kinds, x)}
+    figures_by_name = {name: _draw_one(result, name, x) for name in _kind_names(kinds, x)}
     folder = _make_folder(result, out)
     return [
         file
-        for name, (figure, table) in drawn.items()
+        for name, (figure, table) in figures_by_name.items()
         for file in _write(name, figure, table, x, suffix, folder)
     ]
 
@@ -191,7 +191,7 @@ def draw_each(
         try:
             figure, table = _draw_one(result, name, x)
         except InvalidInput as error:
-            yield Drawing(name, reason=str(error))
+            yield Drawing(name, reason=str(error).removeprefix(f"{name}: "))
             continue
         folder = _make_folder(result, out)
         yield Drawing(name, tuple(_write(name, figure, table, x, suffix, folder)))

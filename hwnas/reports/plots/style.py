@@ -184,8 +184,8 @@ def name_equal_lines(handles: Sequence[Artist], labels: Sequence[str]) -> list[s
     for (i, first), (j, second) in itertools.combinations(lines, 2):
         # A third equal line names the first one, too.
         if names[j] == labels[j] and np.array_equal(first.get_xydata(), second.get_xydata()):
-            what = "points" if second.get_linestyle() == "None" else "line"
-            names[j] = f"{labels[j]} (same {what} as {labels[i]})"
+            shape = "points" if second.get_linestyle() == "None" else "line"
+            names[j] = f"{labels[j]} (same {shape} as {labels[i]})"
     return names
 
 
@@ -197,10 +197,12 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     names = name_equal_lines(handles, labels)
     n = len(names)
-    # Try the widest legend first. Matplotlib fills a legend column by column.
+    # Try the widest legend first. Matplotlib fills a legend column by column, the first ones with
+    # one entry more where it does not come out even.
+    lengths = np.array([len(name) for name in names])
     for columns in range(n, 0, -1):
         rows = math.ceil(n / columns)
-        widest = [max(map(len, names[i : i + rows])) for i in range(0, n, rows)]
+        widest = [int(column.max()) for column in np.array_split(lengths, columns)]
         width = sum(_HANDLE_WIDTH + _LETTER_WIDTH * letters for letters in widest)
         if columns == 1 or width <= figure.get_figwidth():
             figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * rows)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -60,6 +61,23 @@ def test_names_of_equal_lines() -> None:
         "f",
         "g",
     ]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 7, 11])
+@pytest.mark.parametrize("letters", [3, 30, 60])
+def test_legends_below_are_inside_the_page(n: int, letters: int) -> None:
+    figure = style.make_figure(2, "title")
+    axes = figure.subplots(1, 2)[0]
+    for i in range(n):
+        name = f"{i} ".ljust(letters if i % 2 else 4, "m" if letters < 10 else "n")
+        axes.plot([0, 1], [i, i], **style.line_style(i), label=name)
+    style.legend_below(figure, axes)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    box = figure.legends[0].get_window_extent(canvas.get_renderer())
+    width, height = canvas.get_width_height()
+    assert 0 <= box.x0 < box.x1 <= width
+    assert 0 <= box.y0 < box.y1 <= height / 2
 
 
 # One module of the package of plots, and all others that import Matplotlib.
