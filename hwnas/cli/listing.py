@@ -316,7 +316,8 @@ def _select_metrics(
     """Return the requested metrics, each on one device or none."""
     for name in devices:
         if name not in bench.devices:
-            raise UnknownName("device", name, bench.devices)
+            reason = "there are no figures of it here"
+            raise UnknownName("device", name, bench.devices, reason=reason)
     offered = all_metrics(bench)
     without_device = dict.fromkeys(name.partition("@")[0] for name in offered)
     selected: list[Objective] = []

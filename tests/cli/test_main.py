@@ -177,6 +177,35 @@ def test_wrong_use_prints_one_line(hw: Any, small: str, arguments: list[str], me
     assert_user_error(hw(*arguments), message)
 
 
+@pytest.mark.parametrize("value", ["two", "-7", "0.5.5", ""])
+def test_values_that_typer_refuses_are_explained_in_own_words(hw: Any, value: str) -> None:
+    calls = {
+        ("run", "x.yaml"): ["--workers"],
+        ("list", "--"): [""],
+        ("query", ARCH): ["--format"],
+        ("front", "gpt-s", "params", "flops"): ["--best"],
+        ("check", "random"): ["--kind"],
+        ("plot", "."): ["--format", "--x"],
+        ("compare", "."): ["--format", "--metric", "--at"],
+        ("reproduce",): ["--workers"],
+        ("profile", "--space", "gpt-s", "--out", "x.csv"): [
+            "--count", "--batch-size", "--tokens", "--threads", "--within", "--seed",
+            "--anchor-every",
+        ],
+        ("build", ARCH, "--out", "x"): ["--seed"],
+    }  # fmt: skip
+    for command, names in calls.items():
+        for name in names:
+            option = f"{name}={value}" if name else value
+            result = hw(*command, option)
+            assert_user_error(result, f"Invalid value for '{name}'" if name else "Invalid value")
+            assert re.search(
+                "expected (an integer|a number|at least|at most)|is not one of", result.err
+            )
+            assert not re.search("Input should|Value error|unable to parse", result.err)
+            assert repr(value) in result.err or value in ("-7",)
+
+
 def test_schema(hw: Any) -> None:
     schema = json.loads(hw("schema").out)
     assert {"name", "space", "objectives", "optimizers", "budget"} <= set(schema["properties"])

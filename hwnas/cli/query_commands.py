@@ -1,0 +1,152 @@
+"""Commands that list components and print values of the surrogate benchmark."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hwnas.cli.console import print_figures, print_table
+from hwnas.errors import InvalidInput
+
+
+class Listing(StrEnum):
+    """Listings of the command `list`."""
+
+    optimizers = "optimizers"
+    backends = "backends"
+    spaces = "spaces"
+    devices = "devices"
+    metrics = "metrics"
+    experiments = "experiments"
+
+
+class Format(StrEnum):
+    """Output formats of a table."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def list_(
+    kind: Annotated[Listing, typer.Argument(help="The kind of components to list.")],
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print details.")] = False,
+    space: Annotated[
+        str | None, typer.Option(help="The space, for devices and metrics [gpt-s].")
+    ] = None,
+) -> None:
+    """List optimizers, backends, spaces, devices, metrics or experiments.
+
+    For a device: ranges of the median latency (ms) and energy (mWh) over all architectures.
+    """
+    from hwnas.cli import listing
+
+    has_figures = kind in (Listing.devices, Listing.metrics)
+    if space is not None and not has_figures:
+        raise InvalidInput(f"list {kind.value}: takes no --space; devices and metrics do")
+    scale = space or "gpt-s"
+    print_table(*listing.listing(kind.value, verbose, scale))
+    if verbose and has_figures:
+        # The source of the figures, and their errors on held-out architectures.
+        fit = listing.fit(scale)
+        for title, table in fit.tables.items():
+            typer.echo(f"\n{title}")
+            print_table(*table)
+        typer.echo()
+        for title, text in fit.lines.items():
+            typer.echo(f"{title}: {text}")
+
+
+def query(
+    archs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ARCH]...",
+            help="Architectures, such as gpt-s-12-768-...; with none, or -, from standard input: "
+            "one in each line, JSON, or CSV with a column arch.",
+        ),
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Only this device; can be repeated.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this metric, such as latency or latency@h100:p90; can be repeated."
+        ),
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
+) -> None:
+    """Print the surrogate benchmark's values of architectures.
+
+    One row for each architecture; for a single one without --metric, one row for each metric.
+    """
+    from hwnas.cli import listing
+    from hwnas.spaces import arch_input
+
+    # A single architecture has one row for each metric, with quantiles; several have one row each.
+    if archs and "-" not in archs:
+        architectures = arch_input.parse_arguments(archs)
+        if len(architectures) == 1 and not metric:
+            print_figures(*listing.figures_of_one(architectures[0], device or ()), format_)
+            return
+    elif archs and len(archs) > 1:
+        raise InvalidInput("query: expected either architectures or -, found both")
+    else:
+        architectures = arch_input.parse_text(_read_standard_input(requested=bool(archs)))
+    print_figures(*listing.figures(architectures, metric or (), device or ()), format_)
+
+
+def front(
+    space: Annotated[str, typer.Argument(help="Name of a space.")],
+    objectives: Annotated[
+        list[str], typer.Argument(help="Metrics to minimize; -flops is maximized.")
+    ],
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help="A constraint, such as 'params <= 1e8'; can be repeated."),
+    ] = None,
+    best: Annotated[
+        int | None, typer.Option(help="Only the K members with the largest hypervolume.", min=1)
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Also draw front-SPACE.png.")] = False,
+) -> None:
+    """Print the exact Pareto front of the surrogate benchmark."""
+    from hwnas.cli import listing
+
+    # The option that allows -flops lets misspelled options through too.
+    for text in objectives:
+        if text.startswith("--"):
+            raise InvalidInput(f"No such option: {text}")
+    if plot and len(objectives) < 2:
+        raise InvalidInput("--plot: expected two objectives or more, found one")
+    exact = listing.exact_front(space, objectives, constraint or [], best)
+    header = ["arch", *map(str, exact.front.objectives)]
+    rows = [
+        [str(arch), *values]
+        for arch, values in zip(exact.archs, exact.front.values.tolist(), strict=True)
+    ]
+    print_figures(header, rows, Format.csv if csv else Format.table)
+    if not rows:
+        typer.echo("no architecture satisfies the constraints", err=True)
+    elif plot:
+        from hwnas.reports.plots.kinds import draw_front
+
+        file = draw_front(exact.front, exact.title, Path(f"front-{space}.png"))
+        typer.echo(str(file), err=csv)
+
+
+def _read_standard_input(*, requested: bool) -> str:
+    """Return the text on standard input; on a terminal only if it was requested by ``-``."""
+    if sys.stdin is None or (sys.stdin.isatty() and not requested):
+        raise InvalidInput("query: expected architectures, as arguments or on standard input")
+    try:
+        # Some programs begin a file with a byte order mark.
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidInput("standard input: expected UTF-8 text") from None
