@@ -23,6 +23,7 @@ from hwnas.errors import HwnasWarning
 from hwnas.experiment import validate_form
 from hwnas.problem import load_experiment
 from hwnas.registry import checked_settings
+from hwnas.reports.plots.kinds import KINDS
 from hwnas.yaml_loader import parse_yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -154,6 +155,33 @@ LINES = sorted(set(shell_lines()))
 
 @pytest.mark.parametrize(("place", "line"), LINES)
 def test_commands_exist(place: str, line: str) -> None:
+    check_line(place, line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hwnas run x.yaml --nothing",
+        "hwnas run --out x",
+        "hwnas nothing x",
+        "hwnas list nothing",
+        "hwnas query [ARCH]... [--nothing x]",
+        "hwnas query [ARCH]... [--format table|nothing]",
+        "hwnas list (devices|nothing)",
+        "hwnas list devices | hwnas query --nothing",
+        "make nothing",
+        "pip install 'hwnas[pymoo,nothing]'",
+        "python benchmarks/nothing.py",
+        "nothing x",
+    ],
+)
+def test_a_line_that_fails_is_found(line: str) -> None:
+    with pytest.raises(Exception, match=r"(?i)nothing|missing"):
+        check_line("README.md:1", line)
+
+
+def check_line(place: str, line: str) -> None:
+    """Check that what a line of shell names exists."""
     if is_synopsis(line):
         check_synopsis(line)
         return
@@ -177,6 +205,8 @@ def test_readme_shows_every_command() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in CLI.commands:
         assert re.search(rf"\bhwnas {name}\b", text), name
+    for plot in KINDS:
+        assert f"`{plot}`" in text, plot
     (function,) = (c.callback for c in app.registered_commands if c.name == "list")
     kinds = typing.get_type_hints(function)["kind"]
     assert f"hwnas list ({'|'.join(kinds)})" in text

@@ -83,7 +83,8 @@ def check_comparison(block: Block, comparison: str) -> None:
 
 def check_tree(block: Block, root: Path) -> None:
     """Check that the files and folders of a tree exist below its first line."""
-    _, *lines = block.text.splitlines()
+    # A line far to the right continues the description of the one before.
+    _, *lines = re.sub(r"\n {20,}", " ", block.text).splitlines()
     parents: list[tuple[int, Path]] = []
     for line in lines:
         indent, name = len(line) - len(line.lstrip()), line.split()[0]
