@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.cli.streams import guarded_streams
 from hwnas.cli.usage import explain_usage_error, parse_assignment
 from hwnas.errors import HwnasError, HwnasWarning, InvalidInput, SearchFailed
+
+if TYPE_CHECKING:
+    from hwnas.experiment import Experiment
 
 app = typer.Typer(
     name="hwnas",
@@ -91,6 +94,8 @@ def run(
     names = [experiment.name for experiment, _ in loaded]
     if len(set(names)) != len(names):
         raise InvalidInput(f"expected experiments of different names, found {', '.join(names)}")
+    if not quiet:
+        _print_limits([experiment for experiment, _ in loaded])
     for experiment, problem in loaded:
         # --out is the directory of a single run, or the parent of several.
         path = Path("runs") if out is None else out
@@ -106,6 +111,17 @@ def run(
             )
         if not quiet:
             print_summary(result, has_plots=not no_draw)
+
+
+def _print_limits(experiments: Sequence[Experiment]) -> None:
+    """Print what these experiments together are too few to show, if they compare optimizers."""
+    from hwnas.statistics import comparison_note
+
+    shared = set.intersection(*({o.name for o in e.optimizers} for e in experiments))
+    problems = {(str(e.space), e.backend.type, *e.objectives, *e.constraints) for e in experiments}
+    n_seeds = min(len(experiment.seeds) for experiment in experiments)
+    if note := comparison_note(len(shared), len(problems), n_seeds):
+        typer.echo(f"hwnas: {note}", err=True)
 
 
 @app.command()

@@ -283,3 +283,22 @@ def test_log_messages_are_printed(hw: Any, small: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(hwnas.api, "run", run)
     assert "step 7\n" in hw("run", small).err
     assert hw("run", small, "--out", "again", "--quiet").err == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "2 optimizers on 1 problem: tests over problems need at least 6 for p < 0.05"),
+        ({"optimizers": ["random"]}, None),
+    ],
+    ids=["a comparison", "one optimizer"],
+)
+def test_a_run_says_first_what_it_is_too_small_to_show(
+    hw: Any, tmp_path: Path, change: dict[str, Any], expected: str | None
+) -> None:
+    content = {"name": "x", "space": "gpt-s", "objectives": ["perplexity", "latency@h100"]}
+    content |= {"optimizers": ["random", "uniform"], "budget": {"evaluations": 5}, "seeds": 2}
+    (tmp_path / "x.yaml").write_text(str(content | change))
+    lines = hw("run", "x.yaml", "--no-draw").err.splitlines()
+    assert (expected in lines[0]) if expected else not any("tests over" in line for line in lines)
+    assert hw("run", "x.yaml", "--no-draw", "--quiet", "--out", "y").err == ""
