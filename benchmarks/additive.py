@@ -115,11 +115,11 @@ class Kernels(Additive):
             models._KERNEL_VARIANCE = before
 
 
-def of(name: str) -> Callable[..., hwnas.Optimizer]:
+def of(name: str, **settings: Any) -> Callable[..., hwnas.Optimizer]:
     """A registered optimizer."""
 
     def made(space: hwnas.SearchSpace, m: int, *, seed: int) -> hwnas.Optimizer:
-        return hwnas.optimizer(name, space, m, seed=seed)
+        return hwnas.optimizer(name, space, m, seed=seed, **settings)
 
     return made
 
@@ -218,7 +218,9 @@ def beside(task: tuple[str, str, int]) -> dict[str, list[float]]:
         found = {
             "additive": search(of("additive"), function, bench.space, 100, seed)[0],
             "ehvi": search(of("ehvi"), function, bench.space, 100, seed)[0],
-            "nsga2 at 20,000": search(of("nsga2"), function, bench.space, 20_000, seed)[0],
+            "nsga2 at 20,000": search(
+                of("nsga2", pop_size=100), function, bench.space, 20_000, seed
+            )[0],
         }
     union = np.concatenate(list(found.values()))
     front = union[pareto.non_dominated(union)]

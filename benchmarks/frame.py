@@ -28,7 +28,7 @@ PROBLEM = {
     "space": "gpt-s",
     "objectives": ["perplexity", "latency@rtx3080"],
     "seeds": 3,
-    "optimizers": ["random", "nsga2", "uniform"],
+    "optimizers": ["random", {"type": "nsga2", "pop_size": 100}, "uniform"],
     "budget": {"evaluations": 10_000},
 }
 # One seed; the process prints nothing, writes its files and draws its plots.
@@ -36,7 +36,7 @@ YAML = """\
 name: timing
 space: gpt-s
 objectives: [perplexity, latency@rtx3080]
-optimizers: [{optimizer}]
+optimizers: [{{type: {optimizer}{settings}}}]
 budget: {{evaluations: {evaluations}}}
 seeds: 1
 """
@@ -87,7 +87,10 @@ def main() -> None:
         files = {}
         for optimizer, evaluations in (("nsga2", 10_000), ("nsga2", 100), ("random", 100_000)):
             file = Path(folder, f"{optimizer}-{evaluations}.yaml")
-            file.write_text(YAML.format(optimizer=optimizer, evaluations=evaluations))
+            settings = ", pop_size: 100" if optimizer == "nsga2" else ""  # as in pymoo's own loop
+            file.write_text(
+                YAML.format(optimizer=optimizer, settings=settings, evaluations=evaluations)
+            )
             files[optimizer, evaluations] = file
         hwnas_command = Path(sys.executable).with_name("hwnas")
         bare = f"{sys.executable} {HERE / 'libraries.py'} nsga2 --evaluations"

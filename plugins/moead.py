@@ -35,9 +35,10 @@ class MOEAD(GenerationalOptimizer):
     ----------
     pop_size
         Maximum number of scalarizations, of which a lattice allows: with two objectives all, with
-        three 91 of 100. As many random architectures start the search.
+        three 15 of 16 or 91 of 100. As many random architectures start the search.
     neighbours
-        Number of nearest scalarizations that form a neighbourhood for mating and replacement.
+        Number of nearest scalarizations that form a neighbourhood for mating and replacement; all
+        of them if there are fewer.
 
     References
     ----------
@@ -55,7 +56,7 @@ class MOEAD(GenerationalOptimizer):
         *,
         seed: int,
         n_constraints: int = 0,
-        pop_size: int = 100,
+        pop_size: int = 16,
         neighbours: int = 20,
     ) -> None:
         if neighbours < 2:

@@ -24,8 +24,8 @@ class NSGA3(GenerationalOptimizer):
     ----------
     pop_size
         Size of the population and of each generation of offspring. The number of reference
-        directions is that of the largest lattice within it: with two objectives the same number,
-        with three 45 for 50.
+        directions is that of the largest lattice within it: for 16 individuals 16 with two
+        objectives, 15 with three, 10 with four and 15 with five.
 
     References
     ----------
@@ -40,7 +40,7 @@ class NSGA3(GenerationalOptimizer):
         *,
         seed: int,
         n_constraints: int = 0,
-        pop_size: int = 50,
+        pop_size: int = 16,
     ) -> None:
         super().__init__(
             space, n_objectives, seed=seed, n_constraints=n_constraints, pop_size=pop_size

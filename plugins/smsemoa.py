@@ -31,7 +31,7 @@ class SMSEMOA(GenerationalOptimizer):
         *,
         seed: int,
         n_constraints: int = 0,
-        pop_size: int = 50,
+        pop_size: int = 16,
     ) -> None:
         super().__init__(
             space, n_objectives, seed=seed, n_constraints=n_constraints, pop_size=pop_size

@@ -23,7 +23,7 @@ def test_lists(hw: Any) -> None:
     optimizers = hw("list", "optimizers")
     assert optimizers.code == 0
     assert re.search(r"^nsga2 +Non-dominated sorting genetic", optimizers.out, re.MULTILINE)
-    assert "pop_size=100" in hw("list", "optimizers", "-v").out
+    assert "pop_size=16" in hw("list", "optimizers", "-v").out
     assert "surrogate" in hw("list", "backends").out
     assert "gpt-xl" in hw("list", "spaces").out
     assert "cpu_xeon_gold" in hw("list", "devices").out

@@ -17,14 +17,14 @@ from hwnas import pareto
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer
 from hwnas.registry import optimizer
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 from hwnas.typing import Array
 
 
 @cache
 def small_bench() -> SearchSpace:
     """Return a space of 18,144 architectures."""
-    return SearchSpace(
+    return GPTSpace(
         "x", embed_dim=[8, 16], n_layer=[4, 5], mlp_ratio=[1, 2, 3], n_head=[1, 2], bias=[True]
     )
 

@@ -9,10 +9,10 @@ import pytest
 from hwnas_plugins.additive import Additive
 
 from hwnas.errors import SpaceExhausted
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace
 from hwnas.typing import Array
 
-SPACE = SearchSpace(
+SPACE = GPTSpace(
     "x", embed_dim=[8, 16], n_layer=[4, 5], mlp_ratio=[1, 2, 3], n_head=[1, 2], bias=[True]
 )
 USUAL: dict[str, Any] = {
@@ -64,7 +64,7 @@ def results(codes: Codes, m: int, kind: str) -> Array:
 
 @pytest.mark.parametrize("name", ODD)
 def test_spaces_are_exhausted(name: str) -> None:
-    own = SearchSpace("odd", **(USUAL | ODD[name]))
+    own = GPTSpace("odd", **(USUAL | ODD[name]))
     search = Additive(own, 2, seed=0, draws=4, tables=2)
     proposals: list[bytes] = []
     while len(proposals) < min(own.size, 60):
@@ -81,7 +81,7 @@ def test_spaces_are_exhausted(name: str) -> None:
 
 
 def test_no_proposals_while_the_last_ones_are_pending() -> None:
-    own = SearchSpace("odd", **(USUAL | ODD["bias alone"]))
+    own = GPTSpace("odd", **(USUAL | ODD["bias alone"]))
     search = Additive(own, 2, seed=0)
     codes = search.ask(5)
     # Both architectures are pending: there is nothing to propose, and the space is not exhausted.

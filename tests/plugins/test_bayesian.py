@@ -13,7 +13,7 @@ from hwnas.errors import HwnasError, InvalidInput
 from hwnas.fronts import reference_point
 from hwnas.optimizers import Optimizer
 from hwnas.registry import lookup, optimizer
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace
 from hwnas.surrogates import Surrogate
 
 torch = pytest.importorskip("torch")
@@ -29,7 +29,7 @@ SMALL = {"initial": 6, "candidates": 64, "rounds": 2, "samples": 16}
 def bench() -> Surrogate:
     """Return a benchmark of 6,144 architectures, 40 of them on the front."""
     return Surrogate(
-        SearchSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
+        GPTSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
     )
 
 

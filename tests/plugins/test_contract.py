@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hwnas.errors import MissingExtra, SpaceExhausted, UnknownName
 from hwnas.optimizers import Optimizer
 from hwnas.registry import lookup, names, optimizer, settings_of
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 from hwnas.typing import Array
 
 NAMES = names("optimizer")
@@ -407,7 +407,7 @@ def test_arrays_may_be_overwritten_by_the_caller(name: str, small_space: SearchS
 @pytest.mark.parametrize("name", ["additive", "nsga2", "smsemoa"])
 def test_models_learn_from_infeasible_architectures(name: str) -> None:
     """One architecture in fifty is feasible; the search learns from violations alone."""
-    space = SearchSpace(
+    space = GPTSpace(
         "ten", embed_dim=[8, 16], n_layer=[10], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3], head_size=4
     )
     # The bound is the 2 % quantile of the parameter counts.

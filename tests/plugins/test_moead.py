@@ -77,5 +77,8 @@ def test_settings(small_space: SearchSpace) -> None:
     with pytest.raises(InvalidInput, match="neighbours: expected at least 2, found 1"):
         lookup("optimizer", "moead")(small_space, 2, seed=0, neighbours=1)
     search = optimizer("moead", "gpt-s", 3, seed=0)
+    assert search.batch == 16
+    assert len(search.ask(500)) == 16
+    search = optimizer("moead", "gpt-s", 3, seed=0, pop_size=100)
     assert search.batch == 20
     assert len(search.ask(500)) == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hwnas.errors import HwnasError, InvalidInput
 from hwnas.fronts import reference_point
 from hwnas.optimizers import Optimizer
 from hwnas.registry import lookup, optimizer
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 from hwnas.surrogates import Surrogate
 
 pytest.importorskip("pymoo")
@@ -53,13 +54,37 @@ def normalized_hypervolume(bench: Surrogate, codes: Codes) -> float:
 def test_nsga2_beats_random_search(bench: Surrogate) -> None:
     random = run_search(optimizer("random", "gpt-s", 2, seed=1), bench, 2000, 100)
     evolved = run_search(create(seed=1), bench, 2000, 100)
-    assert normalized_hypervolume(bench, evolved[:100]) < 0.9  # random
+    assert normalized_hypervolume(bench, evolved[:16]) < 0.9  # random
     assert normalized_hypervolume(bench, evolved) > 0.96
     assert normalized_hypervolume(bench, evolved) > normalized_hypervolume(bench, random) + 0.03
 
 
+@pytest.mark.slow
+def test_a_hundred_evaluations_with_defaults() -> None:
+    """The first generation is a small part of them: ahead of random search on 20 of 24 problems."""
+    devices = ["rtx2080", "rtx3080", "a6000", "a100", "v100", "P100", "h100", "cpu_xeon_gold"]
+    n_ahead = 0
+    for space, device in itertools.product(("gpt-s", "gpt-m", "gpt-l"), devices):
+        bench, objectives = hwnas.surrogate(space), ["perplexity", f"latency@{device}"]
+        front = bench.front(objectives)
+        assert front is not None
+        reference = reference_point(front.losses)
+        means = {}
+        for name in ("nsga2", "random"):
+            volumes = []
+            for seed in range(3):
+                search = optimizer(name, space, 2, seed=seed)
+                while (missing := 100 - len(search.history)) > 0:
+                    codes = search.ask(min(search.batch, missing))
+                    search.tell(codes, bench.predict(codes, objectives))
+                volumes.append(pareto.hypervolume(search.history.losses, reference))
+            means[name] = np.mean(volumes)
+        n_ahead += bool(means["nsga2"] > means["random"])
+    assert n_ahead >= 20
+
+
 def test_exact_front_of_a_small_space() -> None:
-    space = SearchSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
+    space = GPTSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
     bench = Surrogate(space)
     exact = bench.front(OBJECTIVES)
     assert exact is not None
@@ -153,7 +178,6 @@ def test_queued_architectures_with_results_are_not_proposed(bench: Surrogate) ->
 
 
 def test_population_size(small_space: SearchSpace) -> None:
-    assert create(small_space).batch == 100
     search = create(small_space, pop_size=3)
     assert search.batch == 3
     for _ in range(5):

@@ -13,7 +13,7 @@ from hwnas import pareto
 from hwnas.errors import HwnasError, InvalidInput
 from hwnas.fronts import reference_point
 from hwnas.registry import optimizer
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 from hwnas.surrogates import Surrogate
 
 optuna = pytest.importorskip("optuna")
@@ -27,7 +27,7 @@ both = pytest.mark.parametrize("name", ["motpe", "gp"])
 def small() -> Surrogate:
     """Return a benchmark of 6,144 architectures, 40 of them on the front."""
     return Surrogate(
-        SearchSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
+        GPTSpace("gpt-s", embed_dim=[768], n_layer=[10, 11], mlp_ratio=[3, 4], n_head=[4])
     )
 
 

@@ -17,6 +17,7 @@ from hwnas.spaces import SearchSpace
 from hwnas.surrogates import Surrogate
 
 pytest.importorskip("pymoo")
+from hwnas_plugins._pymoo import reference_directions
 
 OBJECTIVES = ["perplexity", "latency@rtx3080"]
 every = pytest.mark.parametrize("name", ["nsga3", "moead", "smsemoa"])
@@ -87,6 +88,15 @@ def test_warning_filters_are_unchanged(name: str, small_space: SearchSpace) -> N
         codes = search.ask(9)
         search.tell(codes, codes[:, :3].astype(float))
     assert warnings.filters == filters
+
+
+@pytest.mark.parametrize("m", [2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["nsga2", "nsga3", "moead", "smsemoa"])
+def test_default_population(name: str, m: int) -> None:
+    """One size for all, with at most as many reference directions."""
+    search = optimizer(name, "gpt-s", m, seed=0)
+    assert len(search.ask(1000)) == search.generation == search.n_initial == 16
+    assert m <= len(reference_directions(m, search.n_initial)) <= 16
 
 
 @every

@@ -8,7 +8,7 @@ from hwnas_plugins.random import Random
 
 import hwnas
 from hwnas.errors import SpaceExhausted
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 
 
 def propose(optimizer: Random, n: int, at_once: int) -> Codes:
@@ -32,7 +32,7 @@ def test_every_choice_is_uniform_and_independent(name: str) -> None:
 
 def test_shallow_architectures_run_out_first() -> None:
     """Half of the draws are shallow, and only 4 of 4,100 architectures are."""
-    space = SearchSpace(
+    space = GPTSpace(
         "x", embed_dim=[64], n_layer=[1, 6], mlp_ratio=[1, 2], n_head=[1, 2], bias=[True]
     )
     codes = propose(Random(space, 2, seed=0), 100, 10)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.additive.effects import Effects
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace
 from hwnas.typing import Array
 
 
@@ -19,7 +19,7 @@ from hwnas.typing import Array
 def effects() -> Effects:
     """Return the effects of a space of 888 architectures of one or three layers."""
     return Effects(
-        SearchSpace("x", embed_dim=[8, 16], n_layer=[1, 3], mlp_ratio=[1, 2, 3], n_head=[1, 2])
+        GPTSpace("x", embed_dim=[8, 16], n_layer=[1, 3], mlp_ratio=[1, 2, 3], n_head=[1, 2])
     )
 
 

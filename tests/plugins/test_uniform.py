@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import hwnas
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 
 
 def propose(optimizer: Uniform, n: int, at_once: int = 7) -> Codes:
@@ -81,7 +81,7 @@ def test_two_widths_are_spread(small_space: SearchSpace) -> None:
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_single_bias(bias: bool) -> None:
-    space = SearchSpace(
+    space = GPTSpace(
         "x", embed_dim=[8], n_layer=[2], mlp_ratio=[1, 2, 3], n_head=[1, 2], bias=[bias]
     )
     archs = space.decode(propose(Uniform(space, 2, seed=0), 36))
