@@ -379,7 +379,11 @@ def test_relative_to_the_union_where_no_front_is_known(tmp_path: Path) -> None:
 
 NOISY: dict[str, Any] = {
     **SMALL,
-    "optimizers": ["random", {"type": "random", "name": "random-3", "repeats": 3}, "nsga2"],
+    "optimizers": [
+        "random",
+        {"type": "random", "name": "random-3", "repeats": 3},
+        {"type": "nsga2", "pop_size": 45},
+    ],
     "budget": {"evaluations": 90},
     "noise": True,
 }
