@@ -15,7 +15,7 @@ import torch
 
 from hwnas.profiling.meters.forward_pass import environment
 from hwnas.profiling.peak_flops import peak_flops
-from hwnas.spaces import SearchSpace, space
+from hwnas.spaces import GPTSpace, SearchSpace, space
 from hwnas.spaces.architecture import Architecture
 
 HERE = Path(__file__).parent
@@ -65,7 +65,7 @@ def work_of(device: str, small: bool) -> Work:
             energies=24,
             batch_size=8,
         )
-    tiny = SearchSpace(
+    tiny = GPTSpace(
         "tiny",
         embed_dim=[32, 64],
         n_layer=[1, 2],

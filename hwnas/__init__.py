@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hwnas.objectives import Metric, Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
     from hwnas.registry import optimizer, register_backend, register_optimizer
-    from hwnas.spaces import SearchSpace, space
+    from hwnas.spaces import SearchSpace, register_space, space
     from hwnas.spaces.architecture import Architecture
     from hwnas.surrogates import surrogate
 
@@ -39,7 +39,7 @@ _HOMES = {
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
     "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
     "hwnas.api": ("Result", "resume", "run"),
-    "hwnas.spaces": ("SearchSpace", "space"),
+    "hwnas.spaces": ("SearchSpace", "register_space", "space"),
     "hwnas.surrogates": ("surrogate",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -64,6 +64,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "resume",
     "run",
     "SearchSpace",
+    "register_space",
     "space",
     "surrogate",
 ]

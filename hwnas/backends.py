@@ -116,8 +116,9 @@ class Backend(ABC):
         codes : (n, d) int8
             Canonical codes of `space`.
         objectives
-            The m objectives, each of one metric on one device and never ``params`` or ``flops``.
-            One with a bound is a constraint; a trial that violates it may be stopped there.
+            The m objectives, each of one metric on one device and never a closed form of the space
+            (``params``, ``flops``). One with a bound is a constraint; a trial that violates it may
+            be stopped there.
         seeds : (n,) uint64
             Noise seed of each trial.
         fidelity
@@ -173,7 +174,7 @@ class Backend(ABC):
         return ""
 
 
-# Every backend has these: they are closed forms of the architecture.
+# Closed forms of language models, which every backend on a space of these has.
 EXACT_METRICS: Mapping[str, Metric] = {
     "params": Metric("", "free", meaning="exact number of weights, embeddings included"),
     "flops": Metric(
@@ -185,9 +186,21 @@ EXACT_METRICS: Mapping[str, Metric] = {
 }
 
 
+def closed_forms(space: SearchSpace) -> dict[str, Metric]:
+    """Return the metrics that are closed forms of a space's members, by name.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> list(closed_forms(hwnas.space("gpt-s")))
+    ['params', 'flops']
+    """
+    return {name: EXACT_METRICS.get(name, Metric("", "free")) for name in space.closed_forms}
+
+
 def all_metrics(backend: Backend) -> dict[str, Metric]:
-    """Return the backend's own metrics and the closed forms, by name."""
-    return {**EXACT_METRICS, **backend.metrics}
+    """Return the backend's own metrics and the closed forms of its space, by name."""
+    return {**closed_forms(backend.space), **backend.metrics}
 
 
 def metric_of(backend: Backend, objective: Objective) -> Metric:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
+from hwnas.spaces import require_gpt
 from hwnas.spaces.arch_input import architecture_from_mapping
 from hwnas.surrogates import surrogate
 from hwnas.typing import Codes
@@ -255,7 +256,7 @@ class HWGPT:
             if error.name != "torch":
                 raise
             raise MissingExtra("create_model", "torch", "profile") from error
-        return build_gpt(self._bench.space, self._bench.space.decode(codes)[0])
+        return build_gpt(require_gpt(self._bench.space), self._bench.space.decode(codes)[0])
 
     def query(
         self,

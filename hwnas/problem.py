@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hwnas import registry
-from hwnas.backends import EXACT_METRICS, Backend, metric_of
+from hwnas.backends import Backend, metric_of
 from hwnas.errors import ExperimentError, HwnasError, InvalidInput
 from hwnas.experiment import Budget, Experiment, OptimizerEntry, read_experiment
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
@@ -121,7 +121,7 @@ def build_problem(experiment: Experiment) -> Problem:
     with _errors_at("constraints"):
         constraints = parse_constraints(experiment.constraints)
     _check_metrics(backend, objectives, constraints, noise=experiment.noise)
-    _check_budget(experiment.budget, objectives + constraints)
+    _check_budget(experiment.budget, objectives + constraints, search_space)
     if experiment.reference is not None and len(experiment.reference) != len(objectives):
         with _errors_at("reference"):
             raise InvalidInput(
@@ -175,11 +175,13 @@ def _check_metrics(
                     )
 
 
-def _check_budget(budget: Budget, measured: tuple[Objective, ...]) -> None:
+def _check_budget(
+    budget: Budget, measured: tuple[Objective, ...], search_space: SearchSpace
+) -> None:
     """Check that a budget of cost alone is ever spent."""
     # Closed forms cost nothing, so a budget of cost alone would never be spent.
     by_cost_alone = budget == Budget(cost=budget.cost)
-    if by_cost_alone and all(objective.key in EXACT_METRICS for objective in measured):
+    if by_cost_alone and all(objective.key in search_space.closed_forms for objective in measured):
         with _errors_at("budget.cost"):
             raise InvalidInput(
                 "what is asked for takes no time to evaluate, so no search would end; expected "

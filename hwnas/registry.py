@@ -1,4 +1,4 @@
-"""Registry of optimizers and backends: names to classes, resolved when they are asked for.
+"""Registry of optimizers, backends and families of spaces: names to classes, found when asked for.
 
 There are three ways to register: an entry point of an installed package, in the group
 ``hwnas.optimizers`` or ``hwnas.backends``; the decorators of this module; and a file that uses them
@@ -23,10 +23,10 @@ from hwnas.backends import Backend
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName, describe_value
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.plugin_source import read_source
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import SearchSpace, families
 from hwnas.spaces import space as space_of
 
-Kind = Literal["optimizer", "backend"]
+Kind = Literal["optimizer", "backend", "space"]
 _T = TypeVar("_T")
 
 _registered: dict[Kind, dict[str, type]] = {"optimizer": {}, "backend": {}}
@@ -77,18 +77,23 @@ def _register(kind: Kind, name: str, base: type) -> Callable[[type[_T]], type[_T
 
 def names(kind: Kind) -> list[str]:
     """Return the registered names of a kind, sorted."""
+    if kind == "space":
+        return families.family_names()
     return sorted({*_registered[kind], *_entry_points(kind)})
 
 
 def registered_classes() -> dict[Kind, dict[str, type]]:
     """Return a copy of what decorators have registered so far, by kind and name."""
-    return {kind: dict(classes) for kind, classes in _registered.items()}
+    classes = {kind: dict(classes) for kind, classes in _registered.items()}
+    return {**classes, "space": dict(families.registered)}
 
 
 def replace_registered(classes: Mapping[Kind, Mapping[str, type]]) -> None:
     """Let decorators have registered these classes and no others."""
     for kind in _registered:
         _registered[kind] = dict(classes[kind])
+    families.registered.clear()
+    families.registered.update(classes.get("space", {}))
 
 
 def lookup(kind: Kind, name: str | type) -> type[Any]:
@@ -105,6 +110,8 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
     """
     if isinstance(name, type):
         return _check_kind(kind, name, name)
+    if kind == "space":
+        return families.family(name)
     if name in _registered[kind]:
         return _registered[kind][name]
     # Entry points are loaded only now: a plugin's libraries can take seconds to import.
@@ -160,12 +167,16 @@ def kinds_of(name: str) -> list[Kind]:
     kinds: tuple[Kind, ...] = get_args(Kind)
     matches = [kind for kind in kinds if name in names(kind)]
     if not matches:
-        raise UnknownName("optimizer or backend", name, {n for kind in kinds for n in names(kind)})
+        raise UnknownName(
+            "optimizer, backend or family of spaces",
+            name,
+            {n for kind in kinds for n in names(kind)},
+        )
     return matches
 
 
 def _check_kind(kind: Kind, name: str | type, cls: Any) -> type[Any]:
-    base = Optimizer if kind == "optimizer" else Backend
+    base: type = {"optimizer": Optimizer, "backend": Backend, "space": SearchSpace}[kind]
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise InvalidInput(
             f"{_label(kind, name)}: expected a subclass of {base.__name__}, found {cls}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hwnas.backends import Backend, Evaluation
 from hwnas.fronts import Front
 from hwnas.objectives import Metric, Objective, constraint_violations
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.typing import Array, Codes
 
 settings.register_profile("hwnas", deadline=None, max_examples=50, print_blob=True)
@@ -82,7 +82,7 @@ class Toy(Backend):
 @pytest.fixture(scope="session")
 def small_space() -> SearchSpace:
     """272 architectures: few enough to list, with layers that may be absent."""
-    return SearchSpace(
+    return GPTSpace(
         "tiny", embed_dim=[8, 16], n_layer=[1, 3], mlp_ratio=[1, 2], n_head=[1, 2], head_size=4
     )
 

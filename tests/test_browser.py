@@ -17,7 +17,7 @@ from hwnas.api import run
 from hwnas.reports.html.payload import report_payload
 from hwnas.reports.html.search_payload import encode_codes
 from hwnas.runner.results import Result
-from hwnas.spaces import SearchSpace, space
+from hwnas.spaces import GPTSpace, SearchSpace, space
 
 sys.path.insert(0, str(Path(__file__).parent))
 import chromium
@@ -100,13 +100,11 @@ SPACES = [
     space("gpt-s"),
     space("gpt-l"),
     space("gpt-s-wide"),
-    SearchSpace(
+    GPTSpace(
         "no-bias", embed_dim=[64, 128], n_layer=[1, 5], mlp_ratio=[1], n_head=[1, 2], bias=[False]
     ),
-    SearchSpace("one", embed_dim=[64], n_layer=[1], mlp_ratio=[4], n_head=[2], bias=[True]),
-    SearchSpace(
-        "many", embed_dim=list(range(1, 128)), n_layer=[1, 2], mlp_ratio=[1, 3], n_head=[7]
-    ),
+    GPTSpace("one", embed_dim=[64], n_layer=[1], mlp_ratio=[4], n_head=[2], bias=[True]),
+    GPTSpace("many", embed_dim=list(range(1, 128)), n_layer=[1, 2], mlp_ratio=[1, 3], n_head=[7]),
 ]
 
 

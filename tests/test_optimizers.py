@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwnas.errors import HwnasError, InvalidInput, SpaceExhausted
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer, UniqueSampler
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 
 
 class Minimal(Optimizer):
@@ -397,9 +397,7 @@ def test_unseen_of_none(small_space: SearchSpace) -> None:
 
 @pytest.mark.parametrize("depths", [[1], [2], [1, 2]])
 def test_unseen_of_tiny_spaces(depths: list[int]) -> None:
-    space = SearchSpace(
-        "x", embed_dim=[64], n_layer=depths, mlp_ratio=[1, 2], n_head=[1], bias=[True]
-    )
+    space = GPTSpace("x", embed_dim=[64], n_layer=depths, mlp_ratio=[1, 2], n_head=[1], bias=[True])
     unseen = UniqueSampler(space, np.random.default_rng(0))
     codes = np.concatenate([unseen.sample(1) for _ in range(space.size)])
     assert len(np.unique(codes, axis=0)) == space.size
@@ -408,7 +406,7 @@ def test_unseen_of_tiny_spaces(depths: list[int]) -> None:
 
 
 def test_unseen_of_a_vast_space_lists_nothing() -> None:
-    space = SearchSpace(
+    space = GPTSpace(
         "vast", embed_dim=[64], n_layer=[1, 500], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3]
     )
     unseen = UniqueSampler(space, np.random.default_rng(0))

@@ -15,7 +15,7 @@ from hwnas.fronts import Front
 from hwnas.measured_metrics import TRAINED_METRICS, device_metrics
 from hwnas.objectives import Metric, Objective, parse_constraints, parse_objectives
 from hwnas.registry import Kind
-from hwnas.spaces import GPT_SPACES, space
+from hwnas.spaces import GPT_SPACES, require_gpt, space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import Surrogate, surrogate
@@ -218,7 +218,7 @@ def _spaces() -> Table:
     """Return a row for each named space."""
     rows = []
     for name in GPT_SPACES:
-        s = space(name)
+        s = require_gpt(space(name))
         choices = (s.embed_dim, s.n_layer, s.mlp_ratio, s.n_head)
         # Only spaces with published figures can be searched without hardware.
         published = "published" if name in SCALES else "none: measure with the profile backend"

@@ -57,7 +57,7 @@ def profile(
     from hwnas.profiling.meters.forward_pass import PassSettings
     from hwnas.profiling.survey.drift import describe_row
     from hwnas.profiling.survey.survey import run_survey
-    from hwnas.spaces import load_space
+    from hwnas.spaces import load_space, require_gpt
 
     passes: Any = {"batch_size": batch_size, "tokens": tokens, "threads": threads}
     passes |= {"precision": precision, "mode": mode}
@@ -71,7 +71,7 @@ def profile(
 
     try:
         summary = run_survey(
-            load_space(space),
+            require_gpt(load_space(space)),
             profiler,
             names,
             out,
@@ -106,11 +106,11 @@ def build(
     from hwnas.profiling.export.safetensors import save_model
     from hwnas.profiling.gpt import build_gpt
     from hwnas.profiling.training.checkpoint import read_weights
-    from hwnas.spaces import load_space
+    from hwnas.spaces import load_space, require_gpt
     from hwnas.spaces.architecture import Architecture
 
     parsed = Architecture.parse(arch)
-    model = build_gpt(load_space(space or parsed.space), parsed, seed=seed)
+    model = build_gpt(require_gpt(load_space(space or parsed.space)), parsed, seed=seed)
     if checkpoint is not None:
         model.load_state_dict(read_weights(checkpoint, model))
     folder = save_model(model, out)

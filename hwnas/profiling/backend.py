@@ -28,7 +28,7 @@ from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.trial import Trial, TrialSettings
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.spaces.architecture import Architecture
 from hwnas.typing import Codes
 
@@ -130,6 +130,10 @@ class Profile(Backend):
         threads: int | None = None,
         peak_tflops: float | None = None,
     ) -> None:
+        if not isinstance(space, GPTSpace):
+            raise InvalidInput(
+                f"profile: builds and measures GPT architectures, space {space.name} has others"
+            )
         super().__init__(space)
         for name, limit in (("time_limit", time_limit), ("peak_tflops", peak_tflops)):
             if limit is not None and not limit > 0:

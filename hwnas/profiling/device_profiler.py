@@ -20,7 +20,7 @@ from hwnas.profiling.meters.forward_pass import PassSettings
 from hwnas.profiling.meters.latency import Latency, latency
 from hwnas.profiling.meters.memory import PeakMemory, peak_memory
 from hwnas.profiling.meters.nvml import NoMeter
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.spaces.architecture import Architecture
 
 Measure = Literal["peak_memory", "latency", "energy"]
@@ -129,7 +129,7 @@ class DeviceProfiler:
             if f"{measure}@{self.name}" not in self.missing:
                 self.metrics[f"{measure}@{self.name}"] = metric
 
-    def build_model(self, space: SearchSpace, arch: Architecture, *, seed: int = 0) -> GPT:
+    def build_model(self, space: GPTSpace, arch: Architecture, *, seed: int = 0) -> GPT:
         """Build the model of an architecture on the device.
 
         Raises

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
-from hwnas.spaces import CONTEXT, HEAD_SIZE, VOCABULARY, SearchSpace
+from hwnas.spaces import CONTEXT, HEAD_SIZE, VOCABULARY, GPTSpace
 from hwnas.spaces.architecture import Architecture
 
 ROTARY_BASE = 10_000
@@ -262,7 +262,7 @@ class GPT(nn.Module):
 
     @property
     def params(self) -> int:
-        """Number of parameters, equal to `SearchSpace.params`."""
+        """Number of parameters, equal to `GPTSpace.params`."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops(self, tokens: int | None = None) -> int:
@@ -281,7 +281,7 @@ class GPT(nn.Module):
         With `weights` the number of weights of all linear layers and `inner` the total width of
         all heads of all layers: ``2 * weights * tokens + 4 * inner * tokens**2``.
 
-        The formula of HW-GPT-Bench (`SearchSpace.flops`) differs in two terms. Its `weights` are
+        The formula of HW-GPT-Bench (`GPTSpace.flops`) differs in two terms. Its `weights` are
         all parameters, including the embedding, norms and biases, which multiply nothing. Its
         `inner` is ``n_layer * embed_dim``, as if the heads of each layer were together as wide as
         the residual stream.
@@ -304,7 +304,7 @@ class GPT(nn.Module):
 
 
 def build_gpt(
-    space: SearchSpace, arch: Architecture, *, seed: int = 0, device: str | torch.device = "cpu"
+    space: GPTSpace, arch: Architecture, *, seed: int = 0, device: str | torch.device = "cpu"
 ) -> GPT:
     """Build the model of an architecture with head size, context and vocabulary of its space.
 

@@ -20,7 +20,7 @@ from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.meters.perplexity import perplexity
 from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.training.train_loop import Progress, train
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.spaces.architecture import Architecture
 from hwnas.typing import Array
 
@@ -52,7 +52,7 @@ class TrialSettings:
         See `hwnas.profiling.train`.
     """
 
-    space: SearchSpace
+    space: GPTSpace
     profiler: DeviceProfiler
     training: TrainingSettings
     load_corpus: Callable[[], Corpus]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import EXACT_METRICS, Backend, Evaluation, Status, optimum, stop_reason
+from hwnas.backends import Backend, Evaluation, Status, optimum, stop_reason
 from hwnas.errors import MachineFailed
 from hwnas.objectives import Objective
 from hwnas.runner.failures import Failure, FailureLog
@@ -66,12 +66,12 @@ def measure(
     closed_forms = {
         j: np.asarray(getattr(backend.space, objective.key)(codes), dtype=np.float64)
         for j, objective in enumerate(objectives)
-        if objective.key in EXACT_METRICS
+        if objective.key in backend.space.closed_forms
     }
     stop_reasons = _stop_reasons(backend, objectives, closed_forms, n)
 
     # 2. One request for each metric on each device, answered for what is not stopped.
-    requests = _requests(objectives)
+    requests = _requests(objectives, backend.space.closed_forms)
     running = np.flatnonzero([not reason for reason in stop_reasons])
     request = list(requests.values()), fidelity, failures
     answer = _ask(backend, codes[running], seeds[running], *request)
@@ -108,7 +108,9 @@ def _stop_reasons(
     return reasons
 
 
-def _requests(objectives: Sequence[Objective]) -> dict[Request, Objective]:
+def _requests(
+    objectives: Sequence[Objective], closed_forms: Collection[str]
+) -> dict[Request, Objective]:
     """Return what to ask the backend for: each metric on each device once.
 
     A constraint on one device keeps its bound, so that a backend may stop a trial there.
@@ -116,7 +118,7 @@ def _requests(objectives: Sequence[Objective]) -> dict[Request, Objective]:
     requests: dict[Request, Objective] = {}
     for objective in objectives:
         for device, key in zip(objective.devices or (None,), objective.keys, strict=True):
-            if key in EXACT_METRICS:
+            if key in closed_forms:
                 continue
             single = replace(objective, devices=(device,) if device else (), maximise=False)
             bounded = len(objective.devices) <= 1 and single.bound is not None
@@ -141,7 +143,7 @@ def _columns(
     std = np.zeros_like(values)
     column_of = {request: j for j, request in enumerate(requests)}
     for j, objective in enumerate(objectives):
-        if objective.key in EXACT_METRICS:
+        if objective.key in backend.space.closed_forms:
             continue
         columns = [column_of[key, objective.level] for key in objective.keys]
         scale = np.ones(len(columns))

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from hwnas.errors import InvalidInput
 from hwnas.typing import IndexArray, IntArray
 
+Value: TypeAlias = "int | float | bool | str"
+
 _BIAS_CHOICES = ([False], [True], [False, True], [True, False])
 _MAX_CHOICES = 127  # codes are int8
 _MAX_LAYERS = 1024
+_DEPTHS = ("depth", "n_layer")  # names under which the number of layers is found without `depth`
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"  # of a choice
 
 
 def validate_name(name: str) -> str:
-    """Return the name of a space if architecture strings that begin with it can be parsed.
+    """Return the name of a space.
 
     Raises
     ------
     InvalidInput
-        The name has other characters than letters, digits, ``.``, ``_`` and ``-``, or a part
-        between hyphens that is all digits.
+        The name has other characters than letters, digits, ``.``, ``_`` and ``-``.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", name):
         raise InvalidInput(
             f"name: expected letters, digits, '.', '_' and '-' for a space, found {name!r}"
         )
+    return name
+
+
+def validate_model_name(name: str) -> str:
+    """Return the name of a space if architecture strings that begin with it can be parsed.
+
+    Raises
+    ------
+    InvalidInput
+        The name is that of no space, or has a part between hyphens that is all digits.
+    """
+    validate_name(name)
     # Architecture strings are NAME-LAYERS-WIDTH-...: numbers begin where a part is all digits.
     if any(part.isdigit() for part in name.split("-")):
         raise InvalidInput(
@@ -46,18 +63,131 @@ def validate_positive(name: str, value: int) -> int:
     return value
 
 
-def validate_choices(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    """Return choices of a parameter as a tuple.
+def validate_choices(
+    choices: Mapping[str, Sequence[Value]], layers: Mapping[str, Sequence[Value]]
+) -> tuple[dict[str, tuple[Value, ...]], dict[str, tuple[Value, ...]]]:
+    """Return the choices outside and inside the layers as tuples, numbers in increasing order.
 
     Raises
     ------
     InvalidInput
-        The choices are not 1 to 127 increasing positive integers, or there are more than 1,024
-        layers.
+        There are no choices, a name is no identifier or is used twice, or its values are not 1 to
+        127 distinct numbers, bools or texts.
 
     Examples
     --------
-    >>> validate_choices("n_layer", [10, 11, 12])
+    >>> validate_choices({"rate": [0.1, 0.01]}, {"kind": ["relu", "tanh"]})
+    ({'rate': (0.01, 0.1)}, {'kind': ('relu', 'tanh')})
+    """
+    for label, mapping in (("choices", choices), ("layers", layers)):
+        if not isinstance(mapping, Mapping):
+            raise InvalidInput(f"{label}: expected values by name, found {mapping!r}")
+    if not choices:
+        raise InvalidInput("choices: expected at least one")
+    # Columns of layers are NAME_0 and so on: no other column may have such a name.
+    for name in (*choices, *layers):
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+            raise InvalidInput(
+                f"name of a choice: expected letters, digits and '_', found {name!r}"
+            )
+        if name in choices and name in layers:
+            raise InvalidInput(f"{name}: is a choice of the layers and outside them; rename one")
+        for other in layers:
+            if re.fullmatch(re.escape(other) + r"_\d+", name):
+                raise InvalidInput(f"{name}: is a column of the layers' choice {other}; rename it")
+    return (
+        {name: _validate_values(name, values) for name, values in choices.items()},
+        {name: _validate_values(name, values) for name, values in layers.items()},
+    )
+
+
+def depth_name(
+    choices: Mapping[str, Sequence[Value]], layers: Mapping[str, Sequence[Value]], depth: str | None
+) -> str | None:
+    """Return the name of the choice that is the number of layers; ``None`` without layers.
+
+    Raises
+    ------
+    InvalidInput
+        There are layers and no such choice, or it has other values than numbers of layers.
+
+    Examples
+    --------
+    >>> depth_name({"depth": [1, 2]}, {"width": [8, 16]}, None)
+    'depth'
+    """
+    if not layers:
+        if depth is not None:
+            raise InvalidInput(f"depth: expected layers beside it, found depth {depth!r} alone")
+        return None
+    if depth is None:
+        depth = next((name for name in _DEPTHS if name in choices), None)
+    if depth is None or depth not in choices:
+        raise InvalidInput(
+            f"depth: expected the name of the choice that is the number of layers, one of "
+            f"{', '.join(choices)}, found {depth!r}"
+        )
+    for value in choices[depth]:
+        if type(value) is not int or not 0 <= value <= _MAX_LAYERS:
+            raise InvalidInput(
+                f"{depth}: expected numbers of layers from 0 to 1024, found {value!r}"
+            )
+    return depth
+
+
+def _validate_values(name: str, values: Any) -> tuple[Value, ...]:
+    """Return the values of one choice, numbers in increasing order."""
+    if isinstance(values, range | np.ndarray):
+        values = list(values) if isinstance(values, range) else values.tolist()
+    if not isinstance(values, list | tuple) or not 1 <= len(values) <= _MAX_CHOICES:
+        raise InvalidInput(
+            f"{name}: expected a list of 1 to {_MAX_CHOICES} values, found {_shortened(values)}"
+        )
+    kinds = {"text" if isinstance(value, str) else _kind(value) for value in values}
+    if len(kinds) > 1 or None in kinds:
+        raise InvalidInput(
+            f"{name}: expected numbers, texts or bools alone, found {_shortened(values)}"
+        )
+    if len(set(values)) < len(values):
+        raise InvalidInput(f"{name}: expected distinct values, found {_shortened(values)}")
+    if "" in values:
+        raise InvalidInput(f"{name}: an empty text is no value")
+    return tuple(values) if "text" in kinds else tuple(sorted(values))
+
+
+def _kind(value: Any) -> str | None:
+    """Return the kind of a value that is no text; ``None`` if it is no value of a choice."""
+    if type(value) is bool:
+        return "bool"
+    return "number" if type(value) in (int, float) and math.isfinite(value) else None
+
+
+def _shortened(values: Any) -> str:
+    text = repr(values)
+    return text if len(text) < 80 else text[:77] + "..."
+
+
+def validate_integers(name: str, values: Sequence[int], minimum: int = 1) -> tuple[int, ...]:
+    """Return choices of a parameter as a tuple.
+
+    Parameters
+    ----------
+    name
+        Name of the parameter.
+    values
+        Its choices.
+    minimum
+        Smallest number that it may be, 0 or 1.
+
+    Raises
+    ------
+    InvalidInput
+        The choices are not 1 to 127 increasing integers from `minimum` on, or there are more
+        than 1,024 layers.
+
+    Examples
+    --------
+    >>> validate_integers("n_layer", [10, 11, 12])
     (10, 11, 12)
     """
     if not isinstance(values, list | tuple) or not 1 <= len(values) <= _MAX_CHOICES:
@@ -66,7 +196,9 @@ def validate_choices(name: str, values: Sequence[int]) -> tuple[int, ...]:
         )
     # Types first: texts and numbers cannot be compared.
     for value in values:
-        validate_positive(name, value)
+        if type(value) is not int or value < minimum:
+            expected = "a positive integer" if minimum else "0 or a positive integer"
+            raise InvalidInput(f"{name}: expected {expected}, found {value!r}")
     if any(a >= b for a, b in itertools.pairwise(values)):
         raise InvalidInput(f"{name}: expected increasing choices, found {list(values)}")
     if name == "n_layer" and values[-1] > _MAX_LAYERS:

@@ -1,73 +1,154 @@
-"""Columns of a code: their order, and the layers that they belong to."""
+"""Columns of a code: their order, their choices, and which of them are active."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from hwnas.typing import BoolArray
+from hwnas.errors import InvalidInput
+from hwnas.spaces.activity import Activity, Group, layer_groups
+from hwnas.spaces.choices import Value, depth_name, validate_choices, validate_name
+from hwnas.spaces.layer_options import Allowed, LayerOptions, parse_allowed
+from hwnas.typing import BoolArray, Codes, IndexArray, IntArray
 
-# Three columns for the whole architecture, then two for each layer.
-EMBED_DIM, N_LAYER, BIAS = 0, 1, 2
-LEADING = 3
-PER_LAYER = ("mlp_ratio", "n_head")
 
+class CodeLayout:
+    """Columns of the codes of a search space.
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Columns of one layer, and the condition under which the layer exists.
-
-    Attributes
+    Parameters
     ----------
-    columns
-        Indices of the layer's columns.
-    parent
-        Index of the column that decides whether the layer exists.
-    when
-        The layer exists where ``codes[:, parent]`` is one of these.
+    name, choices, layers, depth, conditions, allowed
+        See `hwnas.spaces.search_space.SearchSpace`, which has its attributes described too.
+
+    Examples
+    --------
+    >>> layout = CodeLayout("mlp", {"depth": [1, 2]}, layers={"width": [16, 32]})
+    >>> layout.canonical([[0, 5, 1]]).tolist()  # one layer: the second has no width
+    [[0, 1, 0]]
     """
 
-    columns: tuple[int, ...]
-    parent: int
-    when: tuple[int, ...]
-
-
-def column_names(max_depth: int) -> tuple[str, ...]:
-    """Return the names of the d = 3 + 2 * `max_depth` columns.
-
-    >>> column_names(1)
-    ('embed_dim', 'n_layer', 'bias', 'mlp_ratio_0', 'n_head_0')
-    """
-    per_layer = [f"{choice}_{i}" for i in range(max_depth) for choice in PER_LAYER]
-    return ("embed_dim", "n_layer", "bias", *per_layer)
-
-
-def layer_groups(depths: Sequence[int]) -> tuple[Group, ...]:
-    """Return the group of each layer, first to last, for the increasing choices of ``n_layer``.
-
-    >>> layer_groups([1, 2])[1]
-    Group(columns=(5, 6), parent=1, when=(1,))
-    """
-    return tuple(
-        Group(
-            (LEADING + 2 * i, LEADING + 2 * i + 1),
-            N_LAYER,
-            tuple(c for c, depth in enumerate(depths) if depth > i),
+    def __init__(
+        self,
+        name: str,
+        choices: Mapping[str, Sequence[Value]],
+        *,
+        layers: Mapping[str, Sequence[Value]] | None = None,
+        depth: str | None = None,
+        conditions: Mapping[str, Mapping[str, Sequence[Value]]] | None = None,
+        allowed: Allowed | None = None,
+    ) -> None:
+        self.name = validate_name(name)
+        self.choices, self.layers = validate_choices(choices, layers or {})
+        self.depth = depth_name(self.choices, self.layers, depth)
+        depths = self.choices[self.depth] if self.depth is not None else ()
+        self.depths: IntArray = np.array(depths, dtype=np.int64)
+        # 1. Columns: those outside the layers, then those of each layer in turn.
+        n_layers = int(self.depths[-1]) if len(self.depths) else 0
+        per_layer = [f"{name}_{i}" for i in range(n_layers) for name in self.layers]
+        self.columns = (*self.choices, *per_layer)
+        self.cardinalities: IntArray = np.array(
+            [
+                *map(len, self.choices.values()),
+                *([len(values) for values in self.layers.values()] * n_layers),
+            ],
+            dtype=np.int64,
         )
-        for i in range(depths[-1])
-    )
+        self.ordered: BoolArray = np.array(
+            [
+                *map(_is_ordered, self.choices.values()),
+                *([_is_ordered(values) for values in self.layers.values()] * n_layers),
+            ],
+            dtype=bool,
+        )
+        n_global = len(self.choices)
+        self.global_columns: IndexArray = np.arange(n_global)
+        self.layer_columns: IndexArray = np.arange(n_global, len(self.columns)).reshape(
+            n_layers, len(self.layers)
+        )
+        self.depth_column = None if self.depth is None else list(self.choices).index(self.depth)
+        for array in (self.cardinalities, self.ordered, self.global_columns, self.layer_columns):
+            array.flags.writeable = False
+        # 2. Which of them are active.
+        self.groups: tuple[Group, ...] = layer_groups(
+            self.layer_columns, self.depth_column, self.depths
+        )
+        self.activity = Activity(
+            self.choices, self.layers, self.layer_columns, self.groups, conditions or {}
+        )
+        # 3. Constraints between the choices of a layer.
+        self.options: LayerOptions | None = None
+        if allowed is not None:
+            self.options = self._layer_options(parse_allowed(self.layers, allowed))
+
+    def active(self, codes: ArrayLike) -> BoolArray:
+        """Return a mask of the columns that are active in each configuration.
+
+        Parameters
+        ----------
+        codes : (n, d) integers
+            Within the columns' ranges.
+
+        Returns
+        -------
+        (n, d) bool
+        """
+        return self.activity(self._matrix(codes))
+
+    def canonical(self, codes: ArrayLike) -> Codes:
+        """Return codes in canonical form, with 0 in every inactive position.
+
+        Accepts any numbers of shape (n, d): those outside a column's range are moved to its
+        nearest end, fractions are cut. The choices of a layer that are not allowed together become
+        the nearest allowed ones.
+
+        Returns
+        -------
+        (n, d) int8, C-contiguous, a copy
+        """
+        array = np.nan_to_num(self._matrix(codes))
+        canonical = np.clip(array, 0, self.cardinalities - 1).astype(np.int8)
+        if self.options is not None:
+            canonical[:, self.layer_columns] = self.options.nearest(
+                canonical[:, self.layer_columns]
+            )
+        canonical *= self.activity(canonical)
+        return np.ascontiguousarray(canonical)
+
+    def is_valid(self, codes: ArrayLike) -> BoolArray:
+        """Return a mask of the rows that are codes of this space in canonical form.
+
+        Parameters
+        ----------
+        codes : (n, d) numbers
+
+        Returns
+        -------
+        (n,) bool
+        """
+        array = self._matrix(codes)
+        return np.asarray((array == self.canonical(array)).all(axis=1))
+
+    def _layer_options(self, allowed: IntArray) -> LayerOptions:
+        """Return the options of a layer, with 0 where a condition switches a choice off."""
+        if len(self.layer_columns) == 0:
+            raise InvalidInput("allowed: expected a space with layers")
+        allowed = self.activity.distinct_layers(allowed.astype(np.int8)).astype(np.int64)
+        first = self.layer_columns[0]
+        return LayerOptions(self.cardinalities[first], allowed, self.ordered[first])
+
+    def _matrix(self, codes: ArrayLike) -> NDArray[Any]:
+        """Return codes as an array after checking its shape."""
+        array = np.asarray(codes)
+        if array.ndim != 2 or array.shape[1] != len(self.columns):
+            raise InvalidInput(
+                f"codes of {self.name}: expected shape (n, {len(self.columns)}), "
+                f"found {array.shape}"
+            )
+        return array
 
 
-def active_columns(depths: Sequence[int]) -> BoolArray:
-    """Return a mask (k, d) of the columns that are active at each of the k choices of ``n_layer``.
-
-    >>> active_columns([1, 2]).astype(int).tolist()
-    [[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 1]]
-    """
-    n_layer_columns = 2 * depths[-1]
-    mask = np.ones((len(depths), LEADING + n_layer_columns), dtype=bool)
-    # Both columns of layer i are active where the depth is greater than i.
-    mask[:, LEADING:] = np.arange(n_layer_columns) // 2 < np.array(depths)[:, None]
-    return mask
+def _is_ordered(values: Sequence[Value]) -> bool:
+    return all(type(value) in (int, float) for value in values)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import InvalidInput, UnknownName, describe_value
-from hwnas.spaces.gpt import GPT_CHOICES, GPT_SPACES
+from hwnas.spaces.families import family, named_spaces, settings_of_space
+from hwnas.spaces.gpt import GPT_SPACES, GPTSpace
 from hwnas.spaces.search_space import SearchSpace
 
 
@@ -17,12 +18,13 @@ def space(source: str | Mapping[str, Any]) -> SearchSpace:
     Parameters
     ----------
     source
-        ``"gpt-s"`` and the other named spaces, or a mapping with the parameters of `SearchSpace`.
+        ``"gpt-s"`` and the other named spaces; or a mapping with the parameters of `GPTSpace`, of
+        `SearchSpace`, or of another family and its name as ``family``.
 
     Raises
     ------
     UnknownName
-        No space has that name, or `SearchSpace` no such parameter.
+        No space has that name, no family has, or it has no such parameter.
     InvalidInput
         The choices do not define a space.
 
@@ -32,27 +34,42 @@ def space(source: str | Mapping[str, Any]) -> SearchSpace:
     (10, 11, 12)
     """
     if isinstance(source, str):
-        if source not in GPT_SPACES:
-            raise UnknownName("space", source, GPT_SPACES)
-        embed_dim, n_layer, mlp_ratio, n_head = GPT_CHOICES[source]
-        return SearchSpace(
-            source, embed_dim=embed_dim, n_layer=n_layer, mlp_ratio=mlp_ratio, n_head=n_head
-        )
+        # Those of GPT need no look at installed packages.
+        named: dict[str, type[SearchSpace]] = {name: GPTSpace for name in GPT_SPACES}  # noqa: C420
+        if source not in named:
+            named |= named_spaces()
+        if source not in named:
+            raise UnknownName("space", source, named)
+        found: SearchSpace = named[source](source, **named[source].named[source])
+        return found
     if not isinstance(source, Mapping):
         raise InvalidInput(
             f"expected the name of a space or its choices as keys and values, found "
             f"{describe_value(source)}"
         )
-    # A misspelled key gets a suggestion, which the constructor could not make.
     settings = dict(source)
-    required = ("name", "embed_dim", "n_layer", "mlp_ratio", "n_head")
-    allowed = (*required, "bias", "head_size", "context", "vocab_size")
+    cls = _class_of(settings)
+    # A misspelled key gets a suggestion, which the constructor could not make.
+    parameters = settings_of_space(cls)
     for key in settings:
-        if key not in allowed:
+        if key not in ("name", *parameters):
+            allowed = ["family", "name", *parameters]
             raise UnknownName("key of a space", str(key), allowed)
+    required = ["name", *(k for k, p in parameters.items() if p.default is p.empty)]
     if missing := [key for key in required if key not in settings]:
         raise InvalidInput(f"a space needs {', '.join(required)}; missing: {', '.join(missing)}")
-    return SearchSpace(**settings)
+    made: SearchSpace = cls(**settings)
+    return made
+
+
+def _class_of(settings: dict[str, Any]) -> type[Any]:
+    """Return the class that settings are of, and remove the key that names it."""
+    if "family" in settings:
+        name = settings.pop("family")
+        if not isinstance(name, str):
+            raise InvalidInput(f"family: expected the name of one, found {name!r}")
+        return family(name)
+    return SearchSpace if "choices" in settings else GPTSpace
 
 
 def load_space(source: str) -> SearchSpace:

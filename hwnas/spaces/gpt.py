@@ -1,4 +1,4 @@
-"""GPT-2-family models: the named search spaces, constants of the models and their closed forms.
+"""GPT-2-family models: the search spaces, constants of the models and their closed forms.
 
 The models are those of HW-GPT-Bench (Sukthanker et al. 2024, arXiv:2405.10299): pre-LayerNorm,
 attention and MLP in parallel on one residual stream, rotary positions on half of each head, GELU,
@@ -7,31 +7,285 @@ untied output layer. `hwnas.profiling.gpt` builds them.
 
 from __future__ import annotations
 
-import numpy as np
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from hwnas.typing import IntArray
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hwnas.errors import InvalidInput
+from hwnas.spaces.architecture import Architecture
+from hwnas.spaces.choices import (
+    find_indices,
+    to_int64,
+    validate_bias,
+    validate_integers,
+    validate_model_name,
+    validate_positive,
+)
+from hwnas.spaces.language_model import LanguageModelSpace
+from hwnas.spaces.search_space import SearchSpace
+from hwnas.typing import Codes, IntArray
 
 HEAD_SIZE = 64
 CONTEXT = 1024
 VOCABULARY = 50_254
 
 # HW-GPT-Bench, table 1 (s, m, l), its larger scale and the wider variants of its code.
-# embed_dim, n_layer, mlp_ratio, n_head
-GPT_CHOICES = {
-    "gpt-s": ((192, 384, 768), (10, 11, 12), (2, 3, 4), (4, 8, 12)),
-    "gpt-m": ((256, 512, 1024), (22, 23, 24), (2, 3, 4), (8, 12, 16)),
-    "gpt-l": ((320, 640, 1280), (34, 35, 36), (2, 3, 4), (8, 16, 20)),
-    "gpt-xl": ((400, 800, 1600), (46, 47, 48), (2, 3, 4), (15, 20, 25)),
-    "gpt-s-wide": ((192, 384, 768), (3, 6, 12), (1, 2, 4), (4, 8, 12)),
-    "gpt-m-wide": ((256, 512, 1024), (6, 12, 24), (1, 2, 4), (4, 8, 16)),
-    "gpt-l-wide": ((320, 640, 1280), (9, 18, 36), (1, 2, 4), (5, 10, 20)),
+GPT_CHOICES: dict[str, dict[str, Any]] = {
+    name: dict(zip(("embed_dim", "n_layer", "mlp_ratio", "n_head"), choices, strict=True))
+    for name, choices in {
+        "gpt-s": ((192, 384, 768), (10, 11, 12), (2, 3, 4), (4, 8, 12)),
+        "gpt-m": ((256, 512, 1024), (22, 23, 24), (2, 3, 4), (8, 12, 16)),
+        "gpt-l": ((320, 640, 1280), (34, 35, 36), (2, 3, 4), (8, 16, 20)),
+        "gpt-xl": ((400, 800, 1600), (46, 47, 48), (2, 3, 4), (15, 20, 25)),
+        "gpt-s-wide": ((192, 384, 768), (3, 6, 12), (1, 2, 4), (4, 8, 12)),
+        "gpt-m-wide": ((256, 512, 1024), (6, 12, 24), (1, 2, 4), (4, 8, 16)),
+        "gpt-l-wide": ((320, 640, 1280), (9, 18, 36), (1, 2, 4), (5, 10, 20)),
+    }.items()
 }
 GPT_SPACES: tuple[str, ...] = tuple(GPT_CHOICES)
 
 
+# Columns of a code: three for the whole architecture, then two for each layer.
+EMBED_DIM, N_LAYER, BIAS = 0, 1, 2
+LEADING = 3
+PER_LAYER = ("mlp_ratio", "n_head")
+
+
+class GPTSpace(LanguageModelSpace):
+    """Set of all GPT-2-family architectures that combine given choices.
+
+    The columns of a code are ``embed_dim``, ``n_layer`` and ``bias``, then ``mlp_ratio`` and
+    ``n_head`` of each layer in turn.
+
+    Parameters
+    ----------
+    name
+        Name of the space; architectures carry it.
+    embed_dim, n_layer, mlp_ratio, n_head
+        The choices, in increasing order; `mlp_ratio` and `n_head` are chosen for each layer. A
+        ratio of 0 leaves out the MLP of a layer, 0 heads its attention; never both.
+    bias
+        The choices of ``bias``.
+    head_size
+        Width of one attention head, even (half of it is rotated).
+    context
+        Sequence length in tokens.
+    vocab_size
+        Number of tokens.
+
+    Raises
+    ------
+    InvalidInput
+        The choices are empty, not increasing, or not positive integers.
+
+    Examples
+    --------
+    >>> space = GPTSpace("mine", embed_dim=[192], n_layer=[1, 2], mlp_ratio=[2, 4], n_head=[3])
+    >>> space.columns
+    ('embed_dim', 'n_layer', 'bias', 'mlp_ratio_0', 'n_head_0', 'mlp_ratio_1', 'n_head_1')
+    >>> space.size  # with and without bias: 2 * (2 + 2 * 2)
+    12
+    """
+
+    family = "gpt"
+    module = "hwnas.profiling.gpt:GPT"
+    named = GPT_CHOICES
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        embed_dim: Sequence[int],
+        n_layer: Sequence[int],
+        mlp_ratio: Sequence[int],
+        n_head: Sequence[int],
+        bias: Sequence[bool] = (False, True),
+        head_size: int = HEAD_SIZE,
+        context: int = CONTEXT,
+        vocab_size: int = VOCABULARY,
+    ) -> None:
+        validate_model_name(name)
+        self.embed_dim = validate_integers("embed_dim", embed_dim)
+        self.n_layer = validate_integers("n_layer", n_layer)
+        self.mlp_ratio = validate_integers("mlp_ratio", mlp_ratio, minimum=0)
+        self.n_head = validate_integers("n_head", n_head, minimum=0)
+        self.bias = validate_bias(bias)
+        self.head_size = validate_positive("head_size", head_size)
+        self.context = validate_positive("context", context)
+        self.vocab_size = validate_positive("vocab_size", vocab_size)
+        if head_size % 2:
+            raise InvalidInput(f"head_size: expected an even number, found {head_size}")
+        may_be_empty = self.mlp_ratio[0] == self.n_head[0] == 0
+        super().__init__(
+            name,
+            {"embed_dim": self.embed_dim, "n_layer": self.n_layer, "bias": self.bias},
+            layers={"mlp_ratio": self.mlp_ratio, "n_head": self.n_head},
+            depth="n_layer",
+            # A layer without both would equal a shallower network.
+            allowed=(lambda layer: layer["mlp_ratio"] or layer["n_head"]) if may_be_empty else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return name and choices as lists and numbers; ``GPTSpace(**d)`` is the same space."""
+        choices = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
+        scalars = ("head_size", "context", "vocab_size")
+        return {
+            "name": self.name,
+            **{key: list(getattr(self, key)) for key in choices},
+            **{key: getattr(self, key) for key in scalars},
+        }
+
+    # -- architectures -------------------------------------------------------------------------
+
+    def decode(self, codes: ArrayLike) -> list[Architecture]:
+        """Return the architectures of valid codes.
+
+        Parameters
+        ----------
+        codes : (n, d) integers
+
+        Raises
+        ------
+        InvalidInput
+            A code is out of range or not canonical.
+        """
+        array = self._checked(codes)
+        # Look up all values at once; lists of Python's own numbers go into the architectures.
+        array = array.astype(np.intp)
+        widths: list[int] = np.array(self.embed_dim)[array[:, EMBED_DIM]].tolist()
+        depths: list[int] = self.depths[array[:, N_LAYER]].tolist()
+        biases: list[bool] = np.array(self.bias)[array[:, BIAS]].tolist()
+        ratios = np.array(self.mlp_ratio)[array[:, LEADING::2]]
+        heads = np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
+        return [
+            Architecture(
+                self.name,
+                width,
+                depth,
+                tuple(ratio[:depth].tolist()),
+                tuple(head[:depth].tolist()),
+                bias,
+            )
+            for width, depth, ratio, head, bias in zip(
+                widths, depths, ratios, heads, biases, strict=True
+            )
+        ]
+
+    def encode(self, archs: Iterable[Architecture]) -> Codes:
+        """Return the canonical codes of architectures, the inverse of `decode`.
+
+        The space name of the architectures is ignored: only their choices must be of this space,
+        so an architecture of gpt-s can be encoded in a space that is a subset of it.
+
+        Returns
+        -------
+        (n, d) int8
+
+        Raises
+        ------
+        InvalidInput
+            A choice that this space does not offer.
+        """
+        archs = list(archs)
+        codes = np.zeros((len(archs), len(self.columns)), dtype=np.int8)
+
+        # 1. The columns for the whole architecture.
+        depths = to_int64("n_layer", (a.n_layer for a in archs))
+        widths = to_int64("embed_dim", (a.embed_dim for a in archs))
+        biases = to_int64("bias", (a.bias for a in archs))
+        codes[:, EMBED_DIM] = find_indices("embed_dim", self.embed_dim, widths)
+        codes[:, N_LAYER] = find_indices("n_layer", self.n_layer, depths)
+        codes[:, BIAS] = find_indices("bias", [int(b) for b in self.bias], biases)
+
+        # 2. Those of the layers: the values of all architectures as one array, in the order in
+        #    which a mask (n, layers) is filled.
+        active = self.active(codes)[:, LEADING::2]
+        for offset, name in enumerate(PER_LAYER):
+            rows: list[tuple[int, ...]] = [getattr(a, name) for a in archs]
+            for arch, row in zip(archs, rows, strict=True):
+                if len(row) != arch.n_layer:
+                    raise InvalidInput(
+                        f"{name}: expected one value a layer, {arch.n_layer}, found {len(row)}"
+                    )
+            values = to_int64(name, itertools.chain.from_iterable(rows))
+            layers = np.zeros(active.shape, dtype=np.int8)
+            layers[active] = find_indices(name, getattr(self, name), values)
+            codes[:, LEADING + offset :: 2] = layers
+        return codes
+
+    def parse(self, text: str) -> Architecture:
+        """Return the architecture of a string, see `Architecture.parse`."""
+        arch = Architecture.parse(text)
+        self.encode([arch])
+        return arch
+
+    # -- closed forms --------------------------------------------------------------------------
+
+    def params(self, codes: ArrayLike) -> IntArray:
+        """Return the exact number of parameters, see `hwnas.spaces.gpt.count_params`.
+
+        Parameters
+        ----------
+        codes : (n, d) integers
+            Valid codes.
+
+        Returns
+        -------
+        (n,) int64
+        """
+        array = self._matrix(codes).astype(np.intp)
+        active = self.active(array)[:, LEADING::2]
+        ratios = active * np.array(self.mlp_ratio)[array[:, LEADING::2]]
+        heads = active * np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
+        return count_params(
+            np.array(self.embed_dim)[array[:, EMBED_DIM]],
+            (heads > 0).sum(axis=1),
+            (ratios > 0).sum(axis=1),
+            ratios.sum(axis=1),
+            heads.sum(axis=1),
+            np.array(self.bias)[array[:, BIAS]].astype(np.int64),
+            head_size=self.head_size,
+            vocab_size=self.vocab_size,
+        )
+
+    def flops(self, codes: ArrayLike) -> IntArray:
+        """Return the operations of one forward pass, see `hwnas.spaces.gpt.count_flops`.
+
+        Parameters
+        ----------
+        codes : (n, d) integers
+            Valid codes.
+
+        Returns
+        -------
+        (n,) int64
+        """
+        array = self._matrix(codes).astype(np.intp)
+        width = np.array(self.embed_dim)[array[:, EMBED_DIM]]
+        depth = self.depths[array[:, N_LAYER]]
+        return count_flops(self.params(array), width, depth, context=self.context)
+
+
+def require_gpt(space: SearchSpace) -> GPTSpace:
+    """Return a space if its members are GPT architectures.
+
+    Raises
+    ------
+    InvalidInput
+        It has other members.
+    """
+    if not isinstance(space, GPTSpace):
+        raise InvalidInput(f"space {space.name!r}: expected GPT architectures, found other members")
+    return space
+
+
 def count_params(
     width: IntArray,
-    depth: IntArray,
+    n_attention: IntArray,
+    n_mlp: IntArray,
     ratio_sum: IntArray,
     head_sum: IntArray,
     bias: IntArray,
@@ -43,8 +297,10 @@ def count_params(
 
     Parameters
     ----------
-    width, depth : (n,) int64
-        Width of the residual stream, and number of blocks.
+    width : (n,) int64
+        Width of the residual stream.
+    n_attention, n_mlp : (n,) int64
+        Number of blocks with attention, and with an MLP.
     ratio_sum, head_sum : (n,) int64
         MLP ratios and numbers of heads, summed over the blocks of each model.
     bias : (n,) int64
@@ -61,15 +317,16 @@ def count_params(
     The largest architecture of gpt-s; GPT-2 small has 124 million parameters without an output
     layer of its own.
 
-    >>> one = [np.array([number]) for number in (768, 12, 12 * 4, 12 * 12, 1)]
+    >>> one = [np.array([number]) for number in (768, 12, 12, 12 * 4, 12 * 12, 1)]
     >>> count_params(*one, head_size=64, vocab_size=50_254).tolist()
     [162246144]
     """
     inner = head_sum * head_size  # width of all attention heads of all blocks
     # Token embeddings and output layer; queries, keys, values and projection; both layers of MLPs.
     matrices = 2 * vocab_size * width + 4 * inner * width + 2 * ratio_sum * width**2
-    norms = 2 * width * (2 * depth + 1)  # two in each block and a last one: weight and bias each
-    biases = bias * (3 * inner + depth * width + ratio_sum * width + depth * width)
+    # One norm before each attention and each MLP and a last one: weight and bias each.
+    norms = 2 * width * (n_attention + n_mlp + 1)
+    biases = bias * (3 * inner + n_attention * width + ratio_sum * width + n_mlp * width)
     return np.asarray(matrices + norms + biases, dtype=np.int64)
 
 

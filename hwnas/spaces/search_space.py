@@ -1,228 +1,165 @@
-"""Search spaces: their architectures as rows of small integers, and how to vary them.
+"""Search spaces: configurations as rows of small integers, and how to vary them.
 
-An architecture is an `Architecture` to people and a row of small integers, a *code*, to optimizers.
-A `SearchSpace` converts between the two, many at a time. The columns of a code are ``embed_dim``,
-``n_layer`` and ``bias``, then ``mlp_ratio`` and ``n_head`` of each layer in turn; a number in a
-column is the index of a choice. A layer beyond ``n_layer`` is *inactive* and its codes are 0, so
-that equal architectures have equal codes.
+A configuration is an architecture or another mapping of names to values to people, and a row of
+small integers, a *code*, to optimizers. A `SearchSpace` converts between the two, many at a time. A
+number in a column of a code is the index of a choice. A column may be *inactive*, for instance that
+of a layer beyond the depth; its code is then 0, so that equal configurations have equal codes.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
+from importlib import import_module
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
-from hwnas.spaces.architecture import Architecture
-from hwnas.spaces.choices import (
-    find_indices,
-    to_int64,
-    validate_bias,
-    validate_choices,
-    validate_name,
-    validate_positive,
-)
-from hwnas.spaces.code_layout import (
-    BIAS,
-    EMBED_DIM,
-    LEADING,
-    N_LAYER,
-    PER_LAYER,
-    active_columns,
-    column_names,
-    layer_groups,
-)
-from hwnas.spaces.gpt import (
-    CONTEXT,
-    HEAD_SIZE,
-    VOCABULARY,
-    count_flops,
-    count_params,
-)
-from hwnas.typing import BoolArray, Codes, IntArray
-
-_CHUNK = 65_536  # codes that `SearchSpace.enumerate` yields at a time
+from hwnas.spaces.choices import Value
+from hwnas.spaces.code_layout import CodeLayout
+from hwnas.spaces.configuration import Configuration
+from hwnas.spaces.enumeration import enumerate_codes
+from hwnas.spaces.layer_options import LayerOptions
+from hwnas.spaces.values import encode_columns, parse_configuration
+from hwnas.typing import Codes
 
 
-class SearchSpace:
-    """Set of all architectures that combine given choices.
+class SearchSpace(CodeLayout):
+    """Set of all configurations that combine named choices.
 
     Parameters
     ----------
     name
-        Name of the space; architectures carry it. Letters, digits, ``.``, ``_`` and ``-``, with no
-        part between hyphens that is all digits.
-    embed_dim, n_layer, mlp_ratio, n_head
-        The choices, in increasing order; `mlp_ratio` and `n_head` are chosen for each layer.
-    bias
-        The choices of ``bias``.
-    head_size
-        Width of one attention head, even (half of it is rotated).
-    context
-        Sequence length in tokens.
-    vocab_size
-        Number of tokens.
+        Name of the space; its members carry it. Letters, digits, ``.``, ``_`` and ``-``.
+    choices
+        Values by name: numbers, which are sorted, bools, or texts; 1 to 127 of each.
+    layers
+        Values by name of what is chosen for each layer.
+    depth
+        Name of the choice that is the number of layers; ``"depth"`` or ``"n_layer"`` by default.
+    conditions
+        By name the values of another choice, ``{"momentum": {"optimizer": ["sgd"]}}``, with which
+        alone a choice exists. A choice of the layers may depend on another one of the same layer.
+    allowed
+        Combinations of the values of a layer that are allowed, in the order of `layers` or by name;
+        or a function that is true of them. All by default.
 
     Attributes
     ----------
     columns : tuple of str
-        Names of the d columns of a code.
-    cardinalities : (d,) int64 array
+        Names of the d columns of a code: the choices, then ``NAME_0`` of the first layer and so on.
+    cardinalities : (d,) int64
         Number of choices of each column.
+    ordered : (d,) bool
+        Whether the choices of a column are increasing numbers.
+    layer_columns : (L, c) intp
+        Columns of each of the L layers.
+    global_columns : (k,) intp
+        Columns outside the layers.
+    depth_column : int or None
+        Column of the number of layers; ``None`` without layers.
     groups : tuple of Group
         The layers, first to last.
+    options : LayerOptions or None
+        Allowed combinations of a layer's choices; ``None`` if all are.
     size : int
-        Exact number of distinct architectures.
+        Exact number of distinct configurations.
 
     Raises
     ------
     InvalidInput
-        The choices are empty, not increasing, or not positive integers.
+        The choices do not define a space.
 
     Examples
     --------
-    >>> space = SearchSpace("mine", embed_dim=[192], n_layer=[1, 2], mlp_ratio=[2, 4], n_head=[3])
+    >>> space = SearchSpace(
+    ...     "mlp",
+    ...     {"depth": [1, 2], "optimizer": ["adam", "sgd"], "momentum": [0.0, 0.9]},
+    ...     layers={"width": [16, 32]},
+    ...     conditions={"momentum": {"optimizer": ["sgd"]}},
+    ... )
     >>> space.columns
-    ('embed_dim', 'n_layer', 'bias', 'mlp_ratio_0', 'n_head_0', 'mlp_ratio_1', 'n_head_1')
-    >>> space.size  # with and without bias: 2 * (2 + 2 * 2)
-    12
+    ('depth', 'optimizer', 'momentum', 'width_0', 'width_1')
+    >>> space.size  # (2 + 2 * 2) widths, adam alone or sgd with one of two momenta
+    18
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        embed_dim: Sequence[int],
-        n_layer: Sequence[int],
-        mlp_ratio: Sequence[int],
-        n_head: Sequence[int],
-        bias: Sequence[bool] = (False, True),
-        head_size: int = HEAD_SIZE,
-        context: int = CONTEXT,
-        vocab_size: int = VOCABULARY,
-    ) -> None:
-        self.name = validate_name(name)
-        self.embed_dim = validate_choices("embed_dim", embed_dim)
-        self.n_layer = validate_choices("n_layer", n_layer)
-        self.mlp_ratio = validate_choices("mlp_ratio", mlp_ratio)
-        self.n_head = validate_choices("n_head", n_head)
-        self.bias = validate_bias(bias)
-        self.head_size = validate_positive("head_size", head_size)
-        self.context = validate_positive("context", context)
-        self.vocab_size = validate_positive("vocab_size", vocab_size)
-        if head_size % 2:
-            raise InvalidInput(f"head_size: expected an even number, found {head_size}")
+    family: ClassVar[str] = ""  # of architectures; empty for names and choices of a user's own
+    named: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # settings of the family's named spaces
+    closed_forms: ClassVar[tuple[str, ...]] = ()  # methods that are exact metrics of codes
 
-        self._depths = np.array(self.n_layer)
-        self._active_columns = active_columns(self.n_layer)  # by index of the depth
-        self.columns = column_names(self.n_layer[-1])
-        self.groups = layer_groups(self.n_layer)
-        leading = [len(self.embed_dim), len(self.n_layer), len(self.bias)]
-        per_layer = [len(self.mlp_ratio), len(self.n_head)]
-        self.cardinalities = np.array(leading + per_layer * self.n_layer[-1], dtype=np.int64)
-        self.cardinalities.flags.writeable = False
+    def __new__(cls, *args: Any, **settings: Any) -> SearchSpace:
+        """Return a space; with the choices of GPT-2 architectures one of their family."""
+        if cls is SearchSpace and "embed_dim" in settings:
+            warn_renamed("SearchSpace(embed_dim=...)", "hwnas.spaces.GPTSpace(embed_dim=...)")
+            cls = import_module("hwnas.spaces.gpt").GPTSpace
+        return super().__new__(cls)
 
     def __repr__(self) -> str:
         size = f"{Decimal(self.size):.2e}"
-        return f"<SearchSpace {self.name}: {len(self.columns)} columns, {size} architectures>"
+        return f"<{type(self).__name__} {self.name}: {len(self.columns)} columns, {size} members>"
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Exact number of distinct architectures."""
-        per_layer = len(self.mlp_ratio) * len(self.n_head)
-        leading = len(self.embed_dim) * len(self.bias)
-        return leading * sum(int(per_layer**depth) for depth in self.n_layer)
+        """Exact number of distinct configurations."""
+        per_layer = len(self.options) if self.options else self.activity.count_layer()
+        return self.activity.count(self.depth, [per_layer ** int(d) for d in self.depths])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return name and choices as lists and numbers; ``SearchSpace(**d)`` is the same space."""
-        choices = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
-        scalars = ("head_size", "context", "vocab_size")
-        return {
-            "name": self.name,
-            **{key: list(getattr(self, key)) for key in choices},
-            **{key: getattr(self, key) for key in scalars},
-        }
+        """Return what `hwnas.space` makes the same space of, as lists, texts and numbers."""
+        plain: dict[str, Any] = {"name": self.name, "choices": _as_lists(self.choices)}
+        if self.layers:
+            plain |= {"layers": _as_lists(self.layers), "depth": self.depth}
+        if self.activity.given:
+            plain["conditions"] = {k: _as_lists(v) for k, v in self.activity.given.items()}
+        if self.options is not None:
+            values = list(self.layers.values())
+            plain["allowed"] = [
+                [v[i] for v, i in zip(values, option, strict=True)]
+                for option in self.options.options.tolist()
+            ]
+        return plain
 
     # -- codes ---------------------------------------------------------------------------------
 
-    def active(self, codes: ArrayLike) -> BoolArray:
-        """Return a mask of the columns that are active in each architecture.
-
-        Parameters
-        ----------
-        codes : (n, d) integers
-            ``codes[:, n_layer]`` must be in range.
-
-        Returns
-        -------
-        (n, d) bool
-        """
-        return self._active_columns[self._matrix(codes)[:, N_LAYER].astype(np.intp)]
-
-    def canonical(self, codes: ArrayLike) -> Codes:
-        """Return codes in canonical form, with 0 in every inactive position.
-
-        Accepts any numbers of shape (n, d): those outside a column's range are moved to its
-        nearest end, fractions are cut.
-
-        Returns
-        -------
-        (n, d) int8, C-contiguous, a copy
-        """
-        array = np.nan_to_num(self._matrix(codes))
-        canonical = np.clip(array, 0, self.cardinalities - 1).astype(np.int8)
-        canonical *= self._active_columns[canonical[:, N_LAYER].astype(np.intp)]
-        return np.ascontiguousarray(canonical)
-
-    def is_valid(self, codes: ArrayLike) -> BoolArray:
-        """Return a mask of the rows that are codes of this space in canonical form.
-
-        Parameters
-        ----------
-        codes : (n, d) numbers
-
-        Returns
-        -------
-        (n,) bool
-        """
-        array = self._matrix(codes)
-        return np.asarray((array == self.canonical(array)).all(axis=1))
-
     def sample(self, n: int, rng: np.random.Generator) -> Codes:
-        """Sample architectures, every choice independently and uniformly.
+        """Sample configurations, every choice independently and uniformly.
+
+        Within a layer the allowed combinations are equally likely.
 
         Returns
         -------
-        (n, d) int8, canonical; an architecture may occur more than once
+        (n, d) int8, canonical; a configuration may occur more than once
         """
         # In 64 bits a choice uses the same part of the stream regardless of the number of choices
         # in a call; in 8 bits the unused part of a word would be lost between calls.
-        samples = rng.integers(0, self.cardinalities, size=(n, len(self.columns)))
+        highs = self.cardinalities
+        if self.options is not None:  # the first column of a layer stands for its combination
+            highs = highs.copy()
+            highs[self.layer_columns] = 1
+            highs[self.layer_columns[:, 0]] = len(self.options)
+        samples = rng.integers(0, highs, size=(n, len(self.columns)))
+        if self.options is not None:
+            samples[:, self.layer_columns] = self.options.options[
+                samples[:, self.layer_columns[:, 0]]
+            ]
         codes = samples.astype(np.int8)
-        codes *= self._active_columns[codes[:, N_LAYER].astype(np.intp)]
+        codes *= self.activity(codes)
         return codes
 
     def enumerate(self) -> Iterator[Codes]:
-        """Yield every architecture once, in chunks (k, d), for spaces that are small enough."""
-        leading = itertools.product(range(len(self.embed_dim)), range(len(self.bias)))
-        pairs = (range(len(self.mlp_ratio)), range(len(self.n_head)))
-        for (width, bias), (c, depth) in itertools.product(leading, enumerate(self.n_layer)):
-            layers = itertools.product(*(pairs * depth))
-            while chunk := list(itertools.islice(layers, _CHUNK)):
-                codes = np.zeros((len(chunk), len(self.columns)), dtype=np.int8)
-                codes[:, EMBED_DIM], codes[:, N_LAYER], codes[:, BIAS] = width, c, bias
-                codes[:, LEADING : LEADING + 2 * depth] = chunk
-                yield codes
+        """Yield every configuration once, in chunks (k, d), for spaces that are small enough."""
+        return enumerate_codes(self)
 
     def neighbours(self, code: ArrayLike) -> Codes:
-        """Return all architectures that differ from an architecture in a single choice.
+        """Return all configurations that differ from a configuration in a single choice.
 
-        A layer that a greater ``n_layer`` adds repeats the last layer of the architecture.
+        A layer that a greater depth adds repeats the last layer. Where a layer's choices are not
+        all allowed together, other choices of the layer change as far as they must.
 
         Parameters
         ----------
@@ -231,36 +168,37 @@ class SearchSpace:
 
         Returns
         -------
-        (k, d) int8, distinct, without the architecture itself
+        (k, d) int8, distinct, without the configuration itself
         """
         start = self.canonical(np.reshape(code, (1, -1)))[0]
+        extended = self._with_last_layer_repeated(start)
+        active = self.activity(start[None])[0]
 
-        # 1. The same architecture with its last layer repeated in every inactive position.
-        extended = start.copy()
-        depth = self.n_layer[start[N_LAYER]]
-        last = LEADING + 2 * (depth - 1)
-        extended[last:] = np.resize(start[last : last + 2], len(start) - last)
-
-        # 2. One row for each other choice of each active column.
+        # 1. One row for each other choice of each active column.
+        is_free = active.copy()
+        if self.options is not None:
+            is_free[self.layer_columns] = False
         moves = [
             (column, choice)
-            for column in np.flatnonzero(self._active_columns[start[N_LAYER]])
+            for column in np.flatnonzero(is_free)
             for choice in range(self.cardinalities[column])
             if choice != start[column]
         ]
         neighbours = np.tile(start, (len(moves), 1))
         for row, (column, choice) in zip(neighbours, moves, strict=True):
-            if column == N_LAYER:
+            if column == self.depth_column:
                 row[:] = extended
             row[column] = choice
-
-        # 3. Layers beyond the new depth become inactive.
+        # 2. One row for each neighbouring option of each layer.
+        if self.options is not None:
+            neighbours = np.concatenate([neighbours, *self._layer_moves(start, self.options)])
+        # 3. What a choice switches off becomes 0.
         return self.canonical(neighbours)
 
-    # -- architectures -------------------------------------------------------------------------
+    # -- configurations ------------------------------------------------------------------------
 
-    def decode(self, codes: ArrayLike) -> list[Architecture]:
-        """Return the architectures of valid codes.
+    def decode(self, codes: ArrayLike) -> list[Any]:
+        """Return the configurations of valid codes.
 
         Parameters
         ----------
@@ -271,39 +209,16 @@ class SearchSpace:
         InvalidInput
             A code is out of range or not canonical.
         """
-        array = self._matrix(codes)
-        if not (valid := self.is_valid(array)).all():
-            row = int(np.argmin(valid))
-            raise InvalidInput(
-                f"code {row} is not a canonical code of {self.name}: {array[row].tolist()}; "
-                "canonical() makes it one"
-            )
-        # Look up all values at once; lists of Python's own numbers go into the architectures.
-        array = array.astype(np.intp)
-        widths: list[int] = np.array(self.embed_dim)[array[:, EMBED_DIM]].tolist()
-        depths: list[int] = self._depths[array[:, N_LAYER]].tolist()
-        biases: list[bool] = np.array(self.bias)[array[:, BIAS]].tolist()
-        ratios = np.array(self.mlp_ratio)[array[:, LEADING::2]]
-        heads = np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
-        return [
-            Architecture(
-                self.name,
-                width,
-                depth,
-                tuple(ratio[:depth].tolist()),
-                tuple(head[:depth].tolist()),
-                bias,
-            )
-            for width, depth, ratio, head, bias in zip(
-                widths, depths, ratios, heads, biases, strict=True
-            )
-        ]
+        rows = self._checked(codes).astype(np.int8)
+        return [Configuration(self, row) for row in rows]
 
-    def encode(self, archs: Iterable[Architecture]) -> Codes:
-        """Return the canonical codes of architectures, the inverse of `decode`.
+    def encode(self, configurations: Iterable[Any]) -> Codes:
+        """Return the canonical codes of configurations, the inverse of `decode`.
 
-        The space name of the architectures is ignored: only their choices must be of this space,
-        so an architecture of gpt-s can be encoded in a space that is a subset of it.
+        Parameters
+        ----------
+        configurations
+            Configurations of this space, mappings with the same names and values, or strings.
 
         Returns
         -------
@@ -312,86 +227,61 @@ class SearchSpace:
         Raises
         ------
         InvalidInput
-            A choice that this space does not offer.
+            A name or a value that this space does not offer.
         """
-        archs = list(archs)
-        codes = np.zeros((len(archs), len(self.columns)), dtype=np.int8)
+        rows = [
+            config.code
+            if isinstance(config, Configuration) and config.space is self
+            else self._encode_one(config)
+            for config in configurations
+        ]
+        return np.array(rows, dtype=np.int8).reshape(len(rows), len(self.columns))
 
-        # 1. The columns for the whole architecture.
-        depths = to_int64("n_layer", (a.n_layer for a in archs))
-        widths = to_int64("embed_dim", (a.embed_dim for a in archs))
-        biases = to_int64("bias", (a.bias for a in archs))
-        codes[:, EMBED_DIM] = find_indices("embed_dim", self.embed_dim, widths)
-        codes[:, N_LAYER] = find_indices("n_layer", self.n_layer, depths)
-        codes[:, BIAS] = find_indices("bias", [int(b) for b in self.bias], biases)
+    def parse(self, text: str) -> Any:
+        """Return the configuration of a string, the inverse of ``str``.
 
-        # 2. Those of the layers: the values of all architectures as one array, in the order in
-        #    which a mask (n, layers) is filled.
-        active = self._active_columns[codes[:, N_LAYER].astype(np.intp), LEADING::2]
-        for offset, name in enumerate(PER_LAYER):
-            rows: list[tuple[int, ...]] = [getattr(a, name) for a in archs]
-            for arch, row in zip(archs, rows, strict=True):
-                if len(row) != arch.n_layer:
-                    raise InvalidInput(
-                        f"{name}: expected one value a layer, {arch.n_layer}, found {len(row)}"
-                    )
-            values = to_int64(name, itertools.chain.from_iterable(rows))
-            layers = np.zeros(active.shape, dtype=np.int8)
-            layers[active] = find_indices(name, getattr(self, name), values)
-            codes[:, LEADING + offset :: 2] = layers
-        return codes
-
-    # -- closed forms --------------------------------------------------------------------------
-
-    def params(self, codes: ArrayLike) -> IntArray:
-        """Return the exact number of parameters, see `hwnas.spaces.gpt.count_params`.
-
-        Parameters
-        ----------
-        codes : (n, d) integers
-            Valid codes.
-
-        Returns
-        -------
-        (n,) int64
+        Raises
+        ------
+        InvalidInput
+            The text is no configuration of this space.
         """
-        array = self._matrix(codes).astype(np.intp)
-        active = self._active_columns[array[:, N_LAYER], LEADING::2]
-        ratios = np.array(self.mlp_ratio)[array[:, LEADING::2]]
-        heads = np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
-        return count_params(
-            np.array(self.embed_dim)[array[:, EMBED_DIM]],
-            self._depths[array[:, N_LAYER]],
-            (ratios * active).sum(axis=1),
-            (heads * active).sum(axis=1),
-            np.array(self.bias)[array[:, BIAS]].astype(np.int64),
-            head_size=self.head_size,
-            vocab_size=self.vocab_size,
-        )
+        return self.decode([self._encode_one(text)])[0]
 
-    def flops(self, codes: ArrayLike) -> IntArray:
-        """Return the operations of one forward pass, see `hwnas.spaces.gpt.count_flops`.
+    # -- helpers -------------------------------------------------------------------------------
 
-        Parameters
-        ----------
-        codes : (n, d) integers
-            Valid codes.
+    def _encode_one(self, config: Any) -> Codes:
+        values = parse_configuration(self, config) if isinstance(config, str) else config
+        return encode_columns(self, values)
 
-        Returns
-        -------
-        (n,) int64
-        """
-        array = self._matrix(codes).astype(np.intp)
-        width = np.array(self.embed_dim)[array[:, EMBED_DIM]]
-        depth = self._depths[array[:, N_LAYER]]
-        return count_flops(self.params(array), width, depth, context=self.context)
+    def _with_last_layer_repeated(self, code: Codes) -> Codes:
+        """Return a code (d,) with its last layer repeated in every layer beyond its depth."""
+        extended = code.copy()
+        if self.depth_column is not None:
+            depth = int(self.depths[code[self.depth_column]])
+            if depth:
+                extended[self.layer_columns[depth:]] = code[self.layer_columns[depth - 1]]
+        return extended
 
-    def _matrix(self, codes: ArrayLike) -> NDArray[Any]:
-        """Return codes as an array after checking its shape."""
-        array = np.asarray(codes)
-        if array.ndim != 2 or array.shape[1] != len(self.columns):
+    def _layer_moves(self, start: Codes, options: LayerOptions) -> Iterator[Codes]:
+        """Yield for each present layer the codes (k, d) with a neighbouring option there."""
+        depth = int(self.depths[start[self.depth_column]])
+        for columns in self.layer_columns[:depth]:
+            others = options.neighbours[int(options.index(start[columns]))]
+            rows = np.tile(start, (len(others), 1))
+            rows[:, columns] = options.options[others]
+            yield rows
+
+    def _checked(self, codes: ArrayLike) -> NDArray[Any]:
+        """Return codes as an array after checking that they are canonical."""
+        array = self._matrix(codes)
+        if not (valid := self.is_valid(array)).all():
+            row = int(np.argmin(valid))
             raise InvalidInput(
-                f"codes of {self.name}: expected shape (n, {len(self.columns)}), "
-                f"found {array.shape}"
+                f"code {row} is not a canonical code of {self.name}: {array[row].tolist()}; "
+                "canonical() makes it one"
             )
         return array
+
+
+def _as_lists(choices: Mapping[str, Sequence[Value]]) -> dict[str, list[Value]]:
+    return {name: list(values) for name, values in choices.items()}

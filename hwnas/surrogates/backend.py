@@ -19,7 +19,7 @@ from hwnas.backends import Backend, Evaluation, metric_of
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
 from hwnas.objectives import Metric, Objective
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.surrogates.predictor import DISTRIBUTION_UNITS, NUMBER_UNITS, MetricPredictor
 from hwnas.surrogates.problem_fronts import additive_front, best_known_front
 from hwnas.surrogates.protocol import published_meaning
@@ -84,6 +84,8 @@ class Surrogate(Backend):
         model: Model = "additive",
     ) -> None:
         super().__init__(space)
+        scale = scale_of(space)
+        assert isinstance(space, GPTSpace)  # no other has figures
         if model not in get_args(Model):
             raise InvalidInput(f"model: expected 'additive' or 'trees', found {model!r}")
         self.noise = noise
@@ -91,7 +93,7 @@ class Surrogate(Backend):
         self.predictor = MetricPredictor(space, with_trees=model == "trees")
         self._objectives: dict[str | Objective, Objective] = {}
         self._fronts: dict[tuple[tuple[Objective, ...], ...], Front | None] = {}
-        self.metrics = _published_metrics(scale_of(space), self.devices, noise)
+        self.metrics = _published_metrics(scale, self.devices, noise)
 
     # -- values --------------------------------------------------------------------------------
 

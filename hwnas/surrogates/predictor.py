@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwnas.objectives import Objective
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.surrogates.published import DATA, load_figures, scale_of
 from hwnas.surrogates.quantiles import LEVELS, MEDIAN
 from hwnas.surrogates.tables import AdditiveTable, predict
@@ -44,7 +44,7 @@ class MetricPredictor:
         There are no published figures for the space.
     """
 
-    def __init__(self, space: SearchSpace, *, with_trees: bool = False) -> None:
+    def __init__(self, space: GPTSpace, *, with_trees: bool = False) -> None:
         self.space = space
         self.figures = load_figures(space)
         self.trees = trees_of(space) if with_trees else None

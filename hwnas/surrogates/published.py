@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace, require_gpt
 from hwnas.spaces import space as named_space
 from hwnas.surrogates.quantiles import LEVELS, MEDIAN, locate_level
 from hwnas.surrogates.tables import AdditiveTable
@@ -51,7 +51,7 @@ class PublishedFigures:
         Source of the fit, its held-out errors, licence and citation.
     """
 
-    space: SearchSpace
+    space: GPTSpace
     arrays: dict[str, NDArray[np.float32]]
     provenance: dict[str, Any]
     _quantile_tables: dict[tuple[str, str], tuple[AdditiveTable, ...]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class PublishedFigures:
         )
 
 
-def load_figures(space: SearchSpace) -> PublishedFigures:
+def load_figures(space: GPTSpace) -> PublishedFigures:
     """Return the published figures of a space.
 
     Raises
@@ -117,11 +117,11 @@ def load_figures(space: SearchSpace) -> PublishedFigures:
 
     Examples
     --------
-    >>> load_figures(named_space("gpt-s")).devices[:3]
+    >>> load_figures(require_gpt(named_space("gpt-s"))).devices[:3]
     ('a100', 'a40', 'h100')
     """
     scale = scale_of(space)
-    return _cut_down(_load_arrays(scale), named_space(scale), space)
+    return _cut_down(_load_arrays(scale), require_gpt(named_space(scale)), space)
 
 
 def scale_of(space: SearchSpace) -> str:
@@ -138,7 +138,7 @@ def scale_of(space: SearchSpace) -> str:
     'gpt-m'
     """
     for scale in SCALES:
-        if _is_within(space, named_space(scale)):
+        if isinstance(space, GPTSpace) and _is_within(space, require_gpt(named_space(scale))):
             return scale
     raise InvalidInput(
         f"space {space.name!r}: there are no published figures for it, only for "
@@ -152,7 +152,7 @@ def _load_arrays(scale: str) -> dict[str, NDArray[Any]]:
         return dict(file)
 
 
-def _is_within(part: SearchSpace, scale: SearchSpace) -> bool:
+def _is_within(part: GPTSpace, scale: GPTSpace) -> bool:
     choices = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
     constants = ("head_size", "context", "vocab_size")
     return all(set(getattr(part, c)) <= set(getattr(scale, c)) for c in choices) and all(
@@ -160,9 +160,7 @@ def _is_within(part: SearchSpace, scale: SearchSpace) -> bool:
     )
 
 
-def _cut_down(
-    arrays: dict[str, NDArray[Any]], scale: SearchSpace, part: SearchSpace
-) -> PublishedFigures:
+def _cut_down(arrays: dict[str, NDArray[Any]], scale: GPTSpace, part: GPTSpace) -> PublishedFigures:
     """Return the entries of a scale's tables that belong to a part's choices."""
 
     def positions(choice: str) -> IndexArray:

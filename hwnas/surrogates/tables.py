@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.typing import Array, Codes, IntArray
 
 N_ROOT_COLUMNS = 3  # columns of a code before those of its first layer: e, d, b
@@ -60,9 +60,7 @@ class AdditiveTable:
     layers: Array
 
     @classmethod
-    def from_function(
-        cls, space: SearchSpace, function: Callable[[Codes], IntArray]
-    ) -> AdditiveTable:
+    def from_function(cls, space: GPTSpace, function: Callable[[Codes], IntArray]) -> AdditiveTable:
         """Return the table of a function that is known to be additive over layers.
 
         Parameters

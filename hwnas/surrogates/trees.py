@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.spaces import space as named_space
 from hwnas.surrogates.published import DATA, scale_of
 from hwnas.typing import Array, Codes, IndexArray
@@ -46,7 +46,7 @@ class Trees:
         The arrays of the scale that the space is, or is cut down from: see `load_trees`.
     """
 
-    def __init__(self, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, space: GPTSpace, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.space = space
         self.arrays = arrays
 
@@ -107,7 +107,7 @@ class Trees:
         return f"{name}:tests" in self.arrays
 
 
-def features_of(space: SearchSpace, codes: Codes) -> NDArray[np.float32]:
+def features_of(space: GPTSpace, codes: Codes) -> NDArray[np.float32]:
     """Return the features that the trees' questions compare with their borders.
 
     Parameters
@@ -124,7 +124,7 @@ def features_of(space: SearchSpace, codes: Codes) -> NDArray[np.float32]:
 
     Examples
     --------
-    >>> space = SearchSpace("x", embed_dim=[8], n_layer=[1], mlp_ratio=[3], n_head=[2], bias=[True])
+    >>> space = GPTSpace("x", embed_dim=[8], n_layer=[1], mlp_ratio=[3], n_head=[2], bias=[True])
     >>> features_of(space, np.zeros((1, 5), dtype=np.int8)).T.tolist()
     [[8.0, 1.0, 1.0, 3.0, 2.0, 6.0, 3.0, 2.0]]
     """
@@ -162,7 +162,7 @@ def _evaluate(answers: NDArray[np.uint8], tests: IndexArray, leaves: Array) -> A
     return total
 
 
-def trees_of(space: SearchSpace) -> Trees:
+def trees_of(space: GPTSpace) -> Trees:
     """Return the trees of a space: a scale's own, or one that is cut down from it."""
     return Trees(space, load_trees(scale_of(space)))
 

@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.typing import Array, Codes, IndexArray
 
 FIDELITIES = (1, 3, 9)
@@ -27,11 +27,11 @@ _FIDELITY_ERROR = 0.05  # standard deviation of the losses at fidelity 1, of a r
 
 # 44,226 architectures to search in, 80 to know completely and 12 to exhaust.
 MEDIUM, SMALL, TINY = (
-    SearchSpace(
+    GPTSpace(
         "check", embed_dim=[8, 16, 32], n_layer=[2, 3, 4], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3]
     ),
-    SearchSpace("check-small", embed_dim=[8, 16], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1, 2]),
-    SearchSpace(
+    GPTSpace("check-small", embed_dim=[8, 16], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1, 2]),
+    GPTSpace(
         "check-tiny", embed_dim=[8, 16], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1], bias=[True]
     ),
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hwnas.additive.effects import Effects
-from hwnas.spaces import Codes, SearchSpace, space
+from hwnas.spaces import Codes, GPTSpace, space
 
 SPACES: dict[str, dict[str, Any]] = {
     "usual": {},
@@ -40,7 +40,7 @@ def effects_of(name: str) -> Effects:
     if name == "gpt-s":
         return Effects(space("gpt-s"))
     usual = {"embed_dim": [8, 16], "n_layer": [1, 3], "mlp_ratio": [1, 2, 4], "n_head": [1, 2]}
-    return Effects(SearchSpace("x", **(usual | SPACES[name])))
+    return Effects(GPTSpace("x", **(usual | SPACES[name])))
 
 
 def sample(effects: Effects, n: int, seed: int = 0) -> Codes:

@@ -9,14 +9,14 @@ import pytest
 
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design, Scale, fit_model
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace
 from hwnas.typing import Array
 
 
 @cache
 def effects() -> Effects:
     return Effects(
-        SearchSpace("x", embed_dim=[8, 16], n_layer=[2, 4], mlp_ratio=[1, 2, 3], n_head=[1, 2])
+        GPTSpace("x", embed_dim=[8, 16], n_layer=[2, 4], mlp_ratio=[1, 2, 3], n_head=[1, 2])
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from hwnas.api import run
 from hwnas.objectives import parse_objectives
 from hwnas.runner.results import Result
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.typing import Codes
 
 SMALL: dict[str, Any] = {
@@ -46,7 +46,7 @@ def three_objective_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 
 # A layer can be active or not, and each kind of choice has three values.
-TINY = SearchSpace(
+TINY = GPTSpace(
     "tiny",
     embed_dim=[192, 384],
     n_layer=[2, 3],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from hwnas.spaces import GPT_SPACES, Codes, SearchSpace, space
+from hwnas.spaces import GPT_SPACES, Codes, GPTSpace, SearchSpace, space
 
 NAMED = {name: space(name) for name in GPT_SPACES}
 
@@ -18,7 +18,7 @@ def increasing(max_count: int, max_value: int) -> st.SearchStrategy[list[int]]:
 
 @st.composite
 def custom_spaces(draw: st.DrawFn, choices: int = 4, max_depth: int = 7) -> SearchSpace:
-    return SearchSpace(
+    return GPTSpace(
         draw(st.from_regex(r"[a-z._]{1,5}(-[a-z][a-z0-9]?)?", fullmatch=True)),
         embed_dim=draw(increasing(choices, 4096)),
         n_layer=draw(increasing(choices, max_depth)),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hwnas.errors import HwnasError, InvalidInput, UnknownName
-from hwnas.spaces import SearchSpace, space
+from hwnas.spaces import GPTSpace, space
 from hwnas.spaces.architecture import Architecture
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -40,10 +40,11 @@ VALID: dict[str, Any] = {
         ({"embed_dim": list(range(1, 129))}, "embed_dim: expected a list of 1 to 127"),
         ({"embed_dim": [64, 32]}, r"embed_dim: expected increasing.*\[64, 32\]"),
         ({"mlp_ratio": [2, 2]}, "mlp_ratio: expected increasing"),
-        ({"n_head": [0, 4]}, "n_head: expected a positive integer, found 0"),
-        ({"n_head": [-4]}, "n_head: expected a positive integer, found -4"),
-        ({"n_head": [4.0]}, "n_head: expected a positive integer, found 4.0"),
-        ({"n_head": ["4"]}, "n_head: expected a positive integer, found '4'"),
+        ({"embed_dim": [0, 4]}, "embed_dim: expected a positive integer, found 0"),
+        ({"n_head": [-4]}, "n_head: expected 0 or a positive integer, found -4"),
+        ({"n_head": [4.0]}, "n_head: expected 0 or a positive integer, found 4.0"),
+        ({"mlp_ratio": ["4"]}, "mlp_ratio: expected 0 or a positive integer, found '4'"),
+        ({"mlp_ratio": [0], "n_head": [0]}, "allowed: expected at least one combination"),
         ({"n_layer": [True]}, "n_layer: expected a positive integer, found True"),
         ({"n_layer": [1025]}, "n_layer: expected at most 1024 layers, found 1025"),
         ({"bias": []}, "bias: expected"),
@@ -62,7 +63,7 @@ VALID: dict[str, Any] = {
 )
 def test_invalid_choices_are_refused(change: dict[str, Any], message: str) -> None:
     # By the constructor and by space().
-    for make in (lambda settings: SearchSpace(**settings), space):
+    for make in (lambda settings: GPTSpace(**settings), space):
         with pytest.raises(InvalidInput, match=message) as caught:
             make({**VALID, **change})
         assert "\n" not in str(caught.value)

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import SearchSpace, space
+from hwnas.spaces import GPTSpace, SearchSpace, space
 from hwnas.spaces.architecture import Architecture
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -232,7 +232,7 @@ def test_enumerate_yields_every_architecture_once(search_space: SearchSpace) -> 
 
 
 def test_enumerate_comes_in_chunks() -> None:
-    search_space = SearchSpace(
+    search_space = GPTSpace(
         "x", embed_dim=[64], n_layer=[9], mlp_ratio=[1, 2, 3], n_head=[1, 2], bias=[True]
     )
     chunks = itertools.islice(search_space.enumerate(), 2)
@@ -274,7 +274,7 @@ def test_neighbours_are_symmetric_unless_layers_were_removed(
 
 
 def test_a_space_of_one_architecture_has_no_neighbours() -> None:
-    search_space = SearchSpace(
+    search_space = GPTSpace(
         "one", embed_dim=[64], n_layer=[2], mlp_ratio=[4], n_head=[1], bias=[False]
     )
     assert search_space.size == 1
@@ -287,7 +287,7 @@ def test_a_space_of_one_architecture_has_no_neighbours() -> None:
 @given(spaces, seeds)
 def test_to_dict_gives_the_same_space(search_space: SearchSpace, seed: int) -> None:
     settings = search_space.to_dict()
-    for copy in (SearchSpace(**settings), space(settings)):
+    for copy in (GPTSpace(**settings), space(settings)):
         assert copy.to_dict() == settings
         assert (copy.columns, copy.groups, copy.size) == (
             search_space.columns,
@@ -318,7 +318,7 @@ def test_to_dict_is_plain() -> None:
 
 @pytest.mark.parametrize("depth", [48, 1024])
 def test_repr_of_vast_spaces(depth: int) -> None:
-    search_space = SearchSpace(
+    search_space = GPTSpace(
         "vast", embed_dim=[64], n_layer=[depth], mlp_ratio=[1, 2, 3], n_head=[1, 2, 3]
     )
     assert "vast" in repr(search_space)

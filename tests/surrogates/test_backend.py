@@ -11,7 +11,7 @@ from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import (
     parse_objectives,
 )
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.published import DATA, SCALES
 from hwnas.surrogates.quantiles import LEVELS
@@ -229,7 +229,7 @@ def test_data_hash_differs_between_scales() -> None:
     hashes = {surrogate(s).data_hash() for s in ("gpt-s", "gpt-m", "gpt-l")}
     assert {len(h) for h in hashes} == {64}
     assert len(hashes) == 3
-    part = SearchSpace("s", embed_dim=[192, 768], n_layer=[10, 11], mlp_ratio=[2, 4], n_head=[8])
+    part = GPTSpace("s", embed_dim=[192, 768], n_layer=[10, 11], mlp_ratio=[2, 4], n_head=[8])
     assert surrogate(part).data_hash() == surrogate("gpt-s").data_hash()
 
 

@@ -18,20 +18,20 @@ from hwnas.objectives import (
 )
 from hwnas.pareto import non_dominated
 from hwnas.runner.evaluation import measure
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.published import SCALES
 
 # Small enough to enumerate.
 SMALL = {
-    "s": SearchSpace("s", embed_dim=[192, 768], n_layer=[10, 11], mlp_ratio=[2, 4], n_head=[8]),
-    "m": SearchSpace(
+    "s": GPTSpace("s", embed_dim=[192, 768], n_layer=[10, 11], mlp_ratio=[2, 4], n_head=[8]),
+    "m": GPTSpace(
         "m", embed_dim=[256, 512, 1024], n_layer=[22, 23, 24], mlp_ratio=[3], n_head=[12]
     ),
-    "s-heads": SearchSpace(
+    "s-heads": GPTSpace(
         "s-heads", embed_dim=[384], n_layer=[10], mlp_ratio=[3], n_head=[4, 8, 12], bias=[False]
     ),
-    "s-shallow": SearchSpace(
+    "s-shallow": GPTSpace(
         "s-shallow", embed_dim=[192, 384, 768], n_layer=[10, 12], mlp_ratio=[2, 3], n_head=[4]
     ),
 }

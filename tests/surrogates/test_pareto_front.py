@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwnas.objectives import Objective, constraint_violations, losses_of
 from hwnas.pareto import non_dominated
-from hwnas.spaces import Codes, SearchSpace, space
+from hwnas.spaces import Codes, GPTSpace, SearchSpace, space
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.pareto_front import Limit, epsilon_front, exact_front, find_front
 from hwnas.surrogates.tables import AdditiveTable, predict
@@ -28,7 +28,7 @@ def problems(draw: st.DrawFn) -> tuple[SearchSpace, list[AdditiveTable], np.rand
         return list(range(1, 1 + draw(st.integers(1, maximum))))
 
     depths = draw(st.sampled_from([[1], [3], [1, 2], [2, 3], [1, 3], [1, 2, 3]]))
-    small_space = SearchSpace(
+    small_space = GPTSpace(
         "small",
         embed_dim=choices(2),
         n_layer=depths,

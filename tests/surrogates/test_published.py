@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import SearchSpace, space
+from hwnas.spaces import GPTSpace, space
 from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import surrogate
 from hwnas.surrogates.published import DATA, LEVELS, SCALES, load_figures
@@ -53,7 +53,7 @@ def test_files_are_small_and_have_provenance() -> None:
 
 
 def test_a_space_cut_down_has_the_values_of_its_scale() -> None:
-    part = SearchSpace("part", **CHOICES, bias=[True])
+    part = GPTSpace("part", **CHOICES, bias=[True])
     codes = part.sample(300, np.random.default_rng(0))
     scale_backend = surrogate("gpt-s")
     same = scale_backend.space.encode(part.decode(codes))
@@ -65,7 +65,7 @@ def test_a_space_cut_down_has_the_values_of_its_scale() -> None:
 
 @pytest.mark.parametrize("shallow", [[10], [11], [10, 11]])
 def test_a_space_may_be_shallower_than_its_scale(shallow: list[int]) -> None:
-    part = SearchSpace("part", **{**CHOICES, "n_layer": shallow})
+    part = GPTSpace("part", **{**CHOICES, "n_layer": shallow})
     codes = part.sample(50, np.random.default_rng(0))
     scale_backend = surrogate("gpt-s")
     same = scale_backend.space.encode(part.decode(codes))
@@ -88,7 +88,7 @@ def test_a_space_may_be_shallower_than_its_scale(shallow: list[int]) -> None:
 )
 def test_unpublished_choices_have_no_figures(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"no published figures.*gpt-s.*profile backend"):
-        surrogate(SearchSpace("mine", **{**CHOICES, **change}))
+        surrogate(GPTSpace("mine", **{**CHOICES, **change}))
 
 
 @pytest.mark.parametrize("name", ["gpt-xl", "gpt-s-wide", "gpt-m-wide", "gpt-l-wide"])

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwnas.spaces import GPT_SPACES, Codes, SearchSpace, space
+from hwnas.spaces import GPT_SPACES, Codes, GPTSpace, SearchSpace, space
 from hwnas.surrogates.tables import AdditiveTable, predict
 
 CUSTOM = (
-    SearchSpace("one", embed_dim=[8], n_layer=[1], mlp_ratio=[3], n_head=[2], bias=[True]),
-    SearchSpace(
+    GPTSpace("one", embed_dim=[8], n_layer=[1], mlp_ratio=[3], n_head=[2], bias=[True]),
+    GPTSpace(
         "odd", embed_dim=[6, 7, 50], n_layer=[1, 4], mlp_ratio=[1, 9], n_head=[1, 2, 5], head_size=2
     ),
-    SearchSpace(
+    GPTSpace(
         "plain",
         embed_dim=[64, 96],
         n_layer=[2, 3, 7],
@@ -167,13 +167,13 @@ def test_codes_of_any_integers_in_any_layout(kind: type[np.integer]) -> None:
 def test_a_space_of_many_choices() -> None:
     """More options in a layer than 8 bits tell apart, more entries than 16."""
     choices = list(range(1, 41))
-    any_space = SearchSpace(
+    any_space = GPTSpace(
         "many", embed_dim=choices, n_layer=[2, 5], mlp_ratio=choices, n_head=[1, 9]
     )
     rng = np.random.default_rng(4)
     table, codes = random_table(any_space, rng), any_space.sample(50, rng)
     assert table.predict(codes).tolist() == [by_hand(table, row) for row in codes.tolist()]
-    wide = SearchSpace("wide", embed_dim=[8], n_layer=[2], mlp_ratio=choices, n_head=choices)
+    wide = GPTSpace("wide", embed_dim=[8], n_layer=[2], mlp_ratio=choices, n_head=choices)
     table, codes = random_table(wide, rng), wide.sample(50, rng)
     assert table.predict(codes).tolist() == [by_hand(table, row) for row in codes.tolist()]
 

@@ -10,7 +10,7 @@ from hwnas.errors import InvalidInput
 from hwnas.objectives import parse_objectives
 from hwnas.pareto import non_dominated
 from hwnas.problem import load_experiment
-from hwnas.spaces import SearchSpace, space
+from hwnas.spaces import GPTSpace, space
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.published import DATA, SCALES
 from hwnas.surrogates.trees import Trees, features_of, load_trees
@@ -58,7 +58,7 @@ def test_a_correction_is_the_sum_of_leaves(bench: Surrogate, codes: np.ndarray) 
 
 
 def test_features_of_known_architectures() -> None:
-    tiny = SearchSpace("tiny", embed_dim=[8], n_layer=[1, 2], mlp_ratio=[1, 3], n_head=[2, 4])
+    tiny = GPTSpace("tiny", embed_dim=[8], n_layer=[1, 2], mlp_ratio=[1, 3], n_head=[2, 4])
     code = np.array([[0, 1, 1, 1, 0, 0, 1], [0, 0, 0, 1, 1, 0, 0]], dtype=np.int8)
     assert features_of(tiny, code).T.tolist() == [
         [8, 2, 1, 4, 6, 10, 3, 2, 1, 4],
@@ -102,7 +102,7 @@ def test_layers_interact(bench: Surrogate) -> None:
 
 
 def test_a_space_cut_down_has_the_values_of_its_scale(bench: Surrogate) -> None:
-    part = SearchSpace("part", **CHOICES, bias=[True])
+    part = GPTSpace("part", **CHOICES, bias=[True])
     codes = part.sample(100, np.random.default_rng(0))
     same = bench.space.encode(part.decode(codes))
     ours = surrogate(part, model="trees").predict(codes, PROBLEM)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.typing import Array, Codes, IndexArray
 
 _POOL_SIZE = 4096  # candidates for a choice; a space of at most twice as many is enumerated
@@ -22,7 +22,7 @@ _CURVATURE, _CONTRAST = 0.3, 0.03
 _RIDGE = 1e-2  # variance of the noise over that of an effect
 
 
-def d_optimal_design(space: SearchSpace, n: int, rng: np.random.Generator) -> Codes:
+def d_optimal_design(space: GPTSpace, n: int, rng: np.random.Generator) -> Codes:
     """Choose architectures to measure, the most informative first.
 
     The design begins with the `corners`. Each further architecture is the one that adds most to
@@ -73,7 +73,7 @@ def d_optimal_design(space: SearchSpace, n: int, rng: np.random.Generator) -> Co
         rows = features(space, pool)
 
 
-def anchor(space: SearchSpace) -> Codes:
+def anchor(space: GPTSpace) -> Codes:
     """Return the homogeneous architecture in the middle of every choice.
 
     The middle of an even number of options is the upper one.
@@ -86,7 +86,7 @@ def anchor(space: SearchSpace) -> Codes:
     return middle
 
 
-def corners(space: SearchSpace) -> Codes:
+def corners(space: GPTSpace) -> Codes:
     """Return the smallest and the largest architecture of each ``embed_dim``.
 
     Returns
@@ -100,7 +100,7 @@ def corners(space: SearchSpace) -> Codes:
     return np.unique(space.canonical(codes), axis=0)
 
 
-def features(space: SearchSpace, codes: ArrayLike) -> Array:
+def features(space: GPTSpace, codes: ArrayLike) -> Array:
     """Return the features of the linear model, all between -1 and 1.
 
     With w values of ``embed_dim`` and at most L layers, the columns are:
@@ -190,7 +190,7 @@ def _scale_options(options: tuple[int, ...]) -> Array:
     return np.asarray((values - middle) / (half_range or 1.0))
 
 
-def _sample_pool(space: SearchSpace, rng: np.random.Generator) -> Codes:
+def _sample_pool(space: GPTSpace, rng: np.random.Generator) -> Codes:
     """Return candidates: uniform architectures, and some in which layers are mostly equal."""
     if space.size <= 2 * _POOL_SIZE:
         return np.concatenate(list(space.enumerate()))

@@ -28,7 +28,7 @@ from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.survey.csv_log import CsvLog, open_log
 from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Row, Summary, rows_with_role, summarize
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 from hwnas.spaces.architecture import Architecture
 
 # Measurements in the order of their columns, and the statistics in columns behind each value.
@@ -42,7 +42,7 @@ _CONSTANT_COLUMNS = (*_SOFTWARE, "mode", "precision", "batch_size", "tokens", "t
 
 
 def run_survey(
-    space: SearchSpace,
+    space: GPTSpace,
     profiler: DeviceProfiler,
     metrics: Sequence[str],
     file: Path,
@@ -150,7 +150,7 @@ def csv_columns(names: Sequence[str]) -> list[str]:
 
 
 def _survey_settings(
-    space: SearchSpace, profiler: DeviceProfiler, names: Sequence[str], **settings: int
+    space: GPTSpace, profiler: DeviceProfiler, names: Sequence[str], **settings: int
 ) -> dict[str, Any]:
     """Return everything that must be equal for a survey to continue, as JSON has it."""
     # The protocol, with all defaults filled in, needs a model: the smallest will do.
@@ -206,7 +206,7 @@ def _next_role(rows: Sequence[Row], count: int, anchor_every: int) -> str | None
 
 
 def _measure_row(
-    space: SearchSpace,
+    space: GPTSpace,
     profiler: DeviceProfiler,
     names: Sequence[str],
     arch: Architecture,
@@ -235,7 +235,7 @@ def _measure_row(
 
 
 def _measure(
-    space: SearchSpace, profiler: DeviceProfiler, names: Sequence[str], arch: Architecture
+    space: GPTSpace, profiler: DeviceProfiler, names: Sequence[str], arch: Architecture
 ) -> tuple[dict[str, Measurement], str]:
     """Return the results until the first failure, and the reason of the failure if there is one."""
     results: dict[str, Measurement] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.backends import EXACT_METRICS, metric_of
+from hwnas.backends import closed_forms, metric_of
 from hwnas.objectives import Objective
 from hwnas.reports.html.comparison_payload import comparison_payload
 from hwnas.reports.html.search_payload import (
@@ -135,7 +135,8 @@ def _meaning(objective: Objective, result: Result) -> str:
     if result.reference.best is not None or "problem" in vars(result):
         meaning = metric_of(result.problem.truth, objective.value).meaning
     else:
-        meaning = EXACT_METRICS[objective.key].meaning if objective.key in EXACT_METRICS else ""
+        forms = closed_forms(result.space)
+        meaning = forms[objective.key].meaning if objective.key in forms else ""
     parts = [f"{objective.level:g} quantile" if objective.level is not None else "", meaning]
     if len(objective.devices) > 1:
         parts.insert(0, "worst ratio to each device's own optimum")

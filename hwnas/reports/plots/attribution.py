@@ -21,6 +21,7 @@ from hwnas.objectives import Objective, losses_of
 from hwnas.reports.plots import style
 from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
+from hwnas.spaces import require_gpt
 from hwnas.typing import Array, Codes, IndexArray
 
 CHOICES = ("mlp_ratio", "n_head")  # of one layer, in the order of its columns
@@ -99,7 +100,7 @@ def fit_attribution(result: Result) -> Attribution:
     after 150 exact evaluations of ``additive`` on gpt-s (perplexity, latency@rtx3080) they contain
     three quarters of the surrogate's own effects in 12 layers.
     """
-    space = result.space
+    space = require_gpt(result.space)
     # Positions of the choices among the columns of a layer, without those that have one value.
     choices = [(name, c, getattr(space, name)) for c, name in enumerate(CHOICES)]
     choices = [(name, c, values) for name, c, values in choices if len(values) > 1]

@@ -15,7 +15,7 @@ from hwnas.profiling.survey.design import (
     features,
     select_rows,
 )
-from hwnas.spaces import Codes, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, SearchSpace
 
 GPT_S = hwnas.space("gpt-s")
 seeds = st.integers(0, 2**32 - 1)
@@ -27,7 +27,7 @@ def choices(max_size: int, largest: int) -> st.SearchStrategy[list[int]]:
 
 @st.composite
 def spaces(draw: st.DrawFn) -> SearchSpace:
-    return SearchSpace(
+    return GPTSpace(
         "random",
         embed_dim=draw(choices(3, 1024)),
         n_layer=draw(choices(3, 4)),
@@ -75,7 +75,7 @@ def test_layers_of_a_part_of_the_design_differ() -> None:
 
 
 def test_design_of_the_whole_space() -> None:
-    space = SearchSpace("all", embed_dim=[8, 16], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1, 3])
+    space = GPTSpace("all", embed_dim=[8, 16], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1, 3])
     assert space.size == 80
     codes = design(space, 80)
     np.testing.assert_array_equal(

@@ -30,7 +30,7 @@ from hwnas.profiling.survey import survey as survey_module
 from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Drift, Summary
 from hwnas.profiling.survey.survey import csv_columns, resolve_metrics, run_survey
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.spaces.architecture import Architecture
 
 CHOICES: dict[str, Any] = {
@@ -42,7 +42,7 @@ CHOICES: dict[str, Any] = {
     "context": 16,
     "vocab_size": 50,
 }
-SPACE = SearchSpace("tiny", **CHOICES)
+SPACE = GPTSpace("tiny", **CHOICES)
 BOTH = ["latency", "memory"]
 TIMES = ("time", "seconds")
 PASSES = PassSettings(batch_size=2, threads=1)
@@ -346,8 +346,8 @@ def test_survey_continues_to_a_larger_count(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"space": SearchSpace("other", **CHOICES)}, "space tiny, not other; use its settings"),
-        ({"space": SearchSpace("tiny", **{**CHOICES, "n_head": [1, 4]})}, r"n_head \[1, 2\], not"),
+        ({"space": GPTSpace("other", **CHOICES)}, "space tiny, not other; use its settings"),
+        ({"space": GPTSpace("tiny", **{**CHOICES, "n_head": [1, 4]})}, r"n_head \[1, 2\], not"),
         ({"seed": 1}, "seed 0, not 1; use its settings, or give another --out"),
         ({"anchor_every": 3}, "anchor_every 2, not 3"),
         ({"metrics": ["latency"]}, r"metrics \['latency@cpu', 'peak_memory@cpu'\], not \['latenc"),

@@ -22,7 +22,7 @@ from hwnas.reports.plots.attribution import (
     plot_effects,
 )
 from hwnas.runner.results import Result
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.typing import Codes
 
 Make = Callable[..., Result]
@@ -92,12 +92,12 @@ def test_table_has_a_row_for_each_effect(make_result: Make, tiny_space: SearchSp
 
 def test_choices_with_one_value_are_left_out(make_result: Make) -> None:
     # The only choice of this space is n_head: four matrices with one more head of 64.
-    single = SearchSpace("single", embed_dim=[64], n_layer=[3], mlp_ratio=[4], n_head=[1, 2])
+    single = GPTSpace("single", embed_dim=[64], n_layer=[3], mlp_ratio=[4], n_head=[1, 2])
     codes = single.sample(40, np.random.default_rng(0))
     attribution = fit_attribution(make_result(codes, single.params(codes)[:, None], space=single))
     assert attribution.choices == (("n_head", 1, 2),)
     np.testing.assert_allclose(attribution.effect[0, 0, 0], 4 * 64 * 64, rtol=0.02)
-    none = SearchSpace("none", embed_dim=[64, 128], n_layer=[3], mlp_ratio=[4], n_head=[1])
+    none = GPTSpace("none", embed_dim=[64, 128], n_layer=[3], mlp_ratio=[4], n_head=[1])
     codes = none.sample(40, np.random.default_rng(0))
     with pytest.raises(InvalidInput, match="the layers of none have no choices"):
         fit_attribution(make_result(codes, none.params(codes)[:, None], space=none))

@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.reports.plots import kinds, style
 from hwnas.runner.results import Result
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
@@ -151,7 +151,7 @@ def test_errors_of_files_are_reported(finished_run: Result, tmp_path: Path) -> N
 
 def test_spaces_without_choices_are_refused(finished_run: Result) -> None:
     none = copy.copy(finished_run)
-    none.space = SearchSpace(
+    none.space = GPTSpace(
         "none", embed_dim=[192], n_layer=[2], mlp_ratio=[2], n_head=[4], bias=[True]
     )
     # A run on a space with one architecture, on a backend without a known front.

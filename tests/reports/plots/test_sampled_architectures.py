@@ -20,7 +20,7 @@ from hwnas.reports.plots.sampled_architectures import (
     sample_architectures,
 )
 from hwnas.runner.results import Result
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import GPTSpace, SearchSpace
 
 
 def test_random_architectures_have_every_metric_of_the_surrogate() -> None:
@@ -74,7 +74,7 @@ def test_features_are_means_over_active_layers(tiny_space: SearchSpace) -> None:
         assert features["mean mlp_ratio"][i] == pytest.approx(np.mean(arch.mlp_ratio))
         assert features["mean n_head"][i] == pytest.approx(np.mean(arch.n_head))
         assert features["bias"][i] == arch.bias
-    single = SearchSpace("one", embed_dim=[64], n_layer=[3], mlp_ratio=[4], n_head=[1, 2])
+    single = GPTSpace("one", embed_dim=[64], n_layer=[3], mlp_ratio=[4], n_head=[1, 2])
     assert list(architecture_features(single, single.sample(3, np.random.default_rng(0)))) == [
         "mean n_head",
         "bias",

@@ -1,0 +1,140 @@
+"""Values of configurations: from codes to values by name, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from hwnas.errors import InvalidInput, UnknownName
+from hwnas.spaces.code_layout import CodeLayout
+from hwnas.typing import Codes
+
+
+def values_of(space: CodeLayout, code: Codes) -> dict[str, Any]:
+    """Return the values of a canonical code (d,) by name; inactive choices are left out.
+
+    A choice of the layers has a tuple with one value for each present layer, ``None`` where it is
+    inactive.
+    """
+    active = space.active(code[None])[0].tolist()
+    indices = code.tolist()
+    values: dict[str, Any] = {
+        name: choices[indices[j]]
+        for j, (name, choices) in enumerate(space.choices.items())
+        if active[j]
+    }
+    depth = 0 if space.depth is None else values[space.depth]
+    for offset, (name, choices) in enumerate(space.layers.items()):
+        columns = space.layer_columns[:depth, offset].tolist()
+        values[name] = tuple(choices[indices[j]] if active[j] else None for j in columns)
+    return values
+
+
+def encode_columns(space: CodeLayout, values: Any) -> Codes:
+    """Return the code (d,) of values by name, the inverse of `values_of`.
+
+    Raises
+    ------
+    InvalidInput
+        A name or a value is missing, or is not one of the space.
+    """
+    if not isinstance(values, Mapping):
+        raise InvalidInput(f"{space.name}: expected a mapping of names to values, found {values!r}")
+    names = [*space.choices, *space.layers]
+    for name in values:
+        if name not in names:
+            raise UnknownName(f"choice of {space.name}:", str(name), names)
+    code = np.zeros(len(space.columns), dtype=np.int8)
+    for j, (name, choices) in enumerate(space.choices.items()):
+        if values.get(name) is not None:
+            code[j] = _index(name, choices, values[name])
+    depth = int(space.depths[code[space.depth_column]]) if space.depth is not None else 0
+    for offset, (name, choices) in enumerate(space.layers.items()):
+        row = values.get(name, () if depth == 0 else None)
+        if not isinstance(row, list | tuple) or len(row) != depth:
+            raise InvalidInput(
+                f"{name}: expected a list of {depth} values, one for each layer, found {row!r}"
+            )
+        for columns, value in zip(space.layer_columns, row, strict=False):
+            if value is not None:
+                code[columns[offset]] = _index(name, choices, value)
+    # What is left out must be inactive, and layers must be allowed.
+    active = space.active(code[None])[0]
+    given = _given_columns(space, values, depth)
+    for j in np.flatnonzero(active & ~given).tolist():
+        raise InvalidInput(f"{space.name}: expected a value of {space.columns[j]}, found none")
+    canonical: Codes = space.canonical(code[None])[0]
+    if space.options is not None and not np.array_equal(canonical, code * active):
+        (j, *_) = np.flatnonzero(canonical != code * active).tolist()
+        raise InvalidInput(
+            f"{space.name}: the values of a layer are not allowed together, at {space.columns[j]}"
+        )
+    return canonical
+
+
+def parse_configuration(space: CodeLayout, text: str) -> dict[str, Any]:
+    """Return the values by name of a configuration's string.
+
+    Raises
+    ------
+    InvalidInput
+        The text is not of the form ``SPACE:name=value/name=value``, or names what the space lacks.
+    """
+    form = f"expected {space.name}:NAME=VALUE/NAME=VALUE with a colon between the values of layers"
+    start, colon, rest = text.partition(":")
+    if not colon or start != space.name:
+        raise InvalidInput(f"configuration {text!r}: {form}")
+    values: dict[str, Any] = {}
+    for part in rest.split("/"):
+        name, equals, value = part.partition("=")
+        if not equals or name in values:
+            raise InvalidInput(f"configuration {text!r}: {form}")
+        if name in space.layers:
+            items = value.split(":") if value else []
+            values[name] = [_value_of(name, space.layers[name], item) for item in items]
+        elif name in space.choices:
+            values[name] = _value_of(name, space.choices[name], value)
+        else:
+            raise UnknownName(f"choice of {space.name}:", name, [*space.choices, *space.layers])
+    return values
+
+
+def _given_columns(space: CodeLayout, values: Mapping[str, Any], depth: int) -> Any:
+    """Return a mask (d,) of the columns that have a value."""
+    given = np.zeros(len(space.columns), dtype=bool)
+    for j, name in enumerate(space.choices):
+        given[j] = values.get(name) is not None
+    for offset, name in enumerate(space.layers):
+        for columns, value in zip(space.layer_columns[:depth], values.get(name, ()), strict=False):
+            given[columns[offset]] = value is not None
+    return given
+
+
+def _value_of(name: str, choices: Sequence[Any], text: str) -> Any:
+    """Return the value whose text is given; ``None`` for an asterisk."""
+    if text == "*":
+        return None
+    for choice in choices:
+        if encode_value(choice) == text:
+            return choice
+    raise InvalidInput(f"{name}: expected one of {list(choices)}, found {text!r}")
+
+
+def _index(name: str, choices: Sequence[Any], value: Any) -> int:
+    """Return the index of a value among choices; 1 and 1.0 are equal, 1 and True are not."""
+    for i, choice in enumerate(choices):
+        if choice == value and isinstance(choice, bool) == isinstance(value, bool | np.bool_):
+            return i
+    raise InvalidInput(f"{name}: expected one of {list(choices)}, found {value!r}")
+
+
+def encode_value(value: object) -> str:
+    """Return a value as text without the characters that separate values.
+
+    >>> encode_value("a/b"), encode_value(None), encode_value(0.5)
+    ('a%2Fb', '*', '0.5')
+    """
+    return "*" if value is None else quote(str(value), safe="-._~()[]+!$&' ")
