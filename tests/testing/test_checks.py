@@ -184,7 +184,7 @@ def test_check_of_a_name(run_check: Any) -> None:
     assert (code, out, err) == (2, "", "hwnas: mine.py: expected backends, found none\n")
     code, out, err = run_check("nothing")
     assert (code, out) == (2, "")
-    assert err.startswith("hwnas: unknown optimizer or backend 'nothing'; ")
+    assert err.startswith("hwnas: unknown optimizer, backend or family of spaces 'nothing'; ")
 
 
 def test_check_takes_settings_and_a_space(run_check: Any) -> None:
