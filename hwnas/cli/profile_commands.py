@@ -57,7 +57,7 @@ def profile(
     from hwnas.profiling.meters.forward_pass import PassSettings
     from hwnas.profiling.survey.drift import describe_row
     from hwnas.profiling.survey.survey import run_survey
-    from hwnas.spaces import load_space, require_gpt
+    from hwnas.spaces import load_space, require_language_model
 
     passes: Any = {"batch_size": batch_size, "tokens": tokens, "threads": threads}
     passes |= {"precision": precision, "mode": mode}
@@ -71,7 +71,7 @@ def profile(
 
     try:
         summary = run_survey(
-            require_gpt(load_space(space)),
+            require_language_model(load_space(space)),
             profiler,
             names,
             out,
@@ -104,13 +104,14 @@ def build(
 ) -> None:
     """Write a model for use elsewhere: config.json and model.safetensors."""
     from hwnas.profiling.export.safetensors import save_model
-    from hwnas.profiling.gpt import build_gpt
+    from hwnas.profiling.language_model import build_model
     from hwnas.profiling.training.checkpoint import read_weights
-    from hwnas.spaces import load_space, require_gpt
-    from hwnas.spaces.architecture import Architecture
+    from hwnas.spaces import load_space, require_language_model
+    from hwnas.spaces.architecture import split_string
 
-    parsed = Architecture.parse(arch)
-    model = build_gpt(require_gpt(load_space(space or parsed.space)), parsed, seed=seed)
+    name, *_ = split_string(arch, "expected SPACE-LAYERS-WIDTH-...-True|False")
+    members = require_language_model(load_space(space or name))
+    model = build_model(members, members.parse(arch), seed=seed)
     if checkpoint is not None:
         model.load_state_dict(read_weights(checkpoint, model))
     folder = save_model(model, out)

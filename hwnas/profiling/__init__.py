@@ -2,7 +2,8 @@
 
 Importing it needs no packages other than numpy and torch. Its modules, from the bottom up::
 
-    gpt.py               the model: `GPT` and `build_gpt`
+    language_model.py    `LanguageModel`, what all models have in common, and `build_model`
+    gpt.py, llama.py     the models of two families; rotary.py: their rotary positions
     errors.py            reasons for which a trial fails
     data/                text (documents), tokenizer (token ids), corpus (both, for a search space)
     training/            config (settings), train_loop (the loop), checkpoint (its files)
@@ -29,6 +30,8 @@ from hwnas.profiling.data.tokenizer import Tokenizer, Tokens, tokenizer, tokens
 from hwnas.profiling.errors import Diverged, OutOfMemory, TimedOut, TrialFailed
 from hwnas.profiling.export.safetensors import load_model, save_model
 from hwnas.profiling.gpt import GPT, build_gpt
+from hwnas.profiling.language_model import LanguageModel, build_model
+from hwnas.profiling.llama import Llama
 from hwnas.profiling.meters.energy import Energy, EnergyMeter, energy_meter
 from hwnas.profiling.meters.forward_pass import PassSettings
 from hwnas.profiling.meters.latency import Latency, latency
@@ -43,7 +46,9 @@ __all__ = [
     "Diverged",
     "Energy",
     "EnergyMeter",
+    "LanguageModel",
     "Latency",
+    "Llama",
     "NoMeter",
     "OutOfMemory",
     "PassSettings",
@@ -58,6 +63,7 @@ __all__ = [
     "TrainingSettings",
     "TrialFailed",
     "build_gpt",
+    "build_model",
     "energy_meter",
     "latency",
     "load_model",

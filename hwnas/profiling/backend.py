@@ -28,8 +28,7 @@ from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.trial import Trial, TrialSettings
-from hwnas.spaces import GPTSpace, SearchSpace
-from hwnas.spaces.architecture import Architecture
+from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.typing import Codes
 
 # Errors of the machine, not of an architecture: a full disk, a device lost to this process (for
@@ -130,9 +129,9 @@ class Profile(Backend):
         threads: int | None = None,
         peak_tflops: float | None = None,
     ) -> None:
-        if not isinstance(space, GPTSpace):
+        if not isinstance(space, LanguageModelSpace):
             raise InvalidInput(
-                f"profile: builds and measures GPT architectures, space {space.name} has others"
+                f"profile: builds and measures language models, space {space.name} has others"
             )
         super().__init__(space)
         for name, limit in (("time_limit", time_limit), ("peak_tflops", peak_tflops)):
@@ -243,7 +242,7 @@ class Profile(Backend):
             seconds[i] = time.perf_counter() - start
         return Evaluation(values, np.nan_to_num(std), statuses, seconds, reasons)
 
-    def _new_trial(self, arch: Architecture, seed: int, fidelity: int | None) -> Trial:
+    def _new_trial(self, arch: object, seed: int, fidelity: int | None) -> Trial:
         checkpoint = None
         if self._folder is not None:
             # Names of architectures can be too long for a file name. The seed is part of it: two
@@ -259,7 +258,7 @@ class Profile(Backend):
             record=partial(self._record, arch, seed),
         )
 
-    def _record(self, arch: Architecture, seed: int, **measurement: Any) -> None:
+    def _record(self, arch: object, seed: int, **measurement: Any) -> None:
         """Append a measurement to ``measurements.jsonl``; without a folder do nothing."""
         if self._folder is not None:
             record = {"arch": str(arch), "seed": seed, "time": time.strftime("%FT%T%z")}

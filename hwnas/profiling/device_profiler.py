@@ -14,14 +14,13 @@ from hwnas.errors import InvalidInput, UnknownName
 from hwnas.measured_metrics import device_metrics
 from hwnas.objectives import Metric
 from hwnas.profiling.errors import release_memory
-from hwnas.profiling.gpt import GPT, build_gpt
+from hwnas.profiling.language_model import LanguageModel, build_model
 from hwnas.profiling.meters.energy import Energy, EnergyMeter, Power, energy_meter
 from hwnas.profiling.meters.forward_pass import PassSettings
 from hwnas.profiling.meters.latency import Latency, latency
 from hwnas.profiling.meters.memory import PeakMemory, peak_memory
 from hwnas.profiling.meters.nvml import NoMeter
-from hwnas.spaces import GPTSpace
-from hwnas.spaces.architecture import Architecture
+from hwnas.spaces import LanguageModelSpace
 
 Measure = Literal["peak_memory", "latency", "energy"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -99,7 +98,7 @@ class DeviceProfiler:
     >>> space = hwnas.space({"name": "tiny", "embed_dim": [16], "n_layer": [2], "mlp_ratio": [1],
     ...                      "n_head": [2], "head_size": 8, "context": 16, "vocab_size": 50})
     >>> profiler = DeviceProfiler(device="cpu", passes=PassSettings(batch_size=1), max_seconds=0.1)
-    >>> model = profiler.build_model(space, Architecture.parse("tiny-2-16-1-1-2-2-True"))
+    >>> model = profiler.build_model(space, space.parse("tiny-2-16-1-1-2-2-True"))
     >>> profiler.measure(model, "latency").value > 0
     True
     """
@@ -129,7 +128,9 @@ class DeviceProfiler:
             if f"{measure}@{self.name}" not in self.missing:
                 self.metrics[f"{measure}@{self.name}"] = metric
 
-    def build_model(self, space: GPTSpace, arch: Architecture, *, seed: int = 0) -> GPT:
+    def build_model(
+        self, space: LanguageModelSpace, arch: object, *, seed: int = 0
+    ) -> LanguageModel:
         """Build the model of an architecture on the device.
 
         Raises
@@ -140,9 +141,9 @@ class DeviceProfiler:
             The architecture is not in the space.
         """
         with release_memory(self.device, f"building {arch}"):
-            return build_gpt(space, arch, seed=seed, device=self.device)
+            return build_model(space, arch, seed=seed, device=self.device)
 
-    def measure(self, model: GPT, measure: Measure) -> Measurement:
+    def measure(self, model: LanguageModel, measure: Measure) -> Measurement:
         """Measure a model that is on the device.
 
         Raises
@@ -164,7 +165,7 @@ class DeviceProfiler:
             raise UnknownName("measure", measure, MEASURES)
         return self._measure_energy(model)
 
-    def _measure_energy(self, model: GPT) -> Measurement:
+    def _measure_energy(self, model: LanguageModel) -> Measurement:
         """Measure the energy; the idle power is measured once for all models."""
         if self._energy_meter is None:
             raise NoMeter(self.missing[f"energy@{self.name}"])

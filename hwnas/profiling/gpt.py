@@ -12,7 +12,6 @@ Shapes: B sequences of T tokens, C the width of the residual stream, nh heads of
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -21,49 +20,22 @@ from torch.nn import functional as F
 
 from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
+from hwnas.profiling.language_model import LanguageModel, build_model, check_sizes, draw_weights
+from hwnas.profiling.rotary import position_angles, rotate
 from hwnas.spaces import CONTEXT, HEAD_SIZE, VOCABULARY, GPTSpace
 from hwnas.spaces.architecture import Architecture
-
-ROTARY_BASE = 10_000
-LOGIT_ALIGNMENT = 64  # tensor cores are fastest on rows of a multiple of 64 logits
 
 
 def rotary_angles(head_size: int, context: int) -> Tensor:
     """Return the rotation angle of each position and each pair of numbers.
 
-    The first half of a head is rotated, so there are ``head_size // 4`` pairs (Su et al. 2021,
-    arXiv:2104.09864, section 3.2.2).
+    The first half of a head is rotated, so there are ``head_size // 4`` pairs.
 
     Returns
     -------
     (context, head_size // 4) float32, in radians
     """
-    rotated = head_size // 2
-    frequencies = ROTARY_BASE ** -(torch.arange(0, rotated, 2, device="cpu") / rotated)
-    return torch.outer(torch.arange(context, device="cpu"), frequencies)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first half of each head by the angles of its position.
-
-    Number i of the first quarter of a head and number i of the second quarter are a pair.
-
-    Parameters
-    ----------
-    x
-        (B, nh, T, hs), queries or keys.
-    cos, sin
-        (T, hs // 4), cosine and sine of `rotary_angles`.
-
-    Returns
-    -------
-    (B, nh, T, hs)
-    """
-    n_pairs = cos.shape[-1]
-    # a and b are the two numbers of each pair: (B, nh, T, hs // 4) each
-    a, b, unrotated = x[..., :n_pairs], x[..., n_pairs : 2 * n_pairs], x[..., 2 * n_pairs :]
-    rotated = torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)  # (B, nh, T, hs // 2)
-    return torch.cat((rotated.to(x.dtype), unrotated), dim=-1)  # (B, nh, T, hs)
+    return position_angles(head_size // 2, context)
 
 
 class Attention(nn.Module):
@@ -108,23 +80,30 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP in parallel."""
+    """One layer: attention and MLP in parallel; either may be absent."""
 
     def __init__(self, width: int, ratio: int, n_head: int, head_size: int, bias: bool) -> None:
         super().__init__()
-        self.norm_1 = nn.LayerNorm(width)
-        self.attention = Attention(width, n_head, head_size, bias)
-        self.norm_2 = nn.LayerNorm(width)
-        self.mlp = MLP(width, ratio, bias)
+        self.attention = self.mlp = None
+        if n_head:
+            self.norm_1 = nn.LayerNorm(width)
+            self.attention = Attention(width, n_head, head_size, bias)
+        if ratio:
+            self.norm_2 = nn.LayerNorm(width)
+            self.mlp = MLP(width, ratio, bias)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return the residual stream after this layer; (B, T, C) to (B, T, C)."""
         # Both branches read the same x; in GPT-2 the output of attention is added first.
-        out: Tensor = x + self.attention(self.norm_1(x), cos, sin) + self.mlp(self.norm_2(x))
+        out = x
+        if self.attention is not None:
+            out = out + self.attention(self.norm_1(x), cos, sin)
+        if self.mlp is not None:
+            out = out + self.mlp(self.norm_2(x))
         return out
 
 
-class GPT(nn.Module):
+class GPT(LanguageModel):
     """Language model described by an architecture.
 
     Parameters
@@ -145,7 +124,7 @@ class GPT(nn.Module):
     Raises
     ------
     InvalidInput
-        A size is not a positive integer, or sizes do not fit together.
+        A size is out of range, or sizes do not fit together.
 
     Examples
     --------
@@ -155,6 +134,9 @@ class GPT(nn.Module):
     torch.Size([3, 10, 50])
     """
 
+    family = "gpt"
+    arch_type = Architecture
+    arch: Architecture
     cos: Tensor
     sin: Tensor
 
@@ -192,22 +174,8 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def reset(self, seed: int) -> None:
-        """Draw new initial weights, distributed as in GPT-2.
-
-        Weights are normal with standard deviation 0.02, divided by ``sqrt(2 * n_layer)`` where a
-        layer adds its output to the residual stream (Radford et al. 2019, section 2.3).
-        """
-        # A generator of its own leaves torch's global random stream as it is.
-        generator = torch.Generator(self.cos.device).manual_seed(seed)
-        for name, parameter in self.named_parameters():
-            if "norm" in name:
-                parameter.fill_(float(name.endswith("weight")))
-            elif name.endswith("bias"):
-                parameter.zero_()
-            else:
-                is_residual = name.endswith("proj.weight")
-                std = 0.02 / math.sqrt(2 * self.arch.n_layer) if is_residual else 0.02
-                parameter.normal_(0, std, generator=generator)
+        """Draw new initial weights, see `hwnas.profiling.language_model.draw_weights`."""
+        draw_weights(self, seed)
         angles = rotary_angles(self.head_size, self.context)
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())
@@ -220,50 +188,18 @@ class GPT(nn.Module):
         InvalidInput
             T is larger than `context`.
         """
+        x = self.embed(tokens)  # (B, T, C)
         T = tokens.shape[1]
-        if self.context < T:
-            raise InvalidInput(f"expected at most {self.context} tokens, found {T}")
         cos, sin = self.cos[:T], self.sin[:T]  # (T, hs // 4)
-        x = self.embedding(tokens)  # (B, T, C)
-        # Under autocast an embedding stays in float32, and with it the whole residual stream.
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
         for block in self.blocks:
             x = block(x, cos, sin)  # (B, T, C)
         normalized: Tensor = self.norm(x)  # (B, T, C)
         return normalized
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the logits of the next token at each position.
-
-        Parameters
-        ----------
-        tokens
-            (B, T) integers, T at most `context`.
-
-        Returns
-        -------
-        (B, T, vocab_size)
-        """
-        logits: Tensor = self.head(self.features(tokens))  # (B, T, vocab_size)
-        return logits
-
-    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy in nats; `tokens` and `targets` are (B, T) integers."""
-        x, n_padding = self.features(tokens), -self.vocab_size % LOGIT_ALIGNMENT
-        if x.is_cuda and n_padding:
-            # Pad the vocabulary; a bias of -inf gives the added tokens probability 0.
-            weight = F.pad(self.head.weight, (0, 0, 0, n_padding))  # (padded vocab_size, C)
-            bias = F.pad(weight.new_zeros(self.vocab_size), (0, n_padding), value=-math.inf)
-            logits = F.linear(x, weight, bias)  # (B, T, padded vocab_size)
-        else:
-            logits = self.head(x)  # (B, T, vocab_size)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
     @property
-    def params(self) -> int:
-        """Number of parameters, equal to `GPTSpace.params`."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def output_weight(self) -> Tensor:
+        """Matrix of the output layer, (vocab_size, C)."""
+        return self.head.weight
 
     def flops(self, tokens: int | None = None) -> int:
         """Return the exact number of floating-point operations of the matrix products of one pass.
@@ -292,16 +228,6 @@ class GPT(nn.Module):
         weights = width * (4 * inner + 2 * width * sum(self.arch.mlp_ratio) + self.vocab_size)
         return 2 * weights * length + 4 * inner * length**2
 
-    def training_flops_per_token(self, tokens: int | None = None) -> int:
-        """Return the operations per token of training: one forward and two of its size backward.
-
-        The result is ``6 * weights + 12 * inner * tokens``, the count behind model-FLOPs
-        utilization (Chowdhery et al. 2022, arXiv:2204.02311, appendix B). Recomputation does not
-        count.
-        """
-        length = self.context if tokens is None else tokens
-        return 3 * self.flops(length) // length
-
 
 def build_gpt(
     space: GPTSpace, arch: Architecture, *, seed: int = 0, device: str | torch.device = "cpu"
@@ -321,31 +247,16 @@ def build_gpt(
     >>> build_gpt(space, arch, device="meta").context
     1024
     """
-    # Encoding raises the error for an architecture that is not in the space.
-    space.encode([arch])
-    return GPT(
-        arch,
-        head_size=space.head_size,
-        context=space.context,
-        vocab_size=space.vocab_size,
-        seed=seed,
-        device=device,
-    )
+    model = build_model(space, arch, seed=seed, device=device)
+    assert isinstance(model, GPT)
+    return model
 
 
 def _check_sizes(arch: Architecture, **scalars: int) -> None:
-    """Raise InvalidInput unless all sizes are positive and fit together."""
-    per_layer = {"mlp_ratio": arch.mlp_ratio, "n_head": arch.n_head}
-    for name, values in per_layer.items():
-        if len(values) != arch.n_layer:
-            raise InvalidInput(
-                f"{name}: expected one value per layer, {arch.n_layer}, found {len(values)}"
-            )
+    """Raise InvalidInput unless all sizes are in range and fit together."""
     single = {"embed_dim": arch.embed_dim, "n_layer": arch.n_layer, **scalars}
-    for name, values in {**{key: (v,) for key, v in single.items()}, **per_layer}.items():
-        for value in values:
-            if type(value) is not int or value < 1:
-                raise InvalidInput(f"{name}: expected a positive integer, found {value!r}")
+    per_layer = {"mlp_ratio": arch.mlp_ratio, "n_head": arch.n_head}
+    check_sizes(single, per_layer, arch.n_layer)
     if scalars["head_size"] % 4:
         raise InvalidInput(
             f"head_size: expected a multiple of 4, because half of each head is rotated in pairs "

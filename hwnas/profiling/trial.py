@@ -15,13 +15,12 @@ from hwnas.objectives import Objective
 from hwnas.profiling.data.corpus import Corpus
 from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler
 from hwnas.profiling.errors import TrialFailed
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.meters.perplexity import perplexity
 from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.training.train_loop import Progress, train
-from hwnas.spaces import GPTSpace
-from hwnas.spaces.architecture import Architecture
+from hwnas.spaces import LanguageModelSpace
 from hwnas.typing import Array
 
 _COST_ORDER = (*MEASURES, *TRAINED_METRICS)  # cheapest first
@@ -52,7 +51,7 @@ class TrialSettings:
         See `hwnas.profiling.train`.
     """
 
-    space: GPTSpace
+    space: LanguageModelSpace
     profiler: DeviceProfiler
     training: TrainingSettings
     load_corpus: Callable[[], Corpus]
@@ -89,7 +88,7 @@ class Trial:
     def __init__(
         self,
         settings: TrialSettings,
-        arch: Architecture,
+        arch: object,
         *,
         seed: int,
         fidelity: int | None,
@@ -103,7 +102,7 @@ class Trial:
         self.last_report = time.monotonic()
 
     @cached_property
-    def model(self) -> GPT:
+    def model(self) -> LanguageModel:
         """Model of the architecture on the device, built at the first measurement that needs it."""
         return self.settings.profiler.build_model(self.settings.space, self.arch, seed=self.seed)
 

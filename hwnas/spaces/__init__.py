@@ -12,6 +12,7 @@
     language_model.py   what all families of language models have in common
     gpt.py              GPT-2-family models: named spaces, constants, parameters and operations
     architecture.py     `Architecture`, a GPT-2-family model, and its string
+    llama.py, llama_architecture.py    the same for Llama-family models
     arch_input.py       architectures in lines, JSON or CSV
     factory.py          `space`: a search space by name or from a mapping; `load_space`: of a file
 """
@@ -23,7 +24,9 @@ from hwnas.spaces.configuration import Configuration
 from hwnas.spaces.factory import load_space, space
 from hwnas.spaces.families import register_space
 from hwnas.spaces.gpt import CONTEXT, GPT_SPACES, HEAD_SIZE, VOCABULARY, GPTSpace, require_gpt
-from hwnas.spaces.language_model import LanguageModelSpace
+from hwnas.spaces.language_model import LanguageModelSpace, require_language_model
+from hwnas.spaces.llama import LlamaSpace
+from hwnas.spaces.llama_architecture import LlamaArchitecture
 from hwnas.spaces.search_space import SearchSpace
 from hwnas.typing import Codes
 
@@ -37,9 +40,12 @@ __all__ = [
     "GPTSpace",
     "Group",
     "LanguageModelSpace",
+    "LlamaArchitecture",
+    "LlamaSpace",
     "SearchSpace",
     "load_space",
     "register_space",
     "require_gpt",
+    "require_language_model",
     "space",
 ]

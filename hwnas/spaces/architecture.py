@@ -66,19 +66,41 @@ class Architecture:
         (8, 12)
         """
         form = "expected SPACE-LAYERS-WIDTH-<one ratio a layer>-<one head count a layer>-True|False"
-        # The name ends where the numbers begin, so a space's name has no all-digit part. Numbers
-        # have at most 9 digits: Python refuses to read extremely long ones.
-        pattern = r"(?P<space>.+?)-(?P<numbers>\d{1,9}(?:-\d{1,9})+)-(?P<bias>True|False)"
-        match = re.fullmatch(pattern, text)
-        if match is None:
-            raise InvalidInput(f"architecture {text!r}: {form}")
-
+        space, (n_layer, embed_dim, *per_layer), bias = split_string(text, form)
         # The number of layers says how many numbers follow the width.
-        n_layer, embed_dim, *per_layer = map(int, match["numbers"].split("-"))
         if n_layer == 0 or len(per_layer) != 2 * n_layer:
             raise InvalidInput(
                 f"architecture {text!r}: {n_layer} layers want {2 * n_layer} ratios and head "
                 f"counts, found {len(per_layer)}; {form}"
             )
         ratios, heads = tuple(per_layer[:n_layer]), tuple(per_layer[n_layer:])
-        return cls(match["space"], embed_dim, n_layer, ratios, heads, match["bias"] == "True")
+        return cls(space, embed_dim, n_layer, ratios, heads, bias)
+
+
+def split_string(text: str, form: str) -> tuple[str, list[int], bool]:
+    """Split the string of a language model into its space, its numbers and its flag.
+
+    Parameters
+    ----------
+    text
+        ``SPACE-NUMBER-NUMBER-...-True|False`` with at least two numbers.
+    form
+        Expected form, for the message of an error.
+
+    Raises
+    ------
+    InvalidInput
+        The text is not of that form.
+
+    Examples
+    --------
+    >>> split_string("gpt-s-1-192-4-12-True", "")
+    ('gpt-s', [1, 192, 4, 12], True)
+    """
+    # The name ends where the numbers begin, so a space's name has no all-digit part. Numbers
+    # have at most 9 digits: Python refuses to read extremely long ones.
+    pattern = r"(?P<space>.+?)-(?P<numbers>\d{1,9}(?:-\d{1,9})+)-(?P<flag>True|False)"
+    match = re.fullmatch(pattern, text)
+    if match is None:
+        raise InvalidInput(f"architecture {text!r}: {form}")
+    return match["space"], [*map(int, match["numbers"].split("-"))], match["flag"] == "True"

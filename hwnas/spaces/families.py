@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.spaces.gpt import GPTSpace
+from hwnas.spaces.llama import LlamaSpace
 from hwnas.spaces.search_space import SearchSpace
 
 _Class = TypeVar("_Class", bound=type)
 
-_BUILT_IN: Mapping[str, type[SearchSpace]] = {"gpt": GPTSpace}
+_BUILT_IN: Mapping[str, type[SearchSpace]] = {"gpt": GPTSpace, "llama": LlamaSpace}
 registered: dict[str, type[SearchSpace]] = {}  # by the decorator
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from numpy.typing import ArrayLike
 
+from hwnas.errors import InvalidInput
 from hwnas.spaces.search_space import SearchSpace
 from hwnas.typing import IntArray
 
@@ -36,3 +37,19 @@ class LanguageModelSpace(SearchSpace):
     @abstractmethod
     def flops(self, codes: ArrayLike) -> IntArray:
         """Return the operations (n,) of one forward pass over a full context."""
+
+
+def require_language_model(space: SearchSpace) -> LanguageModelSpace:
+    """Return a space if its members are language models.
+
+    Raises
+    ------
+    InvalidInput
+        It has other members.
+    """
+    if not isinstance(space, LanguageModelSpace):
+        raise InvalidInput(
+            f"space {space.name!r}: expected language models, found other members; give a space "
+            "of GPT or Llama architectures"
+        )
+    return space

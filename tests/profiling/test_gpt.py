@@ -208,7 +208,7 @@ def test_initial_loss_is_that_of_a_uniform_guess() -> None:
     [
         ("x-2-32-2-2-1-1-True", {"head_size": 6}, "head_size: expected a multiple of 4"),
         ("x-2-32-2-2-1-1-True", {"context": 0}, "context: expected a positive integer, found 0"),
-        ("x-2-32-2-2-1-0-True", {}, "n_head: expected a positive integer, found 0"),
+        ("x-2-32-2-0-1-0-True", {}, "layer 1: expected mlp_ratio or n_head above 0, found 0 for"),
         ("x-1-0-2-2-True", {}, "embed_dim: expected a positive integer, found 0"),
     ],
 )

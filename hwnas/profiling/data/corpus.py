@@ -13,7 +13,7 @@ import numpy as np
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.text import text
 from hwnas.profiling.data.tokenizer import Tokens, tokenizer, tokens
-from hwnas.spaces import GPTSpace
+from hwnas.spaces import LanguageModelSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Corpus:
 
 
 def load_corpus(
-    space: GPTSpace,
+    space: LanguageModelSpace,
     source: str = "pydoc",
     *,
     separator: str | None = None,

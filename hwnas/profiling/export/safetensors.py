@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,20 +15,20 @@ import torch
 from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput, MissingExtra
 from hwnas.files import atomic_writer, write_text
-from hwnas.profiling.gpt import GPT
-from hwnas.spaces.architecture import Architecture
+from hwnas.profiling.language_model import LanguageModel, import_model_class
+from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces.families import family
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_FORMAT = "hwnas-gpt-1"
-_SCALARS = ("head_size", "context", "vocab_size")
+_FORMAT = "hwnas-{}-1"  # the family of the model
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 
 
-def save_model(model: GPT, folder: str | Path) -> Path:
+def save_model(model: LanguageModel, folder: str | Path) -> Path:
     """Write ``config.json`` and ``model.safetensors``.
 
     The weights have the names and the data type that they have in `model`. ``config.json`` holds
-    all arguments of `GPT`.
+    all arguments of its class.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def save_model(model: GPT, folder: str | Path) -> Path:
     Examples
     --------
     >>> import tempfile
+    >>> from hwnas.profiling.gpt import GPT
+    >>> from hwnas.spaces.architecture import Architecture
     >>> arch = Architecture.parse("tiny-1-32-2-1-True")
     >>> model = GPT(arch, head_size=16, context=64, vocab_size=50)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -55,21 +59,18 @@ def save_model(model: GPT, folder: str | Path) -> Path:
     'tiny-1-32-2-1-True'
     """
     folder = Path(folder)
-    if model.cos.is_meta:
+    if model.embedding.weight.is_meta:
         raise InvalidInput(f"{model.arch}: expected a model with weights, found one on meta")
     for name in (CONFIG, WEIGHTS):
         if (folder / name).exists():
             raise InvalidInput(f"{folder / name} is there already; expected another folder")
-    arch = model.arch
+    choices = asdict(model.arch)
+    del choices["space"]
     config = {
-        "format": _FORMAT,
-        "arch": str(arch),
-        "embed_dim": arch.embed_dim,
-        "n_layer": arch.n_layer,
-        "mlp_ratio": list(arch.mlp_ratio),
-        "n_head": list(arch.n_head),
-        "bias": arch.bias,
-        **{name: getattr(model, name) for name in _SCALARS},
+        "format": _FORMAT.format(model.family),
+        "arch": str(model.arch),
+        **choices,
+        **{name: getattr(model, name) for name in model.settings},
         "params": model.params,
     }
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -81,7 +82,7 @@ def save_model(model: GPT, folder: str | Path) -> Path:
     return folder
 
 
-def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> GPT:
+def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LanguageModel:
     """Load a model that `save_model` wrote.
 
     Raises
@@ -111,7 +112,7 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> GPT
     return model
 
 
-def _build_from_config(file: Path, device: str | torch.device) -> GPT:
+def _build_from_config(file: Path, device: str | torch.device) -> LanguageModel:
     """Build the model of a configuration file; its weights are random."""
     try:
         config: Any = json.loads(file.read_bytes())
@@ -119,15 +120,32 @@ def _build_from_config(file: Path, device: str | torch.device) -> GPT:
         raise InvalidInput(f"{file}: {error.strerror}") from None
     except ValueError:
         raise InvalidInput(f"{file}: not JSON") from None
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
-        raise InvalidInput(f"{file}: expected a configuration with format {_FORMAT!r}")
-    if missing := [key for key in ("arch", *_SCALARS) if key not in config]:
-        raise InvalidInput(f"{file}: missing: {', '.join(missing)}")
+    found = config.get("format") if isinstance(config, dict) else None
+    match = re.fullmatch(_FORMAT.format(r"([A-Za-z0-9._-]+)"), str(found))
+    if match is None:
+        raise InvalidInput(
+            f"{file}: expected a configuration with format {_FORMAT.format('gpt')!r}, or of "
+            f"another family, found {found!r}"
+        )
     try:
-        arch = Architecture.parse(str(config["arch"]))
-        return GPT(arch, **{name: config[name] for name in _SCALARS}, device=device)
+        cls = _class_of(match[1])
+        if missing := [key for key in ("arch", *cls.settings) if key not in config]:
+            raise InvalidInput(f"missing: {', '.join(missing)}")
+        settings = {name: config[name] for name in cls.settings}
+        model: LanguageModel = cls(
+            cls.arch_type.parse(str(config["arch"])), **settings, device=device
+        )
+        return model
     except InvalidInput as error:
         raise InvalidInput(f"{file}: {error}") from None
+
+
+def _class_of(name: str) -> Any:
+    """Return the class of the models of a family."""
+    space = family(name)
+    if not issubclass(space, LanguageModelSpace):
+        raise InvalidInput(f"expected a family of language models, found {name!r}")
+    return import_model_class(space.module)
 
 
 def _import_safetensors() -> ModuleType:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.energy_counter import (
     Counter,
     NvmlCounter,
@@ -169,7 +169,7 @@ class EnergyMeter:
 
     def measure(
         self,
-        model: GPT,
+        model: LanguageModel,
         settings: PassSettings | None = None,
         *,
         within: float = 0.02,
@@ -250,7 +250,7 @@ class EnergyMeter:
         raise AssertionError("segments never end")
 
     def _check_arguments(
-        self, model: GPT, within: float, min_seconds: float, max_seconds: float
+        self, model: LanguageModel, within: float, min_seconds: float, max_seconds: float
     ) -> None:
         for name, value in (("within", within), ("max_seconds", max_seconds)):
             if type(value) not in (int, float) or not value > 0:
@@ -259,10 +259,8 @@ class EnergyMeter:
             raise InvalidInput(
                 f"min_seconds: expected 0 to max_seconds, {max_seconds:g}, found {min_seconds!r}"
             )
-        if model.cos.device != self.device:
-            raise InvalidInput(
-                f"expected a model on {self.device}, found one on {model.cos.device}"
-            )
+        if model.device != self.device:
+            raise InvalidInput(f"expected a model on {self.device}, found one on {model.device}")
 
     def _create_load(self, forward_pass: ForwardPass) -> Load:
         if self.device.type != "cuda":

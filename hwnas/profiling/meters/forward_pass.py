@@ -15,7 +15,7 @@ import torch
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.errors import release_memory
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.nvml import GpuState, NoMeter, nvml_device
 from hwnas.profiling.training.config import Precision, autocast
 
@@ -148,7 +148,7 @@ class ForwardPass:
 
 
 @contextmanager
-def prepare_forward_pass(model: GPT, settings: PassSettings) -> Iterator[ForwardPass]:
+def prepare_forward_pass(model: LanguageModel, settings: PassSettings) -> Iterator[ForwardPass]:
     """Prepare the forward pass of a model on its device; release its memory afterwards.
 
     Raises
@@ -160,6 +160,7 @@ def prepare_forward_pass(model: GPT, settings: PassSettings) -> Iterator[Forward
 
     Examples
     --------
+    >>> from hwnas.profiling.gpt import GPT
     >>> from hwnas.spaces.architecture import Architecture
     >>> arch = Architecture.parse("tiny-1-32-2-1-True")
     >>> model = GPT(arch, head_size=16, context=8, vocab_size=50)
@@ -168,7 +169,7 @@ def prepare_forward_pass(model: GPT, settings: PassSettings) -> Iterator[Forward
     torch.Size([2, 8, 50])
     """
     protocol = resolve_protocol(model, settings)
-    device = model.cos.device
+    device = model.device
     if device.type == "meta":
         raise InvalidInput(f"{model.arch}: expected a model with weights, found one on meta")
     with release_memory(device, f"measuring {model.arch}"), _thread_settings(protocol):
@@ -200,7 +201,7 @@ def prepare_forward_pass(model: GPT, settings: PassSettings) -> Iterator[Forward
                 torch.compiler.reset()
 
 
-def resolve_protocol(model: GPT, settings: PassSettings) -> Protocol:
+def resolve_protocol(model: LanguageModel, settings: PassSettings) -> Protocol:
     """Return the settings with all defaults replaced, for a model and its device.
 
     Raises
@@ -209,7 +210,7 @@ def resolve_protocol(model: GPT, settings: PassSettings) -> Protocol:
         The settings do not fit the model or its device.
     """
     # Workload: batch_size is explicit, the length of the sequences defaults to the context.
-    device = model.cos.device
+    device = model.device
     is_cuda = device.type == "cuda"
     tokens = model.context if settings.tokens is None else settings.tokens
     if tokens > model.context:
@@ -219,7 +220,7 @@ def resolve_protocol(model: GPT, settings: PassSettings) -> Protocol:
     if settings.mode == "graph" and not is_cuda:
         raise InvalidInput(f"mode: graph needs a CUDA device, found {device}")
     # Precision: "auto" is bfloat16 on CUDA and that of the weights elsewhere.
-    weights = str(model.embedding.weight.dtype).removeprefix("torch.")
+    weights = str(model.dtype).removeprefix("torch.")
     precision: str = settings.precision
     if precision == "auto":
         precision = "bfloat16" if is_cuda or weights == "bfloat16" else "float32"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.convergence import is_precise, is_steady, median_interval
 from hwnas.profiling.meters.forward_pass import (
     Environment,
@@ -72,7 +72,7 @@ class Latency:
 
 
 def latency(
-    model: GPT,
+    model: LanguageModel,
     settings: PassSettings | None = None,
     *,
     within: float = 0.01,
@@ -108,6 +108,7 @@ def latency(
 
     Examples
     --------
+    >>> from hwnas.profiling.gpt import GPT
     >>> from hwnas.spaces.architecture import Architecture
     >>> arch = Architecture.parse("tiny-1-32-2-1-True")
     >>> model = GPT(arch, head_size=16, context=8, vocab_size=50)

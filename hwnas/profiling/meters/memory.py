@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from hwnas.profiling.errors import OutOfMemory, TimedOut, TrialFailed
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel, import_model_class
 from hwnas.profiling.meters.forward_pass import (
     Environment,
     PassSettings,
@@ -61,7 +61,7 @@ class PeakMemory:
 
 
 def peak_memory(
-    model: GPT, settings: PassSettings | None = None, *, time_limit: float = 600.0
+    model: LanguageModel, settings: PassSettings | None = None, *, time_limit: float = 600.0
 ) -> PeakMemory:
     """Measure the peak memory of a model.
 
@@ -86,12 +86,12 @@ def peak_memory(
         The settings do not fit the model or its device.
     """
     settings = settings or PassSettings()
-    if model.cos.device.type == "cuda":
+    if model.device.type == "cuda":
         return _measure_on_cuda(model, settings)
     return _measure_on_cpu(model, settings, time_limit)
 
 
-def _measure_on_cuda(model: GPT, settings: PassSettings) -> PeakMemory:
+def _measure_on_cuda(model: LanguageModel, settings: PassSettings) -> PeakMemory:
     if settings.mode in ("auto", "graph"):
         settings = replace(settings, mode="eager")
     with prepare_forward_pass(model, settings) as forward_pass:
@@ -116,13 +116,14 @@ def _measure_on_cuda(model: GPT, settings: PassSettings) -> PeakMemory:
         )
 
 
-def _measure_on_cpu(model: GPT, settings: PassSettings, time_limit: float) -> PeakMemory:
+def _measure_on_cpu(model: LanguageModel, settings: PassSettings, time_limit: float) -> PeakMemory:
     protocol = replace(resolve_protocol(model, settings), device="cpu")
     # The number of threads must be explicit: the default of the child may differ.
     settings = replace(settings, threads=protocol.threads)
     task = {
+        "class": f"{type(model).__module__}:{type(model).__qualname__}",
         "arch": str(model.arch),
-        "model": {name: getattr(model, name) for name in ("head_size", "context", "vocab_size")},
+        "model": {name: getattr(model, name) for name in model.settings},
         "weights": protocol.weights,
         "settings": asdict(settings),
     }
@@ -163,15 +164,18 @@ def _child_main() -> None:
     cpus = task["settings"].pop("cpus")
     settings = PassSettings(**task["settings"], cpus=None if cpus is None else tuple(cpus))
     # The baseline contains Python, torch and its libraries, which are loaded by the first pass.
-    minimal = GPT(Architecture("minimal", 4, 1, (1,), (1,), True), head_size=4, vocab_size=4)
+    # It is that of a GPT for all families, so that it does not differ between them.
+    gpt = import_model_class("hwnas.profiling.gpt:GPT")
+    minimal = gpt(Architecture("minimal", 4, 1, (1,), (1,), True), head_size=4, vocab_size=4)
     _run_passes(minimal, task["weights"], replace(settings, batch_size=1, tokens=1))
     baseline = peak_resident_memory()
-    model = GPT(Architecture.parse(task["arch"]), **task["model"])
+    cls = import_model_class(task["class"])
+    model = cls(cls.arch_type.parse(task["arch"]), **task["model"])
     _run_passes(model, task["weights"], settings)
     print(json.dumps([peak_resident_memory(), baseline]))
 
 
-def _run_passes(model: GPT, weights: str, settings: PassSettings) -> None:
+def _run_passes(model: LanguageModel, weights: str, settings: PassSettings) -> None:
     with prepare_forward_pass(model.to(getattr(torch, weights)), settings) as forward_pass:
         forward_pass.run()
         forward_pass.run()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.errors import Diverged, release_memory
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.training.config import Precision, autocast
 from hwnas.typing import Array
 
@@ -48,7 +48,7 @@ class Perplexity:
 
 
 def perplexity(
-    model: GPT, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
+    model: LanguageModel, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
 ) -> Perplexity:
     """Compute the perplexity over all held-out text.
 
@@ -88,6 +88,7 @@ def perplexity(
     Examples
     --------
     >>> from hwnas.profiling import tokenizer, tokens
+    >>> from hwnas.profiling.gpt import GPT
     >>> from hwnas.spaces.architecture import Architecture
     >>> arch = Architecture.parse("tiny-1-32-2-1-True")
     >>> model = GPT(arch, head_size=16, context=8, vocab_size=257)
@@ -103,7 +104,7 @@ def perplexity(
         )
     if type(batch_size) is not int or batch_size < 1:
         raise InvalidInput(f"batch_size: expected a positive integer, found {batch_size!r}")
-    with release_memory(model.cos.device, f"perplexity of {model.arch}"):
+    with release_memory(model.device, f"perplexity of {model.arch}"):
         losses = token_losses(model, tokens, batch_size=batch_size, precision=precision)
     if not np.isfinite(losses).all() or losses.mean() > _MAX_LOSS:
         raise Diverged(f"perplexity of {model.arch}: the mean loss is {losses.mean():g} nats")
@@ -144,7 +145,7 @@ def summarize_losses(losses: Array, tokens: Tokens) -> Perplexity:
 
 @torch.no_grad()
 def token_losses(
-    model: GPT, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
+    model: LanguageModel, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
 ) -> Array:
     """Compute the loss of each token, predicted as described in `perplexity`.
 
@@ -152,7 +153,7 @@ def token_losses(
     -------
     (n,) float64, in nats
     """
-    device, context = model.cos.device, model.context
+    device, context = model.device, model.context
     losses = np.empty(len(tokens))
     for start in range(0, len(tokens), batch_size * context):
         targets = torch.from_numpy(

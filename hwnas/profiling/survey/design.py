@@ -1,18 +1,21 @@
 """Choice of the architectures whose measurements tell most about a search space.
 
-Measurements of hardware are nearly additive over layers for each ``embed_dim``. Architectures are
-therefore chosen for a linear model of this form (`features`): each is the one about which the model
-is most uncertain so far. This is a greedy D-optimal design (Fedorov 1972, Theory of Optimal
-Experiments).
+Measurements of hardware are nearly additive over layers for each width of the residual stream, the
+first choice of a space. Architectures are therefore chosen for a linear model of this form
+(`features`): each is the one about which the model is most uncertain so far. This is a greedy
+D-optimal design (Fedorov 1972, Theory of Optimal Experiments).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import GPTSpace
+from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces.choices import Value
 from hwnas.typing import Array, Codes, IndexArray
 
 _POOL_SIZE = 4096  # candidates for a choice; a space of at most twice as many is enumerated
@@ -22,7 +25,7 @@ _CURVATURE, _CONTRAST = 0.3, 0.03
 _RIDGE = 1e-2  # variance of the noise over that of an effect
 
 
-def d_optimal_design(space: GPTSpace, n: int, rng: np.random.Generator) -> Codes:
+def d_optimal_design(space: LanguageModelSpace, n: int, rng: np.random.Generator) -> Codes:
     """Choose architectures to measure, the most informative first.
 
     The design begins with the `corners`. Each further architecture is the one that adds most to
@@ -73,7 +76,7 @@ def d_optimal_design(space: GPTSpace, n: int, rng: np.random.Generator) -> Codes
         rows = features(space, pool)
 
 
-def anchor(space: GPTSpace) -> Codes:
+def anchor(space: LanguageModelSpace) -> Codes:
     """Return the homogeneous architecture in the middle of every choice.
 
     The middle of an even number of options is the upper one.
@@ -86,30 +89,33 @@ def anchor(space: GPTSpace) -> Codes:
     return middle
 
 
-def corners(space: GPTSpace) -> Codes:
-    """Return the smallest and the largest architecture of each ``embed_dim``.
+def corners(space: LanguageModelSpace) -> Codes:
+    """Return the smallest and the largest architecture of each width.
 
     Returns
     -------
     (k, d) int8, distinct
     """
     largest = space.cardinalities - 1
-    # Alternate the two extremes, and give each pair its own embed_dim, the first gene.
-    codes = np.stack([np.zeros_like(largest), largest] * len(space.embed_dim))
-    codes[:, 0] = np.repeat(np.arange(len(space.embed_dim)), 2)
+    # Alternate the two extremes, and give each pair its own width, the first column.
+    n_widths = int(space.cardinalities[0])
+    codes = np.stack([np.zeros_like(largest), largest] * n_widths)
+    codes[:, 0] = np.repeat(np.arange(n_widths), 2)
     return np.unique(space.canonical(codes), axis=0)
 
 
-def features(space: GPTSpace, codes: ArrayLike) -> Array:
+def features(space: LanguageModelSpace, codes: ArrayLike) -> Array:
     """Return the features of the linear model, all between -1 and 1.
 
-    With w values of ``embed_dim`` and at most L layers, the columns are:
+    With w widths, g other choices outside the layers, c choices of each layer, and at most L
+    layers, the columns are:
 
-    - 8 for each ``embed_dim``, which are 0 in architectures of another: 1, ``n_layer`` and its
-      square, ``bias``, and for ``mlp_ratio`` and ``n_head`` the sum over layers, divided by L, of
-      the value and of its square. Squares are multiplied by 0.3.
-    - 2 for each of L layers: the differences of ``mlp_ratio`` and ``n_head`` from their means over
-      the layers of the architecture, multiplied by 0.015; 0 for a layer that it does not have.
+    - 2 + g + 2 * c for each width, which are 0 in architectures of another: 1, the other choices
+      outside the layers and the square of the number of layers, and for each choice of the layers
+      the sum over layers, divided by L, of the value and of its square. Squares are multiplied by
+      0.3.
+    - c for each of L layers: the differences of its choices from their means over the layers of the
+      architecture, multiplied by 0.015; 0 where a choice is inactive.
 
     Parameters
     ----------
@@ -118,25 +124,30 @@ def features(space: GPTSpace, codes: ArrayLike) -> Array:
 
     Returns
     -------
-    (n, 8 * w + 2 * L) float64
+    (n, (2 + g + 2 * c) * w + c * L) float64
     """
     indices = np.asarray(codes).astype(np.intp)
     n = len(indices)
-    active = space.active(indices)[:, 3::2]  # (n, L)
+    active = space.active(indices)
     # Effects that differ between widths.
-    depth = _scale_options(space.n_layer)[indices[:, 1]]
-    bias = _scale_options(space.bias)[indices[:, 2]]
-    effects = [np.ones(n), depth, _CURVATURE * depth**2, bias]
+    effects = [np.ones(n)]
+    for column, options in enumerate(space.choices.values()):
+        if column > 0:
+            value = _scale_options(options)[indices[:, column]]
+            effects += [value]
+            effects += [_CURVATURE * value**2] if column == space.depth_column else []
     # Effects of single layers, which all widths share.
     contrasts = []
-    for options, choices in ((space.mlp_ratio, indices[:, 3::2]), (space.n_head, indices[:, 4::2])):
-        values = _scale_options(options)[choices] * active  # (n, L)
+    for options, columns in zip(space.layers.values(), space.layer_columns.T, strict=True):
+        mask = active[:, columns]  # (n, L)
+        # In a fixed layout sums are rounded the same way, whatever the layout of the codes.
+        values = np.ascontiguousarray(_scale_options(options)[indices[:, columns]] * mask)
         effects += [values.mean(axis=1), _CURVATURE * (values**2).mean(axis=1)]
-        mean = values.sum(axis=1, keepdims=True) / active.sum(axis=1, keepdims=True)
-        contrasts.append(_CONTRAST / 2 * (values - mean) * active)
+        mean = values.sum(axis=1, keepdims=True) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+        contrasts.append(_CONTRAST / 2 * (values - mean) * mask)
     # Copy the first effects into the columns of the architecture's own width.
-    has_width = indices[:, :1] == np.arange(len(space.embed_dim))  # (n, w)
-    effects_by_width = has_width[:, :, None] * np.stack(effects, axis=1)[:, None]  # (n, w, 8)
+    has_width = indices[:, :1] == np.arange(space.cardinalities[0])  # (n, w)
+    effects_by_width = has_width[:, :, None] * np.stack(effects, axis=1)[:, None]
     return np.concatenate([effects_by_width.reshape(n, -1), *contrasts], axis=1)
 
 
@@ -183,14 +194,15 @@ def select_rows(rows: ArrayLike, k: int, information: ArrayLike) -> IndexArray:
     return selected
 
 
-def _scale_options(options: tuple[int, ...]) -> Array:
-    """Return options scaled linearly to -1 ... 1; a single option becomes 0."""
-    values = np.array(options, dtype=np.float64)
+def _scale_options(options: Sequence[Value]) -> Array:
+    """Return options scaled linearly to -1 ... 1, texts by their index; a single one becomes 0."""
+    is_text = isinstance(options[0], str)
+    values = np.array(range(len(options)) if is_text else options, dtype=np.float64)
     middle, half_range = (values[0] + values[-1]) / 2, (values[-1] - values[0]) / 2
     return np.asarray((values - middle) / (half_range or 1.0))
 
 
-def _sample_pool(space: GPTSpace, rng: np.random.Generator) -> Codes:
+def _sample_pool(space: LanguageModelSpace, rng: np.random.Generator) -> Codes:
     """Return candidates: uniform architectures, and some in which layers are mostly equal."""
     if space.size <= 2 * _POOL_SIZE:
         return np.concatenate(list(space.enumerate()))
@@ -198,10 +210,10 @@ def _sample_pool(space: GPTSpace, rng: np.random.Generator) -> Codes:
     # In the first half of the pool, most layers become copies of the first layer. The probability
     # that a layer differs is uniform on -0.5 ... 1, so in a third of these none does.
     half = _POOL_SIZE // 2
-    layers = codes[:half, 3:].reshape(half, -1, 2)
+    layers = codes[:half, space.layer_columns]  # (half, L, c)
     differs = rng.uniform(-0.5, 1, (half, 1)) > rng.random(layers.shape[:2])  # (half, L)
     layers = np.where(differs[:, :, None], layers, layers[:, :1])
-    codes[:half, 3:] = layers.reshape(half, -1)
+    codes[:half, space.layer_columns] = layers
     return space.canonical(codes)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwnas.spaces.architecture import Architecture
+from hwnas.spaces.architecture import split_string
 
 Row = Mapping[str, str]  # from column to string
 
@@ -115,9 +115,7 @@ def rows_with_role(rows: Sequence[Row], role: str) -> list[Row]:
 
 def describe_row(row: Row, units: Mapping[str, str]) -> str:
     """Return a row as one line of text; `units` has the units of the metrics by name."""
-    arch = Architecture.parse(row["arch"])
+    _, (n_layer, embed_dim, *_), _ = split_string(row["arch"], "")
     values = [f"{name} {float(row[name]):.4g} {units[name]}" for name in units if row.get(name)]
     description = ", ".join([*values, row["reason"]] if row["reason"] else values)
-    return (
-        f"{arch.n_layer} layers of {arch.embed_dim}: {description}, {float(row['seconds']):.1f} s"
-    )
+    return f"{n_layer} layers of {embed_dim}: {description}, {float(row['seconds']):.1f} s"

@@ -28,7 +28,7 @@ from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.survey.csv_log import CsvLog, open_log
 from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Row, Summary, rows_with_role, summarize
-from hwnas.spaces import GPTSpace
+from hwnas.spaces import LanguageModelSpace
 from hwnas.spaces.architecture import Architecture
 
 # Measurements in the order of their columns, and the statistics in columns behind each value.
@@ -42,7 +42,7 @@ _CONSTANT_COLUMNS = (*_SOFTWARE, "mode", "precision", "batch_size", "tokens", "t
 
 
 def run_survey(
-    space: GPTSpace,
+    space: LanguageModelSpace,
     profiler: DeviceProfiler,
     metrics: Sequence[str],
     file: Path,
@@ -150,10 +150,10 @@ def csv_columns(names: Sequence[str]) -> list[str]:
 
 
 def _survey_settings(
-    space: GPTSpace, profiler: DeviceProfiler, names: Sequence[str], **settings: int
+    space: LanguageModelSpace, profiler: DeviceProfiler, names: Sequence[str], **settings: int
 ) -> dict[str, Any]:
     """Return everything that must be equal for a survey to continue, as JSON has it."""
-    # The protocol, with all defaults filled in, needs a model: the smallest will do.
+    # The protocol, with all defaults filled in, needs a model: a tiny one of any family will do.
     smallest = GPT(
         Architecture("smallest", 4, 1, (1,), (1,), True),
         head_size=4,
@@ -179,7 +179,7 @@ def _survey_settings(
     return plain
 
 
-def _check_rows(log: CsvLog, archs: Sequence[Architecture], anchor_arch: Architecture) -> None:
+def _check_rows(log: CsvLog, archs: Sequence[object], anchor_arch: object) -> None:
     """Raise InvalidInput unless the rows have the architectures of the design.
 
     There may be more rows than architectures, if the survey was larger before.
@@ -206,10 +206,10 @@ def _next_role(rows: Sequence[Row], count: int, anchor_every: int) -> str | None
 
 
 def _measure_row(
-    space: GPTSpace,
+    space: LanguageModelSpace,
     profiler: DeviceProfiler,
     names: Sequence[str],
-    arch: Architecture,
+    arch: object,
     role: str,
     log: CsvLog,
     constants: Mapping[str, Any],
@@ -235,7 +235,7 @@ def _measure_row(
 
 
 def _measure(
-    space: GPTSpace, profiler: DeviceProfiler, names: Sequence[str], arch: Architecture
+    space: LanguageModelSpace, profiler: DeviceProfiler, names: Sequence[str], arch: object
 ) -> tuple[dict[str, Measurement], str]:
     """Return the results until the first failure, and the reason of the failure if there is one."""
     results: dict[str, Measurement] = {}

@@ -19,20 +19,20 @@ import torch
 from hwnas.errors import InvalidInput
 from hwnas.files import atomic_writer
 from hwnas.profiling.data.tokenizer import Tokens
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.training.config import TrainingSettings
 
 # Step, loss and seconds describe the progress; the last two are state dictionaries.
 KEYS = frozenset({"identity", "step", "loss", "seconds", "model", "optimizer"})
 
 
-def training_identity(model: GPT, tokens: Tokens, settings: TrainingSettings) -> dict[str, Any]:
+def training_identity(
+    model: LanguageModel, tokens: Tokens, settings: TrainingSettings
+) -> dict[str, Any]:
     """Return everything that determines a training, except for the initial weights."""
     return {
         "arch": str(model.arch),
-        "head_size": model.head_size,
-        "context": model.context,
-        "vocab_size": model.vocab_size,
+        **{name: getattr(model, name) for name in model.settings},
         **asdict(settings),
         "tokens": _fingerprint(tokens),
     }
@@ -71,7 +71,7 @@ def read_checkpoint(file: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def read_weights(file: Path, model: GPT) -> dict[str, torch.Tensor]:
+def read_weights(file: Path, model: LanguageModel) -> dict[str, torch.Tensor]:
     """Read the weights in a checkpoint of the architecture of a model, by name.
 
     Raises

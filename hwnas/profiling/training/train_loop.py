@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.errors import Diverged, TimedOut, release_memory
-from hwnas.profiling.gpt import GPT
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.training.checkpoint import (
     read_checkpoint,
     training_identity,
@@ -57,7 +57,7 @@ class Progress:
 
 
 def train(
-    model: GPT,
+    model: LanguageModel,
     tokens: Tokens,
     settings: TrainingSettings,
     *,
@@ -110,7 +110,7 @@ def train(
     """
     until = settings.steps if until is None else until
     _check_arguments(model, tokens, settings, until, checkpoint_every, report_every, peak_flops)
-    with release_memory(model.cos.device, f"training {model.arch}"):
+    with release_memory(model.device, f"training {model.arch}"):
         try:
             # The run is not bound to a name here: this frame is part of an error's traceback, and
             # a name in it would keep the run's memory alive.
@@ -133,10 +133,14 @@ class _TrainingRun:
     """Training in progress: model, optimizer, clock."""
 
     def __init__(
-        self, model: GPT, tokens: Tokens, settings: TrainingSettings, peak_flops: float | None
+        self,
+        model: LanguageModel,
+        tokens: Tokens,
+        settings: TrainingSettings,
+        peak_flops: float | None,
     ) -> None:
         self.model, self.tokens, self.settings = model, tokens, settings
-        self.device = model.cos.device
+        self.device = model.device
         # Weight decay applies to matrices only, not to norms and biases, as in nanoGPT.
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         vectors = [p for p in model.parameters() if p.ndim < 2]
@@ -282,7 +286,7 @@ class _TrainingRun:
 
 
 def _check_arguments(
-    model: GPT,
+    model: LanguageModel,
     tokens: Tokens,
     settings: TrainingSettings,
     until: int,

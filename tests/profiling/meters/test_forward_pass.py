@@ -27,13 +27,10 @@ def test_defaults_are_those_of_hw_gpt_bench() -> None:
     assert protocol == Protocol("cpu", "eager", 8, 1024, "float32", "float32", 2, None)
 
 
-def test_default_on_cuda_is_a_graph_in_bfloat16(model: GPT) -> None:
-    model.cos = torch.empty(0)
-
-    class CudaTensor:
-        device = torch.device("cuda:1")
-
-    object.__setattr__(model, "_buffers", {"cos": CudaTensor()})
+def test_default_on_cuda_is_a_graph_in_bfloat16(
+    model: GPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GPT, "device", torch.device("cuda:1"))
     protocol = resolve_protocol(model, PassSettings())
     assert protocol == Protocol("cuda:1", "graph", 8, 64, "bfloat16", "float32", None, None)
 
