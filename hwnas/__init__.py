@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hwnas.backends import Backend, Evaluation
     from hwnas.errors import HwnasError, SpaceExhausted
     from hwnas.fronts import Front
+    from hwnas.minimization import minimize
     from hwnas.objectives import Metric, Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
     from hwnas.registry import optimizer, register_backend, register_optimizer
@@ -35,6 +36,7 @@ _HOMES = {
     "hwnas.backends": ("Backend", "Evaluation"),
     "hwnas.errors": ("HwnasError", "SpaceExhausted"),
     "hwnas.fronts": ("Front",),
+    "hwnas.minimization": ("minimize",),
     "hwnas.objectives": ("Metric", "Objective"),
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
     "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
@@ -53,6 +55,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "HwnasError",
     "SpaceExhausted",
     "Front",
+    "minimize",
     "Metric",
     "Objective",
     "MultiFidelityOptimizer",

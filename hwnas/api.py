@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import HwnasWarning, InvalidInput, SearchFailed
-from hwnas.experiment import Experiment
+from hwnas.experiment import Experiment, validate_form
 from hwnas.files import write_text
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.preflight import setup_warnings
@@ -26,6 +26,7 @@ from hwnas.runner.run_searches import Progress, collect_prior_trials, run_search
 from hwnas.runner.search_loop import SearchRun
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE as WARM_START
+from hwnas.yaml_loader import read_yaml
 
 
 def ignore_progress(run: SearchRun, evaluations: int) -> None:
@@ -147,6 +148,7 @@ def resume(
     progress: Progress = ignore_progress,
     allow_plugins: bool = False,
     draw: bool = True,
+    problem: Problem | None = None,
 ) -> Result:
     """Resume a run that was stopped, to the trials of an uninterrupted one.
 
@@ -157,6 +159,8 @@ def resume(
     workers, progress, allow_plugins, draw
         As for `run`. A plugin file that the run was started with runs without leave as long as it
         is unchanged; any other counts as listed by the experiment.
+    problem
+        Problem of the run, if it is built already.
 
     Raises
     ------
@@ -167,11 +171,13 @@ def resume(
     path = Path(path)
     if not (path / "experiment.yaml").is_file():
         raise InvalidInput(f"{path}: no experiment.yaml here, expected the directory of a run")
-    experiment, problem = load_experiment(
-        path / "experiment.yaml",
-        allow_plugins=allow_plugins,
-        allowed_hashes=recorded_plugins(path),
-    )
+    file = path / "experiment.yaml"
+    if problem is not None:
+        experiment = validate_form(read_yaml(file), str(file))
+    else:
+        experiment, problem = load_experiment(
+            file, allow_plugins=allow_plugins, allowed_hashes=recorded_plugins(path)
+        )
     _check_workers(workers, problem)
     with locked(path):
         # A warm start is copied before the searches start, unless the run was killed earlier.
@@ -220,7 +226,8 @@ def _stored_reference(path: Path) -> Reference | None:
 def _check_workers(workers: int, problem: Problem | None = None) -> None:
     if workers < 1:
         raise InvalidInput(f"workers: expected at least 1, found {workers}")
-    if problem is not None and problem.backend.on_hardware and workers > 1:
+    backend = None if problem is None else problem.backend
+    if workers > 1 and backend and backend.on_hardware and not backend.side_by_side:
         raise InvalidInput(
             f"workers: searches that measure on this machine would disturb each other, expected 1, "
             f"found {workers}"

@@ -72,6 +72,8 @@ class Backend(ABC):
         Whether evaluations measure on this machine and take long. Then searches never run side by
         side, each trial is stored as soon as it is measured, and an architecture that violates a
         constraint on ``params`` or ``flops`` is not measured.
+    side_by_side
+        Whether searches may run side by side even so, if the user asks for several workers.
 
     Notes
     -----
@@ -92,6 +94,7 @@ class Backend(ABC):
     missing: Mapping[str, str] = {}
     fidelities: tuple[int, ...] | None = None
     on_hardware: bool = False
+    side_by_side: bool = False
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space

@@ -18,8 +18,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
+from hwnas.foreign_code import completed_settings, function_files, run_files
+from hwnas.foreign_code import refuse_plugins as refuse_plugins
 from hwnas.form_errors import EXPECTED, first_fault
-from hwnas.plugin_files import hash_of_file, load_plugin_file
+from hwnas.function_source import FunctionError
 from hwnas.yaml_loader import read_yaml
 
 NAME = r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$"  # a file name, and not dots alone
@@ -217,13 +219,20 @@ def read_experiment(
     for key_path, value in (overrides or {}).items():
         _override(content, key_path, value)
     experiment = validate_form(content, file)
-    # Plugin files are listed relative to the YAML, and given relative to the working directory.
+    # Files are listed relative to the YAML, and given relative to the working directory.
     listed = [str((folder / name).absolute()) for name in experiment.plugins]
-    if not allow_plugins:
-        refuse_plugins(listed, file, allowed_hashes)
-    added = [str(Path(name).absolute()) for name in plugins]
-    experiment = experiment.model_copy(update={"plugins": list(dict.fromkeys([*listed, *added]))})
-    run_plugin_files(experiment)
+    experiment = _completed(experiment, folder.absolute())
+    try:
+        function = function_files(experiment.backend.type, experiment.backend.settings)
+        if not allow_plugins:
+            refuse_plugins(listed, file, allowed_hashes)
+            refuse_plugins(function, file, allowed_hashes, key="backend.function")
+        added = [str(Path(name).absolute()) for name in plugins]
+        files = list(dict.fromkeys([*listed, *added]))
+        experiment = experiment.model_copy(update={"plugins": files})
+        run_plugin_files(experiment)
+    except FunctionError as error:
+        raise ExperimentError(file, "backend.function", str(error)) from error
     return experiment, file
 
 
@@ -259,45 +268,37 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     return experiment
 
 
-def refuse_plugins(
-    files: Sequence[str], experiment_file: str, allowed_hashes: Mapping[str, str]
-) -> None:
-    """Refuse to run plugin files that an experiment lists, unless their content is allowed.
-
-    Parameters
-    ----------
-    files
-        Absolute paths.
-    experiment_file
-        File of the experiment, for error texts.
-    allowed_hashes
-        SHA-256 by path of files that may run.
-
-    Raises
-    ------
-    ExperimentError
-        Naming the option that allows the others.
-    """
-    for file in files:
-        changed = ""
-        if file in allowed_hashes:
-            # A file that is gone is reported where it would be run.
-            if not Path(file).is_file() or hash_of_file(file) == allowed_hashes[file]:
-                continue
-            changed = ", and has changed since the run started"
-        message = f"{file} runs code of others{changed}; read it, and allow it with --allow-plugins"
-        raise ExperimentError(experiment_file, "plugins", message)
-
-
 def run_plugin_files(experiment: Experiment) -> dict[str, str]:
-    """Run the plugin files of an experiment; return their SHA-256 by path.
+    """Run the plugin files of an experiment and import its function; return their SHA-256 by path.
 
     Raises
     ------
     InvalidInput
         A file is missing, raises an error or registers nothing.
+    FunctionError
+        The function of the backend ``python`` cannot be imported.
     """
-    return {file: load_plugin_file(file).sha256 for file in experiment.plugins}
+    return run_files(experiment.plugins, experiment.backend.type, experiment.backend.settings)
+
+
+def _completed(experiment: Experiment, folder: Path) -> Experiment:
+    """Return an experiment whose files are absolute, with the names of its function's values.
+
+    Parameters
+    ----------
+    experiment
+        Experiment of a YAML.
+    folder
+        Folder of the YAML, which its files are relative to.
+    """
+    entry, space = experiment.backend, experiment.space
+    measured = (*experiment.objectives, *experiment.constraints)
+    backend = BackendEntry(
+        type=entry.type, **completed_settings(entry.type, entry.settings, folder, measured)
+    )
+    if isinstance(space, dict) and space.get("family") == "table":
+        space = {**space, "file": str(folder / str(space.get("file", "")))}
+    return experiment.model_copy(update={"space": space, "backend": backend})
 
 
 def shipped_experiments() -> dict[str, Path]:

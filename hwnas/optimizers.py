@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from hwnas.deprecation import (
     overriding_class,
     warn_renamed,
 )
-from hwnas.errors import InvalidInput, SpaceExhausted
+from hwnas.errors import SpaceExhausted
 from hwnas.history import History
+from hwnas.observations import checked_observations, is_configuration
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
 
@@ -69,6 +71,8 @@ class Optimizer(ABC):
     >>> search.tell(codes, np.array([[1.0, 5.0], [2.0, 4.0], [3.0, 6.0]]))
     >>> len(search.history), len(search.recommend())  # the third is dominated by both others
     (3, 2)
+    >>> (arch,) = search.space.decode(search.ask())
+    >>> search.tell(arch, [0.5, 7.0])
     """
 
     batch: int = 1
@@ -88,6 +92,10 @@ class Optimizer(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # `ask(self, n)` is all that an author writes; whoever calls it need not say n.
+        ask = vars(cls).get("ask")
+        if isinstance(ask, FunctionType) and ask.__code__.co_argcount == 2:
+            ask.__defaults__ = ask.__defaults__ or (1,)
         accept_former_methods(
             cls, {"notes": "diagnostics", "stopped": "tell_infeasible", "tell": "update"}
         )
@@ -108,12 +116,13 @@ class Optimizer(ABC):
         Parameters
         ----------
         n
-            Largest number of codes to return.
+            Largest number of codes to return; 1 if it is left out, in every subclass.
 
         Returns
         -------
         (k, d) int8
-            Canonical codes, 0 <= k <= n; none only while results are outstanding.
+            Canonical codes, 0 <= k <= n; none only while results are outstanding. `decode` of the
+            space makes architectures or configurations of them.
 
         Raises
         ------
@@ -123,7 +132,7 @@ class Optimizer(ABC):
 
     def tell(
         self,
-        codes: ArrayLike,
+        codes: Any,
         losses: ArrayLike,
         *,
         std: ArrayLike | None = None,
@@ -136,7 +145,8 @@ class Optimizer(ABC):
         Parameters
         ----------
         codes : (k, d)
-            Canonical codes.
+            Canonical codes; or a list of k architectures or configurations, as dicts, strings or
+            what the space decodes; or one of these, whose results are then (m,) and (c,).
         losses : (k, m)
             Minimized, finite.
         std : (k, m), optional
@@ -147,15 +157,23 @@ class Optimizer(ABC):
         Raises
         ------
         InvalidInput
-            An array has the wrong shape, a code is not canonical or a value is not finite.
+            An array has the wrong shape, a code is not canonical, a configuration is not of the
+            space, or a value is not finite.
         """
+        if is_configuration(codes):  # one alone
+            codes, losses = [codes], np.asarray(losses)[None]
+            std = None if std is None else np.asarray(std)[None]
+            constraints = None if constraints is None else np.asarray(constraints)[None]
+        if isinstance(codes, list | tuple) and codes and all(map(is_configuration, codes)):
+            codes = self.space.encode(codes)
         cls = overriding_class(self, "update")
         if cls is not None:  # an overridden `tell` calls its parent's
             parent: Any = super(cls, self)
             parent.update(codes, losses, std=std, constraints=constraints)
             return
         # The template: check, record, pass on.
-        observations = _checked(self, codes, losses, std, constraints)
+        sizes = self.n_objectives, self.n_constraints
+        observations = checked_observations(self.space, sizes, codes, losses, std, constraints)
         self.history.add(*observations)
         self.update(
             observations[0],
@@ -337,47 +355,6 @@ class UniqueSampler:
         codes = self._remaining[new]
         self._remaining = codes[n:]
         return self.take(codes[:n])
-
-
-def _checked(
-    optimizer: Optimizer,
-    codes: ArrayLike,
-    losses: ArrayLike,
-    std: ArrayLike | None,
-    constraints: ArrayLike | None,
-) -> tuple[Codes, Array, Array, Array]:
-    """Return observations as read-only arrays of the right shapes and types."""
-    space, m, c = optimizer.space, optimizer.n_objectives, optimizer.n_constraints
-    # Codes: shape, then form.
-    rows = np.asarray(codes)
-    k, n_columns = len(rows), len(space.columns)
-    if rows.shape != (k, n_columns):
-        raise InvalidInput(f"tell: expected codes of shape (k, {n_columns}), found {rows.shape}")
-    if not (valid := space.is_valid(rows)).all():
-        invalid = rows[np.argmin(valid)].tolist()
-        raise InvalidInput(f"tell: expected canonical codes of {space.name}, found {invalid}")
-
-    def array(name: str, value: ArrayLike, n_columns: int) -> Array:
-        out = np.array(value, dtype=np.float64, order="C")
-        if out.shape != (k, n_columns):
-            expected = (k, n_columns)
-            raise InvalidInput(f"tell: expected {name} of shape {expected}, found {out.shape}")
-        if not np.isfinite(out).all():
-            raise InvalidInput(f"tell: expected finite {name}; report others with fail()")
-        return out
-
-    # Values: one column for each objective and constraint.
-    if constraints is None and c:
-        raise InvalidInput(f"tell: expected constraints of shape {(k, c)}, found none")
-    observations = (
-        rows.astype(np.int8, order="C"),
-        array("losses", losses, m),
-        np.zeros((k, m)) if std is None else array("std", std, m),
-        np.zeros((k, c)) if constraints is None else array("constraints", constraints, c),
-    )
-    for part in observations:
-        part.flags.writeable = False  # `update` gets the arrays of the history, not copies
-    return observations
 
 
 def __getattr__(name: str) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from hwnas import registry
 from hwnas.errors import InvalidInput
+from hwnas.function_source import describe_fault
 from hwnas.registry import Kind
 
 
@@ -95,23 +95,10 @@ def _run(
                 "@hwnas.register_backend(NAME) on a class"
             )
     except (Exception, SystemExit) as error:
-        raise InvalidInput(_fault(name, path, error)) from error
+        raise InvalidInput(describe_fault(str(name), path, error)) from error
     finally:
         if not new:
             del sys.modules[module.__name__]
             registry.replace_registered(previous)
     registered = tuple((kind, class_name) for kind, class_name, _ in new)
     return PluginFile(path, sha256, registered), tuple(cls for _, _, cls in new)
-
-
-def _fault(name: str | Path, path: Path, error: BaseException) -> str:
-    """Return one line on why a plugin file does not run, with the line of that file."""
-    text = " ".join(str(error).split())
-    if text.startswith(f"{name}: "):
-        return text
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{name}, line {error.lineno}: SyntaxError: {error.msg}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    suffix = f", line {lines[-1]}" if lines else ""
-    return f"{name}{suffix}: {type(error).__name__}: {text}"

@@ -281,7 +281,7 @@ def describe_type(annotation: Any, *, plural: bool = False) -> str:
 
 def optimizer(
     name: str | type[Optimizer],
-    space: SearchSpace | str,
+    space: SearchSpace | str | Mapping[str, Any],
     n_objectives: int,
     *,
     seed: int,
@@ -296,7 +296,7 @@ def optimizer(
     name
         Registered name, or a class.
     space
-        Search space, or the name of one.
+        Search space, or what `hwnas.space` makes one of.
     n_objectives
         Number of losses of an architecture.
     seed
@@ -315,7 +315,7 @@ def optimizer(
     """
     settings = checked_settings("optimizer", name, settings)
     cls = lookup("optimizer", name)
-    if isinstance(space, str):
+    if not isinstance(space, SearchSpace):
         space = space_of(space)
     # Only these take fidelities.
     if issubclass(cls, MultiFidelityOptimizer):

@@ -99,12 +99,13 @@ def _settings() -> list[tuple[registry.Kind, str, str]]:
 
 @pytest.mark.parametrize(("kind", "name", "key"), _settings())
 def test_wrong_types_are_explained_in_own_words(kind: registry.Kind, name: str, key: str) -> None:
-    annotation = registry.settings_of(registry.lookup(kind, name))[key].annotation
-    form = registry.describe_type(annotation)
+    settings = registry.settings_of(registry.lookup(kind, name))
+    form = registry.describe_type(settings[key].annotation)
+    required = {k: "text" for k, setting in settings.items() if setting.default is setting.empty}
     messages = []
     for value in WRONG_VALUES:
         try:
-            registry.checked_settings(kind, name, {key: value})
+            registry.checked_settings(kind, name, {**required, key: value})
         except InvalidInput as error:
             messages.append(str(error))
     assert len(messages) >= 5

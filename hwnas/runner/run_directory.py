@@ -15,9 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hwnas.backends import metric_of
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment, run_plugin_files
 from hwnas.files import PARTIAL, write_text
+from hwnas.objectives import Metric
 from hwnas.problem import Problem
 from hwnas.registry import lookup
 from hwnas.runner.failures import ERROR_FILE
@@ -81,11 +83,17 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
     if not (path / "experiment.yaml").is_file():
         raise InvalidInput(f"{path}: is not empty and holds no run; choose another with --out")
     # The same experiment was stopped; another one must not be mixed with it.
-    if read_yaml(path / "experiment.yaml") == experiment.model_dump(exclude_none=True):
+    if holds_run_of(path, experiment):
         raise InvalidInput(
             f"{path}: already holds this experiment; go on with: hwnas resume {path}"
         )
     raise InvalidInput(f"{path}: holds another experiment; choose another directory with --out")
+
+
+def holds_run_of(path: Path, experiment: Experiment) -> bool:
+    """Return whether a directory holds a run of this very experiment."""
+    file = path / "experiment.yaml"
+    return file.is_file() and read_yaml(file) == experiment.model_dump(exclude_none=True)
 
 
 def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, Any]:
@@ -106,8 +114,29 @@ def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, 
         "optimizers": {name: _source_hash(lookup("optimizer", name)) for name in sorted(types)},
         "backend": _source_hash(lookup("backend", experiment.backend.type)),
         "data": problem.truth.data_hash(),
+        # Reports show them without the backend, which may need a plugin or a device.
+        "metrics": {
+            str(objective.value): {"unit": metric.unit, "meaning": metric.meaning}
+            for objective in problem.measured
+            for metric in [metric_of(problem.truth, objective)]
+        },
         "plugins": run_plugin_files(experiment),
     }
+
+
+def recorded_metrics(path: Path) -> dict[str, Metric]:
+    """Return the metrics that a run recorded, with unit and meaning, by name.
+
+    Older runs have none, and a damaged record has none either.
+    """
+    try:
+        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        return {
+            str(name): Metric(str(entry["unit"]), meaning=str(entry["meaning"]))
+            for name, entry in content["metrics"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def recorded_plugins(path: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ untied output layer. `hwnas.profiling.gpt` builds them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -174,8 +174,10 @@ class GPTSpace(LanguageModelSpace):
             )
         ]
 
-    def encode(self, archs: Iterable[Architecture]) -> Codes:
+    def encode(self, architectures: Iterable[Architecture | Mapping[str, Any] | str]) -> Codes:
         """Return the canonical codes of architectures, the inverse of `decode`.
+
+        An architecture may also be its string, or a mapping of its fields.
 
         The space name of the architectures is ignored: only their choices must be of this space,
         so an architecture of gpt-s can be encoded in a space that is a subset of it.
@@ -189,7 +191,7 @@ class GPTSpace(LanguageModelSpace):
         InvalidInput
             A choice that this space does not offer.
         """
-        archs = list(archs)
+        archs = [_architecture(a) if isinstance(a, str | Mapping) else a for a in architectures]
         codes = np.zeros((len(archs), len(self.columns)), dtype=np.int8)
 
         # 1. The columns for the whole architecture.
@@ -267,6 +269,19 @@ class GPTSpace(LanguageModelSpace):
         width = np.array(self.embed_dim)[array[:, EMBED_DIM]]
         depth = self.depths[array[:, N_LAYER]]
         return count_flops(self.params(array), width, depth, context=self.context)
+
+
+def _architecture(source: str | Mapping[str, Any]) -> Architecture:
+    """Return the architecture of a string or of a mapping of its fields, ``space`` optional."""
+    if isinstance(source, str):
+        return Architecture.parse(source)
+    try:
+        return Architecture(**{"space": "", **source})
+    except TypeError:
+        names = "embed_dim, n_layer, mlp_ratio, n_head, bias"
+        raise InvalidInput(
+            f"architecture: expected values of {names}, found {', '.join(map(str, source))}"
+        ) from None
 
 
 def require_gpt(space: SearchSpace) -> GPTSpace:

@@ -1,0 +1,131 @@
+"""Code of others in experiments: the files that would run, whether they may, and running them.
+
+An experiment lists plugin files, and its backend ``python`` names a function in a module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hwnas.errors import ExperimentError, InvalidInput
+from hwnas.function_source import function_file, is_defined_here, load_function
+from hwnas.objectives import Objective
+from hwnas.plugin_files import hash_of_file, load_plugin_file
+
+
+def refuse_plugins(
+    files: Sequence[str],
+    experiment_file: str,
+    allowed_hashes: Mapping[str, str],
+    *,
+    key: str = "plugins",
+) -> None:
+    """Refuse to run files that an experiment lists, unless their content is allowed.
+
+    Parameters
+    ----------
+    files
+        Absolute paths.
+    experiment_file
+        File of the experiment, for error texts.
+    allowed_hashes
+        SHA-256 by path of files that may run.
+    key
+        Key of the experiment that lists them.
+
+    Raises
+    ------
+    ExperimentError
+        Naming the option that allows the others.
+    """
+    for file in files:
+        changed = ""
+        if file in allowed_hashes:
+            # A file that is gone is reported where it would be run.
+            if not Path(file).is_file() or hash_of_file(file) == allowed_hashes[file]:
+                continue
+            changed = ", and has changed since the run started"
+        message = f"{file} runs code of others{changed}; read it, and allow it with --allow-plugins"
+        raise ExperimentError(experiment_file, key, message)
+
+
+def run_files(plugins: Sequence[str], backend: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Run plugin files and import the function of a backend; return their SHA-256 by path.
+
+    Parameters
+    ----------
+    plugins
+        Plugin files.
+    backend, settings
+        Type of the backend and its settings.
+
+    Raises
+    ------
+    InvalidInput
+        A file is missing, raises an error or registers nothing.
+    FunctionError
+        The function cannot be imported.
+    """
+    hashes = {file: load_plugin_file(file).sha256 for file in plugins}
+    if (function := _function(backend, settings)) is not None:
+        load_function(*function)
+    return {**hashes, **{file: hash_of_file(file) for file in function_files(backend, settings)}}
+
+
+def function_files(backend: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return the file of the function that a backend calls, if it calls one that is imported.
+
+    Raises
+    ------
+    FunctionError
+        It is not found, or only the program that has defined it can call it.
+    """
+    function = _function(backend, settings)
+    if function is None or is_defined_here(function[0]):
+        return []
+    return [str(function_file(*function))]
+
+
+def completed_settings(
+    backend: str, settings: Mapping[str, Any], folder: Path, measured: Sequence[str]
+) -> dict[str, Any]:
+    """Return the settings of a backend with absolute files and the names of a function's values.
+
+    Parameters
+    ----------
+    backend, settings
+        Type of the backend and its settings.
+    folder
+        Absolute folder, which files in the settings are relative to.
+    measured
+        Objectives and constraints of the experiment.
+    """
+    completed = dict(settings)
+    # Values of a wrong type are refused when the backend is built.
+    if backend == "python":
+        completed.setdefault("returns", _value_names(measured))
+        is_path = isinstance(settings.get("folder", ""), str)
+        if is_path and not is_defined_here(str(settings.get("function"))):
+            completed["folder"] = str(folder / settings.get("folder", ""))
+    if backend == "table" and isinstance(settings.get("file"), str):
+        completed["file"] = str(folder / settings["file"])
+    return completed
+
+
+def _function(backend: str, settings: Mapping[str, Any]) -> tuple[str, Path] | None:
+    """Return name and folder of the function of the backend ``python``."""
+    name, folder = settings.get("function"), settings.get("folder", ".")
+    is_named = isinstance(name, str) and isinstance(folder, str)
+    return (str(name), Path(str(folder))) if backend == "python" and is_named else None
+
+
+def _value_names(measured: Sequence[str]) -> list[str]:
+    """Return the distinct names of the values in objectives and constraints, in their order."""
+    names: dict[str, None] = {}
+    for text in measured:
+        with contextlib.suppress(InvalidInput):  # reported where the problem is built
+            names |= dict.fromkeys(Objective.parse(text).keys)
+    return list(names)
