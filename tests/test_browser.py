@@ -15,7 +15,7 @@ import pytest
 
 from hwnas.api import run
 from hwnas.reports.html.payload import report_payload
-from hwnas.reports.html.search_payload import encode_codes
+from hwnas.reports.html.space_payload import members_payload, space_payload
 from hwnas.runner.results import Result
 from hwnas.spaces import GPTSpace, SearchSpace, space
 
@@ -117,7 +117,11 @@ def test_architectures_have_the_names_of_python(
     codes = search_space.sample(n, np.random.default_rng(0))
     # The first architecture gets the largest code of every column.
     codes[0] = search_space.canonical(search_space.cardinalities[None])[0]
-    changed = {**data, "space": search_space.to_dict(), "networks": encode_codes(codes)}
+    changed = {
+        **data,
+        "space": space_payload(search_space),
+        **members_payload(search_space, codes),
+    }
     open_payload(page, tmp_path / "changed.html", changed)
     names = page.run(f"Array.from({{length: {n}}}, (_, index) => architecture(index).text)")
     assert names == [str(arch) for arch in search_space.decode(codes)]

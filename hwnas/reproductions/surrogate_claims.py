@@ -11,7 +11,8 @@ from hwnas import pareto
 from hwnas.fronts import Front, reference_point
 from hwnas.objectives import Objective
 from hwnas.reports.plots.correlation import kendall_tau
-from hwnas.reports.plots.sampled_architectures import SampledArchitectures, architecture_features
+from hwnas.reports.plots.features import architecture_features
+from hwnas.reports.plots.sampled_architectures import SampledArchitectures
 from hwnas.reproductions.claim import NEGLIGIBLE, Claim, Verdict, grade
 from hwnas.reproductions.results import METRICS, ReproductionResults, read_held_out
 from hwnas.surrogates import Surrogate, surrogate
@@ -112,7 +113,7 @@ def check_features(reproduction: ReproductionResults) -> Iterator[Claim]:
         values = np.column_stack([sample.column(objective) for objective in objectives])
         features = architecture_features(sample.space, sample.codes)
         shares = {
-            name: [_explained_variance(column, features[name]) for column in values.T]
+            name: [_explained_variance(column, features[name].values) for column in values.T]
             for name in ("embed_dim", "n_layer", "bias")
         }
         # Thresholds for "nearly all" and "not at all".

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from hwnas import pareto, registry
-from hwnas.errors import InvalidInput
+from hwnas.backends import closed_forms, metric_of
+from hwnas.errors import InvalidInput, UnknownName
 from hwnas.experiment import Experiment, refuse_plugins, run_plugin_files, validate_form
 from hwnas.files import write_csv
 from hwnas.fronts import Front, exactness
 from hwnas.objectives import (
+    Metric,
     constraint_violations,
     losses_of,
     parse_constraints,
@@ -24,7 +26,7 @@ from hwnas.objectives import (
 from hwnas.problem import Problem, build_problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
-from hwnas.runner.run_directory import recorded_plugins
+from hwnas.runner.run_directory import recorded_metrics, recorded_plugins
 from hwnas.runner.search_result import SearchResult, Trajectory
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.summary import front_table, summary_columns, summary_row
@@ -82,7 +84,7 @@ class Result:
         if problem is not None:
             self.problem = problem
         self.reference = Reference.from_json(meta["reference"])
-        self.space: SearchSpace = space(self.experiment.space)
+        self.space: SearchSpace = self._read_space()
         self.objectives = parse_objectives(self.experiment.objectives)
         self.constraints = parse_constraints(self.experiment.constraints)
         # Searches in the order of the experiment; what it does not name comes last.
@@ -109,11 +111,44 @@ class Result:
         """
         # Only a backend that a plugin file registers needs foreign code to run.
         if self.experiment.backend.type not in registry.names("backend"):
-            if not self.allow_plugins:
-                file = str(self.path / "experiment.yaml")
-                refuse_plugins(self.experiment.plugins, file, recorded_plugins(self.path))
-            run_plugin_files(self.experiment)
+            self._run_plugins()
         return build_problem(self.experiment)
+
+    def _run_plugins(self) -> None:
+        """Run the plugin files of the run, if they may run."""
+        if not self.allow_plugins:
+            file = str(self.path / "experiment.yaml")
+            refuse_plugins(self.experiment.plugins, file, recorded_plugins(self.path))
+        run_plugin_files(self.experiment)
+
+    def _read_space(self) -> SearchSpace:
+        """Return the space of the experiment; its family may be in a plugin file."""
+        try:
+            return space(self.experiment.space)
+        except UnknownName:
+            if not self.experiment.plugins:
+                raise
+        self._run_plugins()
+        return space(self.experiment.space)
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """Metric of each objective and constraint by its name, as far as it is known.
+
+        It is known while the problem is built, from the record of the run, or from a backend with
+        a front of its own, which is built at once. Other backends may need a device or a plugin
+        file, which reading a run must not.
+        """
+        known = recorded_metrics(self.path)
+        if "problem" in vars(self) or (not known and self.reference.best is not None):
+            truth = self.problem.truth
+            return {str(o.value): metric_of(truth, o) for o in self.objectives + self.constraints}
+        return {**closed_forms(self.space), **known}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each metric whose unit is known, by its name."""
+        return {name: metric.unit for name, metric in self.metrics.items()}
 
     # -- searches ------------------------------------------------------------------------------
 

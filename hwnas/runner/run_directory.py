@@ -64,6 +64,20 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refuse_running(path: Path) -> None:
+    """Refuse the directory of a run while a process of it still lives, if only a worker.
+
+    Raises
+    ------
+    InvalidInput
+        A search in it is held by another process.
+    """
+    for folder in path.glob("*/seed-*"):
+        if folder.is_dir():
+            with locked(folder):
+                pass
+
+
 def refuse_existing(path: Path, experiment: Experiment) -> None:
     """Refuse a directory that holds a run or anything else.
 

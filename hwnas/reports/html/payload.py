@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.backends import closed_forms, metric_of
 from hwnas.objectives import Objective
 from hwnas.reports.html.comparison_payload import comparison_payload
 from hwnas.reports.html.search_payload import (
@@ -22,6 +21,7 @@ from hwnas.reports.html.search_payload import (
     searches_payload,
     union_payload,
 )
+from hwnas.reports.html.space_payload import member_size, members_payload, space_payload
 from hwnas.reports.plots import style, trajectories
 from hwnas.reports.summary_table import search_notes, summary_table, table_notes
 from hwnas.runner.results import Result
@@ -60,9 +60,10 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
     -------
     dict
         Keys that ``report.html`` reads. ``networks`` has the code of every architecture once, a
-        character for each column; elsewhere an architecture is its index in ``networks``.
+        character for each column; elsewhere an architecture is its index in ``networks``. So it is
+        in ``texts``, the names of architectures that do not follow from their choices.
     """
-    limit = max(1, min(trials, _MAX_CHARACTERS // len(result.space.columns)))
+    limit = max(1, min(trials, _MAX_CHARACTERS // member_size(result.space)))
     # Architectures get their indices in the order in which these three add them.
     architectures = ArchitectureIndex()
     searches, members = searches_payload(result, architectures, limit)
@@ -70,7 +71,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
     failures = failures_payload(result, architectures)
     return {
         "name": result.experiment.name,
-        "space": result.space.to_dict(),
+        "space": space_payload(result.space),
         "noise": result.experiment.noise,
         "warm_start": result.experiment.warm_start,
         "band": trajectories.band_name(result),
@@ -86,7 +87,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
         "searches": searches,
         "union": union_payload(result, members),
         "known": known,
-        "networks": architectures.encode(),
+        **members_payload(result.space, architectures.codes(result.space)),
         "curves": _curves_payload(result),
         "bound": _bound_payload(result),
         "floor": round_number(trajectories.floor(result)),
@@ -120,7 +121,7 @@ def _objective_payload(objective: Objective, result: Result) -> dict[str, Any]:
     return {
         "name": str(objective),
         "value": str(objective.value),
-        "unit": style.unit(objective),
+        "unit": style.unit(objective, result.units),
         "maximise": objective.maximise,
         "relation": objective.relation,
         "bound": objective.bound,
@@ -130,13 +131,8 @@ def _objective_payload(objective: Objective, result: Result) -> dict[str, Any]:
 
 def _meaning(objective: Objective, result: Result) -> str:
     """Return how the metric of an objective was measured; empty where this is not known here."""
-    # A backend with a front of its own is built at once. Others may need a device or a plugin file,
-    # which a report must not: they answer only while their run lasts.
-    if result.reference.best is not None or "problem" in vars(result):
-        meaning = metric_of(result.problem.truth, objective.value).meaning
-    else:
-        forms = closed_forms(result.space)
-        meaning = forms[objective.key].meaning if objective.key in forms else ""
+    metric = result.metrics.get(str(objective.value))
+    meaning = metric.meaning if metric is not None else ""
     parts = [f"{objective.level:g} quantile" if objective.level is not None else "", meaning]
     if len(objective.devices) > 1:
         parts.insert(0, "worst ratio to each device's own optimum")
@@ -209,6 +205,8 @@ def _environment_rows(result: Result) -> list[list[str]]:
         environment = json.loads((result.path / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []  # a damaged file must not prevent the report
+    if isinstance(environment, dict):
+        environment.pop("metrics", None)  # they are on the page already
     return [*_flatten("", environment)]
 
 

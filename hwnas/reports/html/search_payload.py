@@ -14,6 +14,7 @@ from hwnas.reports.plots import style, trajectories
 from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
 from hwnas.runner.search_result import SearchResult, Trajectory
+from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes, IndexArray
 
 _MAX_KNOWN = 3_000  # members of the backend's own front, which can have a million
@@ -33,13 +34,14 @@ class ArchitectureIndex:
         keys = (row.tobytes() for row in np.ascontiguousarray(codes))
         return [self._indices.setdefault(key, len(self._indices)) for key in keys]
 
-    def encode(self) -> str:
-        """Return the codes of all architectures, d characters each."""
-        return encode_codes(np.frombuffer(b"".join(self._indices), dtype=np.int8))
+    def codes(self, space: SearchSpace) -> Codes:
+        """Return the codes (n, d) of all architectures."""
+        flat = np.frombuffer(b"".join(self._indices), dtype=np.int8)
+        return flat.reshape(len(self._indices), len(space.columns))
 
 
 def encode_codes(codes: Codes) -> str:
-    """Return a character for each code, row by row: ``"0"`` for 0, and up from there.
+    """Return a character for each code, row by row: ``"0"`` for 0, and up from there; "/" for -1.
 
     >>> encode_codes(np.array([[0, 2], [1, 0]], dtype=np.int8))
     '0210'

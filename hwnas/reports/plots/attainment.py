@@ -230,4 +230,5 @@ def _outline(points: Array, result: Result) -> Array:
 
 def _format_axes(axes: Axes, result: Result) -> None:
     x, y = result.objectives
-    style.format_axes(axes, x=style.axis_label(x), y=style.axis_label(y))
+    labels = [style.axis_label(objective, result.units) for objective in (x, y)]
+    style.format_axes(axes, x=labels[0], y=labels[1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,37 +12,37 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from hwnas import pareto
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.errors import InvalidInput
-from hwnas.history import History
-from hwnas.objectives import Objective, losses_of
+from hwnas.objectives import Objective
 from hwnas.reports.plots import style
 from hwnas.reports.plots.subset import select_evenly
+from hwnas.reports.plots.training_data import (
+    additive_effects,
+    complete_trials,
+    training_data,
+)
 from hwnas.runner.results import Result
-from hwnas.spaces import require_gpt
-from hwnas.typing import Array, Codes, IndexArray
+from hwnas.spaces import SearchSpace
+from hwnas.spaces.choices import Value
+from hwnas.typing import Array, Codes
 
-CHOICES = ("mlp_ratio", "n_head")  # of one layer, in the order of its columns
-
-_MIN_ARCHITECTURES = 8  # to fit a model to
-_MAX_ARCHITECTURES = 400  # the time of a fit grows with their cube
 _N_DRAWS = 200  # of the model's weights, for intervals
 _INTERVAL = (0.05, 0.95)
 _MIN_EXPLAINED = 0.95  # share of variance below which the plot warns
-
-HEADER = ["objective", "unit", "embed_dim", "choice", "layer", "effect", "low", "high"]
+_MAX_WIDTHS = 6  # lines in a panel
+_MAX_OTHERS = 64  # combinations of a layer's other choices that are averaged over
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Effects of the choices of each layer on each objective, in the deepest architecture.
+    """Effects of the choices of each layer on each objective, with the greatest number of layers.
 
-    An effect is the change of an objective when a choice goes from its least to its greatest value,
-    averaged over the values of the layer's other choice. Choices with one value are left out.
+    The effect of a number is the change of an objective when it goes from its least to its greatest
+    value, the effect of a text the change from the first one to it; averages over the values of the
+    layer's other choices. Choices with one value are left out.
 
     Attributes
     ----------
@@ -48,31 +50,53 @@ class Attribution:
         Metrics, without direction and bound.
     units : tuple of m str
         Units of the effects: that of the metric, or ``"%"`` where effects are factors.
-    widths : tuple of W int
-        All values of ``embed_dim``.
-    choices : tuple of (str, int, int)
-        Names of the c choices, their least and greatest values.
+    width_name
+        Name of the choice on which effects depend most, such as ``embed_dim``; may be empty.
+    widths : tuple of W values
+        Values of that choice; one that stands for all where there is no such choice.
+    choices : tuple of (str, value, value)
+        Names of the c choices, and the values that they go from and to.
     effect, low, high : (m, W, c, L)
-        Posterior means and the ends of 90 % intervals.
+        Posterior means and the ends of 90 % intervals; NaN where a choice does not exist.
     explained : (m,)
         Share of the variance of the measurements that is a sum over layers.
-    depth, bias
-        Of the architecture: the greatest ``n_layer``, and the ``bias`` of most trials.
+    depth
+        The greatest number of layers.
+    fixed
+        All other choices outside the layers: the value of most trials by name.
     n_architectures
         Number of architectures that the model was fitted to.
     """
 
     objectives: tuple[Objective, ...]
     units: tuple[str, ...]
-    widths: tuple[int, ...]
-    choices: tuple[tuple[str, int, int], ...]
+    width_name: str
+    widths: tuple[Value, ...]
+    choices: tuple[tuple[str, Value, Value], ...]
     effect: Array
     low: Array
     high: Array
     explained: Array
     depth: int
-    bias: bool
+    fixed: Mapping[str, Value]
     n_architectures: int
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """Change of one choice of the layers, from one of its values to another one.
+
+    Attributes
+    ----------
+    offset
+        Position among the columns of a layer.
+    start, end
+        Indices of the values.
+    """
+
+    offset: int
+    start: int
+    end: int
 
 
 @lru_cache(maxsize=1)  # a plot and its table share one fit
@@ -90,7 +114,7 @@ def fit_attribution(result: Result) -> Attribution:
     Raises
     ------
     InvalidInput
-        Fewer than 8 architectures were measured, or the layers of the space have no choices.
+        Fewer than 8 architectures were measured, the space has no layers, or these no choices.
 
     Notes
     -----
@@ -100,72 +124,59 @@ def fit_attribution(result: Result) -> Attribution:
     after 150 exact evaluations of ``additive`` on gpt-s (perplexity, latency@rtx3080) they contain
     three quarters of the surrogate's own effects in 12 layers.
     """
-    space = require_gpt(result.space)
-    # Positions of the choices among the columns of a layer, without those that have one value.
-    choices = [(name, c, getattr(space, name)) for c, name in enumerate(CHOICES)]
-    choices = [(name, c, values) for name, c, values in choices if len(values) > 1]
-    if not choices:
-        raise InvalidInput(f"attribution: the layers of {space.name} have no choices")
+    space = result.space
+    contrasts = _contrasts(space)
     codes, values, std = training_data(result, "attribution")
-    bias_column = _complete_trials(result, "codes")[:, space.columns.index("bias")]
-    bias = int(np.bincount(bias_column).argmax())
     # Objectives are modeled separately.
-    effects = Effects(space)
+    effects = additive_effects(space, "attribution")
     design = Design(effects, codes)
     models = [
         fit_model(effects, design, values[:, j], std[:, j]) for j in range(len(result.objectives))
     ]
-    columns = [c for _, c, _ in choices]
+    # The architecture whose layers change: the deepest one, with the choices of most trials.
+    base = _typical_code(space, complete_trials(result, "codes"))
+    width = space.columns.index(effects.width_name or str(space.depth))
+    has_width = width != space.depth_column and space.cardinalities[width] > 1
+    widths = np.arange(space.cardinalities[width]) if has_width else base[[width]].astype(np.intp)
+    widths = select_evenly(widths, _MAX_WIDTHS)
     effect, low, high = np.stack(
-        [_posterior_effects(model, bias, columns) for model in models], axis=1
+        [_posterior_effects(models, base, width, index, contrasts) for index in widths], axis=2
     )
     objectives = tuple(objective.value for objective in result.objectives)
+    globals_ = list(space.choices.items())
+    layers = list(space.layers.items())
+    active = space.active(base[None])[0]
+    varying = {space.depth_column, width if has_width else None}
     return Attribution(
         objectives,
-        tuple(_effect_unit(o, model) for o, model in zip(objectives, models, strict=True)),
-        space.embed_dim,
-        tuple((name, values[0], values[-1]) for name, _, values in choices),
+        tuple(
+            "%" if model.scale.logarithmic else style.unit(objective, result.units)
+            for objective, model in zip(objectives, models, strict=True)
+        ),
+        effects.width_name if has_width else "",
+        tuple(globals_[width][1][index] for index in widths),
+        tuple(
+            (layers[c.offset][0], layers[c.offset][1][c.start], layers[c.offset][1][c.end])
+            for c in contrasts
+        ),
         effect,
         low,
         high,
         np.array([model.explained_variance for model in models]),
-        space.n_layer[-1],
-        space.bias[bias],
+        int(space.depths[-1]),
+        {
+            name: choices[base[j]]
+            for j, (name, choices) in enumerate(globals_)
+            if j not in varying and active[j]
+        },
         len(codes),
     )
 
 
-def training_data(result: Result, purpose: str) -> tuple[Codes, Array, Array]:
-    """Return at most 400 architectures of a run with their values, to fit a model to.
-
-    Parameters
-    ----------
-    result
-        The run.
-    purpose
-        Use of the model, for an error.
-
-    Returns
-    -------
-    codes, values, std : (k, d), (k, m), (k, m)
-
-    Raises
-    ------
-    InvalidInput
-        Fewer than 8 architectures were measured.
-    """
-    codes, values, std = _distinct_architectures(result)
-    if len(codes) < _MIN_ARCHITECTURES:
-        raise InvalidInput(
-            f"{purpose}: expected at least {_MIN_ARCHITECTURES} measured architectures, "
-            f"found {len(codes)}"
-        )
-    rows = _training_subset(losses_of(result.objectives, values))
-    return codes[rows], values[rows], std[rows]
-
-
 def attribution_table(attribution: Attribution) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of ``attribution.csv``, a row for every effect; layers start at 1."""
+    width_name = attribution.width_name
+    header = ["objective", "unit", *([width_name] if width_name else []), "choice", "layer"]
     rows: list[list[Any]] = []
     for index in np.ndindex(*attribution.effect.shape):
         j, width, choice, layer = index
@@ -174,13 +185,13 @@ def attribution_table(attribution: Attribution) -> tuple[list[str], list[list[An
             [
                 str(attribution.objectives[j]),
                 attribution.units[j],
-                attribution.widths[width],
-                attribution.choices[choice][0],
+                *([attribution.widths[width]] if width_name else []),
+                _choice_name(attribution.choices[choice]),
                 layer + 1,
                 *(float(array[index]) for array in estimate),
             ]
         )
-    return HEADER, rows
+    return [*header, "effect", "low", "high"], rows
 
 
 def plot_effects(axes: Axes, attribution: Attribution, objective: int = 0, choice: int = 0) -> None:
@@ -201,7 +212,9 @@ def plot_effects(axes: Axes, attribution: Attribution, objective: int = 0, choic
         index, look = (objective, i, choice), style.line_style(i)
         low, high = attribution.low[index], attribution.high[index]
         axes.fill_between(layers, low, high, color=look["color"], alpha=0.18, linewidth=0)
-        effect, label = attribution.effect[index], f"embed_dim {width}"
+        effect, label = attribution.effect[index], None
+        if attribution.width_name:
+            label = style.legend_text(f"{attribution.width_name} {width}")
         axes.plot(layers, effect, **look, linewidth=1.4, markersize=3.5, label=label)
     unit = attribution.units[objective]
     style.format_axes(
@@ -216,91 +229,111 @@ def plot_effects(axes: Axes, attribution: Attribution, objective: int = 0, choic
 
 def _effect_title(attribution: Attribution, objective: int, choice: int) -> str:
     """Return the title of a panel, which says how well an additive model fits."""
-    name, minimum, maximum = attribution.choices[choice]
+    name, *ends = attribution.choices[choice]
+    start, end = (style.plain(str(value)) for value in ends)
     share = attribution.explained[objective]
-    title = (
-        f"{textwrap.fill(str(attribution.objectives[objective]), 60)}\n"
-        f"{name} {minimum} to {maximum}: {100 * share:.4g} % of the variance is additive in layers"
-    )
+    text = f"{name} {start} to {end}: {100 * share:.4g} % of the variance is additive in layers"
+    lines = [textwrap.fill(str(attribution.objectives[objective]), 60), textwrap.fill(text, 64)]
+    title = "\n".join(lines)
     if share < _MIN_EXPLAINED:
         title += f"\nless than {100 * _MIN_EXPLAINED:.0f} %: the plot says little"
     return title
 
 
-def _complete_trials(result: Result, column: str) -> NDArray[Any]:
-    """Return a column of all trials with complete values, see `Result.has_full_fidelity`."""
-    masks = [(search, result.has_full_fidelity(search)) for search in result.searches]
-    # The arrays of a search without trials do not even have the right number of columns.
-    parts = [getattr(search.trials, column)[mask] for search, mask in masks if mask.any()]
-    return np.concatenate(parts) if parts else np.empty((0, len(result.space.columns)), np.int8)
+def _contrasts(space: SearchSpace) -> list[_Contrast]:
+    """Return the changes of a layer's choices: of numbers from end to end, of texts from the first.
 
-
-def _distinct_architectures(result: Result) -> tuple[Codes, Array, Array]:
-    """Return distinct architectures (k, d), means of their values (k, m) and their errors (k, m).
-
-    Of an architecture with several fidelities, the highest counts. Searches with the same seed have
-    noise draws in common: each draw counts once.
+    Raises
+    ------
+    InvalidInput
+        The space has no layers, or these have no choices.
     """
-    m = len(result.objectives)
-    codes = _complete_trials(result, "codes")
-    history = History(len(result.space.columns), m, 0)
-    if len(codes):
-        fidelity = _complete_trials(result, "fidelity")
-        values = _complete_trials(result, "values")[:, :m]
-        std = _complete_trials(result, "std")[:, :m]
-        # Keep the trials with the highest fidelity of their architecture.
-        group = np.unique(codes, axis=0, return_inverse=True)[1].ravel()
-        highest = np.full(len(codes), fidelity.min())
-        np.maximum.at(highest, group, fidelity)
-        rows = np.flatnonzero(fidelity == highest[group])
-        # Drop repetitions of a draw, and keep the order of trials.
-        draws = np.concatenate([codes, values, std], axis=1)[rows]
-        rows = rows[np.sort(np.unique(draws, axis=0, return_index=True)[1])]
-        history.add(codes[rows], values[rows], std[rows], np.empty((len(rows), 0)))
-    return history.averaged()[:3]
+    contrasts = []
+    if not space.groups:
+        additive_effects(space, "attribution")
+    for offset, choices in enumerate(space.layers.values()):
+        is_text = isinstance(choices[0], str)
+        ends = range(1, len(choices)) if is_text else [len(choices) - 1] * (len(choices) > 1)
+        contrasts += [_Contrast(offset, 0, end) for end in ends]
+    if not contrasts:
+        raise InvalidInput(f"attribution: the layers of {space.name} have no choices")
+    return contrasts
 
 
-def _training_subset(losses: Array) -> IndexArray:
-    """Return at most 400 indices into losses (n, m): the front, then evenly from the others."""
-    mask = pareto.non_dominated(losses, keep_equal=True)
-    front = select_evenly(np.flatnonzero(mask), _MAX_ARCHITECTURES)
-    dominated = select_evenly(np.flatnonzero(~mask), _MAX_ARCHITECTURES - len(front))
-    return np.sort(np.concatenate([front, dominated]))
+def _typical_code(space: SearchSpace, codes: Codes) -> Codes:
+    """Return the deepest code (d,) with the most frequent choices outside the layers."""
+    code = np.zeros(len(space.columns), dtype=np.int8)
+    for j in space.global_columns:
+        code[j] = np.bincount(codes[:, j]).argmax()
+    if space.depth_column is not None:
+        code[space.depth_column] = len(space.depths) - 1
+    canonical: Codes = space.canonical(code[None])[0]
+    return canonical
 
 
-def _posterior_effects(model: AdditiveModel, bias: int, choices: list[int]) -> Array:
-    """Return mean and interval of the effect of every width, choice and layer, (3, W, c, L).
+def _posterior_effects(
+    models: list[AdditiveModel], base: Codes, width: int, index: int, contrasts: list[_Contrast]
+) -> Array:
+    """Return mean and interval of the effect of every choice and layer, (3, m, c, L).
 
     Parameters
     ----------
-    model
-        Fitted to one objective.
-    bias
-        Index of the bias of the architecture.
-    choices
-        Positions of the choices among the columns of a layer.
+    models
+        Fitted to the m objectives, with the same effects.
+    base : (d,)
+        Code whose layers change.
+    width, index
+        Column whose choice the code has instead, and the choice.
+    contrasts
+        The c choices.
     """
-    effects = model.effects
-    # Tables of layer terms: of the posterior mean first, then of draws. R are the combinations of
-    # width, depth and bias, O the combinations of a layer's choices.
-    draws = model.sample_weights(_N_DRAWS, np.random.default_rng(0))
-    _, layers = effects.tables(np.concatenate([model.weights[None], draws]))  # (s, R, L, O)
-    deepest = effects.roots[:, 1].max()
-    roots = (effects.roots[:, 1] == deepest) & (effects.roots[:, 2] == bias)
-    layers = layers[:, roots] * model.scale.spread
-    # The effect of a choice: the greatest value minus the least, means over the other choice.
-    parts = []
-    for choice in choices:
-        option = effects.options[:, choice]
-        greatest, smallest = (layers[..., option == end] for end in (option.max(), 0))
-        parts.append(greatest.mean(axis=-1) - smallest.mean(axis=-1))
-    change = np.stack(parts, axis=2)  # (s, W, c, L)
-    if model.scale.logarithmic:
-        change = 100 * np.expm1(change)
-    return np.concatenate([change[:1], np.quantile(change[1:], _INTERVAL, axis=0)])
+    effects = models[0].effects
+    code = base.copy()
+    code[width] = index
+    # Changes of the features: terms of a sum are independent of all other layers.
+    changes = np.stack([_feature_changes(effects, code, c) for c in contrasts])  # (c, L, P)
+    estimates = []
+    for model in models:
+        draws = model.sample_weights(_N_DRAWS, np.random.default_rng(0))
+        weights = np.concatenate([model.weights[None], draws])  # the posterior mean, then draws
+        change = np.moveaxis(changes @ weights.T, -1, 0) * model.scale.spread  # (s, c, L)
+        if model.scale.logarithmic:
+            change = 100 * np.expm1(change)
+        interval = np.quantile(change[1:], _INTERVAL, axis=0)
+        estimates.append(np.concatenate([change[:1], interval]))
+    return np.stack(estimates, axis=1)
 
 
-def _effect_unit(objective: Objective, model: AdditiveModel) -> str:
-    if model.scale.logarithmic:
-        return "%"
-    return style.unit(objective)
+def _feature_changes(effects: Effects, code: Codes, contrast: _Contrast) -> Array:
+    """Return the mean change of the features with a choice of each layer, (L, P).
+
+    It is a mean over the values of the layer's other choices; NaN where none of them goes with both
+    ends of the change.
+    """
+    space = effects.space
+    others = [range(n) for n in space.cardinalities[space.layer_columns[0]].tolist()]
+    others[contrast.offset] = range(1)
+    combinations = np.array(list(itertools.islice(itertools.product(*others), _MAX_OTHERS)))
+    changes = np.full((len(space.layer_columns), effects.size), np.nan)
+    for layer, columns in enumerate(space.layer_columns):
+        ends = []
+        for choice in (contrast.start, contrast.end):
+            rows = np.tile(code, (len(combinations), 1))
+            rows[:, columns] = combinations
+            rows[:, columns[contrast.offset]] = choice
+            ends.append(rows)
+        is_valid = space.is_valid(ends[0]) & space.is_valid(ends[1])
+        if is_valid.any():
+            start, end = (effects(rows[is_valid].astype(np.int8)) for rows in ends)
+            changes[layer] = (end - start).mean(axis=0)
+    return changes
+
+
+def _choice_name(choice: tuple[str, Value, Value]) -> str:
+    """Return the name of a choice; with both values of a change between texts.
+
+    >>> _choice_name(("width", 16, 32)), _choice_name(("kind", "relu", "tanh"))
+    ('width', 'kind: relu to tanh')
+    """
+    name, start, end = choice
+    return f"{name}: {start} to {end}" if isinstance(start, str) else name

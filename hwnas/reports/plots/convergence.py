@@ -61,7 +61,8 @@ def plot_fronts(axes: Axes, result: Result, x: int = 0, y: int = 1) -> None:
             label=names[optimizer],
             zorder=3,
         )
-    style.format_axes(axes, x=style.axis_label(objectives[x]), y=style.axis_label(objectives[y]))
+    x_label, y_label = (style.axis_label(objectives[j], result.units) for j in (x, y))
+    style.format_axes(axes, x=x_label, y=y_label)
     # Dotted lines at constraints on the plotted metrics.
     for constraint in result.constraints:
         for objective, line in ((x, axes.axvline), (y, axes.axhline)):
@@ -94,7 +95,7 @@ def plot_fronts_3d(axes: Axes3D, result: Result, x: int = 0, y: int = 1, z: int 
         values = np.concatenate([search.front.values for search in searches])[:, objectives]
         axes.scatter(*values.T, s=12, color=look["color"], marker=look["marker"], linewidths=0)
     for objective, name in zip(objectives, "xyz", strict=True):
-        label = style.axis_label(result.objectives[objective])
+        label = style.axis_label(result.objectives[objective], result.units)
         getattr(axes, f"set_{name}label")(label, fontsize=8)
     axes.tick_params(labelsize=7)
     axes.view_init(elev=22, azim=40)

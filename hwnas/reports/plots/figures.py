@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable
 
 import numpy as np
@@ -19,16 +20,19 @@ from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.reports.plots import convergence, prediction, space_plots, style, trajectories
 from hwnas.reports.plots.attainment import plot_attainment, plot_difference
-from hwnas.reports.plots.attribution import fit_attribution, plot_effects
+from hwnas.reports.plots.attribution import Attribution, fit_attribution, plot_effects
 from hwnas.reports.plots.correlation import correlation_figure
-from hwnas.reports.plots.parallel_coordinates import plot_parallel_coordinates
+from hwnas.reports.plots.features import architecture_features
+from hwnas.reports.plots.parallel_coordinates import MAX_FEATURES, plot_parallel_coordinates
 from hwnas.reports.plots.sampled_architectures import (
     SampledArchitectures,
     measured_architectures,
+    members_name,
     representative_architectures,
 )
 from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
+from hwnas.spaces import GPTSpace, SearchSpace
 
 _COLUMNS = 3  # of panels, at most
 _MAX_LINES = 400  # architectures that can be distinguished in parallel coordinates
@@ -128,13 +132,20 @@ def parallel_figure(result: Result) -> Figure:
         union.codes[rows],
         values,
         union.values[rows],
-        f"{len(rows):,} architectures",
+        f"{len(rows):,} {members_name(result.space)}",
+        result.units,
     )
     title = f"{run_title(result)}: the best {best.source} of all searches"
-    figure = style.make_figure(1, title, width=1.5 * (5.5 + len(values)), height=4.6)
+    n_features = len(architecture_features(best.space, best.codes))
+    if n_features > MAX_FEATURES:
+        title += f"; {MAX_FEATURES} of {n_features} choices, those that explain most"
+    # Five features, as of GPT architectures, have most room.
+    n_axes = min(n_features, MAX_FEATURES)
+    width = 1.5 * (5.5 + len(values)) + max(0, n_axes - 5)
+    figure = style.make_figure(1, title, width=width, height=4.6)
     axes = figure.subplots()
     bar = figure.colorbar(plot_parallel_coordinates(axes, best), ax=axes, pad=0.01, aspect=30)
-    bar.set_label(f"color of a line: {style.axis_label(values[-1])}", fontsize=8)
+    bar.set_label(f"color of a line: {style.axis_label(values[-1], result.units)}", fontsize=8)
     return figure
 
 
@@ -142,12 +153,12 @@ def parallel_figure(result: Result) -> Figure:
 
 
 def attribution_figure(result: Result) -> Figure:
-    """Effect of each layer's mlp_ratio and n_head on each objective; also as attribution.csv."""
+    """Effect of each layer's choices on each objective; also as attribution.csv."""
     attribution = fit_attribution(result)
     title = (
         f"{run_title(result)}: change with a layer's choice, mean and 90 % interval\n"
-        f"{attribution.depth} layers, with{'' if attribution.bias else 'out'} bias, "
-        f"by a model of {attribution.n_architectures} architectures of all depths"
+        f"{_fixed_choices(attribution, result.space)}, by a model of "
+        f"{attribution.n_architectures} {members_name(result.space)} of all depths"
     )
     m, c = len(attribution.objectives), len(attribution.choices)
     figure = style.make_figure(c, title, height=0.8 + 3.1 * m)
@@ -156,6 +167,17 @@ def attribution_figure(result: Result) -> Figure:
             plot_effects(panel, attribution, j, choice)
     style.legend_below(figure, panel)
     return figure
+
+
+def _fixed_choices(attribution: Attribution, space: SearchSpace) -> str:
+    """Return the depth and the other choices for which effects hold, for a title."""
+    texts = [f"{attribution.depth} layers"]
+    for name, value in attribution.fixed.items():
+        if isinstance(space, GPTSpace):  # its bias is the only one
+            texts.append(f"with{'' if value else 'out'} {name}")
+        else:
+            texts.append(f"{name} {style.plain(str(value))}")
+    return textwrap.fill(", ".join(texts), 100)
 
 
 def predicted_figure(result: Result) -> Figure:
@@ -183,12 +205,13 @@ def calibration_figure(result: Result) -> Figure:
 
 
 def distribution_figure(result: Result) -> Figure:
-    """Distribution of each objective by embed_dim, layers, ratio and heads (ECDF)."""
-    return _feature_figure(result, space_plots.plot_distribution, "share of architectures below")
+    """Distribution of each objective by each choice (ECDF)."""
+    description = f"share of {members_name(result.space)} below"
+    return _feature_figure(result, space_plots.plot_distribution, description)
 
 
 def effect_figure(result: Result) -> Figure:
-    """Change of each objective with embed_dim, and within it with layers, ratio and heads."""
+    """Change of each objective with each choice, of language models within their embed_dim."""
     return _feature_figure(result, space_plots.plot_effect, "quartiles, whiskers 5 % to 95 %")
 
 
@@ -199,7 +222,7 @@ def correlation_matrices_figure(result: Result) -> Figure:
 
 
 def scatter_figure(result: Result) -> Figure:
-    """Latency against energy of architectures on each device of the run, by embed_dim."""
+    """Latency against energy on each device of the run, by the first choice."""
     architectures = representative_architectures(result)
     available = {str(objective) for objective in architectures.objectives}
     devices = style.unique_names([device for o in result.objectives for device in o.devices])

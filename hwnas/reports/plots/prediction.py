@@ -10,12 +10,11 @@ from statistics import NormalDist
 import numpy as np
 from matplotlib.axes import Axes
 
-from hwnas.additive.effects import Effects
 from hwnas.additive.model import Design, fit_model
 from hwnas.objectives import Objective
 from hwnas.reports.plots import style
-from hwnas.reports.plots.attribution import training_data
 from hwnas.reports.plots.subset import select_evenly
+from hwnas.reports.plots.training_data import additive_effects, training_data
 from hwnas.runner.results import Result
 from hwnas.typing import Array
 
@@ -39,12 +38,15 @@ class Predictions:
         Probabilities, ascending, 0.5 among them.
     quantiles : (n, q)
         Predicted quantiles at these levels.
+    unit
+        Of the metric.
     """
 
     objective: Objective
     measured: Array
     levels: Array
     quantiles: Array
+    unit: str = ""
 
     def quantile(self, level: float) -> Array:
         """Return the predicted quantiles (n,) at the level nearest to `level`."""
@@ -56,9 +58,24 @@ class Predictions:
         return self.quantile(0.5)
 
     @property
+    def label(self) -> str:
+        """Name of the metric with its unit."""
+        return style.axis_label(self.objective, {str(self.objective): self.unit})
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether all measurements and medians are positive, so that errors can be relative."""
+        return bool((self.measured > 0).all() and (self.median > 0).all())
+
+    @property
     def relative_error(self) -> float:
         """Mean absolute error of the medians, relative to the measurements."""
         return float(np.mean(abs(self.median - self.measured) / abs(self.measured)))
+
+    @property
+    def absolute_error(self) -> float:
+        """Mean absolute error of the medians."""
+        return float(np.mean(abs(self.median - self.measured)))
 
     @property
     def coverage(self) -> Array:
@@ -88,8 +105,8 @@ def leave_one_out_predictions(result: Result) -> list[Predictions]:
     ----------
     Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 5.12.
     """
+    effects = additive_effects(result.space, "predictions")
     codes, values, std = training_data(result, "predictions")
-    effects = Effects(result.space)
     design = Design(effects, codes)
     normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
     predictions = []
@@ -98,7 +115,8 @@ def leave_one_out_predictions(result: Result) -> list[Predictions]:
         # Quantiles of a normal distribution; increasing scales map quantiles to quantiles.
         mean, deviation = model.leave_one_out()
         quantiles = model.scale.inverse(mean[:, None] + deviation[:, None] * normal)
-        predictions.append(Predictions(objective.value, values[:, j], LEVELS, quantiles))
+        unit = style.unit(objective, result.units)
+        predictions.append(Predictions(objective.value, values[:, j], LEVELS, quantiles, unit))
     return predictions
 
 
@@ -127,10 +145,13 @@ def plot_predicted(axes: Axes, predictions: Predictions) -> None:
     values = np.concatenate([predictions.measured, predictions.median])
     ends = values.min(), values.max()
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
-    label = style.axis_label(predictions.objective)
+    label = predictions.label
     style.format_axes(axes, x=f"measured {label}", y=f"predicted {label}")
-    n, error = len(predictions.measured), 100 * predictions.relative_error
-    axes.set_title(f"{n:,} architectures, mean error {error:.2g} %", fontsize=9)
+    error = f"{predictions.absolute_error:.2g} {style.plain(predictions.unit)}".rstrip()
+    if predictions.is_positive:
+        error = f"{100 * predictions.relative_error:.2g} %"
+    n = len(predictions.measured)
+    axes.set_title(f"{n:,} architectures, mean error {error}", fontsize=9)
 
 
 def plot_calibration(
@@ -181,12 +202,13 @@ def plot_intervals(axes: Axes, predictions: Predictions) -> None:
     inside = float(((low <= measured) & (measured <= high)).mean())
     order = select_evenly(np.argsort(measured, kind="stable"), _MAX_BARS)
     # Relative to the median, because intervals of a thousandth of the value would be invisible.
-    scale = 100 / predictions.median[order]
+    median = predictions.median[order]
+    scale = 100 / median if predictions.is_positive else np.ones(len(order))
     positions = np.arange(len(order))
     axes.errorbar(
         positions,
         np.full(len(order), 0.0),
-        yerr=[100 - low[order] * scale, high[order] * scale - 100],
+        yerr=[(median - low[order]) * scale, (high[order] - median) * scale],
         fmt="none",
         ecolor=style.COLOURS[5],
         elinewidth=2,
@@ -194,7 +216,7 @@ def plot_intervals(axes: Axes, predictions: Predictions) -> None:
     )
     axes.plot(
         positions,
-        measured[order] * scale - 100,
+        (measured[order] - median) * scale,
         linestyle="none",
         marker=".",
         color="black",
@@ -204,7 +226,7 @@ def plot_intervals(axes: Axes, predictions: Predictions) -> None:
     style.format_axes(
         axes,
         x=f"architectures in order of {predictions.objective}",
-        y="% from the predicted median",
+        y=f"{'% ' if predictions.is_positive else ''}from the predicted median",
     )
     title = f"{100 * inside:.0f} % of {len(low):,} architectures are inside their 80 % interval"
     axes.set_title(title, fontsize=9)

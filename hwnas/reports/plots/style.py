@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +49,9 @@ DIVERGING = "PuOr_r"  # for numbers around 0: purple below, orange above
 # Sizes of a legend in inches, which `legend_below` needs before the figure is drawn.
 _HANDLE_WIDTH, _LETTER_WIDTH, _LINE_HEIGHT = 0.6, 0.068, 0.17
 
+_MAX_TEXT = 24  # characters of a user's own text in a plot
+
+# Units in runs that did not record those of their metrics.
 _UNITS = {
     "latency": "ms",
     "energy": "mWh",
@@ -55,6 +59,7 @@ _UNITS = {
     "bfloat16_memory": "MB",
     "peak_memory": "MB",
 }
+_NO_UNITS: Mapping[str, str] = MappingProxyType({})
 
 
 def line_style(index: int) -> dict[str, Any]:
@@ -72,24 +77,48 @@ def line_style(index: int) -> dict[str, Any]:
     }
 
 
-def unit(objective: Objective) -> str:
+def unit(objective: Objective, units: Mapping[str, str] = _NO_UNITS) -> str:
     """Return the unit of an objective; empty where it has none.
 
-    Worst ratios over several devices have no unit.
+    Parameters
+    ----------
+    objective
+        Objective or constraint.
+    units
+        Units by metric, as a run recorded them. For others they are those of hwnas's own metrics;
+        worst ratios over several devices have none.
     """
+    if str(objective.value) in units:
+        return units[str(objective.value)]
     return "" if len(objective.devices) > 1 else _UNITS.get(objective.metric, "")
 
 
-def axis_label(objective: Objective) -> str:
-    """Return the name of an objective with its unit.
+def axis_label(objective: Objective, units: Mapping[str, str] = _NO_UNITS) -> str:
+    """Return the name of an objective with its unit, see `unit`.
 
     Examples
     --------
     >>> axis_label(Objective.parse("latency@h100"))
     'latency@h100 (ms)'
     """
-    suffix = unit(objective)
+    suffix = plain(unit(objective, units))
     return f"{objective.value} ({suffix})" if suffix else str(objective.value)
+
+
+def plain(text: str) -> str:
+    """Return a user's own text as Matplotlib shows it as it is, cut to a few characters.
+
+    >>> plain("$x$"), plain("a" * 30)
+    ('\\\\$x\\\\$', 'aaaaaaaaaaaaaaaaaaaaaaa…')
+    """
+    text = " ".join(text.split())
+    text = text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+    return text.replace("$", r"\$")  # else it would be a formula
+
+
+def legend_text(text: str) -> str:
+    """Return `plain` text for a legend, which leaves out labels that begin with an underscore."""
+    return f" {plain(text)}" if text.startswith("_") else plain(text)
 
 
 def make_figure(

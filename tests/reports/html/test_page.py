@@ -95,7 +95,7 @@ def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
 def codes_in(data: dict[str, Any], indices: list[int]) -> Codes:
     """Return architectures (n, d) of a payload."""
     flat = np.array([ord(character) - ord("0") for character in data["networks"]], dtype=np.int8)
-    return flat.reshape(-1, 3 + 2 * max(data["space"]["n_layer"]))[indices]
+    return flat.reshape(-1, data["space"]["columns"])[indices]
 
 
 def data_of(text: str) -> dict[str, Any]:

@@ -13,19 +13,14 @@ import pytest
 
 from hwnas.errors import InvalidInput
 from hwnas.reports.plots import figures, kinds
-from hwnas.reports.plots.attribution import (
-    HEADER,
-    _distinct_architectures,
-    _training_subset,
-    attribution_table,
-    fit_attribution,
-    plot_effects,
-)
+from hwnas.reports.plots.attribution import attribution_table, fit_attribution, plot_effects
+from hwnas.reports.plots.training_data import distinct_architectures, training_subset
 from hwnas.runner.results import Result
 from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.typing import Codes
 
 Make = Callable[..., Result]
+HEADER = ["objective", "unit", "embed_dim", "choice", "layer", "effect", "low", "high"]
 
 
 def sample_mostly_without_bias(tiny_space: SearchSpace, n: int) -> Codes:
@@ -55,7 +50,7 @@ def test_effects_of_sums_are_their_terms(make_result: Make, tiny_space: SearchSp
     assert attribution.units == ("", "", "ms")
     assert attribution.widths == (192, 384)
     assert attribution.choices == (("mlp_ratio", 2, 4), ("n_head", 4, 12))
-    assert (attribution.depth, attribution.bias) == (3, False)
+    assert (attribution.depth, attribution.fixed) == (3, {"bias": False})
     assert attribution.n_architectures == len(np.unique(codes, axis=0))
     # Parameters: two matrices of an MLP twice as wide; four matrices with 8 more heads of 64.
     expected = [[[4 * e * e] * 3, [4 * e * 64 * 8] * 3] for e in (192, 384)]
@@ -129,24 +124,24 @@ def test_architectures_count_once(make_result: Make, tiny_space: SearchSpace) ->
     codes = np.stack([b, a, b, a, c, c])
     values = [[5.0], [1.0], [5.0], [3.0], [9.0], [7.0]]
     fidelity = [-1, -1, -1, -1, 1, 3]
-    arrays = _distinct_architectures(make_result(codes, values, std=0.4, fidelity=fidelity))
+    arrays = distinct_architectures(make_result(codes, values, std=0.4, fidelity=fidelity))
     np.testing.assert_array_equal(arrays[0], [b, a, c])
     np.testing.assert_allclose(arrays[1], [[5.0], [2.0], [7.0]])
     np.testing.assert_allclose(arrays[2], [[0.4], [0.4 / np.sqrt(2)], [0.4]])
 
 
-def test_training_subset_has_the_front_and_others_evenly() -> None:
+def testtraining_subset_has_the_front_and_others_evenly() -> None:
     x = np.linspace(0, 1, 50)
     front = np.stack([x, 1 - x], axis=1)
     dominated = np.random.default_rng(0).uniform(1.1, 2, size=(1000, 2))
     losses = np.concatenate([dominated[:500], front, dominated[500:]])
     # The front is in the middle, and dominated points are taken evenly from both sides.
-    chosen = _training_subset(losses)
+    chosen = training_subset(losses)
     assert len(np.unique(chosen)) == 400
     assert set(range(500, 550)) <= set(chosen.tolist())
     assert (chosen < 500).sum() == 175
-    np.testing.assert_array_equal(_training_subset(losses[:400]), np.arange(400))
-    assert len(_training_subset(np.repeat([[1.0, 1.0]], 500, axis=0))) == 400
+    np.testing.assert_array_equal(training_subset(losses[:400]), np.arange(400))
+    assert len(training_subset(np.repeat([[1.0, 1.0]], 500, axis=0))) == 400
 
 
 def test_effects_are_plotted(make_result: Make, tiny_space: SearchSpace) -> None:
@@ -204,7 +199,7 @@ def test_architectures_with_less_training_do_not_count(
 ) -> None:
     codes = np.unique(sample_mostly_without_bias(tiny_space, 60), axis=0)[:4]
     trained = make_result(codes, [[9.0], [1.0], [2.0], [3.0]], fidelity=[20, 80, -1, 80])
-    np.testing.assert_array_equal(_distinct_architectures(trained)[1], [[1.0], [2.0], [3.0]])
+    np.testing.assert_array_equal(distinct_architectures(trained)[1], [[1.0], [2.0], [3.0]])
     noisy = trained
     noisy.experiment = finished_run.experiment.model_copy(update={"noise": True})
-    assert len(_distinct_architectures(noisy)[0]) == 4  # fidelities are numbers of repeats
+    assert len(distinct_architectures(noisy)[0]) == 4  # fidelities are numbers of repeats

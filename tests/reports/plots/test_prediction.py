@@ -23,7 +23,9 @@ def normal_predictions(n: int = 2000, spread: float = 1.0) -> Predictions:
     median = rng.uniform(50, 100, size=n)
     measured = median + spread * rng.standard_normal(n)
     normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
-    return Predictions(Objective("latency", ("h100",)), measured, LEVELS, median[:, None] + normal)
+    return Predictions(
+        Objective("latency", ("h100",)), measured, LEVELS, median[:, None] + normal, "ms"
+    )
 
 
 def test_calibration_error_of_right_and_overconfident_predictions() -> None:

@@ -12,9 +12,8 @@ import pytest
 import hwnas
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
+from hwnas.reports.plots.features import Feature, architecture_features, feature_groups
 from hwnas.reports.plots.sampled_architectures import (
-    architecture_features,
-    feature_groups,
     measured_architectures,
     representative_architectures,
     sample_architectures,
@@ -66,7 +65,7 @@ def test_source_of_representative_architectures(finished_run: Result) -> None:
 
 def test_features_are_means_over_active_layers(tiny_space: SearchSpace) -> None:
     codes = tiny_space.sample(30, np.random.default_rng(1))
-    features = architecture_features(tiny_space, codes)
+    features = {k: f.values for k, f in architecture_features(tiny_space, codes).items()}
     assert list(features) == ["embed_dim", "n_layer", "mean mlp_ratio", "mean n_head", "bias"]
     for i, arch in enumerate(tiny_space.decode(codes)):
         assert features["embed_dim"][i] == arch.embed_dim
@@ -83,12 +82,12 @@ def test_features_are_means_over_active_layers(tiny_space: SearchSpace) -> None:
 
 def test_groups_are_values_or_thirds() -> None:
     values = np.array([3.0, 1.0, 3.0, 2.0])
-    assert [(name, inside.sum()) for name, inside in feature_groups(values)] == [
+    assert [(name, inside.sum()) for name, inside in feature_groups(Feature(values))] == [
         ("1", 1),
         ("2", 1),
         ("3", 2),
     ]
     # More than six values are grouped in thirds, and every value is in one group.
-    groups = feature_groups(np.arange(90.0))
+    groups = feature_groups(Feature(np.arange(90.0)))
     assert [name for name, _ in groups] == ["0 to 29", "30 to 59", "60 to 89"]
     assert (np.sum([inside for _, inside in groups], axis=0) == 1).all()
