@@ -1,6 +1,6 @@
 """Llama, with the heads and the hidden width of the MLP chosen for each layer.
 
-The file reads from top to bottom: attention, MLP, block, model.
+The file reads from top to bottom: norm, attention, MLP, block, model.
 
 The block is that of Llama 2 (Touvron et al. 2023, arXiv:2307.09288): attention, then the MLP, each
 after an RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467) and added to the residual stream;
@@ -25,6 +25,17 @@ from hwnas.spaces.gpt import HEAD_SIZE
 from hwnas.spaces.llama import LLAMA_CONTEXT, LLAMA_VOCABULARY
 
 NORM_EPS = 1e-5  # of Llama 2
+
+
+class RMSNorm(nn.RMSNorm):
+    """Norm with the weight in the data type of its input, for which there is a fused kernel."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, of any shape (..., C), divided by its root mean square and scaled."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Attention(nn.Module):
@@ -78,10 +89,10 @@ class Block(nn.Module):
         super().__init__()
         self.attention = self.mlp = None
         if n_head:
-            self.norm_1 = nn.RMSNorm(width, eps=NORM_EPS)
+            self.norm_1 = RMSNorm(width)
             self.attention = Attention(width, n_head, n_kv_head, head_size)
         if hidden:
-            self.norm_2 = nn.RMSNorm(width, eps=NORM_EPS)
+            self.norm_2 = RMSNorm(width)
             self.mlp = MLP(width, hidden)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -153,7 +164,7 @@ class Llama(LanguageModel):
                 Block(arch.embed_dim, *sizes, head_size)
                 for sizes in zip(arch.mlp_dim, arch.n_head, arch.n_kv_head, strict=True)
             )
-            self.norm = nn.RMSNorm(arch.embed_dim, eps=NORM_EPS)
+            self.norm = RMSNorm(arch.embed_dim)
             self.head = None if arch.tied else nn.Linear(arch.embed_dim, vocab_size, bias=False)
             # Not persistent: the tables follow from the sizes and are no part of the weights.
             for name in ("cos", "sin"):

@@ -92,6 +92,43 @@ def test_build(hw: Any, tmp_path: Path) -> None:
     )
 
 
+def test_build_of_llama(hw: Any, tmp_path: Path) -> None:
+    from hwnas.profiling.export.safetensors import load_model
+
+    space = hwnas.space("llama-s")
+    (arch,) = space.decode(space.canonical([[0] * len(space.columns)]))
+    result = hw("build", str(arch), "--out", "net")
+    assert result.code == 0, result.err
+    assert result.out == "net: config.json, model.safetensors (18,352,384 parameters)\n"
+    assert load_model(tmp_path / "net").arch == arch
+    for text, message in (
+        (str(arch).replace("256", "250"), "embed_dim"),
+        (str(arch).replace("False", "maybe"), "expected SPACE-LAYERS-WIDTH"),
+        ("llama-s-4-256-True", "expected SPACE-LAYERS-WIDTH"),
+        (str(arch).replace("llama-s", "lama-s"), "unknown space 'lama-s'; did you mean 'llama-s'"),
+    ):
+        assert_user_error(hw("build", text, "--out", "other"), message)
+
+
+def test_profile_of_llama(hw: Any, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(
+        "space: {family: llama, name: tiny, embed_dim: [8, 16], n_layer: [1, 2], mlp_dim: [16], "
+        "n_head: [2], n_kv_head: [1, 2], head_size: 4, context: 8, vocab_size: 20}"
+    )
+    options = ("--metrics", "latency", "--within", "1", "--threads", "1", "--count", "1")
+    result = hw(*PROFILE, "--space", "tiny.yaml", *options)
+    assert result.code == 0, result.err
+    assert result.err.splitlines()[0].startswith("anchor: 2 layers of 16: latency@cpu ")
+    assert "it.csv: 1 architectures measured, 0 failed" in result.out
+
+
+def test_other_members_than_language_models(hw: Any, tmp_path: Path) -> None:
+    (tmp_path / "mlp.yaml").write_text("space: {name: mlp, choices: {width: [16, 32]}}")
+    message = "space 'mlp': expected language models, found other members"
+    assert_user_error(hw(*PROFILE, "--space", "mlp.yaml"), message)
+    assert_user_error(hw("build", ARCH, "--space", "mlp.yaml", "--out", "net"), message)
+
+
 def test_build_of_a_space_in_a_yaml(hw: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "space: {name: mine, embed_dim: [8], n_layer: [1], mlp_ratio: [2], n_head: [1], "

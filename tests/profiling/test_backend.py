@@ -41,6 +41,19 @@ SPACE = {
     "context": 32,
     "vocab_size": 257,
 }
+LLAMA = {
+    "family": "llama",
+    "name": "tiny-llama",
+    "embed_dim": [16, 32],
+    "n_layer": [1, 2],
+    "mlp_dim": [32, 64],
+    "n_head": [2, 4],
+    "n_kv_head": [1, 2],
+    "head_size": 8,
+    "context": 32,
+    "vocab_size": 257,
+}
+FAMILIES = {"gpt": SPACE, "llama": LLAMA}
 SETTINGS: dict[str, Any] = {
     "device": "cpu",
     "training": {"steps": 8, "batch_size": 2, "learning_rate": 1e-2},
@@ -65,9 +78,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def space() -> SearchSpace:
-    return hwnas.space(SPACE)
+@pytest.fixture(params=FAMILIES)
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    return hwnas.space(FAMILIES[request.param])
 
 
 @pytest.fixture
@@ -246,9 +259,15 @@ def test_invalid_text_fails_at_start(space: SearchSpace, tmp_path: Path) -> None
     for file, message in ((short_file, "more than 32 tokens"), (tmp_path / "none", "no such file")):
         with pytest.raises(InvalidInput, match=message):
             Profile(space, text=str(file), **SETTINGS).on_start(tmp_path)
-    wide = hwnas.space({**SPACE, "vocab_size": 100})
-    with pytest.raises(InvalidInput, match="at most 100 tokens, the vocab_size of tiny, found 257"):
+    wide = hwnas.space({**space.to_dict(), "vocab_size": 100})
+    with pytest.raises(InvalidInput, match=r"at most 100 tokens, the vocab_size of tiny.*, found"):
         Profile(wide, **SETTINGS).on_start(tmp_path)
+
+
+def test_other_members_than_language_models_are_refused() -> None:
+    mlp = hwnas.space({"name": "mlp", "choices": {"width": [16, 32]}})
+    with pytest.raises(InvalidInput, match="measures language models, space mlp has others"):
+        Profile(mlp, **SETTINGS)
 
 
 def experiment(text: Path, **options: Any) -> dict[str, Any]:
@@ -269,8 +288,13 @@ def test_searches_do_not_measure_in_parallel(text: Path, tmp_path: Path) -> None
         hwnas.run(experiment(text), tmp_path / "out", workers=2)
 
 
-def test_halving_continues_when_the_budget_is_spent(text: Path, tmp_path: Path) -> None:
-    settings = experiment(text, optimizers=["moasha"], budget={"evaluations": 9})
+@pytest.mark.parametrize("family", FAMILIES)
+def test_halving_continues_when_the_budget_is_spent(
+    family: str, text: Path, tmp_path: Path
+) -> None:
+    settings = experiment(
+        text, space=FAMILIES[family], optimizers=["moasha"], budget={"evaluations": 9}
+    )
     settings["backend"] |= {"rungs": [2]}
     result = hwnas.run(settings, tmp_path / "out")
     trials = result.searches[0].trials
@@ -298,9 +322,11 @@ def start_search(settings: dict[str, Any], cell: Path) -> subprocess.Popen[bytes
     return subprocess.Popen([sys.executable, "-c", SEARCH, json.dumps(settings), str(cell)])
 
 
-def test_kill_loses_no_trial_and_few_steps(text: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kill_loses_no_trial_and_few_steps(family: str, text: Path, tmp_path: Path) -> None:
     """Killed in the second of three trainings of one ask: the first is stored, it goes on."""
-    settings = experiment(text, optimizers=[{"type": "random", "batch": 3}])
+    optimizers = [{"type": "random", "batch": 3}]
+    settings = experiment(text, space=FAMILIES[family], optimizers=optimizers)
     settings["backend"] |= {"checkpoint_every": 5}
     settings["backend"]["training"] = {**SETTINGS["training"], "steps": 80}
     assert start_search(settings, tmp_path / "whole").wait() == 0
@@ -425,6 +451,28 @@ def test_front_refers_to_trials_with_its_values(text: Path, tmp_path: Path) -> N
     assert (cell.front_trials >= 0).all()
     assert np.array_equal(cell.trials.values[cell.front_trials], cell.front.values)
     assert (cell.trials.fidelity[cell.front_trials] == 8).any()
+
+
+def test_run_and_resume_of_a_llama_space(text: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    settings = experiment(text, space=LLAMA, optimizers=["local_search"])
+    whole, trained = hwnas.run(settings, tmp_path / "whole").searches[0], []
+
+    def interrupted(
+        model: Any, *arguments: Any, real: Any = hwnas.profiling.train, **options: Any
+    ) -> Any:
+        trained.append(str(model.arch))
+        if len(trained) == 12:  # ten for the reference, the second trial
+            raise KeyboardInterrupt
+        return real(model, *arguments, **options)
+
+    monkeypatch.setattr("hwnas.profiling.trial.train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hwnas.run(settings, tmp_path / "out")
+    resumed = hwnas.resume(tmp_path / "out").searches[0]
+    assert len(trained) == 10 + 3 + 1
+    assert np.array_equal(resumed.trials.values, whole.trials.values)
+    assert np.array_equal(resumed.trials.codes, whole.trials.codes)
+    assert all(arch.startswith("tiny-llama-") for arch in trained)
 
 
 @pytest.mark.parametrize("check", hwnas.testing.backend_checks(), ids=str)

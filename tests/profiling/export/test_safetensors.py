@@ -11,6 +11,8 @@ import torch
 from hwnas.errors import InvalidInput, MissingExtra
 from hwnas.profiling.export.safetensors import load_model, save_model
 from hwnas.profiling.gpt import GPT
+from hwnas.profiling.llama import Llama
+from hwnas.spaces import LlamaArchitecture
 from hwnas.spaces.architecture import Architecture
 
 
@@ -43,6 +45,42 @@ def test_configuration(model: GPT, folder: Path) -> None:
         "vocab_size": 257,
         "params": model.params,
     }
+
+
+LLAMAS = [LlamaArchitecture("tiny", 32, 2, (64, 0), (4, 2), (2, 1), tied) for tied in (False, True)]
+
+
+@pytest.mark.parametrize("arch", LLAMAS, ids=str)
+def test_round_trip_of_llama(arch: LlamaArchitecture, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    model = Llama(arch, head_size=16, context=64, vocab_size=257, seed=3)
+    folder = save_model(model, tmp_path / "new")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config == {
+        "format": "hwnas-llama-1",
+        "arch": str(arch),
+        "embed_dim": 32,
+        "n_layer": 2,
+        "mlp_dim": [64, 0],
+        "n_head": [4, 2],
+        "n_kv_head": [2, 1],
+        "tied": arch.tied,
+        "head_size": 16,
+        "context": 64,
+        "vocab_size": 257,
+        "params": model.params,
+    }
+    loaded = load_model(folder)
+    assert (type(loaded), loaded.arch) == (Llama, arch)
+    tokens = torch.arange(64)[None]
+    assert torch.equal(loaded(tokens), model(tokens))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "../x", "os:system"])
+def test_configuration_of_an_unknown_family(folder: Path, name: str) -> None:
+    (folder / "config.json").write_text(json.dumps({"format": f"hwnas-{name}-1"}))
+    with pytest.raises(InvalidInput, match=r"config\.json: (unknown family|expected a config)"):
+        load_model(folder)
 
 
 def test_existing_files_are_not_overwritten(model: GPT, folder: Path) -> None:

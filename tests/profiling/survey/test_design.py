@@ -15,7 +15,7 @@ from hwnas.profiling.survey.design import (
     features,
     select_rows,
 )
-from hwnas.spaces import Codes, GPTSpace, SearchSpace
+from hwnas.spaces import Codes, GPTSpace, LlamaSpace, SearchSpace
 
 GPT_S = hwnas.space("gpt-s")
 seeds = st.integers(0, 2**32 - 1)
@@ -37,6 +37,21 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
     )
 
 
+@st.composite
+def spaces_of_any_family(draw: st.DrawFn) -> SearchSpace:
+    if draw(st.booleans()):
+        return draw(spaces())
+    return LlamaSpace(
+        "random",
+        embed_dim=draw(choices(3, 1024)),
+        n_layer=draw(choices(3, 4)),
+        mlp_dim=draw(st.sampled_from([[0, 8], [8, 16, 32], [64]])),
+        n_head=draw(st.sampled_from([[0, 2], [2, 4, 6], [4]])),
+        n_kv_head=[1, 2],
+        tied=draw(st.sampled_from([[False], [False, True]])),
+    )
+
+
 def design(space: SearchSpace, n: int, seed: int = 0) -> Codes:
     return d_optimal_design(space, n, np.random.default_rng(seed))
 
@@ -51,7 +66,7 @@ def log_determinant(space: SearchSpace, codes: Codes) -> float:
 
 
 @settings(deadline=None, max_examples=20)
-@given(spaces(), seeds, st.integers(1, 60))
+@given(spaces_of_any_family(), seeds, st.integers(1, 60))
 def test_architectures_are_distinct_and_in_the_space(space: SearchSpace, seed: int, n: int) -> None:
     n = min(n, space.size)
     codes = design(space, n, seed)
@@ -92,7 +107,7 @@ def test_invalid_size(n: int) -> None:
 
 
 @settings(max_examples=20)
-@given(spaces())
+@given(spaces_of_any_family())
 def test_design_begins_with_the_corners(space: SearchSpace) -> None:
     wanted = corners(space)
     assert len(wanted) <= 2 * len(space.embed_dim)
@@ -159,9 +174,42 @@ def test_features(space: SearchSpace, seed: int) -> None:
     np.testing.assert_allclose(rows[:, 8 * widths :].sum(axis=1), 0, atol=1e-12)
 
 
-def test_homogeneous_architectures_have_no_contrasts() -> None:
-    rows = features(GPT_S, np.stack([anchor(GPT_S), *corners(GPT_S)]))
-    assert not rows[:, 24:].any()
+@settings(max_examples=40)
+@given(spaces_of_any_family(), seeds)
+def test_features_of_any_family(space: SearchSpace, seed: int) -> None:
+    codes = space.sample(20, np.random.default_rng(seed))
+    rows = features(space, codes)
+    n_widths, n_layers = len(space.embed_dim), space.n_layer[-1]
+    n_effects = 2 + (len(space.choices) - 1) + 2 * len(space.layers)
+    assert rows.shape == (20, n_effects * n_widths + len(space.layers) * n_layers)
+    assert (abs(rows) <= 1).all()
+    own = rows[:, : n_effects * n_widths].reshape(20, n_widths, n_effects)
+    assert not own[np.arange(n_widths) != codes[:, :1]].any()
+    contrasts = rows[:, n_effects * n_widths :].reshape(20, len(space.layers), n_layers)
+    np.testing.assert_allclose(contrasts.sum(axis=2), 0, atol=1e-12)
+    active = space.active(codes)[:, space.layer_columns].transpose(0, 2, 1)  # (20, c, L)
+    assert not contrasts[~active].any()
+
+
+@pytest.mark.parametrize("name", ["gpt-s", "llama-s", "llama-m", "llama-l"])
+def test_homogeneous_architectures_have_no_contrasts(name: str) -> None:
+    space = hwnas.space(name)
+    rows = features(space, np.stack([anchor(space), *corners(space)]))
+    n_contrasts = len(space.layers) * len(space.layer_columns)
+    assert not rows[:, -n_contrasts:].any()
+
+
+def test_corners_and_anchor_of_llama_s() -> None:
+    space = hwnas.space("llama-s")
+    archs = {str(arch) for arch in space.decode(corners(space))}
+    low, high = "512-" * 4 + "2-" * 4 + "1-" * 4, "1536-" * 8 + "8-" * 8 + "8-" * 8
+    assert archs == {
+        text
+        for width in (256, 384, 512)
+        for text in (f"llama-s-4-{width}-{low}False", f"llama-s-8-{width}-{high}True")
+    }
+    (middle,) = space.decode(anchor(space)[None])
+    assert str(middle) == "llama-s-6-384-" + "1024-" * 6 + "4-" * 6 + "4-" * 6 + "True"
 
 
 @settings(deadline=None, max_examples=50)

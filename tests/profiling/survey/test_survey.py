@@ -30,7 +30,7 @@ from hwnas.profiling.survey import survey as survey_module
 from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Drift, Summary
 from hwnas.profiling.survey.survey import csv_columns, resolve_metrics, run_survey
-from hwnas.spaces import GPTSpace, SearchSpace
+from hwnas.spaces import GPTSpace, LanguageModelSpace, LlamaSpace, SearchSpace
 from hwnas.spaces.architecture import Architecture
 
 CHOICES: dict[str, Any] = {
@@ -43,6 +43,17 @@ CHOICES: dict[str, Any] = {
     "vocab_size": 50,
 }
 SPACE = GPTSpace("tiny", **CHOICES)
+LLAMA = LlamaSpace(
+    "tiny",
+    embed_dim=[16, 32],
+    n_layer=[1, 2],
+    mlp_dim=[0, 64],
+    n_head=[2, 4],
+    n_kv_head=[1, 2],
+    head_size=4,
+    context=16,
+    vocab_size=50,
+)
 BOTH = ["latency", "memory"]
 TIMES = ("time", "seconds")
 PASSES = PassSettings(batch_size=2, threads=1)
@@ -401,18 +412,21 @@ def test_row_of_another_architecture_is_refused(file: Path) -> None:
 # -- a real measurement --------------------------------------------------------------------------
 
 
-def test_survey_of_this_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("space", [SPACE, LLAMA], ids=["gpt", "llama"])
+def test_survey_of_this_machine(
+    space: LanguageModelSpace, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quick = partial(device_profiler.latency, warm_up_seconds=0.1, max_seconds=0.5)
     monkeypatch.setattr(device_profiler, "latency", quick)
     profiler = DeviceProfiler(
         device="cpu", passes=PassSettings(batch_size=1, threads=1), within=1.0
     )
-    summary = run_survey(SPACE, profiler, ["latency"], file, count=1)
+    summary = run_survey(space, profiler, ["latency"], file, count=1)
     assert [row["role"] for row in rows_in(file)] == ["anchor", "design", "anchor"]
     assert summary.measured == 1
     assert all(0 < float(row["latency@cpu"]) < 1000 for row in rows_in(file))
     content = file.read_bytes()
-    assert run_survey(SPACE, profiler, ["latency"], file, count=1) == summary
+    assert run_survey(space, profiler, ["latency"], file, count=1) == summary
     assert file.read_bytes() == content
 
 
