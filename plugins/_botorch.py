@@ -27,6 +27,7 @@ from linear_operator import to_linear_operator
 from torch import Tensor
 
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.choice_features import layer_features, outside_features
 from hwnas.typing import Array, Codes
 
 State = Mapping[str, Any]  # hyperparameters of one Gaussian process, by name
@@ -38,7 +39,8 @@ class Features:
     The first features summarize an architecture: the choices outside the layers, and for each
     choice of a layer its mean over the layers and its trend from the first layer to the last.
     Latency, energy and perplexity depend nearly on these alone, and their number does not grow
-    with depth. The choices of every single layer follow.
+    with depth. The choices of every single layer follow. A column without an order has an indicator
+    for each choice (`choice_features`).
 
     Parameters
     ----------
@@ -52,27 +54,19 @@ class Features:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        # Columns of a code by layer; the remaining ones are outside the layers.
-        layers = np.array([group.columns for group in space.groups], dtype=np.intp)
-        self._layers = layers.reshape(len(space.groups), -1)  # (L, choices of a layer)
-        inside = set(self._layers.ravel().tolist())
-        self._outside = [j for j in range(len(space.columns)) if j not in inside]
         self._space = space
-        self._scale = np.maximum(space.cardinalities - 1, 1)
-        self.n_summary = len(self._outside) + 2 * self._layers.shape[1]
-        self.n_layered = self._layers.size
+        no_codes = np.zeros((0, len(space.columns)), dtype=np.int8)
+        _, depth, per_layer = layer_features(space, no_codes).shape
+        self.n_summary = outside_features(space, no_codes).shape[1] + 2 * per_layer
+        self.n_layered = depth * per_layer
 
     def __call__(self, codes: Codes) -> Tensor:
         """Return the features (n, n_summary + n_layered) of codes (n, d), float64."""
-        scaled = codes / self._scale
-        outside = scaled[:, self._outside]
-        depth = len(self._layers)
-        if depth == 0:
+        outside = outside_features(self._space, codes)
+        if self.n_layered == 0:
             return torch.from_numpy(outside)
-        # A present layer starts at half a step, so that an absent one differs from the smallest.
-        present = self._space.active(codes)[:, self._layers]  # (n, L, choices)
-        choices = present * (scaled[:, self._layers] + 0.5) / 1.5
-        trend = np.linspace(-1.0, 1.0, depth)[:, None]
+        choices = layer_features(self._space, codes)
+        trend = np.linspace(-1.0, 1.0, choices.shape[1])[:, None]
         parts = [
             outside,
             choices.mean(axis=1),
@@ -207,7 +201,9 @@ def _create_model(features: Features, x: Tensor, y: Tensor, std: Tensor) -> Sing
             nu=2.5,
             ard_num_dims=s,
             active_dims=tuple(range(s)),
-            lengthscale_prior=LogNormalPrior(0.3, 1.0),
+            # The typical distance grows with the square root of the number of features; a GPT
+            # space has seven.
+            lengthscale_prior=LogNormalPrior(0.3 + max(0.0, np.log(s / 7) / 2), 1.0),
         ),
         outputscale_prior=GammaPrior(2.0, 0.5),
     )

@@ -47,7 +47,9 @@ def mutate_and_crossover(
     crossed = rng.random((n, 1)) < 0.5
     children = np.where(crossed & (rng.random(first.shape) < 0.5), second, first)
     # Two kinds of mutation, then a fifth as many random architectures.
-    children = _mutate_layer_runs(space, _mutate_choices(space, children, rng), rng)
+    children = _mutate_choices(space, children, rng)
+    has_layers = space.layer_columns.size > 0
+    children = (_mutate_layer_runs if has_layers else _step_choices)(space, children, rng)
     samples = space.sample(max(1, n // 5), rng)
     codes = np.unique(np.concatenate([space.canonical(children), samples]), axis=0)
     return codes[[code not in sampler for code in codes]]
@@ -67,9 +69,7 @@ def _mutate_layer_runs(space: SearchSpace, codes: Codes, rng: np.random.Generato
     Layers contribute alike to most objectives, so a run changes a sum in larger steps than a
     single layer does.
     """
-    layers = np.array([group.columns for group in space.groups], dtype=np.intp)
-    if layers.size == 0:
-        return codes
+    layers = space.layer_columns
     n, depth = len(codes), len(layers)
     # Runs have geometric lengths, of mean (L + 1) / 2 before they are cut at the last layer.
     start = rng.integers(depth, size=n)
@@ -85,3 +85,20 @@ def _mutate_layer_runs(space: SearchSpace, codes: Codes, rng: np.random.Generato
         block = out[:, layers[:, k]]
         out[:, layers[:, k]] = np.where(inside & (choice == k)[:, None], value, block)
     return out
+
+
+def _step_choices(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Codes:
+    """Move one ordered choice in half of the architectures, to a near one more often than afar.
+
+    A choice of many values is refined by small steps, which redrawn choices seldom make.
+    """
+    n, (ordered,) = len(codes), np.nonzero(space.ordered & (space.cardinalities > 2))
+    if len(ordered) == 0:
+        return codes
+    column = rng.choice(ordered, size=n)
+    # Steps have geometric lengths, of mean 1 to a tenth of the choices.
+    mean = np.maximum(1.0, space.cardinalities[column] / 10 * rng.random(n))
+    steps = rng.geometric(1 / mean) * rng.choice([-1, 1], size=n) * (rng.random(n) < 0.5)
+    out = codes.astype(np.int64)
+    out[np.arange(n), column] += steps
+    return space.canonical(out)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.choice_features import categorical_columns
 from hwnas.typing import Codes, IntArray
+
+_HYPERCUBE = 16  # configurations of a Latin hypercube
 
 
 def corner_design(space: SearchSpace) -> Codes:
@@ -18,7 +21,13 @@ def corner_design(space: SearchSpace) -> Codes:
     - for each choice of a layer, its largest value and the smallest values of the others.
 
     The smallest and the largest width also come with the first value of every choice that is
-    otherwise the last (in GPT spaces ``bias``).
+    otherwise the last (in GPT spaces ``bias``). Of choices without an order, each further one
+    replaces the last one in the largest architecture.
+
+    Parameters
+    ----------
+    space
+        Search space with layers.
 
     Returns
     -------
@@ -32,10 +41,11 @@ def corner_design(space: SearchSpace) -> Codes:
     """
     # The width is the choice outside the layers, besides the depth, of most values.
     top = space.cardinalities - 1
-    layers = np.array([group.columns for group in space.groups])
-    parent = space.groups[0].parent  # column of the depth
-    outside = [j for j in range(len(top)) if j not in set(layers.ravel().tolist())]
-    width_column = max((j for j in outside if j != parent), key=lambda j: top[j])
+    layers, parent = space.layer_columns, space.depth_column
+    assert parent is not None  # as there are layers
+    outside = space.global_columns.tolist()
+    besides_depth = [j for j in outside if j != parent]
+    width_column = max(besides_depth or [parent], key=lambda j: top[j])
     rows = []
     for width in range(top[width_column] + 1):
         largest = top.copy()
@@ -50,6 +60,14 @@ def corner_design(space: SearchSpace) -> Codes:
         row[width_column] = width
         row[parent] = top[parent]
         rows.append(row)
+    # Further choices without an order.
+    categorical = np.flatnonzero(categorical_columns(space)).tolist()
+    for columns in [[j] for j in outside] + layers.T.tolist():
+        if columns[0] in categorical:
+            for choice in range(1, top[columns[0]]):
+                row = top.copy()
+                row[columns] = choice
+                rows.append(row)
     codes = space.canonical(np.array(rows))
     # Small spaces have equal corners: only the first of them stays.
     _, first = np.unique(codes, axis=0, return_index=True)
@@ -64,3 +82,41 @@ def _single_choice_rows(largest: IntArray, layers: IntArray) -> list[IntArray]:
         row[layers[:, [j for j in range(layers.shape[1]) if j != column]]] = 0
         rows.append(row)
     return rows
+
+
+def latin_hypercube(space: SearchSpace, rng: np.random.Generator) -> Codes:
+    """Return 16 configurations that spread the choices of every column evenly.
+
+    In every second one all layers are alike.
+
+    Parameters
+    ----------
+    space
+        Any search space.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    (k, d) int8, distinct
+        Fewer than 16 in a small space.
+
+    References
+    ----------
+    McKay, Beckman and Conover, "A comparison of three methods for selecting values of input
+    variables in the analysis of output from a computer code", Technometrics 1979.
+
+    Examples
+    --------
+    >>> space = SearchSpace("flat", {"a": range(16)})
+    >>> sorted(latin_hypercube(space, np.random.default_rng(0))[:, 0].tolist()) == list(range(16))
+    True
+    """
+    n, d = _HYPERCUBE, len(space.columns)
+    strata = rng.permuted(np.tile(np.arange(n), (d, 1)), axis=1).T  # (n, d)
+    choices = ((strata + rng.random((n, d))) / n * space.cardinalities).astype(np.int64)
+    if space.layer_columns.size:
+        choices[::2, space.layer_columns] = choices[::2, None, space.layer_columns[0]]
+    codes = space.canonical(choices)
+    _, first = np.unique(codes, axis=0, return_index=True)
+    return codes[np.sort(first)]

@@ -9,13 +9,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState, create_trial
 
 from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.choice_features import categorical_columns
 from hwnas.typing import Array, Codes
 
 from .uniform import homogeneous_codes
@@ -26,7 +31,8 @@ class OptunaOptimizer(Optimizer):
 
     The sampler is asked for one architecture at a time, and earlier ones count as running trials.
     Samplers model only the parameters that all trials share. So a trial has every column of a
-    code, those of absent layers included, and its architecture is the canonical form of the code.
+    code, those of absent layers and of inactive choices included, and its architecture is the
+    canonical form of the code. Columns of choices without an order are categorical.
 
     Parameters
     ----------
@@ -60,8 +66,13 @@ class OptunaOptimizer(Optimizer):
         )
         self._running: dict[bytes, Trial] = {}
         self._distributions: dict[str, BaseDistribution] = {
-            name: IntDistribution(0, int(n) - 1)
-            for name, n in zip(space.columns, space.cardinalities, strict=True)
+            name: CategoricalDistribution(range(n)) if categorical else IntDistribution(0, n - 1)
+            for name, n, categorical in zip(
+                space.columns,
+                space.cardinalities.tolist(),
+                categorical_columns(space),
+                strict=True,
+            )
         }
         # Optuna's samplers have generators of their own, seeded from ours.
         with _silence_optuna():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwnas.additive.effects import Effects
+from hwnas.additive.choice import AnyEffects
 from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.history import History
 from hwnas.typing import Array, Codes
@@ -34,7 +34,7 @@ class OutcomeModels:
         self._refit_at = 0  # number of architectures at which variances are fitted again
 
     def fit(
-        self, effects: Effects, history: History, infeasible: Infeasible
+        self, effects: AnyEffects, history: History, infeasible: Infeasible
     ) -> list[AdditiveModel]:
         """Return models of all results; they are the last ones if there are no new results.
 
@@ -92,7 +92,7 @@ class OutcomeModels:
 
 
 def _append_infeasible(
-    effects: Effects, codes: Codes, violations: Array, infeasible: Infeasible, j: int
+    effects: AnyEffects, codes: Codes, violations: Array, infeasible: Infeasible, j: int
 ) -> tuple[Design, Array, Array]:
     """Return the design, violations and standard errors of constraint j, all results included.
 

@@ -23,6 +23,7 @@ from pymoo.util.reference_direction import get_partition_closest_to_points
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.choice_features import categorical_columns
 from hwnas.typing import Array, Codes, IntArray
 
 # Attempts to find new offspring before random ones are added. pymoo's default of 100 takes seconds
@@ -83,7 +84,7 @@ class GenerationalOptimizer(Optimizer):
         """Return the variation operators, as arguments of a pymoo algorithm."""
         return {
             "crossover": UniformCrossover(),
-            "mutation": PolynomialMutation(eta=3.0, vtype=float),
+            "mutation": ChoiceMutation(self.space),
             "repair": CanonicalRepair(self.space),
             "eliminate_duplicates": RepeatElimination(self._sampler),
         }
@@ -162,6 +163,26 @@ class GenerationalOptimizer(Optimizer):
             StaticProblem(self._problem, F=losses / self._units, G=violations), population
         )
         self._algorithm.tell(infills=population)
+
+
+class ChoiceMutation(PolynomialMutation):
+    """Polynomial mutation of ordered choices; any other choice alike where there is no order."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__(eta=3.0, vtype=float)
+        self.categorical = np.flatnonzero(categorical_columns(space))
+        self.cardinalities = space.cardinalities[self.categorical]
+
+    def _do(
+        self, problem: Any, X: NDArray[Any], *args: Any, random_state: Any = None, **kwargs: Any
+    ) -> Any:
+        mutated = super()._do(problem, X, *args, random_state=random_state, **kwargs)
+        if len(self.categorical):
+            own = mutated[:, self.categorical]
+            draws = random_state.integers(self.cardinalities, size=own.shape)
+            # A choice is redrawn wherever the polynomial mutation has moved its index.
+            mutated[:, self.categorical] = np.where(own != X[:, self.categorical], draws, own)
+        return mutated
 
 
 class RepeatElimination(DuplicateElimination):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwnas import pareto
-from hwnas.additive.effects import Effects
+from hwnas.additive.choice import AnyEffects
 from hwnas.typing import Array, Codes
 
 
@@ -53,7 +53,9 @@ def weight_vectors(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def scalarized_front(effects: Effects, base: Array, layers: Array, weights: Array, m: int) -> Codes:
+def scalarized_front(
+    effects: AnyEffects, base: Array, layers: Array, weights: Array, m: int
+) -> Codes:
     """Return the non-dominated architectures among the minimizers of weighted sums.
 
     A weighted sum of tables is a table, and every root's minimizer takes the smallest entry of

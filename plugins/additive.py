@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwnas import pareto
+from hwnas.additive.choice import create_effects
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design
 from hwnas.errors import InvalidInput
@@ -14,7 +15,7 @@ from hwnas.typing import Array, Codes
 
 from ._candidates import mutate_and_crossover
 from ._hypervolume_improvement import HypervolumeImprovement, create_improvement
-from ._initial_design import corner_design
+from ._initial_design import corner_design, latin_hypercube
 from ._outcome_models import OutcomeModels
 from ._scalarized_front import scalarized_front, weight_vectors
 
@@ -27,13 +28,14 @@ _MAX_BASELINE = 100  # architectures that may be on the front, under noise
 
 
 class Additive(Optimizer):
-    """Bayesian optimization with a model that adds up over layers.
+    """Bayesian optimization with a model that adds up over layers, or over single choices.
 
     Every objective is modeled as a sum of effects of layers, which are similar between layers and
     can be learned from few architectures, plus a Gaussian process of summary features for the
-    part that does not add up. A posterior draw of the sums is a table, whose front is found layer
-    by layer. The architectures of these fronts are candidates, and those are proposed that have
-    the largest expected hypervolume improvement together.
+    part that does not add up. In a space without layers, or of many combinations outside them,
+    every choice has an effect of its own. A posterior draw of the sums is a table, whose front is
+    found layer by layer. The architectures of these fronts are candidates, and those are proposed
+    that have the largest expected hypervolume improvement together.
 
     Parameters
     ----------
@@ -72,9 +74,14 @@ class Additive(Optimizer):
             if value < 0:
                 raise InvalidInput(f"{name}: expected at least 0, found {value}")
         self.tables, self.draws, self.unseen = tables, draws, unseen
-        self._effects = Effects(space)
+        self._effects = create_effects(space)
         self._sampler = UniqueSampler(space, self.rng)
-        self._planned = self._sampler.take(corner_design(space))  # not yet asked for
+        design = (
+            corner_design(space)
+            if isinstance(self._effects, Effects)
+            else latin_hypercube(space, self.rng)
+        )
+        self._planned = self._sampler.take(design)  # not yet asked for
         self.n_initial = len(self._planned)
         self._pending: dict[bytes, Codes] = {}
         self._failed: set[bytes] = set()
@@ -149,10 +156,13 @@ class Additive(Optimizer):
             f"{max(100 * share, 0):.1f} % in objective {j}" for j, share in enumerate(shares, 1)
         ]
         listed[0] = listed[0].replace(" in", " of the differences in")
+        width = self._effects.width_name
+        term, compared = (
+            ("layer", f"architectures of equal {width}") if width else ("choice", "configurations")
+        )
         return [
-            f"its model, a sum of one effect per layer, predicts {_conjunction(listed)} between "
-            f"architectures of equal {self._effects.width_name} (each predicted from all others; "
-            "100 %: exactly, 0 %: not at all)"
+            f"its model, a sum of one effect per {term}, predicts {_conjunction(listed)} between "
+            f"{compared} (each predicted from all others; 100 %: exactly, 0 %: not at all)"
         ]
 
     def _mark_evaluated(self, codes: Codes) -> None:

@@ -1,4 +1,4 @@
-"""Homogeneous architectures: a baseline without a model.
+"""Homogeneous configurations: a baseline without a model.
 
 There are few of them (81 in gpt-s with biases, 81 without), and together they have most of the
 hypervolume. An optimizer that does not beat them has learned nothing.
@@ -7,21 +7,27 @@ hypervolume. An optimizer that does not beat them has learned nothing.
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.choice_features import choice_features
 from hwnas.typing import Array, Codes, IndexArray
 
 from .random import Random
 
+_MAX_HOMOGENEOUS = 10_000  # combinations that are listed; of more a sample is ordered
+_N_SAMPLES = 1000
+
 
 class Uniform(Random):
-    """The homogeneous architectures of the space, then random search.
+    """The homogeneous configurations of the space, whose layers are all alike; then random search.
 
-    ``bias`` stays on until all combinations of the other choices have been proposed. Within either
-    half the order is farthest first, from a start that depends on the seed (Gonzalez 1985), so that
-    few evaluations already span the space.
+    Bools outside the layers, such as ``bias``, stay on until all combinations of the other choices
+    have been proposed. The order is farthest first, from a start that depends on the seed (Gonzalez
+    1985), so that few evaluations already span the space. In a space without layers every
+    configuration is homogeneous; of more than 10,000, a random thousand are put in this order.
     """
 
     claims_to_beat_random = True
@@ -43,7 +49,9 @@ class Uniform(Random):
 
 
 def homogeneous_codes(space: SearchSpace, rng: np.random.Generator) -> Codes:
-    """Return all architectures with equal layers, in farthest-first order.
+    """Return all configurations with equal layers, in farthest-first order.
+
+    Of more than 10,000 combinations of choices, a random thousand are returned.
 
     Returns
     -------
@@ -55,27 +63,54 @@ def homogeneous_codes(space: SearchSpace, rng: np.random.Generator) -> Codes:
     >>> homogeneous_codes(hwnas.space("gpt-s"), np.random.default_rng(0)).shape
     (162, 27)
     """
-    layers = np.array([group.columns for group in space.groups], dtype=np.intp)
-    inside = set(layers.ravel().tolist())
-    bias = space.columns.index("bias")
-    # All combinations of the choices but bias; the first layer stands for all layers.
-    first_layer = layers[0].tolist() if len(layers) else []
-    outside = [j for j in range(len(space.columns)) if j not in inside and j != bias]
-    columns = outside + first_layer
+    switches = _switches(space)
+    others = [j for j in space.global_columns.tolist() if j not in switches]
+    columns = [*others, *space.layer_columns[:1].ravel().tolist()]
+    n_combinations = math.prod(space.cardinalities[columns].tolist())
+    if n_combinations > _MAX_HOMOGENEOUS:
+        return _homogeneous_sample(space, rng)
+    # All combinations of the choices but the switches; the first layer stands for all layers.
     grid = np.array(list(itertools.product(*(range(space.cardinalities[j]) for j in columns))))
-    order = farthest_first(grid / np.maximum(space.cardinalities[columns] - 1, 1), rng)
-
     codes = np.zeros((len(grid), len(space.columns)), dtype=np.int8)
-    codes[:, columns] = grid[order]
-    for offset, column in enumerate(first_layer):
-        codes[:, layers[:, offset]] = codes[:, [column]]
-    # The same order for every choice of bias, the last choice first.
+    codes[:, columns] = grid
+    codes = codes[farthest_first(choice_features(space, codes, columns), rng)]
+    codes = _repeat_first_layer(space, codes)
+    # The same order for every combination of the switches, the last choices first.
     parts = []
-    for choice in reversed(range(space.cardinalities[bias])):
+    for settings in itertools.product(*(reversed(range(space.cardinalities[j])) for j in switches)):
         part = codes.copy()
-        part[:, bias] = choice
+        part[:, switches] = settings
         parts.append(space.canonical(part))
-    return np.concatenate(parts)
+    return _distinct(np.concatenate(parts))
+
+
+def _switches(space: SearchSpace) -> list[int]:
+    """Return the columns of bools outside the layers, of a space that has layers."""
+    if len(space.layer_columns) == 0:
+        return []
+    values = enumerate(space.choices.values())
+    return [j for j, choices in values if all(isinstance(choice, bool) for choice in choices)]
+
+
+def _homogeneous_sample(space: SearchSpace, rng: np.random.Generator) -> Codes:
+    """Return random configurations with equal layers, in farthest-first order."""
+    codes = space.canonical(_repeat_first_layer(space, space.sample(_N_SAMPLES, rng)))
+    codes = _distinct(codes)
+    return codes[farthest_first(choice_features(space, codes, range(codes.shape[1])), rng)]
+
+
+def _repeat_first_layer(space: SearchSpace, codes: Codes) -> Codes:
+    """Return codes (n, d) with the choices of the first layer in all layers."""
+    out = codes.copy()
+    if space.layer_columns.size:
+        out[:, space.layer_columns] = codes[:, None, space.layer_columns[0]]
+    return out
+
+
+def _distinct(codes: Codes) -> Codes:
+    """Return the first occurrence of each code, in order."""
+    _, first = np.unique(codes, axis=0, return_index=True)
+    return codes[np.sort(first)]
 
 
 def farthest_first(points: Array, rng: np.random.Generator) -> IndexArray:

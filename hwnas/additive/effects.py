@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.choice_features import layer_features, outside_features
 from hwnas.typing import Array, BoolArray, Codes, IndexArray, IntArray
 
 _SMOOTH_LENGTH = 0.25  # length scale of smooth patterns over the layers, in depths
@@ -63,12 +64,12 @@ class Block:
 
 
 class Effects:
-    """Features of the architectures of a space, block by block.
+    """Features of the architectures of a space with layers, block by block.
 
     Parameters
     ----------
     space
-        The search space.
+        The search space; all combinations outside the layers are listed, and all of a layer.
 
     Attributes
     ----------
@@ -77,9 +78,9 @@ class Effects:
     root_columns : list of k int
         Columns outside the layers.
     roots : (R, k) int64
-        Every combination of the columns outside the layers.
+        Every combination of the columns outside the layers that conditions leave distinct.
     options : (O, c) int64
-        Every combination of a layer's c columns.
+        Every combination of a layer's c columns that is allowed and distinct.
     present : (R, L) bool
         Mask of the layers that an architecture of each root has.
     blocks : tuple of Block
@@ -93,22 +94,24 @@ class Effects:
         self.space = space
         cards = space.cardinalities
         # Roots and options.
-        self.layers = np.array([group.columns for group in space.groups])  # (L, c)
-        inside = set(self.layers.ravel().tolist())
-        self.root_columns = [j for j in range(len(space.columns)) if j not in inside]
-        self.roots = _combinations(cards[self.root_columns])
-        self.options = _combinations(cards[self.layers[0]])
-        parent = space.groups[0].parent
-        depth = self.roots[:, [self.root_columns.index(parent)]]
+        self.layers = space.layer_columns  # (L, c)
+        self.root_columns = space.global_columns.tolist()
+        self.roots, self._root_by_rank = _distinct_roots(space)
+        self.options, self._option_by_rank = _distinct_options(space)
+        assert space.depth_column is not None  # as there are layers
+        parent = space.depth_column
         self.present: BoolArray = np.array(
-            [np.isin(depth[:, 0], group.when) for group in space.groups]
+            [np.isin(self.roots[:, parent], group.when) for group in space.groups]
         ).T
         # Contrasts between options and patterns over layers, whose products are the features.
         choices = [space.columns[j].removesuffix("_0") for j in self.layers[0]]
-        self._contrasts, self._contrast_slices = _contrasts(choices, cards[self.layers[0]])  # (O,K)
+        self._contrasts, self._contrast_slices = _contrasts(  # (O, K)
+            choices, cards[self.layers[0]], space.ordered[self.layers[0]], self.options
+        )
         self._patterns, self._pattern_slices = _patterns(len(self.layers))  # (L, Q)
         # The choice on which the effects of layers depend most: embed_dim for GPT-2.
-        self._width = max((j for j in self.root_columns if j != parent), key=lambda j: cards[j])
+        besides_depth = [j for j in self.root_columns if j != parent]
+        self._width = max(besides_depth or [parent], key=lambda j: cards[j])
         self.blocks = self._blocks(parent)
         shapes = [self._shape(block) for block in self.blocks]
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
@@ -117,15 +120,17 @@ class Effects:
         # Normalize each block: its prior variance is then its share of a typical architecture's
         # variance, however many features it has.
         self._scale = np.ones(self.size)
-        squares = np.add.reduceat((self(_typical_codes(space)) ** 2).mean(axis=0), self.starts)
+        squares = np.add.reduceat((self(typical_codes(space)) ** 2).mean(axis=0), self.starts)
         per_block = 1 / np.sqrt(np.where(squares > 0, squares, 1.0))
         self._scale = np.repeat(per_block, np.diff([*self.starts, self.size]))
 
     def __call__(self, codes: Codes) -> Array:
         """Return the features (n, P) of canonical codes (n, d)."""
         n = len(codes)
-        root = self._root_index(codes, tuple(self.root_columns))
-        option = _index(codes[:, self.layers], self.space.cardinalities[self.layers[0]])
+        root = self._root_of(codes)
+        option = self._option_by_rank[
+            _index(codes[:, self.layers], self.space.cardinalities[self.layers[0]])
+        ]
         # Contrasts of each layer's option, 0 for absent layers, summed with each pattern.
         contrasts = self._contrasts[option] * self.present[root][:, :, None]  # (n, L, K)
         sums = np.swapaxes(contrasts, 1, 2) @ self._patterns  # (n, K, Q)
@@ -189,7 +194,7 @@ class Effects:
     @property
     def width_name(self) -> str:
         """Name of the choice on which the effects of layers depend most; embed_dim for GPT-2."""
-        return self.space.columns[self._width]
+        return str(self.space.columns[self._width])
 
     def width_of(self, codes: Codes) -> IndexArray:
         """Return the width (n,) of architectures, as an index into its choices."""
@@ -200,16 +205,13 @@ class Effects:
 
         The k choices outside the layers, and of each of the c choices of a layer its mean over all
         layers of the space and its trend from the first to the last. An absent layer counts as 0, a
-        present one as more than 0.
+        present one as more than 0. A choice without an order has one number for each value.
         """
-        scaled = codes / np.maximum(self.space.cardinalities - 1, 1)
-        root = self._root_index(codes, tuple(self.root_columns))
-        # From 1/3 for the first choice to 1 for the last.
-        choices = self.present[root][:, :, None] * (scaled[:, self.layers] + 0.5) / 1.5
+        choices = layer_features(self.space, codes)
         slope = np.linspace(-1.0, 1.0, len(self.layers))[:, None]
         slope = slope - slope.mean()  # 0 for a single layer
         sums = [choices.mean(axis=1), 0.5 + 2 * (choices * slope).mean(axis=1)]
-        return np.concatenate([scaled[:, self.root_columns], *sums], axis=1)
+        return np.concatenate([outside_features(self.space, codes), *sums], axis=1)
 
     def _blocks(self, parent: int) -> tuple[Block, ...]:
         """Return the blocks that have features; `parent` is the column of ``n_layer``."""
@@ -251,6 +253,10 @@ class Effects:
         contrasts = self._contrasts[:, self._contrast_slices[block.kind]].shape[1]
         return self._count(block.columns), contrasts, patterns
 
+    def _root_of(self, codes: Codes) -> IndexArray:
+        """Return the index (n,) of the root of each code."""
+        return self._root_by_rank[self._root_index(codes, tuple(self.root_columns))]
+
     def _count(self, columns: tuple[int, ...]) -> int:
         """Return the number of combinations of columns."""
         return int(np.prod(self.space.cardinalities[list(columns)]))
@@ -271,16 +277,49 @@ def _index(choices: NDArray[np.integer], cards: IntArray) -> IndexArray:
     return np.asarray((choices.astype(np.intp) * strides).sum(axis=-1))
 
 
-def _contrasts(choices: list[str], cards: IntArray) -> tuple[Array, dict[str, slice]]:
+def _distinct_roots(space: SearchSpace) -> tuple[IntArray, IndexArray]:
+    """Return the roots (R, k), and the index of a root by the rank of its combination."""
+    columns = space.global_columns
+    roots = _combinations(space.cardinalities[columns])
+    codes = np.zeros((len(roots), len(space.columns)), dtype=np.int8)
+    codes[:, columns] = roots
+    # With conditions, combinations that differ in inactive choices alone are one root.
+    is_distinct = ~(codes * ~space.active(codes))[:, columns].any(axis=1)
+    return roots[is_distinct], np.cumsum(is_distinct) - 1
+
+
+def _distinct_options(space: SearchSpace) -> tuple[IntArray, IndexArray]:
+    """Return the options (O, c) of a layer, and the index of one by the rank of its combination."""
+    cards = space.cardinalities[space.layer_columns[0]]
+    combinations = _combinations(cards)
+    if space.options is not None:
+        allowed = space.options.options.astype(np.int64)
+        return allowed, space.options.index(combinations.astype(np.int8))
+    options: IntArray = space.activity.distinct_layers(combinations.astype(np.int8)).astype(
+        np.int64
+    )
+    by_rank = np.zeros(len(combinations), dtype=np.intp)
+    by_rank[_index(options, cards)] = np.arange(len(options))
+    return options, by_rank
+
+
+def _contrasts(
+    choices: list[str], cards: IntArray, ordered: BoolArray, options: IntArray
+) -> tuple[Array, dict[str, slice]]:
     """Return the contrasts between a layer's options (O, K), and the columns of each kind."""
-    options = _combinations(cards)
-    mains = [_polynomials(int(n))[options[:, a]] for a, n in enumerate(cards)]
+    mains = [
+        contrasts_of(int(n), is_ordered)[options[:, a]]
+        for a, (n, is_ordered) in enumerate(zip(cards, ordered, strict=True))
+    ]
+    # Choices without an order have no curved part: all their contrasts are alike.
+    n_linear = [1 if o or n < 3 else n - 1 for n, o in zip(cards.tolist(), ordered, strict=True)]
     # The linear part of each choice, ...
     parts: list[tuple[str, Array]] = []
-    for choice, main in zip(choices, mains, strict=True):
-        parts.append((choice, main[:, :1]))
+    for choice, main, k in zip(choices, mains, n_linear, strict=True):
+        parts.append((choice, main[:, :k]))
     # ... the curved parts of all choices, ...
-    parts.append(("curved", np.concatenate([main[:, 1:] for main in mains], axis=1)))
+    curved = [main[:, k:] for main, k in zip(mains, n_linear, strict=True)]
+    parts.append(("curved", np.concatenate(curved, axis=1)))
     # ... and the products of two choices.
     products = [
         (mains[a][:, :, None] * mains[b][:, None, :]).reshape(len(options), -1)
@@ -295,6 +334,23 @@ def _contrasts(choices: list[str], cards: IntArray) -> tuple[Array, dict[str, sl
             columns.append(part)
             start += part.shape[1]
     return np.concatenate([np.zeros((len(options), 0)), *columns], axis=1), slices
+
+
+def contrasts_of(n: int, is_ordered: bool) -> Array:
+    """Return the contrasts (n, n - 1) between n choices: `_polynomials`, or without an order.
+
+    Contrasts without an order span the same differences, with equal weight for every pair.
+
+    Examples
+    --------
+    >>> contrasts_of(3, False).round(2).tolist()
+    [[0.71, 0.41], [-0.71, 0.41], [0.0, -0.82]]
+    """
+    if is_ordered or n < 3:  # two choices differ in the same way with or without an order
+        return _polynomials(n)
+    # Helmert's contrasts: orthonormal, and orthogonal to the constant.
+    columns = np.triu(np.ones((n, n - 1))) - np.eye(n, n - 1, -1) * np.arange(n)[:, None]
+    return np.asarray(columns / np.linalg.norm(columns, axis=0))
 
 
 def _polynomials(n: int) -> Array:
@@ -323,9 +379,9 @@ def _patterns(depth: int) -> tuple[Array, dict[str, slice]]:
     return np.concatenate([np.ones((depth, 1)), smooth, np.eye(depth)], axis=1), slices
 
 
-def _typical_codes(space: SearchSpace) -> Codes:
+def typical_codes(space: SearchSpace) -> Codes:
     """Return random architectures, every second of them with all layers alike."""
     codes = space.sample(400, np.random.default_rng(0))
-    for group in space.groups[1:]:
-        codes[::2, list(group.columns)] = codes[::2, list(space.groups[0].columns)]
+    for layer in space.layer_columns[1:]:
+        codes[::2, layer] = codes[::2, space.layer_columns[0]]
     return space.canonical(codes)

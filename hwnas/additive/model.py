@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hwnas.additive.effects import Effects
+from hwnas.additive.choice import AnyEffects
 from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
 from hwnas.typing import Array, Codes, IndexArray
 
@@ -39,7 +39,7 @@ class Design:
         See `Effects.summary`.
     """
 
-    def __init__(self, effects: Effects, codes: Codes) -> None:
+    def __init__(self, effects: AnyEffects, codes: Codes) -> None:
         self.codes = codes
         self.features = effects(codes)
         self.summary = effects.summary(codes)
@@ -143,7 +143,7 @@ class AdditiveModel:
 
     def __init__(
         self,
-        effects: Effects,
+        effects: AnyEffects,
         design: Design,
         values: Array,
         std: Array,
@@ -288,7 +288,7 @@ def _sum_of_squares_within(values: Array, groups: IndexArray) -> float:
 
 
 def fit_model(
-    effects: Effects,
+    effects: AnyEffects,
     design: Design,
     values: Array,
     std: Array,

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from hwnas.additive.effects import Effects
+from hwnas.additive.choice import AnyEffects
 from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
@@ -304,7 +304,7 @@ def _posterior_effects(
     return np.stack(estimates, axis=1)
 
 
-def _feature_changes(effects: Effects, code: Codes, contrast: _Contrast) -> Array:
+def _feature_changes(effects: AnyEffects, code: Codes, contrast: _Contrast) -> Array:
     """Return the mean change of the features with a choice of each layer, (L, P).
 
     It is a mean over the values of the layer's other choices; NaN where none of them goes with both
