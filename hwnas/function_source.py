@@ -186,12 +186,11 @@ def _find(module: str, folder: Path) -> ModuleSpec | None:
     if spec is None or spec.origin is None:
         with contextlib.suppress(ImportError, ValueError):
             spec = importlib.util.find_spec(first) or spec
-    prefix = first
     for part in rest:
         if spec is None or spec.submodule_search_locations is None:
             return None
-        prefix = f"{prefix}.{part}"
-        spec = PathFinder.find_spec(prefix, list(spec.submodule_search_locations))
+        # By the last part alone: a longer name would be looked for in a parent that is imported.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
     return spec
 
 

@@ -137,7 +137,7 @@ def minimize(
             f"found {workers}"
         )
     if name is None:
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", reference_name.rpartition(":")[2]).strip("-")
+        name = re.findall(r"[A-Za-z0-9_]+", reference_name)[-1]
     space = choices
     if not isinstance(space, SearchSpace):
         space = SearchSpace(

@@ -326,7 +326,7 @@ def optimizer(
 
 
 def backend(
-    name: str | type[Backend], space: SearchSpace, *, noise: bool = False, **settings: Any
+    name: str | type[Backend], space: SearchSpace, /, *, noise: bool = False, **settings: Any
 ) -> Backend:
     """Build a backend by its registered name, or of a class.
 

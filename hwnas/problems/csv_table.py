@@ -111,7 +111,7 @@ def read_csv(path: Path) -> CsvTable:
         raise InvalidInput(f"{path}: is no UTF-8 text: {error.reason}") from None
     rows: list[list[str]] = []
     lines: list[int] = []
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
     try:
         for row in reader:
             if row:

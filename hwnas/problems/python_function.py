@@ -143,11 +143,12 @@ class PythonFunction(Backend):
             if name not in returns:
                 raise InvalidInput(f"units: expected names of {', '.join(returns)}, found {name!r}")
         self.name, self.folder = function, Path(folder)
-        self.returns = returns
+        # Closed forms of the space are exact already.
+        self.returns = tuple(name for name in returns if name not in space.closed_forms)
         self.fidelities = steps or None
         self.metrics = {
             name: Metric((units or {}).get(name, ""), "cheap", fidelity_dependent=len(steps) > 1)
-            for name in returns
+            for name in self.returns
         }
         self._threads = threads or len(os.sched_getaffinity(0))
 

@@ -155,8 +155,8 @@ class Table(Backend):
         if len(columns) == 1:
             return columns[0]
         # The smallest value of each device is that of the whole table.
-        smallest = [column[np.isfinite(column)].min() for column in columns]
-        ratios = [column / least for column, least in zip(columns, smallest, strict=True)]
+        scales = [1 / column[np.isfinite(column)].min() for column in columns]
+        ratios = [column * scale for column, scale in zip(columns, scales, strict=True)]
         return np.asarray(np.max(ratios, axis=0))
 
     def _metric(self, key: str) -> Array:
