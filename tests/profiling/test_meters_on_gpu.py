@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from hwnas.profiling.gpt import GPT
+from hwnas.profiling.llama import Llama
 from hwnas.profiling.meters.energy import energy_meter
 from hwnas.profiling.meters.forward_pass import Mode, PassSettings, prepare_forward_pass
 from hwnas.profiling.meters.latency import latency
 from hwnas.profiling.meters.memory import peak_memory
 from hwnas.profiling.meters.nvml import nvml_device
+from hwnas.spaces import LlamaArchitecture
 from hwnas.spaces.architecture import Architecture
 
 pytestmark = [
@@ -34,6 +36,22 @@ def test_latency(mode: Mode) -> None:
     assert result.precise
     assert result.steady
     assert result.environment.cuda
+
+
+@pytest.mark.parametrize("n_kv_head", [8, 2, 1])
+@torch.no_grad()
+def test_llama_computes_as_on_a_cpu(n_kv_head: int) -> None:
+    arch = LlamaArchitecture("x", 256, 2, (512, 512), (8, 8), (n_kv_head,) * 2, True)
+    on_cpu, on_gpu = (Llama(arch, context=128, vocab_size=500, device=d) for d in ("cpu", "cuda"))
+    on_gpu.load_state_dict(on_cpu.state_dict())
+    tokens = torch.arange(128)[None]
+    expected = on_cpu(tokens)
+    assert torch.allclose(on_gpu(tokens.cuda()).cpu(), expected, atol=1e-3)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        logits = on_gpu(tokens.cuda())
+    assert logits.dtype == torch.bfloat16
+    assert torch.allclose(logits.cpu().float(), expected, atol=0.05)
+    assert latency(on_gpu, PassSettings(precision="float32")).protocol.mode == "graph"
 
 
 def test_graph_is_replayed() -> None:

@@ -120,12 +120,12 @@ def _build_from_config(file: Path, device: str | torch.device) -> LanguageModel:
         raise InvalidInput(f"{file}: {error.strerror}") from None
     except ValueError:
         raise InvalidInput(f"{file}: not JSON") from None
-    found = config.get("format") if isinstance(config, dict) else None
-    match = re.fullmatch(_FORMAT.format(r"([A-Za-z0-9._-]+)"), str(found))
+    format_name = config.get("format") if isinstance(config, dict) else None
+    match = re.fullmatch(_FORMAT.format(r"([A-Za-z0-9._-]+)"), str(format_name))
     if match is None:
         raise InvalidInput(
             f"{file}: expected a configuration with format {_FORMAT.format('gpt')!r}, or of "
-            f"another family, found {found!r}"
+            f"another family, found {format_name!r}"
         )
     try:
         cls = _class_of(match[1])
