@@ -198,7 +198,16 @@ def closed_forms(space: SearchSpace) -> dict[str, Metric]:
     >>> list(closed_forms(hwnas.space("gpt-s")))
     ['params', 'flops']
     """
-    return {name: EXACT_METRICS.get(name, Metric("", "free")) for name in space.closed_forms}
+    if space.family == "gpt":
+        return dict(EXACT_METRICS)
+    # Another family counts in its own way, of which the first line of its method tells.
+    return {name: Metric("", "free", meaning=_meaning(space, name)) for name in space.closed_forms}
+
+
+def _meaning(space: SearchSpace, name: str) -> str:
+    """Return the meaning of a closed form: the first line of its docstring."""
+    line = (getattr(type(space), name).__doc__ or "").strip().partition("\n")[0]
+    return line.removeprefix("Return ").removeprefix("the ").rstrip(".")
 
 
 def all_metrics(backend: Backend) -> dict[str, Metric]:

@@ -1,17 +1,27 @@
-"""Tables of what can be named in an experiment: optimizers, backends, and shipped experiments."""
+"""Tables of what can be named in an experiment: optimizers, backends, spaces, experiments."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from itertools import islice, takewhile
 from typing import Any
 
 from hwnas import registry
 from hwnas.errors import HwnasError
 from hwnas.experiment import Budget, read_experiment, shipped_experiments
+from hwnas.spaces import LanguageModelSpace, SearchSpace
+from hwnas.spaces import space as named_space
+from hwnas.spaces.choices import Value
+from hwnas.spaces.families import family, family_names
+from hwnas.surrogates.published import SCALES
 
 Table = tuple[list[str], list[list[Any]]]
+
+_MAX_VALUES = 8  # of a choice, that are all listed
+_MAX_CHOICES = 8  # of a space, that are all listed
 
 
 def component_table(kind: registry.Kind, verbose: bool = False) -> Table:
@@ -60,6 +70,66 @@ def _details(kind: registry.Kind, cls: type[Any], text: str) -> list[str]:
         constraints = ["yes" if cls.handles_constraints else "ignored"]
     _, _, reference = text.partition("References\n----------\n")
     return [settings, *constraints, " ".join(reference.split())]
+
+
+def space_table() -> Table:
+    """Return a row for each named space of each family.
+
+    Examples
+    --------
+    >>> header, rows = space_table()
+    >>> dict(zip(header, rows[0]))["choices"].split("; ")[2:]
+    ['bias False True', 'a layer: mlp_ratio 2 3 4', 'n_head 4 8 12']
+    """
+    rows = []
+    for family_name in dict.fromkeys(["gpt", *family_names()]):
+        try:
+            names = family(family_name).named
+        except HwnasError as error:
+            # A package is broken: say so in the list, and go on.
+            rows.append(["", family_name, "", str(error), ""])
+            continue
+        rows += [_space_row(family_name, named_space(name)) for name in names]
+    return ["name", "family", "members", "choices", "figures"], rows
+
+
+def _space_row(family_name: str, space: SearchSpace) -> list[str]:
+    """Return name, family, number of members, choices and the source of figures of a space."""
+    parts = [*_choice_texts(space.choices)]
+    if space.layers:
+        first, *others = _choice_texts(space.layers)
+        parts += [f"a layer: {first}", *others]
+    # Only spaces with published figures can be searched without hardware.
+    figures = "published" if space.name in SCALES else "none"
+    if figures == "none" and isinstance(space, LanguageModelSpace):
+        figures = "none: measure with the profile backend"
+    return [space.name, family_name, _size(space.size), "; ".join(parts), figures]
+
+
+def _size(size: int) -> str:
+    """Return a number of members with three digits, however great it is.
+
+    >>> _size(18), _size(10**400)
+    ('18', '1.00e+400')
+    """
+    # Very great numbers are no floats.
+    return f"{size:.3g}" if size < 10**300 else f"{Decimal(size):.2e}"
+
+
+def _choice_texts(choices: Mapping[str, Sequence[Value]]) -> list[str]:
+    """Return name and values of each choice; the ends alone where there are many.
+
+    >>> _choice_texts({"kind": ["a", "b"], "size": range(1, 41)})
+    ['kind a b', 'size 1 ... 40 (40 values)']
+    """
+    texts = []
+    more = len(choices) - _MAX_CHOICES
+    for name, values in islice(choices.items(), _MAX_CHOICES):
+        listed = " ".join(map(str, values))
+        if len(values) > _MAX_VALUES:
+            listed = f"{values[0]} ... {values[-1]} ({len(values)} values)"
+        texts.append(f"{name} {listed}")
+    return [*texts, f"and {more} more"] if more > 0 else texts
 
 
 def experiment_table() -> Table:

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from hwnas.backends import EXACT_METRICS, all_metrics
-from hwnas.cli.components import Table, component_table, experiment_table
+from hwnas.backends import EXACT_METRICS, all_metrics, closed_forms
+from hwnas.cli.components import Table, component_table, experiment_table, space_table
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.measured_metrics import TRAINED_METRICS, device_metrics
 from hwnas.objectives import Metric, Objective, parse_constraints, parse_objectives
 from hwnas.registry import Kind
-from hwnas.spaces import GPT_SPACES, require_gpt, space
+from hwnas.spaces import GPTSpace, LanguageModelSpace, SearchSpace, load_space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import Surrogate, surrogate
@@ -39,27 +39,46 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
         Whether to add details: settings, defaults, references, how optimizers
         treat constraints, the protocols of devices; see `fit` for the source of figures.
     scale
-        Name of the space of devices and metrics.
+        Name of the space of devices and metrics, or its YAML file.
 
     Raises
     ------
     InvalidInput
-        The scale has no figures.
+        The space has no figures of devices, or no metrics at all.
 
     Examples
     --------
     >>> header, rows = listing("spaces")
     >>> rows[0][:3]
-    ['gpt-s', '1.9e+12', '192 384 768']
+    ['gpt-s', 'gpt', '1.9e+12']
     """
     if kind in ("optimizers", "backends"):
         return component_table(cast(Kind, kind.removesuffix("s")), verbose)
     if kind == "spaces":
-        return _spaces()
+        return space_table()
     if kind == "experiments":
         return experiment_table()
-    bench = surrogate(scale)
-    return _devices(bench, verbose) if kind == "devices" else _metrics(bench, scale_of(bench.space))
+    space = load_space(scale)
+    if kind == "devices":
+        return _devices(published_figures(space), verbose)
+    return _metrics(space)
+
+
+def published_figures(space: SearchSpace) -> Surrogate:
+    """Return the surrogate benchmark of a space.
+
+    Raises
+    ------
+    InvalidInput
+        There are no published figures of it; the text says how to go on.
+    """
+    if not isinstance(space, GPTSpace):
+        way = "profile" if isinstance(space, LanguageModelSpace) else "python or a plugin of yours"
+        raise InvalidInput(
+            f"space {space.name!r}: published figures are of GPT architectures alone, "
+            f"{', '.join(SCALES)}; get its values with hwnas run and the backend {way}"
+        )
+    return surrogate(space)
 
 
 @dataclass(frozen=True)
@@ -79,14 +98,12 @@ class Fit:
 
 
 def fit(scale: str) -> Fit:
-    """Return the source of the figures of a space, and their accuracy.
-
-    Raises
-    ------
-    InvalidInput
-        The space has no figures.
-    """
-    bench = surrogate(scale)
+    """Return the source of the figures of a space, and their accuracy; empty without figures."""
+    space = load_space(scale)
+    try:
+        bench = published_figures(space)
+    except InvalidInput:
+        return Fit({}, {})
     tables: dict[str, Table] = {}
     lines = {"space": bench.space.name}
     for key, value in bench.provenance.items():
@@ -105,7 +122,10 @@ def fit(scale: str) -> Fit:
 
 
 def figures(
-    archs: Sequence[LocatedArchitecture], metrics: Sequence[str] = (), devices: Sequence[str] = ()
+    archs: Sequence[LocatedArchitecture],
+    metrics: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    space: SearchSpace | None = None,
 ) -> Table:
     """Return the surrogate benchmark's values of architectures, a row for each.
 
@@ -118,6 +138,8 @@ def figures(
         All by default.
     devices
         All by default.
+    space
+        Space of the architectures; by default the one that they name.
 
     Returns
     -------
@@ -131,7 +153,7 @@ def figures(
         a statistic does not exist.
     """
     # 1. Predict all columns at once.
-    bench, codes = _encode(archs)
+    bench, codes = _encode(archs, space)
     objectives = _select_metrics(bench, metrics, devices)
     values = bench.predict(codes, objectives)
     # 2. Exact metrics are counts: print them as integers.
@@ -144,7 +166,9 @@ def figures(
     return header, [list(row) for row in zip(names, *columns, strict=True)]
 
 
-def figures_of_one(arch: LocatedArchitecture, devices: Sequence[str] = ()) -> Table:
+def figures_of_one(
+    arch: LocatedArchitecture, devices: Sequence[str] = (), space: SearchSpace | None = None
+) -> Table:
     """Return the surrogate benchmark's values of one architecture, a row for each metric.
 
     Parameters
@@ -153,6 +177,8 @@ def figures_of_one(arch: LocatedArchitecture, devices: Sequence[str] = ()) -> Ta
         The architecture.
     devices
         All by default.
+    space
+        Space of the architecture; by default the one that it names.
 
     Returns
     -------
@@ -166,8 +192,8 @@ def figures_of_one(arch: LocatedArchitecture, devices: Sequence[str] = ()) -> Ta
         The architecture is not in its space, the space has no figures, or a device does not exist.
     """
     # The table has one row, whose columns are the rows of the new table.
-    header, [[_, *medians]] = figures([arch], devices=devices)
-    bench, codes = _encode([arch])
+    header, [[_, *medians]] = figures([arch], devices=devices, space=space)
+    bench, codes = _encode([arch], space)
     metrics = all_metrics(bench)
     rows = []
     for name, median in zip(header[1:], medians, strict=True):
@@ -180,10 +206,11 @@ def figures_of_one(arch: LocatedArchitecture, devices: Sequence[str] = ()) -> Ta
 
 @dataclass(frozen=True)
 class NamedFront:
-    """Front with its architectures and a title."""
+    """Front with its architectures, the name of their space and a title."""
 
     front: Front
     archs: list[Architecture]
+    space: str
     title: str
 
 
@@ -192,12 +219,21 @@ def exact_front(
 ) -> NamedFront:
     """Return the exact Pareto front of the surrogate benchmark, or its `best` members.
 
+    Parameters
+    ----------
+    name
+        Name of a space, or its YAML file.
+    objectives, constraints
+        In the grammar of `hwnas.objectives`.
+    best
+        Number of members with the greatest hypervolume; all by default.
+
     Raises
     ------
     InvalidInput
         The space has no figures, an objective is wrong, or no exact front is known for these.
     """
-    bench = surrogate(name)
+    bench = published_figures(load_space(name))
     parsed_objectives, limits = parse_objectives(objectives), parse_constraints(constraints)
     front = bench.front(parsed_objectives, limits)
     if front is None:
@@ -207,24 +243,11 @@ def exact_front(
             reason = "a worst ratio is no sum over layers; expected one device an objective"
         names = ", ".join(objectives + constraints)
         raise InvalidInput(f"no exact front is known for {names}: {reason}")
-    title = f"{name}: {front.exactness}, {len(front)} architectures"
+    title = f"{bench.space.name}: {front.exactness}, {len(front)} architectures"
     if best is not None:
         front = front.best(best)
         title += f", the best {len(front)}"
-    return NamedFront(front, bench.space.decode(front.codes), title)
-
-
-def _spaces() -> Table:
-    """Return a row for each named space."""
-    rows = []
-    for name in GPT_SPACES:
-        s = require_gpt(space(name))
-        choices = (s.embed_dim, s.n_layer, s.mlp_ratio, s.n_head)
-        # Only spaces with published figures can be searched without hardware.
-        published = "published" if name in SCALES else "none: measure with the profile backend"
-        rows.append([name, f"{s.size:.3g}", *(" ".join(map(str, c)) for c in choices), published])
-    header = ["name", "architectures", "embed_dim", "n_layer", "mlp_ratio", "n_head", "figures"]
-    return header, rows
+    return NamedFront(front, bench.space.decode(front.codes), bench.space.name, title)
 
 
 def _devices(bench: Surrogate, verbose: bool) -> Table:
@@ -248,24 +271,46 @@ def _devices(bench: Surrogate, verbose: bool) -> Table:
     return header + (["precision", "latency", "energy"] if verbose else []), rows
 
 
-def _metrics(bench: Surrogate, scale: str) -> Table:
-    """Return a row for each metric of each backend; those of devices share one."""
+def _metrics(space: SearchSpace) -> Table:
+    """Return a row for each metric of each backend; those of devices share one.
+
+    Raises
+    ------
+    InvalidInput
+        All metrics of the space are those of a user's own backend.
+    """
+    rows = [_metric_row(name, "all", metric) for name, metric in closed_forms(space).items()]
+    rows += _published_metrics(space)
+    if isinstance(space, LanguageModelSpace):
+        for name, metric in TRAINED_METRICS.items():
+            rows.append(_metric_row(name, "profile", metric))
+        for name, metric in device_metrics().items():
+            rows.append(_metric_row(f"{name}@DEVICE", "profile", metric))
+    if not rows:
+        raise InvalidInput(
+            f"space {space.name!r}: its metrics are those of your own function or backend; hwnas "
+            "has none for it"
+        )
+    return ["name", "backend", "unit", "cost", "quantiles", "meaning"], rows
+
+
+def _published_metrics(space: SearchSpace) -> list[list[str]]:
+    """Return a row for each published metric of a space; none where there are no figures."""
+    try:
+        bench = published_figures(space)
+    except InvalidInput:
+        return []
     rows = []
-    for name, metric in EXACT_METRICS.items():
-        rows.append(_metric_row(name, "all", metric))
     for name, metric in bench.metrics.items():
         # Metrics of devices are listed once, for the first device, as latency@DEVICE.
         metric_name, at, device_name = name.partition("@")
         if not at:
             rows.append(_metric_row(name, "surrogate", metric))
         elif device_name == bench.devices[0]:
-            generic = replace(metric, meaning=published_meaning(metric_name, scale))
+            meaning = published_meaning(metric_name, scale_of(bench.space))
+            generic = replace(metric, meaning=meaning)
             rows.append(_metric_row(f"{metric_name}@DEVICE", "surrogate", generic))
-    for name, metric in TRAINED_METRICS.items():
-        rows.append(_metric_row(name, "profile", metric))
-    for name, metric in device_metrics().items():
-        rows.append(_metric_row(f"{name}@DEVICE", "profile", metric))
-    return ["name", "backend", "unit", "cost", "quantiles", "meaning"], rows
+    return rows
 
 
 def _metric_row(name: str, backend: str, metric: Metric) -> list[str]:
@@ -287,17 +332,21 @@ def _device_table(values: Mapping[str, Any]) -> Table:
     return header, [[name, *(row.get(c, "") for c in columns)] for name, row in rows.items()]
 
 
-def _encode(archs: Sequence[LocatedArchitecture]) -> tuple[Surrogate, Codes]:
+def _encode(
+    archs: Sequence[LocatedArchitecture], space: SearchSpace | None
+) -> tuple[Surrogate, Codes]:
     """Return the benchmark of the space of architectures, and their codes."""
-    space_name = archs[0].arch.space
-    # One benchmark has the figures of one space.
-    for item in archs:
-        if item.arch.space != space_name:
-            raise InvalidInput(
-                f"{item.location}: expected architectures of one space, {space_name!r} as in "
-                f"{archs[0].location}, found {item.arch.space!r}"
-            )
-    bench = surrogate(space_name)
+    if space is None:
+        # One benchmark has the figures of one space.
+        space_name = _space_name(archs[0])
+        for item in archs:
+            if _space_name(item) != space_name:
+                raise InvalidInput(
+                    f"{item.location}: expected architectures of one space, {space_name!r} as in "
+                    f"{archs[0].location}, found {_space_name(item)!r}"
+                )
+        space = load_space(space_name)
+    bench = published_figures(space)
     try:
         return bench, bench.space.encode([item.arch for item in archs])
     except InvalidInput:
@@ -308,6 +357,12 @@ def _encode(archs: Sequence[LocatedArchitecture]) -> tuple[Surrogate, Codes]:
             except InvalidInput as error:
                 raise InvalidInput(f"{item.location}: {error}") from None
         raise
+
+
+def _space_name(item: LocatedArchitecture) -> str:
+    """Return the name of the space of an architecture or configuration."""
+    space = item.arch.space
+    return space if isinstance(space, str) else str(space.name)
 
 
 def _select_metrics(

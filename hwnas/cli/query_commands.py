@@ -36,7 +36,8 @@ def list_(
     kind: Annotated[Listing, typer.Argument(help="The kind of components to list.")],
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print details.")] = False,
     space: Annotated[
-        str | None, typer.Option(help="The space, for devices and metrics [gpt-s].")
+        str | None,
+        typer.Option(help="The space or its YAML file, for devices and metrics [gpt-s]."),
     ] = None,
 ) -> None:
     """List optimizers, backends, spaces, devices, metrics or experiments.
@@ -56,7 +57,8 @@ def list_(
         for title, table in fit.tables.items():
             typer.echo(f"\n{title}")
             print_table(*table)
-        typer.echo()
+        if fit.lines:
+            typer.echo()
         for title, text in fit.lines.items():
             typer.echo(f"{title}: {text}")
 
@@ -79,6 +81,10 @@ def query(
             help="Only this metric, such as latency or latency@h100:p90; can be repeated."
         ),
     ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="The space or its YAML file; by default that of the strings."),
+    ] = None,
     format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
     """Print the surrogate benchmark's values of architectures.
@@ -86,23 +92,26 @@ def query(
     One row for each architecture; for a single one without --metric, one row for each metric.
     """
     from hwnas.cli import listing
-    from hwnas.spaces import arch_input
+    from hwnas.spaces import arch_input, load_space
 
+    given = None if space is None else load_space(space)
     # A single architecture has one row for each metric, with quantiles; several have one row each.
     if archs and "-" not in archs:
-        architectures = arch_input.parse_arguments(archs)
+        architectures = arch_input.parse_arguments(archs, given)
         if len(architectures) == 1 and not metric:
-            print_figures(*listing.figures_of_one(architectures[0], device or ()), format_)
+            table = listing.figures_of_one(architectures[0], device or (), given)
+            print_figures(*table, format_)
             return
     elif archs and len(archs) > 1:
         raise InvalidInput("query: expected either architectures or -, found both")
     else:
-        architectures = arch_input.parse_text(_read_standard_input(requested=bool(archs)))
-    print_figures(*listing.figures(architectures, metric or (), device or ()), format_)
+        text = _read_standard_input(requested=bool(archs))
+        architectures = arch_input.parse_text(text, given)
+    print_figures(*listing.figures(architectures, metric or (), device or (), given), format_)
 
 
 def front(
-    space: Annotated[str, typer.Argument(help="Name of a space.")],
+    space: Annotated[str, typer.Argument(help="Name of a space, or its YAML file.")],
     objectives: Annotated[
         list[str], typer.Argument(help="Metrics to minimize; -flops is maximized.")
     ],
@@ -137,7 +146,7 @@ def front(
     elif plot:
         from hwnas.reports.plots.kinds import draw_front
 
-        file = draw_front(exact.front, exact.title, Path(f"front-{space}.png"))
+        file = draw_front(exact.front, exact.title, Path(f"front-{exact.space}.png"))
         typer.echo(str(file), err=csv)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,8 @@ from hwnas.files import atomic_writer
 from hwnas.objectives import Objective
 from hwnas.problem import Problem
 from hwnas.runner.storage import Store
-from hwnas.spaces import space
+from hwnas.spaces import SearchSpace, space
+from hwnas.spaces.choices import Value
 from hwnas.typing import Array, Codes
 from hwnas.yaml_loader import parse_yaml
 
@@ -64,8 +67,9 @@ def collect(directory: Path, problem: Problem) -> PriorTrials:
     directory
         Directory of the earlier run.
     problem
-        Problem of the new run. The earlier run must have the same space, noise like this one or
-        none like this one, and all its metrics. Without noise each architecture comes once.
+        Problem of the new run. The earlier run must have a space of the same name and columns,
+        noise like this one or none like this one, and all its metrics. Without noise each
+        architecture comes once.
 
     Raises
     ------
@@ -92,10 +96,8 @@ def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, 
         trials = store.trials()
     # The earlier run must fit: the same space, the same kind of noise, all metrics.
     earlier_space, new_space = space(earlier.space), problem.space
-    if earlier_space.to_dict() != new_space.to_dict():
-        name = earlier_space.name
-        actual = f"found {name}" if name != new_space.name else "found one of other choices"
-        raise InvalidInput(f"{directory}: expected a run on {new_space.name}, {actual}")
+    if difference := space_difference(earlier_space, new_space):
+        raise InvalidInput(f"{directory}: expected a run on {new_space.name}, found {difference}")
     if earlier.noise != problem.noisy:
         expected = str(problem.noisy).lower()
         raise InvalidInput(f"{directory}: expected a run with noise: {expected}, as this one")
@@ -109,3 +111,57 @@ def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, 
     ok = np.flatnonzero(trials.ok)
     codes = trials.codes[ok].reshape(len(ok), len(new_space.columns))
     return codes, trials.values[ok][:, columns], trials.std[ok][:, columns]
+
+
+def space_difference(found: SearchSpace, expected: SearchSpace) -> str:
+    """Return how a space differs from another one in words; empty if codes mean the same in both.
+
+    Examples
+    --------
+    >>> old = space({"name": "mlp", "choices": {"rate": [0.1, 1.0]}})
+    >>> new = space({"name": "mlp", "choices": {"rate": [0.1, 0.5]}})
+    >>> space_difference(old, new)
+    'one of other choices: rate [0.1, 1.0] in place of [0.1, 0.5]'
+    """
+    if found.name != expected.name:
+        return found.name
+    if found.family != expected.family:
+        return f"one of the family {found.family or 'none'} in place of {expected.family or 'none'}"
+    for kind in ("choices", "layers"):
+        difference = _choice_difference(getattr(found, kind), getattr(expected, kind))
+        if difference:
+            return f"one of other {kind}: {difference}"
+    # All else that defines a space: its depth, conditions and allowed layers, or constants.
+    others, wanted = found.to_dict(), expected.to_dict()
+    for key in dict.fromkeys([*others, *wanted]):
+        if others.get(key) != wanted.get(key):
+            return f"one with {key} {_short(others.get(key))} in place of {_short(wanted.get(key))}"
+    return ""
+
+
+def _choice_difference(
+    found: Mapping[str, tuple[Value, ...]], expected: Mapping[str, tuple[Value, ...]]
+) -> str:
+    """Return the first difference between two sets of choices; the order of names counts."""
+    for name in (*expected, *found):
+        if name not in found:
+            return f"none called {name}"
+        if name not in expected:
+            return f"{name}, which is not one here"
+        if _typed(found[name]) != _typed(expected[name]):
+            return f"{name} {_short(list(found[name]))} in place of {_short(list(expected[name]))}"
+    # Columns of codes are in the order of the names.
+    if list(found) != list(expected):
+        return f"the order {', '.join(found)} in place of {', '.join(expected)}"
+    return ""
+
+
+def _typed(values: Iterable[Value]) -> list[tuple[bool, Value]]:
+    """Return values with whether they are bools, which Python takes for the numbers 0 and 1."""
+    return [(isinstance(value, bool), value) for value in values]
+
+
+def _short(value: Any) -> str:
+    """Return a value as text of at most 60 characters."""
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

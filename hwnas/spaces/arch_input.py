@@ -1,22 +1,30 @@
-"""Architectures in text: one in each line, JSON, or CSV with a column ``arch``.
+"""Architectures and configurations in text: one in each line, JSON, or CSV with a column ``arch``.
 
 The format is recognized from the text: CSV has a header with a column ``arch``, JSON begins with a
 bracket, a brace or a quote, and anything else is one architecture in each line. JSON is a list, or
 elements that follow one another. An element is an architecture string or an object of one of three
 kinds: ``{"arch": "gpt-s-..."}``, which is the output of ``hwnas query --format json``, the fields
 of `Architecture`, or those of HW-GPT-Bench's dictionaries and ``space``.
+
+The string of an architecture begins with the name of its space, by which its family is found.
+Strings of a space that has no such name, ``mlp:depth=2/width=16:32``, need the space, and their
+objects are mappings of names to values.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hwnas.errors import InvalidInput
 from hwnas.spaces.architecture import Architecture
+from hwnas.spaces.factory import space as named_space
+from hwnas.spaces.families import named_spaces
+from hwnas.spaces.gpt import GPT_SPACES, GPTSpace
+from hwnas.spaces.search_space import SearchSpace
 
 # Fields of `Architecture` after its space, in the order of the constructor.
 _FIELDS = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
@@ -27,22 +35,32 @@ _BIASES = {True: True, False: False, "True": True, "False": False}
 
 @dataclass(frozen=True, slots=True)
 class LocatedArchitecture:
-    """Architecture and its location in the input.
+    """Architecture or configuration, and its location in the input.
 
     Attributes
     ----------
     arch
-        The architecture; only its form has been checked.
+        The architecture. Of one of the GPT family only the form has been checked, unless its space
+        was given.
     location
         ``"line 3"``, ``"element 3"``, ``"argument 3"``: the beginning of an error's text.
     """
 
-    arch: Architecture
+    arch: Any
     location: str
 
 
-def parse_arguments(texts: Sequence[str]) -> list[LocatedArchitecture]:
+def parse_arguments(
+    texts: Sequence[str], space: SearchSpace | None = None
+) -> list[LocatedArchitecture]:
     """Parse architecture strings.
+
+    Parameters
+    ----------
+    texts
+        The strings.
+    space
+        Their space; by default the one whose name they begin with.
 
     Raises
     ------
@@ -54,11 +72,18 @@ def parse_arguments(texts: Sequence[str]) -> list[LocatedArchitecture]:
     >>> parse_arguments(["gpt-s-1-192-2-4-True"])[0].location
     'argument 1'
     """
-    return [_parse_string(text, f"argument {i}") for i, text in enumerate(texts, 1)]
+    return [_parse_string(text, f"argument {i}", space) for i, text in enumerate(texts, 1)]
 
 
-def parse_text(text: str) -> list[LocatedArchitecture]:
+def parse_text(text: str, space: SearchSpace | None = None) -> list[LocatedArchitecture]:
     """Parse lines, JSON or CSV, see the top of this module; empty lines are ignored.
+
+    Parameters
+    ----------
+    text
+        The architectures.
+    space
+        Their space; by default the one whose name they begin with.
 
     Raises
     ------
@@ -78,11 +103,12 @@ def parse_text(text: str) -> list[LocatedArchitecture]:
     first_line = lines[0][1] if lines else ""
     header = [field.strip(' "') for field in first_line.split(",")]
     if first_line.startswith(_JSON_STARTS) and "arch" not in header:
-        archs = [_parse_element(value, f"element {i}") for i, value in enumerate(_json(text), 1)]
+        elements = enumerate(_json(text), 1)
+        archs = [_parse_element(value, f"element {i}", space) for i, value in elements]
     elif len(header) > 1 or header == ["arch"]:
-        archs = list(_csv(text))
+        archs = list(_csv(text, space))
     else:
-        archs = [_parse_string(line, f"line {number}") for number, line in lines]
+        archs = [_parse_string(line, f"line {number}", space) for number, line in lines]
     if not archs:
         raise InvalidInput("expected architectures, found none")
     return archs
@@ -129,26 +155,71 @@ def architecture_from_mapping(fields: Mapping[str, Any]) -> Architecture:
     return Architecture(space, embed_dim, n_layer, tuple(ratios), tuple(heads), _BIASES[bias])
 
 
-def _parse_string(text: str, location: str) -> LocatedArchitecture:
+def parse_architecture(text: str, space: SearchSpace | None = None) -> Any:
+    """Return the architecture or configuration of a string.
+
+    Parameters
+    ----------
+    text
+        The string; it begins with the name of its space.
+    space
+        Its space, where that has no name that hwnas knows.
+
+    Raises
+    ------
+    InvalidInput
+        The text is no architecture, or its space is not known.
+
+    Examples
+    --------
+    >>> parse_architecture("gpt-s-1-192-2-4-True").embed_dim
+    192
+    """
+    if space is not None:
+        return space.parse(text)
+    # Names of GPT spaces first: the others may be those of packages that take time to import.
+    if _named(text, GPT_SPACES) is None:
+        if name := _named(text, named_spaces()):
+            return named_space(name).parse(text)
+        start, colon, _ = text.partition(":")
+        if colon:
+            raise InvalidInput(
+                f"configuration {text!r}: {start!r} is the name of no space here; give the YAML "
+                "file of its space with --space FILE"
+            )
+    return Architecture.parse(text)
+
+
+def _named(text: str, names: Iterable[str]) -> str | None:
+    """Return the longest of the names of spaces that a string begins with; ``None`` without one."""
+    starts = [name for name in names if text.startswith((f"{name}-", f"{name}:"))]
+    return max(starts, key=len, default=None)
+
+
+def _parse_string(text: str, location: str, space: SearchSpace | None) -> LocatedArchitecture:
     """Parse an architecture string; an error names the location."""
     try:
-        return LocatedArchitecture(Architecture.parse(text), location)
+        return LocatedArchitecture(parse_architecture(text, space), location)
     except InvalidInput as error:
         raise InvalidInput(f"{location}: {error}") from None
 
 
-def _parse_element(value: Any, location: str) -> LocatedArchitecture:
+def _parse_element(value: Any, location: str, space: SearchSpace | None) -> LocatedArchitecture:
     """Parse an element of JSON; an error names the location."""
-    if isinstance(value, dict) and "arch" in value:
+    # A choice of a user's own may be called arch, too.
+    is_own = space is not None and not isinstance(space, GPTSpace) and "arch" in space.choices
+    if isinstance(value, dict) and "arch" in value and not is_own:
         value = value["arch"]
     if isinstance(value, str):
-        return _parse_string(value, location)
+        return _parse_string(value, location, space)
     if not isinstance(value, dict):
         raise InvalidInput(
             f"{location}: expected an architecture string or object, found {value!r}"
         )
     try:
-        return LocatedArchitecture(architecture_from_mapping(value), location)
+        if space is None or isinstance(space, GPTSpace):
+            return LocatedArchitecture(architecture_from_mapping(value), location)
+        return LocatedArchitecture(space.decode(space.encode([value]))[0], location)
     except InvalidInput as error:
         raise InvalidInput(f"{location}: {error}") from None
 
@@ -173,7 +244,7 @@ def _json(text: str) -> list[Any]:
     return values
 
 
-def _csv(text: str) -> Iterator[LocatedArchitecture]:
+def _csv(text: str, space: SearchSpace | None) -> Iterator[LocatedArchitecture]:
     """Yield the architectures in the column ``arch`` of a CSV."""
     rows = csv.reader(text.splitlines())
     column = None
@@ -194,6 +265,6 @@ def _csv(text: str) -> Iterator[LocatedArchitecture]:
             elif column >= len(row):
                 raise InvalidInput(f"{location}: the row ends before the column arch")
             else:
-                yield _parse_string(row[column].strip(), location)
+                yield _parse_string(row[column].strip(), location, space)
     except csv.Error as error:
         raise InvalidInput(f"line {rows.line_num}: not CSV: {error}") from None

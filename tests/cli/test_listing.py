@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from hwnas import registry
 from hwnas.cli import listing
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
 from hwnas.experiment import shipped_experiments
+from hwnas.spaces import GPT_SPACES, LanguageModelSpace, families, load_space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.surrogates import Surrogate
 from hwnas.surrogates.devices import DEVICES, Device, device
 from hwnas.surrogates.protocol import BATCH_SIZES
+from hwnas.surrogates.published import SCALES
 
 BENCH = hwnas.surrogate("gpt-s")
 
@@ -72,9 +76,90 @@ def test_spaces_say_whether_there_are_figures() -> None:
         try:
             hwnas.surrogate(cells["name"])
         except InvalidInput:
-            assert cells["figures"] == "none: measure with the profile backend"
+            is_model = isinstance(hwnas.space(cells["name"]), LanguageModelSpace)
+            way = ": measure with the profile backend" if is_model else ""
+            assert cells["figures"] == f"none{way}"
         else:
             assert cells["figures"] == "published"
+
+
+def test_spaces_of_all_families_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pair(hwnas.SearchSpace):
+        named: ClassVar[dict[str, Any]] = {"pair-50": {"size": 50}, "pair-2": {"size": 2}}
+
+        def __init__(self, name: str, *, size: int) -> None:
+            others = {f"c{i}": [0, 1] for i in range(20)}
+            super().__init__(name, {"a": range(size), "b": ["x", "y"], **others})
+
+    monkeypatch.setattr(families, "registered", {**families.registered, "pair": Pair})
+    header, rows = listing.listing("spaces")
+    assert header == ["name", "family", "members", "choices", "figures"]
+    table = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert list(table)[: len(GPT_SPACES)] == list(GPT_SPACES)
+    assert table.keys() == families.named_spaces().keys()
+    for name, cells in table.items():
+        assert families.named_spaces()[name] is families.family(cells["family"])
+        assert float(cells["members"]) == pytest.approx(hwnas.space(name).size, rel=5e-3)
+    assert table["pair-50"]["choices"].startswith("a 0 ... 49 (50 values); b x y; c0 0 1; ")
+    assert table["pair-50"]["choices"].endswith("; c5 0 1; and 14 more")
+    assert table["llama-s"]["choices"].count("a layer: mlp_dim 512 1024 1536; n_head") == 1
+    # A family that cannot be loaded is named in the list.
+    monkeypatch.setattr("hwnas.cli.components.family", load_all_but_pair)
+    rows = listing.listing("spaces")[1]
+    assert ["", "pair", "", 'x needs y: pip install "hwnas[z]"', ""] in rows
+
+
+def load_all_but_pair(name: str) -> Any:
+    return families.family(name) if name != "pair" else raise_missing()
+
+
+@pytest.mark.parametrize("name", families.named_spaces())
+def test_metrics_of_spaces_without_figures(name: str) -> None:
+    if not isinstance(hwnas.space(name), LanguageModelSpace):
+        with pytest.raises(InvalidInput, match=f"{name}': its metrics are those of your own"):
+            listing.listing("metrics", scale=name)
+        return
+    header, rows = listing.listing("metrics", scale=name)
+    table = [dict(zip(header, row, strict=True)) for row in rows]
+    names = [(cells["backend"], cells["name"]) for cells in table]
+    assert names[:2] == [("all", "params"), ("all", "flops")]
+    assert {("profile", "perplexity"), ("profile", "latency@DEVICE")} <= set(names)
+    assert any(backend == "surrogate" for backend, _ in names) == (name in SCALES)
+    assert all(cells["meaning"] for cells in table)
+    assert listing.fit(name).lines.get("space", name) == name
+    if name not in SCALES:
+        with pytest.raises(InvalidInput, match="published figures"):
+            listing.listing("devices", scale=name)
+
+
+def test_figures_are_of_gpt_alone(tmp_path: Path) -> None:
+    own = hwnas.space({"name": "own", "choices": {"size": [1, 2]}})
+    for space, way in ((hwnas.space("llama-s"), "profile"), (own, "python or a plugin of yours")):
+        (member,) = space.decode(space.sample(1, np.random.default_rng(0)))
+        message = rf"'{space.name}': published figures are of GPT .*, gpt-s, .* backend {way}$"
+        for given in (None, space):
+            if given is None and space is own:
+                continue  # it has no name here
+            with pytest.raises(InvalidInput, match=message):
+                listing.figures([LocatedArchitecture(member, "line 1")], space=given)
+            with pytest.raises(InvalidInput, match=message):
+                listing.figures_of_one(LocatedArchitecture(member, "line 1"), space=given)
+    file = tmp_path / "own.yaml"
+    file.write_text(json.dumps(own.to_dict()))
+    for name in ("llama-s", str(file)):
+        with pytest.raises(InvalidInput, match="published figures are of GPT"):
+            listing.exact_front(name, ["params", "perplexity"], [])
+
+
+def test_figures_of_a_space_in_a_file(tmp_path: Path) -> None:
+    choices = {"embed_dim": [192], "n_layer": [10], "mlp_ratio": [2, 4], "n_head": [4]}
+    file = tmp_path / "small.yaml"
+    file.write_text(json.dumps({"name": "small", **choices}))
+    front = listing.exact_front(str(file), ["params", "perplexity"], [])
+    assert front.space == "small"
+    located = [LocatedArchitecture(arch, "line 1") for arch in front.archs]
+    _, rows = listing.figures(located, ["params", "perplexity"], space=load_space(str(file)))
+    assert [row[1:] for row in rows] == front.front.values.tolist()
 
 
 def test_experiments_are_described() -> None:

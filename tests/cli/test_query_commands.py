@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import hwnas
@@ -119,6 +120,36 @@ def test_query_metrics(hw: Any) -> None:
     arguments = ["--metric", "latency:p90", "--metric", "perplexity", "--device", "h100"]
     (row,) = json.loads(hw("query", ARCH, *arguments, "--format", "json").out)
     assert list(row) == ["arch", "latency@h100:p90", "perplexity"]
+
+
+def test_query_of_other_families_is_refused_in_one_line(hw: Any, tmp_path: Path) -> None:
+    space = hwnas.space("llama-s")
+    (arch,) = map(str, space.decode(space.sample(1, np.random.default_rng(0))))
+    message = "space 'llama-s': published figures are of GPT architectures alone, gpt-s, gpt-m"
+    assert_user_error(hw("query", arch), message)
+    assert_user_error(hw("query", "--metric", "params", piped=f"{arch}\n"), message)
+    assert_user_error(hw("front", "llama-s", "perplexity", "params"), message)
+    assert_user_error(hw("list", "devices", "--space", "llama-s"), message)
+    assert_user_error(hw("query", "mlp:width=8"), "argument 1: configuration 'mlp:width=8'")
+    file = tmp_path / "mlp.yaml"
+    file.write_text("name: mlp\nchoices: {width: [8, 16]}\n")
+    own = "space 'mlp': published figures are of GPT architectures alone"
+    assert_user_error(hw("query", "mlp:width=8", "--space", str(file)), own)
+    assert_user_error(hw("front", str(file), "params", "perplexity"), own)
+    assert_user_error(hw("list", "metrics", "--space", str(file)), "space 'mlp': its metrics are")
+    assert "latency@DEVICE" in hw("list", "metrics", "-v", "--space", "gpt-xl").out
+
+
+def test_query_and_front_of_a_space_in_a_file(hw: Any, tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "name: small\nembed_dim: [192]\nn_layer: [10]\nmlp_ratio: [2, 4]\nn_head: [4]\n"
+    )
+    front = hw("front", str(file), "perplexity", "latency@h100", "--csv", "--plot")
+    assert (tmp_path / "front-small.png").is_file()
+    assert front.out.splitlines()[1].startswith("small-10-192-")
+    options = ["--metric", "perplexity", "--metric", "latency@h100", "--format", "csv"]
+    assert hw("query", *options, "--space", str(file), piped=front.out).out == front.out
 
 
 def test_front(hw: Any, tmp_path: Path) -> None:

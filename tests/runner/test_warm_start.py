@@ -14,7 +14,7 @@ from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer
 from hwnas.problem import build_problem, load_experiment
 from hwnas.runner.storage import Store
-from hwnas.runner.warm_start import FILE, PriorTrials, collect
+from hwnas.runner.warm_start import FILE, PriorTrials, collect, space_difference
 from hwnas.spaces import Codes
 from hwnas.typing import Array
 
@@ -117,7 +117,10 @@ def test_a_run_resumes_as_it_began_without_the_earlier_one(
     ("changes", "message"),
     [
         ({"space": "gpt-s"}, "expected a run on gpt-s, found tiny"),
-        ({"space": {**TINY, "n_head": [4, 12]}}, "expected a run on tiny, found one of other"),
+        (
+            {"space": {**TINY, "n_head": [4, 12]}},
+            r"on tiny, found one of other layers: n_head \[4, 8\] in place of \[4, 12\]",
+        ),
         ({"noise": True}, "expected a run with noise: true"),
         ({"objectives": ["perplexity", "latency@a100"]}, "did not measure latency@a100, only"),
         ({"warm_start": "nowhere"}, "no trials here"),
@@ -129,6 +132,100 @@ def test_what_does_not_fit_is_refused_in_one_line(
     form = later(**{"warm_start": str(earlier), **changes})
     with pytest.raises(InvalidInput, match=f"^warm_start: .*{message}"):
         hwnas.run(form, out=tmp_path / "later")
+    assert not (tmp_path / "later").exists()
+
+
+OWN: dict[str, Any] = {
+    "name": "mlp",
+    "choices": {"depth": [1, 2], "kind": ["a", "b"], "rate": [0.0, 1.0], "flag": [False, True]},
+    "layers": {"width": [8, 16], "act": ["relu", "tanh"]},
+    "conditions": {"rate": {"kind": ["b"]}},
+}
+
+
+class TwoMetrics(hwnas.Backend):
+    metrics: ClassVar[dict[str, hwnas.Metric]] = {
+        "a": hwnas.Metric(""),
+        "b": hwnas.Metric(""),
+    }
+
+    def evaluate(self, codes: Codes, objectives: Any, **_: Any) -> hwnas.Evaluation:
+        values = {"a": codes.sum(axis=1) + 1.0, "b": 9.0 - codes[:, -1]}
+        return hwnas.Evaluation(np.stack([values[o.key] for o in objectives], axis=1))
+
+
+def own_run(space: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    form = later(space=space, constraints=[], objectives=["a", "b"], backend="two", **changes)
+    return {**form, "optimizers": changes.get("optimizers", ["random"])}
+
+
+@pytest.fixture
+def own_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._registered["backend"], "two", TwoMetrics)
+
+
+def test_a_space_of_a_user_s_own(
+    own_backend: None, listener: type[Listener], tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier"
+    hwnas.run(own_run(OWN, budget={"evaluations": 12}), out=earlier, draw=False)
+    form = own_run(OWN, optimizers=["listener"], warm_start=str(earlier))
+    form["objectives"] = ["b", "a"]
+    hwnas.run(form, out=tmp_path / "later", draw=False)
+    known = PriorTrials.load(tmp_path / "later" / FILE)
+    assert listener.heard == [len(known.codes) + i for i in range(5)]
+    assert known.codes.dtype == np.int8
+    np.testing.assert_array_equal(known.values[:, 1], known.codes.sum(axis=1) + 1.0)
+    # A space that is built of its own dictionary is the same one.
+    again = hwnas.space(hwnas.space(OWN).to_dict())
+    assert space_difference(again, hwnas.space(OWN)) == ""
+
+
+def test_constants_of_a_family_count() -> None:
+    tiny, short = hwnas.space(TINY), hwnas.space({**TINY, "context": 512})
+    assert space_difference(tiny, short) == "one with context 1024 in place of 512"
+    own = hwnas.space({"name": "tiny", "choices": {"embed_dim": [192, 384]}})
+    assert space_difference(own, tiny) == "one of the family none in place of gpt"
+
+
+CHOICES = OWN["choices"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "other"}, "expected a run on other, found mlp$"),
+        (
+            {"choices": {**CHOICES, "kind": ["b", "a"]}},
+            r"other choices: kind \['a', 'b'\] in place of \['b', 'a'\]",
+        ),
+        ({"choices": {**CHOICES, "more": [1, 2]}}, "found one of other choices: none called more"),
+        (
+            {"choices": {k: v for k, v in CHOICES.items() if k != "flag"}},
+            "found one of other choices: flag, which is not one here",
+        ),
+        # Python takes False for 0, and mappings of another order for equal ones.
+        ({"choices": {**CHOICES, "flag": [0, 1]}}, r"flag \[False, True\] in place of \[0, 1\]"),
+        (
+            {"choices": dict(reversed(CHOICES.items()))},
+            "the order depth, kind, rate, flag in place of flag, rate, kind, depth",
+        ),
+        (
+            {"layers": dict(reversed(OWN["layers"].items()))},
+            "other layers: the order width, act in place of act, width",
+        ),
+        ({"conditions": {}}, "one with conditions .* in place of none"),
+        ({"allowed": [[8, "relu"], [16, "tanh"]]}, "one with allowed none in place of"),
+    ],
+)
+def test_another_space_is_refused_with_the_difference(
+    own_backend: None, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    earlier = tmp_path / "earlier"
+    hwnas.run(own_run(OWN), out=earlier, draw=False)
+    form = own_run({**OWN, **changes}, warm_start=str(earlier))
+    with pytest.raises(InvalidInput, match=rf"^warm_start: .*{message}"):
+        hwnas.run(form, out=tmp_path / "later", draw=False)
     assert not (tmp_path / "later").exists()
 
 

@@ -135,6 +135,54 @@ def test_wrong_fields(key: str, value: object, message: str) -> None:
         architecture_from_mapping({**FIELDS, key: value})
 
 
+OWN = {
+    "name": "mlp",
+    "choices": {"depth": [0, 1, 2], "kind": ["a", "b, c", '[" :/='], "rate": [0.1, 1e-05]},
+    "layers": {"width": [8, 16]},
+    "conditions": {"rate": {"kind": ["a"]}},
+}
+
+
+@pytest.mark.parametrize("source", ["llama-s", "llama-l", "zdt1", OWN], ids=str)
+def test_strings_of_every_family(source: str | dict[str, object]) -> None:
+    space = hwnas.space(source)
+    members = space.decode(space.sample(30, np.random.default_rng(0)))
+    given = space if source is OWN else None  # others begin with the name of their space
+    for write in FORMATS[:5]:
+        items = parse_text(write(members), given)
+        assert [item.arch for item in items] == members
+        assert type(items[0].arch) is type(members[0])
+    located = parse_arguments(list(map(str, members)), given)
+    assert [item.arch for item in located] == members
+    assert [item.arch for item in parse_text("\n".join(map(str, members)), space)] == members
+
+
+def test_objects_of_a_user_s_own() -> None:
+    space = hwnas.space(OWN)
+    members = space.decode(space.sample(30, np.random.default_rng(0)))
+    text = json.dumps([dict(member) for member in members])
+    assert [item.arch for item in parse_text(text, space)] == members
+    with pytest.raises(InvalidInput, match=r"^element 2: unknown choice of mlp: 'kin'"):
+        parse_text(json.dumps([dict(members[0]), {"kin": "a"}]), space)
+    # A choice of the space may have the name of a field.
+    named = hwnas.space({"name": "named", "choices": {"arch": ["x", "y"]}})
+    assert dict(parse_text('{"arch": "y"}', named)[0].arch) == {"arch": "y"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mlp:depth=0", "argument 1: .*'mlp' is the name of no space here; .* --space FILE"),
+        ("llama-s-2-64", "argument 1: .*'llama-s-2-64'"),
+        ("llama-x-2-64", "argument 1: architecture 'llama-x-2-64': expected SPACE-LAYERS"),
+        ("zdt1:x1=7", "argument 1: x1: expected one of"),
+    ],
+)
+def test_strings_of_no_member_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{message}"):
+        parse_arguments([text])
+
+
 def test_missing_fields() -> None:
     fields = {key: value for key, value in PUBLISHED.items() if key != "space"}
     with pytest.raises(InvalidInput, match=r"sample_bias; missing: space$"):

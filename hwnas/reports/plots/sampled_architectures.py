@@ -12,7 +12,7 @@ from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.runner.evaluation import measure
 from hwnas.runner.results import Result
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.typing import Array, Codes
 
 N_SAMPLES = 2000  # random architectures that represent a space
@@ -70,7 +70,7 @@ def members_name(space: SearchSpace) -> str:
     >>> members_name(hwnas.space("gpt-s"))
     'architectures'
     """
-    return "architectures" if space.family else "configurations"
+    return "architectures" if isinstance(space, LanguageModelSpace) else "configurations"
 
 
 def sample_architectures(
