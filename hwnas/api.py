@@ -21,6 +21,7 @@ from hwnas.runner.run_directory import (
     new_directory,
     recorded_plugins,
     refuse_existing,
+    refuse_running,
 )
 from hwnas.runner.run_searches import Progress, collect_prior_trials, run_searches
 from hwnas.runner.search_loop import SearchRun
@@ -113,6 +114,7 @@ def run(
     for line in setup_warnings(experiment, problem):
         warnings.warn(line, HwnasWarning, stacklevel=2)
     with new_directory(path), locked(path):
+        refuse_running(path)
         refuse_existing(path, experiment)  # another run may have started in between
 
         # 1. What can still be refused comes before the first file.
@@ -180,6 +182,7 @@ def resume(
         )
     _check_workers(workers, problem)
     with locked(path):
+        refuse_running(path)
         # A warm start is copied before the searches start, unless the run was killed earlier.
         if not (path / WARM_START).exists():  # killed before it was in place
             prior = collect_prior_trials(experiment, problem)

@@ -9,9 +9,12 @@ in a plugin.
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -173,7 +176,7 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     warnings.showwarning = _show_in_one_line(warnings.showwarning)
     code = 0
-    with guarded_streams() as output:
+    with guarded_streams() as output, _stopped_by_signals():
         try:
             code = _run_command()
             output.flush()
@@ -185,6 +188,26 @@ def main() -> None:
             typer.echo(f"hwnas: {line}", err=True)
             code = 2
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as an interrupt of the terminal does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = {}
+    if threading.current_thread() is threading.main_thread():  # others may set no handlers
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # nohup has SIGHUP ignored: leave it so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                former[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _run_command() -> int:

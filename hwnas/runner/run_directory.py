@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment, run_plugin_files
 from hwnas.files import PARTIAL, write_text
 from hwnas.objectives import Metric
+from hwnas.plugin_files import hash_of_file
 from hwnas.problem import Problem
 from hwnas.registry import lookup
 from hwnas.runner.failures import ERROR_FILE
@@ -183,4 +183,5 @@ def note_divergence(path: Path, first_trials: dict[str, int]) -> None:
 def _source_hash(cls: type) -> str:
     """Return the SHA-256 of the file that defines a class; empty where there is none."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    # A class of an interpreter has a file such as <stdin>.
+    return hash_of_file(file) if file and Path(file).is_file() else ""

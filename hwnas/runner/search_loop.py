@@ -19,11 +19,13 @@ from hwnas.problem import Problem, build_optimizer, build_problem
 from hwnas.registry import lookup
 from hwnas.runner.budget import BudgetTracker
 from hwnas.runner.checkpoints import reaches_checkpoint, split_at_checkpoints
+from hwnas.runner.commit_groups import CommitGroups
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors import one_thread
 from hwnas.runner.failures import Failure, FailureLog
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.replay import ReplayLog
+from hwnas.runner.run_directory import locked
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.warm_start import PriorTrials
 from hwnas.spaces import SearchSpace
@@ -113,7 +115,8 @@ def search(
         run_plugin_files(run.experiment)
         problem = build_problem(run.experiment)
     prior = None if run.warm_start is None else PriorTrials.load(run.warm_start)
-    with _open_store(run, problem) as store:
+    run.path.mkdir(parents=True, exist_ok=True)
+    with locked(run.path), _open_store(run, problem) as store:
         if "finished" in store.meta:  # a replay can take as long as the search did
             return
         optimizer = build_optimizer(run.entry, problem, seed=run.seed)
@@ -187,6 +190,7 @@ def loop(
     if prior is not None and len(prior.codes):
         _tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
     n_told = 0
+    groups = CommitGroups(problem.backend.on_hardware)
     for ask in itertools.count():
         # 1. Propose, if the budget allows.
         is_new = len(replay.trials(ask)) == 0
@@ -211,13 +215,18 @@ def loop(
         # 2. Evaluate what is not stored, and commit it.
         parts = [replay.trials(ask)]
         cache.add(parts[0])
-        for group in _commit_groups(replay.unstored(ask, codes), problem):
+        unstored = replay.unstored(ask, codes)
+        while len(unstored):
+            group, unstored = np.split(unstored, [groups.size])
             if any(map(len, parts)):
                 report(tracker.evaluations + sum(int(p.evaluations.sum()) for p in parts))
                 untold = sum(float(part.seconds.sum()) for part in parts)
-                if tracker.cost_is_spent(untold) or tracker.time_is_up():
+                # Groups of fast evaluations depend on timing, so they must not decide about cost.
+                is_spent = groups.one_by_one and tracker.cost_is_spent(untold)
+                if is_spent or tracker.time_is_up():
                     break
-            parts.append(cache.evaluate(group, fidelity, ask, tracker.start))
+            with groups.timed(len(group)):
+                parts.append(cache.evaluate(group, fidelity, ask, tracker.start))
             store.add(parts[-1])
             cache.add(parts[-1])
 
@@ -246,13 +255,6 @@ def _plugin_classes(experiment: Experiment, entry: OptimizerEntry) -> list[type]
     return classes
 
 
-def _commit_groups(codes: Codes, problem: Problem) -> list[Codes]:
-    """Return what is evaluated and committed at once: single codes where each takes long."""
-    if len(codes) == 0:
-        return []
-    return np.split(codes, len(codes)) if problem.backend.on_hardware else [codes]
-
-
 def _continues_for_free(optimizer: Optimizer, problem: Problem) -> bool:
     """Return whether architectures can reach a higher fidelity when no evaluations are left."""
     if not isinstance(optimizer, MultiFidelityOptimizer) or len(optimizer.fidelities) < 2:
@@ -276,7 +278,6 @@ def _open_store(run: SearchRun, problem: Problem) -> Store:
     """Open the store of a search, or create it."""
     if run.database.exists():
         return Store.open(run.database)
-    run.path.mkdir(parents=True, exist_ok=True)
     return Store.create(
         run.database,
         [str(objective) for objective in problem.measured],
