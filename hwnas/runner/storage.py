@@ -112,10 +112,10 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self._db = connection
-        # The columns of the table say which objectives were measured.
+        # Behind the fixed columns stand those of q values, then those of their standard errors.
         rows = connection.execute("SELECT name FROM pragma_table_info('trials')").fetchall()
         names = [row[0] for row in rows]
-        self._measured = [n for n in names[len(_FIXED) :] if not n.startswith("std ")]
+        self._n_values = (len(names) - len(_FIXED)) // 2
         self._columns = ", ".join(_quoted(name) for name in names)
         self._insert = f"INSERT INTO trials VALUES ({', '.join('?' * len(names))})"
 
@@ -136,8 +136,7 @@ class Store:
         draft = path.with_name(path.name + ".part")
         draft.unlink(missing_ok=True)
         columns = [f"{_quoted(name)} {kind}" for name, kind in _FIXED]
-        columns += [f"{_quoted(name)} REAL" for name in measured]
-        columns += [f"{_quoted('std ' + name)} REAL" for name in measured]
+        columns += [f"{_quoted(name)} REAL" for name in _value_columns(measured)]
         with contextlib.closing(sqlite3.connect(draft)) as db, db:
             db.execute(f"CREATE TABLE trials ({', '.join(columns)})")
             db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -252,7 +251,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise InvalidInput(f"{self.path}: cannot be read: {error}") from error
         # From rows to columns; an empty store has columns of length 0.
-        n, q = len(rows), len(self._measured)
+        n, q = len(rows), self._n_values
         columns = list(zip(*rows, strict=True)) or [()] * (len(_FIXED) + 2 * q)
         by_name = {name: columns[i] for i, (name, _) in enumerate(_FIXED)}
         # Behind the fixed columns stand q values and then their q standard errors.
@@ -289,6 +288,24 @@ def _connect(path: Path) -> sqlite3.Connection:
     mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     db.execute(f"PRAGMA synchronous={'NORMAL' if mode == 'wal' else 'FULL'}")
     return db
+
+
+def _value_columns(measured: Sequence[str]) -> list[str]:
+    """Return distinct names of the columns of values, then of their standard errors.
+
+    SQLite ignores case, and a value may have the name of a fixed column.
+
+    >>> _value_columns(["seconds", "error", "Error"])[:3]
+    ['value seconds', 'error', 'value Error']
+    """
+    columns: list[str] = []
+    taken = {name for name, _ in _FIXED}
+    for name in measured:
+        while name.lower() in taken:
+            name = f"value {name}"
+        taken.add(name.lower())
+        columns.append(name)
+    return [*columns, *(f"std {column}" for column in columns)]
 
 
 def _quoted(name: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hwnas.errors import InvalidInput
+from hwnas.runner import storage
 from hwnas.runner.storage import Store, Trials
 
 MEASURED = ["perplexity", 'odd "name"@x:p90', "params <= 1e8"]
@@ -81,6 +82,27 @@ def test_columns_bear_the_names_of_objectives(store: Store) -> None:
     store.add(some_trials(2))
     (value,) = sqlite3.connect(store.path).execute('SELECT "perplexity" FROM trials').fetchone()
     assert value == some_trials(2).values[0, 0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *([name, "error"] for name, _ in storage._FIXED),
+        ["error", "Error", "ERROR"],
+        ["std", "std <= 5"],
+        ["SECONDS", "seconds", "value"],
+    ],
+    ids=str,
+)
+def test_values_may_have_any_names(tmp_path: Path, names: list[str]) -> None:
+    with Store.create(tmp_path / "trials.db", names, {}) as made:
+        one = some_trials(1)
+        values = np.arange(float(len(names)))[None]
+        made.add(replace(one, values=values, std=values + 10))
+    with Store.open(tmp_path / "trials.db") as opened:
+        np.testing.assert_array_equal(opened.trials().values, values)
+        np.testing.assert_array_equal(opened.trials().std, values + 10)
+        assert opened.trials().seconds.tolist() == one.seconds.tolist()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database, but long enough to be one" * 99])
