@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import HwnasWarning, InvalidInput, SearchFailed
-from hwnas.experiment import Experiment, validate_form
+from hwnas.experiment import Experiment, run_plugin_files, validate_form
 from hwnas.files import write_text
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.preflight import setup_warnings
 from hwnas.runner.reference_point import Reference, build_reference
-from hwnas.runner.results import Result
+from hwnas.runner.results import Result, is_finished
 from hwnas.runner.run_directory import (
     describe_environment,
     locked,
     new_directory,
+    note_plugins,
     recorded_plugins,
     refuse_existing,
     refuse_running,
@@ -174,6 +175,14 @@ def resume(
     if not (path / "experiment.yaml").is_file():
         raise InvalidInput(f"{path}: no experiment.yaml here, expected the directory of a run")
     file = path / "experiment.yaml"
+    # A run that is finished needs nothing but its results: no plugin, no device.
+    with locked(path):
+        refuse_running(path)
+        if is_finished(path):
+            result = Result(path, allow_plugins=allow_plugins, problem=problem)
+            result.write()
+            _drawing(draw)(result)
+            return result
     if problem is not None:
         experiment = validate_form(read_yaml(file), str(file))
     else:
@@ -183,6 +192,7 @@ def resume(
     _check_workers(workers, problem)
     with locked(path):
         refuse_running(path)
+        note_plugins(path, run_plugin_files(experiment))
         # A warm start is copied before the searches start, unless the run was killed earlier.
         if not (path / WARM_START).exists():  # killed before it was in place
             prior = collect_prior_trials(experiment, problem)

@@ -232,7 +232,10 @@ class Optimizer(ABC):
         return np.ascontiguousarray(codes[indices][:n])
 
     def diagnostics(self) -> list[str]:
-        """Return what a user should know about the search, one line each. Empty by default."""
+        """Return what a user should know about the search, one line each. Empty by default.
+
+        An optimizer knows objectives by number: ``objective 1`` is shown by its name.
+        """
         return []
 
     @property

@@ -12,8 +12,9 @@ from typing import Any
 
 from hwnas import registry
 from hwnas.backends import Backend, metric_of
-from hwnas.errors import ExperimentError, HwnasError, InvalidInput
+from hwnas.errors import ExperimentError, HwnasError, InvalidInput, SearchFailed
 from hwnas.experiment import Budget, Experiment, OptimizerEntry, read_experiment
+from hwnas.fault_location import fault_location
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.optimizers import Optimizer
 from hwnas.spaces import SearchSpace, space
@@ -113,9 +114,10 @@ def build_problem(experiment: Experiment) -> Problem:
         name, settings = experiment.backend.type, experiment.backend.settings
         registry.checked_settings("backend", name, settings)
         # Without noise, backend and truth are one object.
-        truth = backend = registry.backend(name, search_space, **settings)
-        if experiment.noise:
-            backend = registry.backend(name, search_space, noise=True, **settings)
+        with _errors_of_constructor("backend", name):
+            truth = backend = registry.backend(name, search_space, **settings)
+            if experiment.noise:
+                backend = registry.backend(name, search_space, noise=True, **settings)
     with _errors_at("objectives"):
         objectives = parse_objectives(experiment.objectives)
     with _errors_at("constraints"):
@@ -138,9 +140,11 @@ def build_optimizer(entry: OptimizerEntry, problem: Problem, *, seed: int) -> Op
     ------
     InvalidInput, MissingExtra
         See `hwnas.registry.optimizer`; a `ValueError` of its constructor becomes one too.
+    SearchFailed
+        The constructor has a bug.
     """
     registry.checked_settings("optimizer", entry.type, entry.settings)
-    try:
+    with _errors_of_constructor("optimizer", entry.type):
         return registry.optimizer(
             entry.type,
             problem.space,
@@ -150,10 +154,22 @@ def build_optimizer(entry: OptimizerEntry, problem: Problem, *, seed: int) -> Op
             fidelities=problem.backend.fidelities,
             **entry.settings,
         )
+
+
+@contextlib.contextmanager
+def _errors_of_constructor(kind: registry.Kind, name: str) -> Iterator[None]:
+    """Turn errors of a plugin's constructor into one line with the plugin's file and line."""
+    try:
+        yield
     except HwnasError:
         raise
     except ValueError as error:
-        raise InvalidInput(f"optimizer {entry.type!r}: {error}") from error
+        raise InvalidInput(f"{kind} {name!r}: {error}") from error
+    except Exception as error:
+        location = fault_location(error, registry.lookup(kind, name))
+        place = f" ({location})" if location else ""
+        text = f"{kind} {name!r} cannot be built: {type(error).__name__}: {error}{place}"
+        raise SearchFailed(text) from error
 
 
 def _check_metrics(

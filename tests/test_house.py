@@ -16,7 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports only from floors below its own.
 FLOORS = [
     {"deprecation", "errors", "files", "plugin_source", "typing"},
-    {"form_errors", "function_source", "history", "yaml_loader", "pareto", "statistics"},
+    {
+        "fault_location",
+        "form_errors",
+        "function_source",
+        "history",
+        "yaml_loader",
+        "pareto",
+        "statistics",
+    },
     {"spaces"},
     {"objectives", "additive", "observations"},
     {"fronts", "measured_metrics"},

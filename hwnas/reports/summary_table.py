@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,18 +35,18 @@ def summary_table(result: Result) -> tuple[list[str], list[list[str]]]:
     table["seeds"] = [str(len(rows)) for rows in groups]
     table["evaluations"] = _means(groups, "evaluations", ".0f")
     table["normalised"] = _means(groups, "normalised", ".4f")
+    table["range"] = ["{:.4f} to {:.4f}".format(*_extremes(rows, "normalised")) for rows in groups]
     if has_unmeasured(result):
         table["measured"] = _means(groups, "normalised_measured", ".4f")
-    table["range"] = ["{:.4f} to {:.4f}".format(*_extremes(rows, "normalised")) for rows in groups]
     table["igd_plus"] = _means(groups, "igd_plus", ".4f")
     table["epsilon"] = _means(groups, "epsilon", ".4f")
     table["front_size"] = _means(groups, "front_size", ".0f")
     if result.constraints:
         table["feasible"] = _means(groups, "feasible", ".0f")
     for column in map(slack_column, result.constraints):
-        table[column] = [f"{_extremes(rows, column)[0]:+.4g}" for rows in groups]
+        table[column] = [_signed(_extremes(rows, column)[0]) for rows in groups]
     table["seconds"] = _means(groups, "seconds", ".2f")
-    table["status"] = [", ".join(unique_names([row["status"] for row in rows])) for rows in groups]
+    table["status"] = ["; ".join(unique_names([row["status"] for row in rows])) for rows in groups]
     return list(table), [list(row) for row in zip(*table.values(), strict=True)]
 
 
@@ -80,7 +82,11 @@ def search_notes(result: Result) -> list[str]:
     notes = []
     for search in result.searches:
         name = f"{search.optimizer} seed {search.seed}"
-        notes += [f"{name}: {line}" for line in search.meta.get("notes", "").splitlines()]
+        lines = search.meta.get("notes", "").splitlines()
+        notes += [f"{name}: {_with_names(line, result)}" for line in lines]
+        if len(search.trials) and not len(search.front):
+            bounds = "within all constraints " if result.constraints else ""
+            notes.append(f"{name}: no architecture {bounds}was found")
         if search.first_failure:
             notes.append(f"{name}: {_failure_note(search)}")
         # Early stopping of infeasible evaluations is worth reporting only if it saved time.
@@ -102,6 +108,22 @@ def _failure_note(search: SearchResult) -> str:
     return f"{note}; see {file}" if file.exists() else note
 
 
+def _with_names(line: str, result: Result) -> str:
+    """Return a note with the names of objectives, which an optimizer knows by number only."""
+    names = [str(objective) for objective in result.objectives]
+
+    def name(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return names[number - 1] if 1 <= number <= len(names) else match[0]
+
+    return re.sub(r"\bobjective (\d+)\b", name, line)
+
+
+def _signed(slack: float) -> str:
+    """Return a slack with its sign; empty where there is none."""
+    return "" if math.isnan(slack) else f"{slack:+.4g}"
+
+
 def _means(groups: Sequence[Sequence[_Row]], column: str, form: str) -> list[str]:
     """Return the mean of a column in each group of rows, formatted."""
     return [format(sum(row[column] for row in rows) / len(rows), form) for rows in groups]
@@ -110,4 +132,5 @@ def _means(groups: Sequence[Sequence[_Row]], column: str, form: str) -> list[str
 def _extremes(rows: Sequence[_Row], column: str) -> tuple[float, float]:
     """Return the smallest and the largest value of a column."""
     values = [row[column] for row in rows]
+    values = [value for value in values if not math.isnan(value)] or [math.nan]
     return min(values), max(values)

@@ -201,7 +201,8 @@ def _ask(
         return ask_singly()
     try:
         answer = backend.evaluate(codes, requests, seeds=seeds, fidelity=fidelity)
-        answer = _completed(answer, (n, m), seconds=(time.perf_counter() - start) / n)
+        seconds = (time.perf_counter() - start) / n
+        answer = _completed(answer, (n, m), seconds, f"{type(backend).__name__}.evaluate")
     except MachineFailed:
         raise
     except Exception as error:  # a backend runs a user's code, drivers and trainings
@@ -215,25 +216,32 @@ def _ask(
     return answer
 
 
-def _completed(answer: Evaluation, shape: tuple[int, int], seconds: float) -> Evaluation:
-    """Return a backend's answer with its defaults filled in, after a check of its shapes."""
+def _completed(
+    answer: Evaluation, shape: tuple[int, int], seconds: float, method: str
+) -> Evaluation:
+    """Return a backend's answer with its defaults filled in, after a check of its shapes.
+
+    Errors begin with the name of the method, by which its line is found.
+    """
     n = shape[0]
+    if not isinstance(answer, Evaluation):
+        raise TypeError(f"{method}: expected an Evaluation, found {type(answer).__name__}")
 
     def array(name: str, value: object, expected: tuple[int, ...]) -> Array:
         try:
             out = np.asarray(value, dtype=np.float64)
         except ValueError as error:
-            raise TypeError(f"expected numbers as {name}: {error}") from error
+            raise TypeError(f"{method}: expected numbers as {name}: {error}") from error
         if out.shape != expected:
-            raise TypeError(f"expected {name} of shape {expected}, found {out.shape}")
+            raise TypeError(f"{method}: expected {name} of shape {expected}, found {out.shape}")
         return out
 
     status: list[Status] = ["ok"] * n if answer.status is None else list(answer.status)
     if len(status) != n or not set(status) <= set(get_args(Status)):
-        raise TypeError(f"expected status of {n} of {get_args(Status)}, found {status}")
+        raise TypeError(f"{method}: expected status of {n} of {get_args(Status)}, found {status}")
     reasons = [""] * n if answer.reasons is None else list(map(str, answer.reasons))
     if len(reasons) != n:
-        raise TypeError(f"expected {n} reasons, found {len(reasons)}")
+        raise TypeError(f"{method}: expected {n} reasons, found {len(reasons)}")
     return Evaluation(
         array("values", answer.values, shape),
         None if answer.std is None else array("std", answer.std, shape),

@@ -19,7 +19,7 @@ from hwnas.experiment import Experiment
 from hwnas.objectives import Objective, losses_of
 from hwnas.problem import Problem
 from hwnas.runner.evaluation_cache import EvaluationCache
-from hwnas.runner.failures import ERROR_FILE, PROGRAMMING_ERRORS, Failure, FailureLog
+from hwnas.runner.failures import ERROR_FILE, PROGRAMMING_ERRORS, Failure, FailureLog, is_bug
 from hwnas.runner.storage import Store, Trials
 from hwnas.typing import Array, Codes
 
@@ -153,19 +153,23 @@ def _measure_losses(problem: Problem, folder: Path) -> Array:
     codes = np.concatenate([corners, samples])
     unconstrained = replace(problem, backend=problem.truth, constraints=())
     failures = FailureLog(folder, type(problem.truth))
+    reason = ""
     try:
         trials = _measure(unconstrained, codes, folder / FOLDER, failures)
-        if not trials.ok.any():
-            failures.raise_bug()
-    except PROGRAMMING_ERRORS as error:
-        failure = Failure.of(error, type(problem.truth))
-        raise SearchFailed(
-            f"no architecture could be measured: {failure}; see {folder / ERROR_FILE}"
-        ) from error
-    if not trials.ok.any():
+        if trials.ok.any():
+            return np.asarray(losses_of(problem.objectives, trials.values[trials.ok]))
         reason = next((reason for reason in trials.reason if reason), "")
+    except PROGRAMMING_ERRORS as error:
+        if error is not failures.first_error:  # raised by the log once all have failed
+            raise
+    first = failures.first_error
+    if first is None:  # without one, values were missing
         raise InvalidInput(f"none of {len(codes)} architectures could be measured: {reason}")
-    return np.asarray(losses_of(problem.objectives, trials.values[trials.ok]))
+    text = (
+        f"none of {len(codes)} architectures could be measured: "
+        f"{Failure.of(first, type(problem.truth))}; see {folder / ERROR_FILE}"
+    )
+    raise (SearchFailed if is_bug(first) else InvalidInput)(text) from first
 
 
 def _measure(problem: Problem, codes: Codes, folder: Path, failures: FailureLog) -> Trials:

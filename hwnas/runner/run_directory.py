@@ -28,6 +28,9 @@ from hwnas.yaml_loader import read_yaml
 _LIBRARIES = ("hwnas", "numpy", "moocore", "pymoo", "torch", "botorch", "optuna", "syne-tune")
 
 
+_RESUMED = "plugins_when_resumed"  # key of the hashes of files that have changed since the start
+
+
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[None]:
     """Create a directory and its parents; remove them if the block refuses its input."""
@@ -161,7 +164,8 @@ def recorded_plugins(path: Path) -> dict[str, str]:
     """
     try:
         content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-        hashes = {str(file): str(sha256) for file, sha256 in content["plugins"].items()}
+        recorded = {**content["plugins"], **content.get(_RESUMED, {})}
+        hashes = {str(file): str(sha256) for file, sha256 in recorded.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # nothing is allowed by a damaged record
     folder = path.resolve()
@@ -170,6 +174,26 @@ def recorded_plugins(path: Path) -> dict[str, str]:
         for file, sha256 in hashes.items()
         if not Path(file).resolve().is_relative_to(folder)
     }
+
+
+def note_plugins(path: Path, hashes: dict[str, str]) -> None:
+    """Note in ``environment.json`` the plugin files that have changed since the run started.
+
+    Parameters
+    ----------
+    path
+        Directory of the run.
+    hashes
+        SHA-256 by path of the files that run now.
+    """
+    recorded = recorded_plugins(path)
+    changed = {file: sha256 for file, sha256 in hashes.items() if recorded.get(file) != sha256}
+    file = path / "environment.json"
+    if changed and file.is_file():
+        with contextlib.suppress(ValueError):  # a damaged record stays as it is
+            content = json.loads(file.read_text(encoding="utf-8"))
+            content[_RESUMED] = {**content.get(_RESUMED, {}), **changed}
+            write_text(file, json.dumps(content, indent=2) + "\n")
 
 
 def note_divergence(path: Path, first_trials: dict[str, int]) -> None:

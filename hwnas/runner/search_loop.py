@@ -22,7 +22,7 @@ from hwnas.runner.checkpoints import reaches_checkpoint, split_at_checkpoints
 from hwnas.runner.commit_groups import CommitGroups
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors import one_thread
-from hwnas.runner.failures import Failure, FailureLog
+from hwnas.runner.failures import ERROR_FILE, Failure, FailureLog
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.run_directory import locked
@@ -85,7 +85,9 @@ def attempt(
     """
     try:
         search(run, report, problem)
-    except Exception as error:  # an optimizer and a backend run a user's code
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's code may even call sys.exit
         failure = Failure.of(error, *_plugin_classes(run.experiment, run.entry))
         failure.write(run.path)
         # What the user can mend is no property of the trials.
@@ -123,6 +125,8 @@ def search(
         # The backend may restore its own state before anything is replayed.
         problem.backend.on_start(run.path)
         _check_same_data(store, problem)
+        if all(status != "failed" for status in store.trials().status):
+            (run.path / ERROR_FILE).unlink(missing_ok=True)  # of an attempt that was mended
         failures = FailureLog(run.path, type(problem.backend), bool(store.trials().ok.any()))
         with one_thread():  # of the libraries that the optimizer has loaded by now
             loop(
@@ -137,7 +141,11 @@ def search(
                 failures=failures,
             )
             failures.raise_bug()
-            if diagnostics := optimizer.diagnostics():
+            diagnostics = optimizer.diagnostics()
+            if isinstance(diagnostics, str):
+                name = type(optimizer).__name__
+                raise TypeError(f"{name}.diagnostics: expected a list of lines, found a text")
+            if diagnostics:
                 store.set_meta("notes", "\n".join(diagnostics))
         problem.backend.on_end()
         store.set_meta("finished", "true")
@@ -322,6 +330,9 @@ def _checked_codes(codes: Codes, n: int, space: SearchSpace, optimizer: Optimize
     codes = np.ascontiguousarray(codes)
     if codes.ndim != 2 or not np.issubdtype(codes.dtype, np.integer):
         raise TypeError(f"{name}.ask: expected integer codes (k, d), found {codes!r}")
+    if codes.shape[1] != len(space.columns):
+        expected = f"(k, {len(space.columns)})"
+        raise ValueError(f"{name}.ask: expected codes of shape {expected}, found {codes.shape}")
     if not 1 <= len(codes) <= n:
         raise ValueError(f"{name}.ask({n}): expected 1 to {n} codes, found {len(codes)}")
     if not (valid := space.is_valid(codes)).all():

@@ -23,7 +23,19 @@ BUGS = {
     "IndexError": "[][0]",
     "ImportError": "import no_such_module",
     "NotImplementedError": "raise NotImplementedError('later')",
+    "ValueError": "np.ones(3) + np.ones(2)",
+    "ZeroDivisionError": "1 / 0",
+    "RecursionError": "self.evaluate(codes, objectives, seeds=seeds)",
+    "AssertionError": "assert False",
+    "StopIteration": "next(iter([]))",
+    "an exception of its own": "raise type('Own', (Exception,), {})('a', 'b')",
 }
+EXITS = [
+    "raise SystemExit(0)",
+    "raise SystemExit(3)",
+    "import sys; sys.exit('bye')",
+    "raise BaseException('x')",
+]
 PLUGIN = """
 import numpy as np
 import hwnas
@@ -99,6 +111,86 @@ def test_a_bug_in_an_optimizer(method: str, workers: int, tmp_path: Path) -> Non
         assert f'mine.py", line {line}' in text
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("method", ["ask", "evaluate"])
+@pytest.mark.parametrize("statement", EXITS)
+def test_an_exit_in_a_plugin_is_a_failure(
+    statement: str, method: str, workers: int, tmp_path: Path
+) -> None:
+    # After the reference has been measured, which evaluates many architectures at once.
+    code = statement if method == "ask" else f"if len(codes) == 1:\n    {statement}"
+    file = plugin(tmp_path, **{method: code})
+    with pytest.raises(SearchFailed, match="2 of 2 searches failed, first own seed 0") as caught:
+        run(file, workers, seeds=2)
+    assert f"(mine.py, line {line_of(file, statement)}); see x/own/seed-0/error.txt" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("statement", ["undefined_name", "len(3)", "{}['x']"])
+@pytest.mark.parametrize("kind", ["backend", "optimizer"])
+def test_a_bug_in_a_constructor(kind: str, statement: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    base, arguments = ("Backend", "space") if kind == "backend" else ("Optimizer", "*a, **k")
+    head = PLUGIN.format(evaluate="pass", ask="pass", update="pass")
+    body = f"    def __init__(self, {arguments}):\n        {statement}\n"
+    if kind == "optimizer":
+        body = (
+            "    def __init__(self, space, n_objectives, *, seed, n_constraints=0):\n"
+            f"        {statement}\n"
+        )
+    marker = f"class {'Mine' if kind == 'backend' else 'Own'}(hwnas.{base}):\n"
+    file.write_text(head.replace(marker, marker + body))
+    with pytest.raises(SearchFailed) as caught:
+        run(str(file))
+    name = "mine" if kind == "backend" else "own"
+    assert str(caught.value).startswith(f"{kind} '{name}' cannot be built: ")
+    assert str(caught.value).endswith(f"(mine.py, line {line_of(str(file), statement)})")
+
+
+def test_a_class_without_ask(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import hwnas\n\n@hwnas.register_optimizer('own')\nclass Own(hwnas.Optimizer):\n    pass\n"
+    )
+    with pytest.raises(SearchFailed, match=r"optimizer 'own' cannot be built: TypeError: .*ask"):
+        run(str(file), backend="surrogate", objectives=["perplexity", "latency@h100"])
+
+
+@pytest.mark.parametrize(
+    ("method", "statement", "message"),
+    [
+        ("ask", "return self.space.sample(1, self.rng)[:, :3]", "Own.ask: expected codes of shape"),
+        ("ask", "return 'abc'", "Own.ask: expected integer codes"),
+        ("evaluate", "return None", "Mine.evaluate: expected an Evaluation, found NoneType"),
+        ("evaluate", "return hwnas.Evaluation([['x', 'y']])", "Mine.evaluate: expected numbers"),
+        ("evaluate", "return hwnas.Evaluation(np.ones((1, 9)))", "Mine.evaluate: expected values"),
+    ],
+)
+def test_a_wrong_result_names_the_method(
+    method: str, statement: str, message: str, tmp_path: Path
+) -> None:
+    file = plugin(tmp_path, **{method: statement})
+    with pytest.raises(SearchFailed) as caught:
+        run(file)
+    assert message in str(caught.value)
+    assert f"(mine.py, line {line_of(file, f'def {method}')})" in str(caught.value)
+
+
+def test_diagnostics_are_a_list(tmp_path: Path) -> None:
+    file = plugin(tmp_path, ask="pass")
+    text = Path(file).read_text() + "\n    def diagnostics(self):\n        return 'all well'\n"
+    Path(file).write_text(text)
+    with pytest.raises(SearchFailed, match=r"Own.diagnostics: expected a list of lines.*mine\.py"):
+        run(file)
+
+
+def test_errors_of_the_machine_are_the_user_s_to_mend(tmp_path: Path) -> None:
+    file = plugin(tmp_path, evaluate="raise RuntimeError('no driver')")
+    with pytest.raises(InvalidInput, match=r"no driver \(mine.py, line \d+\); see x/error.txt"):
+        run(file)
+
+
 @pytest.mark.parametrize("statement", BUGS.values(), ids=BUGS)
 def test_a_bug_in_every_evaluation_of_a_backend(statement: str, tmp_path: Path) -> None:
     file = plugin(tmp_path, evaluate=statement)
@@ -134,7 +226,7 @@ def test_other_errors_do_not_stop_a_search(tmp_path: Path) -> None:
     n_failed = search.trials.status.count("failed")
     assert 0 < n_failed < 20
     assert search.status == f"done, {n_failed} failed"
-    (note,) = search_notes(result)
+    (note,) = [note for note in search_notes(result) if "trials failed" in note]
     line = line_of(file, "out of memory")
     assert note == (
         f"random seed 0: {n_failed} of 20 trials failed, the first with RuntimeError: out of "
@@ -180,4 +272,5 @@ def test_the_line_of_a_plugin_is_found_below_libraries(tmp_path: Path) -> None:
 
 
 def test_every_listed_bug_is_a_programming_error() -> None:
-    assert {t.__name__ for t in PROGRAMMING_ERRORS} >= set(BUGS) - {"KeyError", "IndexError"}
+    names = {"NameError", "TypeError", "AttributeError", "ImportError", "NotImplementedError"}
+    assert {t.__name__ for t in PROGRAMMING_ERRORS} >= names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,22 +85,51 @@ def test_reading_results_needs_no_foreign_code(
         assert not (path.parent / "ran.txt").exists()
 
 
-def test_an_unchanged_file_of_the_run_may_run_again(path: Path) -> None:
-    before = Result(path).summary
+def unfinish(path: Path) -> None:
+    """Let the last trial of a finished run be missing."""
+    for file in path.glob("*/seed-*/trials.db"):
+        with sqlite3.connect(file) as database:
+            database.execute("DELETE FROM trials WHERE rowid = (SELECT max(rowid) FROM trials)")
+            database.execute("DELETE FROM meta WHERE key = 'finished'")
+
+
+@pytest.mark.parametrize("state", ["there", "changed", "gone"])
+def test_resuming_a_finished_run_needs_no_foreign_code(path: Path, state: str) -> None:
+    before, file = Result(path).summary, path.parent / "own.py"
+    if state == "changed":
+        file.write_text("raise SystemExit")
+    if state == "gone":
+        file.unlink()
     assert hwnas.resume(path, draw=False).summary == before
+    assert not (path.parent / "ran.txt").exists()
+
+
+def test_an_unchanged_file_of_the_run_may_run_again(path: Path) -> None:
+    before = Result(path).searches
+    unfinish(path)
+    for search, expected in zip(hwnas.resume(path, draw=False).searches, before, strict=True):
+        assert search.trials.codes.tolist() == expected.trials.codes.tolist()
 
 
 def test_a_changed_file_may_not(path: Path) -> None:
+    unfinish(path)
     file = path.parent / "own.py"
     file.write_text(PLUGIN + "\n# changed\n")
     with pytest.raises(InvalidInput, match=r"own\.py runs code of others, and has changed since"):
         hwnas.resume(path)
     assert not (path.parent / "ran.txt").exists()
     hwnas.resume(path, allow_plugins=True, draw=False)
+    # Both versions are on record, and the later one is the one that may run from now on.
+    environment = json.loads((path / "environment.json").read_text())
+    (former,), (later,) = (environment[k].values() for k in ("plugins", "plugins_when_resumed"))
+    assert former != later
+    unfinish(path)
+    hwnas.resume(path, draw=False)
 
 
 def test_a_file_that_came_with_the_run_may_not(path: Path) -> None:
     # Somebody hands on a directory whose record allows a file in it.
+    unfinish(path)
     inside = path / "own.py"
     shutil.copy(path.parent / "own.py", inside)
     environment = json.loads((path / "environment.json").read_text())
@@ -114,6 +144,7 @@ def test_a_file_that_came_with_the_run_may_not(path: Path) -> None:
 
 @pytest.mark.parametrize("record", ["", "{}", "[]", '{"plugins": 3}', '{"plugins": [1]}'])
 def test_a_damaged_record_allows_nothing(path: Path, record: str) -> None:
+    unfinish(path)
     (path / "environment.json").write_text(record)
     with pytest.raises(InvalidInput, match="--allow-plugins"):
         hwnas.resume(path)

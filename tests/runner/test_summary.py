@@ -13,6 +13,7 @@ import pytest
 import hwnas
 from hwnas import pareto
 from hwnas.objectives import parse_constraints
+from hwnas.reports.summary_table import search_notes, summary_table
 from hwnas.runner.results import Result
 from hwnas.runner.summary import SUMMARY, summary_columns
 
@@ -74,6 +75,11 @@ def test_an_empty_front_has_no_slack(tmp_path: Path) -> None:
     (row,) = result.summary
     assert row["front_size"] == row["feasible"] == 0
     assert math.isnan(row[f"slack of {bound}"])
+    header, [cells] = summary_table(result)
+    assert dict(zip(header, cells, strict=True))[f"slack of {bound}"] == ""
+    assert search_notes(result) == [
+        "random seed 0: no architecture within all constraints was found"
+    ]
 
 
 def test_columns_are_added_only_where_they_say_something() -> None:
@@ -97,3 +103,11 @@ def test_members_without_a_measurement_are_counted_and_left_out(tmp_path: Path) 
         assert row["unmeasured"] == (~mask).sum()
         expected = pareto.hypervolume(search.front.losses[mask], point) / best
         assert row["normalised_measured"] == pytest.approx(expected)
+
+
+def test_notes_name_objectives(tmp_path: Path) -> None:
+    result = hwnas.run(EXPERIMENT | {"optimizers": ["additive"]}, tmp_path / "x", draw=False)
+    (note,) = search_notes(result)
+    assert "perplexity" in note
+    assert "latency@h100" in note
+    assert "objective" not in note
