@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,18 @@ def test_installed_command_with_redirected_streams(
     assert reason in process.stderr
     assert process.stderr.count("\n") == bool(reason)
     assert bool(process.stdout) == (redirection in ("2>&-", "2> /dev/full", "| head -1"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_without_a_character_shows_another(encoding: str, tmp_path: Path) -> None:
+    start = "from hwnas.cli.streams import guarded_streams\n"
+    code = start + "with guarded_streams():\n    print('1 ± 2 → 3')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"1 ")
+    assert done.stdout.endswith(b" 3\n")
