@@ -5,6 +5,8 @@ Skipped where there is no Chromium; ``make report-test`` installs one.
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +16,16 @@ import numpy as np
 import pytest
 
 from hwnas.api import run
+from hwnas.reports.html.page import write_page
 from hwnas.reports.html.payload import report_payload
 from hwnas.reports.html.space_payload import members_payload, space_payload
 from hwnas.runner.results import Result
 from hwnas.spaces import GPTSpace, SearchSpace, space
 
+sys.path.insert(0, str(Path(__file__).parent / "reports"))
 sys.path.insert(0, str(Path(__file__).parent))
 import chromium
+import own_spaces
 from report_page import (
     axes,
     choose,
@@ -105,6 +110,9 @@ SPACES = [
     ),
     GPTSpace("one", embed_dim=[64], n_layer=[1], mlp_ratio=[4], n_head=[2], bias=[True]),
     GPTSpace("many", embed_dim=list(range(1, 128)), n_layer=[1, 2], mlp_ratio=[1, 3], n_head=[7]),
+    space("llama-s"),
+    *map(space, own_spaces.SPACES.values()),
+    space({"name": "bounds", "choices": {"size": list(range(127)), "kind": ["é*", "a,b", "*"]}}),
 ]
 
 
@@ -140,6 +148,61 @@ def test_tooltip_of_a_front_member(small: chromium.Page, small_run: Result) -> N
     assert "on the front of its search" in tip
     small.click(*point_of(small, search.front.values[member]))
     assert str(arch) in text_of(small, "#picked").split()
+
+
+@pytest.mark.parametrize("name", own_spaces.SPACES)
+def test_choices_of_a_user_s_own(page: chromium.Page, tmp_path: Path, name: str) -> None:
+    result = own_spaces.run_on(own_spaces.SPACES[name], tmp_path / "run")
+    page.open(write_page(result), ready="drawn")
+    page.run(f"{element('#more')}.click()")
+    by_name = {
+        str(config): config
+        for search in result.searches
+        for config in result.space.decode(search.front.codes)
+    }
+    shown = names(page)
+    assert set(shown) <= set(by_name)
+    # Every value of a member is in its row or in the line below it, under the choice's own name.
+    rows, lines = texts(page, "#front .member"), texts(page, "#front .details .arch > div")
+    header = text_of(page, "#front thead")
+    for row, line, member in zip(rows, lines, (by_name[name] for name in shown), strict=True):
+        for choice, value in member.items():
+            assert choice in header or f"{choice} " in line
+            if isinstance(value, tuple):
+                separator = ", " if isinstance(result.space.layers[choice][0], str) else " "
+                assert f"{choice} {separator.join(map(str, value))}" in line
+            else:
+                assert str(value) in (row if choice in header.split() else line)
+        switched_off = set(result.space.choices) - set(member)
+        assert row.count("off") >= len(switched_off)
+    # The table is sorted by the order of the choices, and copied as CSV.
+    (row, *_) = csv.DictReader(io.StringIO(page.run("csvOf(table.rows)")))
+    assert row["arch"] in by_name
+    # Units, meanings and values are texts.
+    page.run("point(chart.members[0])")
+    tip = text_of(page, "#fronts .tip")
+    assert own_spaces.UNIT in tip
+    assert "width" not in tip or "width" in result.space.layers
+    assert own_spaces.MEANING in text_of(page, "#objectives")
+    text = page.run("document.body.innerText")
+    assert "Configurations on the front" in text
+    assert "rchitecture" not in text.replace("environment", "")
+    for gpt in ("embed_dim", "n_layer", "mlp_ratio", "n_head"):
+        assert gpt not in text
+    assert page.run("document.querySelectorAll('main b b').length") == 0
+
+
+def test_tables_are_sorted_by_the_order_of_choices(page: chromium.Page, tmp_path: Path) -> None:
+    layered = own_spaces.SPACES["layered"]
+    page.open(write_page(own_spaces.run_on(layered, tmp_path / "run")), ready="drawn")
+    page.run(f"{element('#more')}.click()")
+    header = texts(page, "#front th button")
+    first = header.index("momentum") + 1
+    click(page, f"#front th:nth-child({first}) button")
+    order = ["off", *map(str, layered["choices"]["momentum"])]
+    places = [order.index(text) for text in column(page, first)]
+    assert places == sorted(places)
+    assert len(set(places)) > 1
 
 
 def test_tooltip_of_a_dominated_trial(small: chromium.Page, small_run: Result) -> None:

@@ -13,17 +13,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from hwnas.additive.choice import AnyEffects
+from hwnas.additive.choice import AnyEffects, create_effects
 from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.reports.plots import style
 from hwnas.reports.plots.subset import select_evenly
-from hwnas.reports.plots.training_data import (
-    additive_effects,
-    complete_trials,
-    training_data,
-)
+from hwnas.reports.plots.training_data import complete_trials, training_data
 from hwnas.runner.results import Result
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.choices import Value
@@ -128,7 +124,7 @@ def fit_attribution(result: Result) -> Attribution:
     contrasts = _contrasts(space)
     codes, values, std = training_data(result, "attribution")
     # Objectives are modeled separately.
-    effects = additive_effects(space, "attribution")
+    effects = create_effects(space)
     design = Design(effects, codes)
     models = [
         fit_model(effects, design, values[:, j], std[:, j]) for j in range(len(result.objectives))
@@ -216,7 +212,7 @@ def plot_effects(axes: Axes, attribution: Attribution, objective: int = 0, choic
         if attribution.width_name:
             label = style.legend_text(f"{attribution.width_name} {width}")
         axes.plot(layers, effect, **look, linewidth=1.4, markersize=3.5, label=label)
-    unit = attribution.units[objective]
+    unit = style.plain(attribution.units[objective])
     style.format_axes(
         axes,
         title=_effect_title(attribution, objective, choice),
@@ -250,7 +246,10 @@ def _contrasts(space: SearchSpace) -> list[_Contrast]:
     """
     contrasts = []
     if not space.groups:
-        additive_effects(space, "attribution")
+        raise InvalidInput(
+            f"attribution: {space.name} has no layers to attribute to; the plots effect and "
+            "distribution show its choices"
+        )
     for offset, choices in enumerate(space.layers.values()):
         is_text = isinstance(choices[0], str)
         ends = range(1, len(choices)) if is_text else [len(choices) - 1] * (len(choices) > 1)

@@ -183,7 +183,7 @@ def _fixed_choices(attribution: Attribution, space: SearchSpace) -> str:
 def predicted_figure(result: Result) -> Figure:
     """Leave-one-out predictions of an additive model against measurements, with intervals."""
     predictions = prediction.leave_one_out_predictions(result)
-    title = f"{run_title(result)}: each architecture predicted from all others"
+    title = f"{run_title(result)}: each {members_name(result.space)[:-1]} predicted from all others"
     figure = style.make_figure(len(predictions), title, rows=2)
     top, bottom = figure.subplots(2, len(predictions), squeeze=False)
     for metric, upper, lower in zip(predictions, top, bottom, strict=True):
@@ -195,7 +195,7 @@ def predicted_figure(result: Result) -> Figure:
 def calibration_figure(result: Result) -> Figure:
     """Calibration of the additive model: share of measurements below each predicted quantile."""
     predictions = prediction.leave_one_out_predictions(result)
-    title = f"{run_title(result)}: each architecture predicted from all others"
+    title = f"{run_title(result)}: each {members_name(result.space)[:-1]} predicted from all others"
     figure = style.make_figure(1, title, width=5.6)
     prediction.plot_calibration(figure.subplots(), predictions)
     return figure

@@ -117,13 +117,13 @@ def _linear(values: Array) -> tuple[Array, dict[float, str]]:
 def _categorical(values: Array, labels: Sequence[str]) -> tuple[Array, dict[float, str]]:
     """Return positions (n,) of indices into labels, and the texts beside the axis."""
     # All texts where there is room, else those that occur.
-    shown = np.arange(len(labels)) if len(labels) <= _MAX_LABELS else np.unique(values)
-    places = np.linspace(0, 1, len(shown)) if len(shown) > 1 else np.array([0.5])
-    positions = places[np.searchsorted(shown, values)]
-    if len(shown) > _MAX_LABELS:  # the first and the last alone
-        places, shown = places[[0, -1]], shown[[0, -1]]
-    texts = [labels[int(index)] for index in shown]
-    return positions, dict(zip(places.tolist(), texts, strict=True))
+    indices = np.arange(len(labels)) if len(labels) <= _MAX_LABELS else np.unique(values)
+    ticks = np.linspace(0, 1, len(indices)) if len(indices) > 1 else np.array([0.5])
+    positions = ticks[np.searchsorted(indices, values)]
+    if len(indices) > _MAX_LABELS:  # the first and the last alone
+        ticks, indices = ticks[[0, -1]], indices[[0, -1]]
+    texts = [labels[int(index)] for index in indices]
+    return positions, dict(zip(ticks.tolist(), texts, strict=True))
 
 
 def _plot_vertical_axes(axes: Axes, scales: Sequence[_Scale]) -> None:

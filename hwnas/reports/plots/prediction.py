@@ -10,11 +10,13 @@ from statistics import NormalDist
 import numpy as np
 from matplotlib.axes import Axes
 
+from hwnas.additive.choice import create_effects
 from hwnas.additive.model import Design, fit_model
 from hwnas.objectives import Objective
 from hwnas.reports.plots import style
+from hwnas.reports.plots.sampled_architectures import members_name
 from hwnas.reports.plots.subset import select_evenly
-from hwnas.reports.plots.training_data import additive_effects, training_data
+from hwnas.reports.plots.training_data import training_data
 from hwnas.runner.results import Result
 from hwnas.typing import Array
 
@@ -40,6 +42,8 @@ class Predictions:
         Predicted quantiles at these levels.
     unit
         Of the metric.
+    members
+        What is predicted: architectures or configurations.
     """
 
     objective: Objective
@@ -47,6 +51,7 @@ class Predictions:
     levels: Array
     quantiles: Array
     unit: str = ""
+    members: str = "architectures"
 
     def quantile(self, level: float) -> Array:
         """Return the predicted quantiles (n,) at the level nearest to `level`."""
@@ -105,8 +110,8 @@ def leave_one_out_predictions(result: Result) -> list[Predictions]:
     ----------
     Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 5.12.
     """
-    effects = additive_effects(result.space, "predictions")
     codes, values, std = training_data(result, "predictions")
+    effects = create_effects(result.space)
     design = Design(effects, codes)
     normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
     predictions = []
@@ -116,7 +121,16 @@ def leave_one_out_predictions(result: Result) -> list[Predictions]:
         mean, deviation = model.leave_one_out()
         quantiles = model.scale.inverse(mean[:, None] + deviation[:, None] * normal)
         unit = style.unit(objective, result.units)
-        predictions.append(Predictions(objective.value, values[:, j], LEVELS, quantiles, unit))
+        predictions.append(
+            Predictions(
+                objective.value,
+                values[:, j],
+                LEVELS,
+                quantiles,
+                unit,
+                members_name(result.space),
+            )
+        )
     return predictions
 
 
@@ -151,7 +165,7 @@ def plot_predicted(axes: Axes, predictions: Predictions) -> None:
     if predictions.is_positive:
         error = f"{100 * predictions.relative_error:.2g} %"
     n = len(predictions.measured)
-    axes.set_title(f"{n:,} architectures, mean error {error}", fontsize=9)
+    axes.set_title(f"{n:,} {predictions.members}, mean error {error}", fontsize=9)
 
 
 def plot_calibration(
@@ -225,9 +239,11 @@ def plot_intervals(axes: Axes, predictions: Predictions) -> None:
     )
     style.format_axes(
         axes,
-        x=f"architectures in order of {predictions.objective}",
+        x=f"{predictions.members} in order of {predictions.objective}",
         y=f"{'% ' if predictions.is_positive else ''}from the predicted median",
     )
-    title = f"{100 * inside:.0f} % of {len(low):,} architectures are inside their 80 % interval"
+    title = (
+        f"{100 * inside:.0f} % of {len(low):,} {predictions.members} are inside their 80 % interval"
+    )
     axes.set_title(title, fontsize=9)
     style.legend(axes, loc="upper left")

@@ -101,7 +101,7 @@ def plot_effect(
     style.format_axes(axes, x=feature, y=label)
     names = [style.plain(name) for name, _ in groups]
     slant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-    is_long = max(map(len, names)) * len(names) > _MAX_LABELS
+    is_long = (max(map(len, names)) + 1) * len(names) > _MAX_LABELS
     axes.set_xticks(range(1, len(groups) + 1), names, **(slant if is_long else {}))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +46,8 @@ GREY = "#777777"
 # Colormaps that also suit every kind of color vision.
 SEQUENTIAL = "cividis"
 DIVERGING = "PuOr_r"  # for numbers around 0: purple below, orange above
+
+_TITLE_LETTERS = 12.5  # of a figure's title, an inch
 
 # Sizes of a legend in inches, which `legend_below` needs before the figure is drawn.
 _HANDLE_WIDTH, _LETTER_WIDTH, _LINE_HEIGHT = 0.6, 0.068, 0.17
@@ -127,7 +130,9 @@ def make_figure(
     """Return an empty figure for rows and columns of panels, each of a size in inches."""
     size = (width * columns, height * rows)
     figure = Figure(figsize=size, dpi=150, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    room = int(_TITLE_LETTERS * size[0])
+    lines = [textwrap.fill(line, room) for line in title.split("\n")]
+    figure.suptitle("\n".join(lines), fontsize=11)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Data and effects of the additive models that plots fit to a run's trials."""
+"""Data of the additive models that plots fit to a run's trials."""
 
 from __future__ import annotations
 
@@ -8,40 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas import pareto
-from hwnas.additive.effects import Effects
 from hwnas.errors import InvalidInput
 from hwnas.history import History
 from hwnas.objectives import losses_of
 from hwnas.reports.plots.subset import select_evenly
 from hwnas.runner.results import Result
-from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes, IndexArray
 
 _MIN_ARCHITECTURES = 8  # to fit a model to
 _MAX_ARCHITECTURES = 400  # the time of a fit grows with their cube
-
-
-def additive_effects(space: SearchSpace, purpose: str) -> Effects:
-    """Return the effects of an additive model of a space.
-
-    Parameters
-    ----------
-    space
-        The space.
-    purpose
-        Use of the model, for an error.
-
-    Raises
-    ------
-    InvalidInput
-        The space has no layers.
-    """
-    if not space.groups:
-        raise InvalidInput(
-            f"{purpose}: {space.name} has no layers, of which the additive model is a sum; the "
-            "plots effect and distribution show its choices"
-        )
-    return Effects(space)
 
 
 def training_data(result: Result, purpose: str) -> tuple[Codes, Array, Array]:
