@@ -121,6 +121,23 @@ Seeds = Annotated[
 ]
 
 
+AnySpace = Annotated[
+    str | dict[str, Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "description": "name and choices, with layers, depth, conditions and allowed "
+                    "if there are any; or family, name and the settings of the family",
+                },
+            ]
+        }
+    ),
+]
+
+
 class Experiment(_Strict):
     """Validated and completed content of an experiment YAML.
 
@@ -153,7 +170,7 @@ class Experiment(_Strict):
     """
 
     name: Name
-    space: str | dict[str, Any]
+    space: AnySpace
     backend: AnyBackend = BackendEntry(type="surrogate")
     objectives: list[str] = Field(min_length=2, max_length=5)
     constraints: list[str] = []

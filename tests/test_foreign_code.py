@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,13 @@ def yaml(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return file
 
 
+def mark_unfinished(run: Path) -> None:
+    """Let a run seem to have been stopped after its last trial."""
+    for file in run.glob("*/seed-*/trials.db"):
+        with contextlib.closing(sqlite3.connect(file)) as db, db:
+            db.execute("DELETE FROM meta WHERE key = 'finished'")
+
+
 def module_of(yaml: Path) -> Path:
     (file,) = yaml.parent.glob("code_*.py")
     return file
@@ -93,6 +102,7 @@ def test_an_unchanged_function_is_resumed_without_leave(
 ) -> None:
     path = tmp_path / "run"
     hwnas.run(yaml, path, allow_plugins=True, draw=False)
+    mark_unfinished(path)
     if is_changed:
         module_of(yaml).write_text(CODE + "\n# changed\n")
         with pytest.raises(ExperimentError, match="and has changed since the run started"):
@@ -107,6 +117,7 @@ def test_a_function_that_a_run_directory_brings_along_needs_leave(
     path = tmp_path / "project"
     run = path / "run"
     hwnas.run(yaml, run, allow_plugins=True, draw=False)
+    mark_unfinished(run)
     # A record that came with the directory allows nothing inside it.
     (run / module_of(yaml).name).write_text(CODE)
     for name in ("experiment.yaml", "environment.json"):
