@@ -180,13 +180,13 @@ def _module_of(name: str) -> str:
 
 def _find(module: str, folder: Path) -> ModuleSpec | None:
     """Return the spec of a module, without importing its parents."""
-    first, *rest = module.split(".")
+    first, *submodules = module.split(".")
     spec = PathFinder.find_spec(first, [str(folder.absolute()), str(Path.cwd())])
     # A folder without __init__.py is a package only where there is nothing else of that name.
     if spec is None or spec.origin is None:
         with contextlib.suppress(ImportError, ValueError):
             spec = importlib.util.find_spec(first) or spec
-    for part in rest:
+    for part in submodules:
         if spec is None or spec.submodule_search_locations is None:
             return None
         # By the last part alone: a longer name would be looked for in a parent that is imported.

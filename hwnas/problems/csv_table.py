@@ -80,12 +80,12 @@ class CsvTable:
     @cached_property
     def numbers(self) -> dict[str, Array]:
         """Columns (n,) whose cells are all numbers, NaN or empty, by name."""
-        found = {}
+        columns = {}
         for column in self.columns:
             numbers = [_number(cell) if cell else math.nan for cell in self.cells(column)]
             if None not in numbers:
-                found[column] = np.array(numbers, dtype=np.float64)
-        return found
+                columns[column] = np.array(numbers, dtype=np.float64)
+        return columns
 
     def first_text(self, column: str) -> tuple[int, str]:
         """Return line and cell of the first cell of a column that is no number."""

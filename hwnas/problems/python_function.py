@@ -231,7 +231,7 @@ class PythonFunction(Backend):
         """Set the threads of the numerical libraries within a block."""
         # An optimizer has a single one, so that its proposals can be repeated.
         torch = sys.modules.get("torch")
-        before = torch.get_num_threads() if torch else 0
+        n_threads = torch.get_num_threads() if torch else 0
         with self._libraries.limit(limits=self._threads):
             if torch:
                 torch.set_num_threads(self._threads)
@@ -239,7 +239,7 @@ class PythonFunction(Backend):
                 yield
             finally:
                 if torch:
-                    torch.set_num_threads(before)
+                    torch.set_num_threads(n_threads)
 
     @cached_property
     def _libraries(self) -> threadpoolctl.ThreadpoolController:
