@@ -1,4 +1,4 @@
-"""Command that checks optimizers and backends."""
+"""Command that checks optimizers, backends and families of spaces."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     optimizer = "optimizer"
     backend = "backend"
+    space = "space"
 
 
 def check(
@@ -33,7 +34,7 @@ def check(
         str | None,
         typer.Option(
             help="Name of a search space, or a YAML of a space or an experiment [a synthetic space "
-            "for optimizers, gpt-s for backends]."
+            "for optimizers, gpt-s for backends, all named ones of a family]."
         ),
     ] = None,
     set_: Annotated[
@@ -41,7 +42,7 @@ def check(
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of the plugin: pop_size=20."),
     ] = None,
 ) -> None:
-    """Run the conformance checks on an optimizer or a backend.
+    """Run the conformance checks on an optimizer, a backend or a family of spaces.
 
     For a file, on every class that it registers. The exit code is 2 if a check failed.
     """

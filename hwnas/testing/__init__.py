@@ -1,4 +1,4 @@
-"""Conformance checks that every optimizer and every backend must pass.
+"""Conformance checks that every optimizer, backend and family of spaces must pass.
 
 In a test suite::
 
@@ -25,6 +25,9 @@ from hwnas.testing.harness import OptimizerUnderTest
 from hwnas.testing.optimizer_protocol import PROTOCOL_CHECKS
 from hwnas.testing.quality import QUALITY_CHECKS
 from hwnas.testing.result_handling import RESULT_CHECKS
+from hwnas.testing.space_codes import CODE_CHECKS
+from hwnas.testing.space_form import FORM_CHECKS
+from hwnas.testing.space_harness import SpaceUnderTest
 
 __all__ = [
     "Check",
@@ -33,8 +36,10 @@ __all__ = [
     "backend_checks",
     "check_backend",
     "check_optimizer",
+    "check_space",
     "optimizer_checks",
     "outcomes",
+    "space_checks",
 ]
 
 # From the constructor to the quality: a failure of an early check often explains later ones.
@@ -54,6 +59,9 @@ _BACKEND_CHECKS = (
     backend_evaluation.inputs,
     backend_declaration.data_hash,
 )
+
+# The codes first, on which other forms of members rely.
+_SPACE_CHECKS = (*FORM_CHECKS[:3], *CODE_CHECKS, *FORM_CHECKS[3:])
 
 
 def optimizer_checks() -> list[Check]:
@@ -79,6 +87,19 @@ def backend_checks() -> list[Check]:
     ['settings', 'metrics', 'values', 'deterministic']
     """
     return [create_check("backend", check, BackendUnderTest) for check in _BACKEND_CHECKS]
+
+
+def space_checks() -> list[Check]:
+    """Return all checks of a family of spaces; each can be called as `check_space`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> checks = {str(check): check for check in hwnas.testing.space_checks()}
+    >>> checks["closed-forms"]("gpt")
+    'params, flops'
+    """
+    return [create_check("space", check, SpaceUnderTest) for check in _SPACE_CHECKS]
 
 
 def check_optimizer(
@@ -146,23 +167,59 @@ def check_backend(
         check.run(subject)
 
 
+def check_space(
+    tested: str | type[SearchSpace],
+    *,
+    space: SearchSpace | str | None = None,
+    **settings: Any,
+) -> None:
+    """Run all checks of a family of search spaces, until one fails.
+
+    Parameters
+    ----------
+    tested
+        Registered name, or class.
+    space
+        The only space to check, by itself or by its name; by default all that the family names.
+    **settings
+        Settings of a space to check, in place of the named ones. Of one with few members more is
+        checked: their number, and whether neighbours lead from any member to any other.
+
+    Raises
+    ------
+    CheckFailed
+        A check failed; one line gives the requirement and the observation.
+    UnknownName, InvalidInput
+        There is no such family, space or setting, or nothing to check.
+
+    Examples
+    --------
+    >>> check_space("gpt", embed_dim=[8], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1, 2])
+    """
+    subject = SpaceUnderTest(tested, space=space, **settings)
+    for check in space_checks():
+        check.run(subject)
+
+
 def outcomes(kind: Kind, tested: str | type, **options: Any) -> Iterator[Outcome]:
     """Run all checks and yield the outcome of each.
 
     Parameters
     ----------
     kind
-        ``"optimizer"`` or ``"backend"``.
+        ``"optimizer"``, ``"backend"`` or ``"space"``.
     tested
         Registered name, or class.
     **options
-        Options and settings as for `check_optimizer` or `check_backend`.
+        Options and settings as for `check_optimizer`, `check_backend` or `check_space`.
     """
-    subject: OptimizerUnderTest | BackendUnderTest
+    subject: OptimizerUnderTest | BackendUnderTest | SpaceUnderTest
     if kind == "optimizer":
         subject, checks = OptimizerUnderTest(tested, **options), optimizer_checks()
-    else:
+    elif kind == "backend":
         subject, checks = BackendUnderTest(tested, **options), backend_checks()
+    else:
+        subject, checks = SpaceUnderTest(tested, **options), space_checks()
     # One subject for all checks, so that they share its runs.
     for check in checks:
         yield check.outcome(subject)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hwnas.errors import MissingExtra, UnknownName
-from hwnas.registry import checked_settings, lookup, settings_of
+from hwnas.registry import Kind, checked_settings, lookup, settings_of
 
 Result = Literal["passed", "failed", "not judged"]
 NONEXISTENT = "no_such_setting"  # a name that no setting and no metric has
@@ -57,7 +57,7 @@ class Subject:
     Parameters
     ----------
     kind
-        ``"optimizer"`` or ``"backend"``.
+        ``"optimizer"``, ``"backend"`` or ``"space"``.
     tested
         Registered name, or class.
     settings
@@ -69,10 +69,8 @@ class Subject:
         From `hwnas.registry.checked_settings`.
     """
 
-    def __init__(
-        self, kind: Literal["optimizer", "backend"], tested: str | type, settings: dict[str, Any]
-    ) -> None:
-        self.kind: Literal["optimizer", "backend"] = kind
+    def __init__(self, kind: Kind, tested: str | type, settings: dict[str, Any]) -> None:
+        self.kind: Kind = kind
         self.tested = tested
         self.cls: type[Any] = lookup(kind, tested)
         # A wrong setting is the user's mistake, not a failure of the class.
@@ -90,7 +88,7 @@ class Check:
     Attributes
     ----------
     kind
-        Kind of class that it applies to: ``"optimizer"`` or ``"backend"``.
+        Kind of class that it applies to: ``"optimizer"``, ``"backend"`` or ``"space"``.
     name
         Short name, as in the table that ``hwnas check`` prints.
     demands
@@ -109,7 +107,7 @@ class Check:
     ('settings', 'batch 8')
     """
 
-    kind: Literal["optimizer", "backend"]
+    kind: Kind
     name: str
     demands: str
     function: Callable[[Any], str]
@@ -126,7 +124,7 @@ class Check:
         tested
             Registered name, or class.
         **options
-            Options and settings as for `check_optimizer` or `check_backend`.
+            Options and settings as for `check_optimizer`, `check_backend` or `check_space`.
 
         Returns
         -------
@@ -172,7 +170,7 @@ class Check:
 
 
 def create_check(
-    kind: Literal["optimizer", "backend"],
+    kind: Kind,
     function: Callable[[Any], str],
     create_subject: Callable[..., Any],
 ) -> Check:
