@@ -120,7 +120,7 @@ def check_form(block: Block) -> None:
 def test_text(block: Block, request: pytest.FixtureRequest) -> None:
     first = block.text.partition("\n")[0]
     folder: Callable[[], Path] = lambda: request.getfixturevalue("folder")  # noqa: E731
-    if re.match(r"\w+ seed \d", first):
+    if re.search(r"^random seed \d", block.text, re.MULTILINE):
         check_quickstart(block, request.getfixturevalue("quickstart"), folder())
     elif re.search(r"mean rank", block.text):
         check_comparison(block, request.getfixturevalue("comparison"))
