@@ -83,7 +83,7 @@ class ProblemSpace(SearchSpace):
         n_obj: int | None = None,
         values: int = 64,
     ) -> None:
-        if problem not in N_VARIABLES:
+        if not isinstance(problem, str) or problem not in N_VARIABLES:
             raise UnknownName("problem", str(problem), N_VARIABLES)
         is_zdt = problem.startswith("zdt")
         if n_obj is None:

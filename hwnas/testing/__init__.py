@@ -23,6 +23,7 @@ from hwnas.testing.backend_harness import BackendUnderTest
 from hwnas.testing.checks import Check, CheckFailed, Outcome, create_check
 from hwnas.testing.harness import OptimizerUnderTest
 from hwnas.testing.optimizer_protocol import PROTOCOL_CHECKS
+from hwnas.testing.optimizer_spaces import SPACE_CHECKS
 from hwnas.testing.quality import QUALITY_CHECKS
 from hwnas.testing.result_handling import RESULT_CHECKS
 from hwnas.testing.space_codes import CODE_CHECKS
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 # From the constructor to the quality: a failure of an early check often explains later ones.
-_OPTIMIZER_CHECKS = (*PROTOCOL_CHECKS, *RESULT_CHECKS, *QUALITY_CHECKS)
+_OPTIMIZER_CHECKS = (*PROTOCOL_CHECKS, *SPACE_CHECKS, *RESULT_CHECKS, *QUALITY_CHECKS)
 _BACKEND_CHECKS = (
     backend_declaration.settings,
     backend_declaration.metrics,

@@ -5,7 +5,8 @@ all losses share. The other half, with the width, determine its position t along
 
     f1 = t + g,  f2 = (1 - t) + g
 
-Reversing every choice of an architecture reverses the losses, and a uniform sample contains both
+In a space without two choices a layer, every second column has the part of these halves. Reversing
+every choice of an architecture reverses the losses, and a uniform sample contains both
 equally often. So an optimizer that does not learn from the losses finds as much of -f as of f, one
 that minimizes them finds more of f, and one with a wrong sign more of -f.
 """
@@ -14,12 +15,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from hwnas.spaces import GPTSpace, SearchSpace
-from hwnas.typing import Array, Codes, IndexArray
+from hwnas.typing import Array, Codes
 
 FIDELITIES = (1, 3, 9)
 FEASIBLE_DISTANCE = 0.5  # architectures with a larger distance g are feasible
@@ -34,6 +34,28 @@ MEDIUM, SMALL, TINY = (
     GPTSpace(
         "check-tiny", embed_dim=[8, 16], n_layer=[1, 2], mlp_ratio=[1, 2], n_head=[1], bias=[True]
     ),
+)
+# Other spaces that an optimizer may meet: with texts, bools, conditions and allowed combinations.
+LAYERED, FLAT, PAIR = (
+    SearchSpace(
+        "check-layered",
+        {"depth": [1, 2, 4], "kind": ["a", "b", "c"], "rate": [0.1, 0.2, 0.4], "on": [False, True]},
+        layers={"act": ["relu", "prelu", "tanh"], "width": [8, 16, 32], "heads": [1, 2, 3]},
+        conditions={"rate": {"kind": ["b", "c"]}},
+        allowed=lambda layer: layer["width"] > 8 or layer["heads"] < 3,
+    ),
+    SearchSpace(
+        "check-flat",
+        {
+            "rate": [i / 20 for i in range(20)],
+            "kind": ["a", "b", "c", "d"],
+            "on": [False, True],
+            "steps": [1, 2, 4, 8],
+            "decay": [0.0, 0.1, 0.2, 0.3],
+        },
+        conditions={"decay": {"kind": ["a", "c"]}},
+    ),
+    SearchSpace("check-pair", {"width": [1, 2, 3, 4, 5], "kind": ["a", "b", "c", "d"]}),
 )
 
 
@@ -102,18 +124,19 @@ class SyntheticProblem:
         """Return the problem in its own units and without constraints."""
         return replace(self, scale=1.0, offset=0.0, c=0)
 
-    @cached_property
-    def _layer_columns(self) -> IndexArray:
-        return np.array([group.columns for group in self.space.groups], dtype=np.intp)
-
     def _position_and_distance(self, codes: Codes) -> tuple[Array, Array]:
         """Return positions t along the front (n,) and distances g from it (n,), both in [0, 1]."""
         # Choices in [0, 1]; those of absent layers are neutral.
         scales = np.maximum(self.space.cardinalities - 1, 1)
         choices = np.where(self.space.active(codes), codes / scales, 0.5)
-        per_layer = choices[:, self._layer_columns]  # (n, L, 2)
+        layers = self.space.layer_columns
+        if layers.shape[1] < 2:  # the first column of each pair counts for g, the second for t
+            n, d = choices.shape
+            choices = np.concatenate([choices, np.full((n, 2 - d % 2), 0.5)], axis=1)
+            layers = np.arange(d + d % 2).reshape(-1, 2)
+        per_layer = choices[:, layers]  # (n, L, choices)
         # Unequal weights of the layers make ties rare.
-        weights = 1 + 0.1 * np.sin(np.arange(len(self._layer_columns)))
+        weights = 1 + 0.1 * np.sin(np.arange(len(layers)))
         means = np.average(per_layer, axis=1, weights=weights)
         # The width counts like a part of the second choice of the layers.
         return 0.4 * choices[:, 0] + 0.6 * means[:, 1], means[:, 0]

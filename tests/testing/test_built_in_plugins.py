@@ -9,6 +9,7 @@ from failed_checks import failed_checks
 
 from hwnas import registry
 from hwnas.errors import MissingExtra
+from hwnas.spaces import families
 from hwnas.testing import Check, optimizer_checks, outcomes
 from hwnas.testing.harness import OptimizerUnderTest
 from hwnas.testing.quality import QUALITY_CHECKS
@@ -62,6 +63,32 @@ def test_no_check_is_left_out() -> None:
     assert protocol + quality == optimizer_checks()
     assert len(quality) == len(QUALITY_CHECKS)
     assert set(NAMES) >= MODEL_BASED
+
+
+# A space of each family with so few members that all are listed and all neighbours followed.
+SMALL_SPACES: dict[str, dict[str, Any]] = {
+    "gpt": {"embed_dim": [8, 16], "n_layer": [1, 2], "mlp_ratio": [0, 2], "n_head": [0, 1, 2]},
+    "llama": {
+        "embed_dim": [8, 16],
+        "n_layer": [1, 2],
+        "mlp_dim": [0, 8],
+        "n_head": [2, 4],
+        "n_kv_head": [1, 2],
+        "head_size": 4,
+    },
+}
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names("space") if families.family(n).named])
+def test_family_of_spaces(name: str) -> None:
+    assert failed_checks(outcomes("space", name)) == {}
+
+
+@pytest.mark.parametrize("name", SMALL_SPACES)
+def test_small_space_of_a_family(name: str) -> None:
+    results = list(outcomes("space", name, **SMALL_SPACES[name]))
+    assert failed_checks(results) == {}
+    assert [outcome.check for outcome in results if outcome.result == "not judged"] == []
 
 
 def test_backend() -> None:

@@ -1,10 +1,11 @@
-"""Optimizers and backends with one fault each, and two of both without one."""
+"""Optimizers, backends and families of spaces with one fault each, and some without one."""
 
 from __future__ import annotations
 
-from broken import backends, correct, protocol, quality, results
+from broken import backends, correct, protocol, quality, results, spaces
 from hwnas.backends import Backend
 from hwnas.optimizers import Optimizer
+from hwnas.spaces import SearchSpace
 
 CORRECT_OPTIMIZERS: list[type[Optimizer]] = [
     correct.HillClimber,
@@ -33,6 +34,9 @@ OPTIMIZERS: list[tuple[str, type[Optimizer]]] = [
     ("exhausted", protocol.ExhaustedTooEarly),
     ("exhausted", protocol.NeverExhausted),
     ("inputs", protocol.ReadsReturnedArray),
+    ("spaces", protocol.NeedsLayers),
+    ("spaces", protocol.NeedsBias),
+    ("spaces", protocol.IgnoresConditions),
     ("order", results.RequiresOrder),
     ("foreign", results.OwnProposalsOnly),
     ("foreign", results.IgnoresForeignResults),
@@ -69,4 +73,27 @@ BACKENDS: list[tuple[str, type[Backend]]] = [
     ("front", backends.ArbitraryFront),
     ("inputs", backends.OverwritesCodes),
     ("data-hash", backends.InvalidHash),
+]
+
+SPACES: list[tuple[str, type[SearchSpace]]] = [
+    ("settings", spaces.NoAnnotation),
+    ("named", spaces.Renames),
+    ("refusals", spaces.CrashesOnNonsense),
+    ("refusals", spaces.ManyLines),
+    ("size", spaces.WrongSize),
+    ("size", spaces.YieldsTwice),
+    ("samples", spaces.PrefersDeep),
+    ("samples", spaces.GlobalGenerator),
+    ("canonical", spaces.KeepsInactive),
+    ("decode", spaces.ForgetsNorm),
+    ("decode", spaces.DecodesAnything),
+    ("neighbours", spaces.Isolated),
+    ("neighbours", spaces.OwnNeighbour),
+    ("closed-forms", spaces.NegativeForm),
+    ("closed-forms", spaces.FractionalForm),
+    ("closed-forms", spaces.BatchForm),
+    ("strings", spaces.ParsesAnything),
+    ("to-dict", spaces.ForgetsWidths),
+    ("to-dict", spaces.LosesForms),
+    ("pickles", spaces.HoldsFunction),
 ]

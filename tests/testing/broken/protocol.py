@@ -14,6 +14,32 @@ from hwnas.spaces import SearchSpace
 from hwnas.typing import Codes
 
 
+class NeedsLayers(HillClimber):
+    """Looks at the first layer, which a flat space does not have."""
+
+    def configure(self) -> None:
+        self.first_layer = self.space.groups[0].columns
+
+
+class NeedsBias(HillClimber):
+    """Looks for a column of the family of GPT."""
+
+    def configure(self) -> None:
+        self.bias = self.space.columns.index("bias")
+
+
+class IgnoresConditions(HillClimber):
+    """Proposes a choice that is switched off by the choice of another column."""
+
+    def ask(self, n: int) -> Codes:
+        codes = super().ask(n).copy()
+        inside = self.space.layer_columns.ravel()
+        outside = [j for j in range(codes.shape[1]) if j not in inside]
+        active = self.space.active(codes)
+        codes[:, outside] += (~active[:, outside]).astype(np.int8)
+        return codes
+
+
 class AcceptsAnySetting(HillClimber):
     """Accepts misspelt settings."""
 
