@@ -81,6 +81,7 @@ PYTHON_DOCUMENTS = sorted({block.document for block in blocks_in("python")})
 def test_python(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    monkeypatch.setattr("hwnas.spaces.families.registered", {})
     # Later blocks use names of earlier ones, as a reader would.
     namespace: dict[str, Any] = {"__name__": "document"}
     with warnings.catch_warnings():
@@ -284,6 +285,7 @@ def quick_lines() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("place", "line"), quick_lines())
 def test_quick_commands_run(place: str, line: str, tmp_path: Path) -> None:
     write_plugin(tmp_path / "hill.py")
+    write_family(tmp_path / "cnn.py")
     # The program of this environment, found under its name.
     folder = shlex.quote(str(Path(sys.executable).parent))
     done = subprocess.run(
@@ -303,6 +305,12 @@ def write_plugin(file: Path) -> None:
         b.text for b in blocks_in("python") if '@hwnas.register_optimizer("hill")' in b.text
     )
     file.write_text(source.partition("\n\nhwnas.run(")[0], encoding="utf-8")
+
+
+def write_family(file: Path) -> None:
+    """Write the family of docs/family.md as the file that its commands name."""
+    (source,) = (b.text for b in blocks_in("python") if '@hwnas.register_space("cnn")' in b.text)
+    file.write_text(source, encoding="utf-8")
 
 
 # -- diff ----------------------------------------------------------------------------------------
