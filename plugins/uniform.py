@@ -64,8 +64,8 @@ def homogeneous_codes(space: SearchSpace, rng: np.random.Generator) -> Codes:
     (162, 27)
     """
     switches = _switches(space)
-    others = [j for j in space.global_columns.tolist() if j not in switches]
-    columns = [*others, *space.layer_columns[:1].ravel().tolist()]
+    outside = [j for j in space.global_columns.tolist() if j not in switches]
+    columns = [*outside, *space.layer_columns[:1].ravel().tolist()]
     n_combinations = math.prod(space.cardinalities[columns].tolist())
     if n_combinations > _MAX_HOMOGENEOUS:
         return _homogeneous_sample(space, rng)

@@ -44,8 +44,10 @@ def samples(subject: SpaceUnderTest) -> str:
     for space in subject.spaces:
         codes = space.sample(_N_SAMPLES, np.random.default_rng(0))
         _require_codes(space, codes, "sample")
-        again = space.sample(_N_SAMPLES, np.random.default_rng(0))
-        require((codes == again).all(), f"sample of {space.name} differs with the same generator")
+        repeated = space.sample(_N_SAMPLES, np.random.default_rng(0))
+        require(
+            (codes == repeated).all(), f"sample of {space.name} differs with the same generator"
+        )
         require(len(space.sample(0, np.random.default_rng(0))) == 0, "sample(0) is not empty")
         active = space.active(codes)
         outside = space.global_columns.tolist()
@@ -69,12 +71,12 @@ def _is_present(space: SearchSpace, codes: Codes, layer: int) -> BoolArray:
     return np.isin(codes[:, group.parent], group.when)
 
 
-def _require_uniform(counts: IntArray, what: str) -> None:
+def _require_uniform(counts: IntArray, label: str) -> None:
     """Require that counts are about equal."""
     total, share = counts.sum(), 1 / len(counts)
     deviation = np.abs(counts - total * share).max()
     limit = _MAX_DEVIATION * max(1.0, np.sqrt(total * share * (1 - share)))
-    require(deviation <= limit, f"{what} occur {counts.tolist()} times among {total} samples")
+    require(deviation <= limit, f"{label} occur {counts.tolist()} times among {total} samples")
 
 
 def canonical(subject: SpaceUnderTest) -> str:

@@ -143,8 +143,8 @@ def _require_equal(
     """Require that a copy of a space has the same codes, members and closed forms."""
     start = f"{source} of {space.name}"
     for name in ("name", "columns", "choices", "layers", "depth", "size", "closed_forms"):
-        expected, found = getattr(space, name), getattr(copy, name)
-        require(found == expected, f"{start} gives {name} {found!r:.60}, not {expected!r:.60}")
+        expected, actual = getattr(space, name), getattr(copy, name)
+        require(actual == expected, f"{start} gives {name} {actual!r:.60}, not {expected!r:.60}")
     codes = subject.codes(space)
     require((copy.canonical(codes) == codes).all(), f"{start} gives other codes")
     texts = [str(member) for member in copy.decode(codes)]
