@@ -18,6 +18,7 @@ from hwnas.typing import Array, Codes, IndexArray
 _LENGTHS = (0.5, 1.5)  # length scales of the kernels over the summary
 _KERNEL_VARIANCE = 1e-4  # prior variance of each kernel, for an objective of variance 1
 _MISFIT_VARIANCE = 1e-7  # prior variance of the misfit
+_MIN_RATIO = 1e-6  # of the smallest value to the largest, below which logarithms are no scale
 _JITTER = 1e-10  # added to the diagonal of a covariance, relative to its largest entry
 
 
@@ -307,13 +308,13 @@ def fit_model(
         An earlier model, whose variances are the initial ones if the scale is the same.
     scales
         Scales to try: False for the values, True for their logarithm; the latter is left out where
-        values are not positive.
+        values are not positive, or so small beside others that they are zeros but for rounding.
     steps
         Steps of the fit of variances.
     """
     models = []
     for logarithmic in scales:
-        if logarithmic and values.min() <= 0:
+        if logarithmic and values.min() <= _MIN_RATIO * values.max():
             continue
         has_same_scale = previous is not None and previous.scale.logarithmic == logarithmic
         initial = previous.variances if previous is not None and has_same_scale else None
@@ -324,7 +325,7 @@ def fit_model(
             )
         )
     if not models:
-        # Only the logarithm was to be tried, and now a value is not positive: start anew.
+        # Only the logarithm was to be tried, and now a value is zero or less: start anew.
         scale = Scale.fit(values)
         return AdditiveModel(effects, design, values, std, scale, steps=max(steps, 20))
     return models[0] if len(models) == 1 else max(models, key=lambda model: model.log_evidence)

@@ -175,3 +175,17 @@ def test_a_sum_of_smooth_columns_is_predicted() -> None:
 def test_which_effects_a_space_gets() -> None:
     assert [type(layered(name)) for name in LAYERED] == [Effects] * 3
     assert [type(columns(name)) for name in COLUMNS] == [ColumnEffects] * 5
+
+
+def test_values_that_are_zero_but_for_rounding_are_modeled_as_they_are() -> None:
+    """Their logarithms would be all that a model sees, as of cos(pi / 2) in DTLZ2."""
+    effects = columns("flat")
+    codes = sample(effects.space, 60)
+    values = np.sin(codes[:, 0] / 20) + 1.5
+    design = Design(effects, codes)
+    values[:3] = 1e-17
+    assert not fit_model(effects, design, values, np.zeros(60)).scale.logarithmic
+    # Also where only the logarithm is left to try, as after many observations.
+    assert not fit_model(effects, design, values, np.zeros(60), scales=(True,)).scale.logarithmic
+    growth = np.exp(codes[:, 0] / 10.0)
+    assert fit_model(effects, design, growth, np.zeros(60)).scale.logarithmic
