@@ -137,7 +137,8 @@ def compare(
         list[str] | None,
         typer.Option(
             help="Columns of the problems' tables; with commas, or repeated. Any of: seeds, "
-            "evaluations, normalised, hypervolume, igd_plus, epsilon, r2, interval, best, status."
+            "evaluations, normalised, hypervolume, igd_plus, epsilon, r2, interval, best, "
+            "measured, feasible, slack, status."
         ),
     ] = None,
     caption: Annotated[

@@ -27,7 +27,7 @@ from hwnas.problem import Problem, build_problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.run_directory import recorded_metrics, recorded_plugins
-from hwnas.runner.search_result import SearchResult, Trajectory
+from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.summary import front_table, summary_columns, summary_row
 from hwnas.spaces import SearchSpace, space
@@ -180,17 +180,17 @@ class Result:
 
     def _front(
         self, trials: Trials, losses: Array, recommendations: list[tuple[int, Codes]]
-    ) -> tuple[Front, Array, list[tuple[int, Array]]]:
+    ) -> tuple[Front, Array, list[Recommendation]]:
         """Return the front of a search, its constraints, and recommendations with true losses.
 
         Without noise the front is that of the trials. Under noise it is that of the last
         recommendation, valued by medians.
         """
         codes, values = trials.codes, trials.values
-        recommended: list[tuple[int, Array]] = []
+        recommended: list[Recommendation] = []
         if self.experiment.noise:
             codes = recommendations[-1][1] if recommendations else trials.codes[:0]
-            recommended = self._with_true_losses(recommendations)
+            recommended = self._with_true_values(trials, recommendations)
             values = measure(self.problem.truth, codes, self.problem.measured).values
             losses = self._feasible_losses(values)
         # A failed or infeasible trial has NaN losses.
@@ -226,20 +226,27 @@ class Result:
         losses[~feasible] = np.nan
         return losses
 
-    def _with_true_losses(
-        self, recommendations: list[tuple[int, Codes]]
-    ) -> list[tuple[int, Array]]:
-        """Return recommendations as true losses; every architecture is evaluated once."""
+    def _with_true_values(
+        self, trials: Trials, recommendations: list[tuple[int, Codes]]
+    ) -> list[Recommendation]:
+        """Return recommendations with true values; every architecture is evaluated once."""
         if not recommendations:
             return []
         codes = np.concatenate([codes for _, codes in recommendations])
         # Recommendations overlap widely: evaluate each architecture once.
         unique, inverse = np.unique(codes, axis=0, return_inverse=True)
-        answer = measure(self.problem.truth, unique, self.problem.measured)
-        losses = self._feasible_losses(answer.values)[inverse.ravel()]
+        values = measure(self.problem.truth, unique, self.problem.measured).values
+        losses, constraints = self._feasible_losses(values), values[:, len(self.objectives) :]
+        # The first trial of each; one without a trial comes after all.
+        first = {key: i for i, key in reversed([*enumerate(map(bytes, trials.codes))])}
+        first_trials = np.array([first.get(bytes(code), len(trials)) for code in unique])
         ends = np.cumsum([len(codes) for _, codes in recommendations])
-        parts = np.split(losses, ends[:-1])
-        return [(n, part) for (n, _), part in zip(recommendations, parts, strict=True)]
+        return [
+            Recommendation(n, losses[rows], constraints[rows], first_trials[rows] < n)
+            for (n, _), rows in zip(
+                recommendations, np.split(inverse.ravel(), ends[:-1]), strict=True
+            )
+        ]
 
     def has_full_fidelity(self, search: SearchResult) -> BoolArray:
         """Return which trials (n,) of a search show what their architectures are worth.
@@ -321,10 +328,10 @@ class Result:
         observed = None
         if self.experiment.noise:
             # One step a recommendation, with the observed hypervolume up to then.
-            ends = np.array([trials for trials, _ in search.recommended], dtype=np.intp) - 1
+            ends = np.array([r.n_trials for r in search.recommended], dtype=np.intp) - 1
             n_steps = np.searchsorted(steps, ends, side="right")
             steps, observed = ends, np.concatenate([[0.0], hypervolume])[n_steps]
-            hypervolume = np.array([self._hypervolume(losses) for _, losses in search.recommended])
+            hypervolume = np.array([self._hypervolume(r.losses) for r in search.recommended])
         elif n and (len(steps) == 0 or steps[-1] != n - 1):
             # One more step, at the end of the search.
             steps = np.append(steps, n - 1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.fronts import Front
 from hwnas.runner.storage import Trials
-from hwnas.typing import Array, IndexArray, IntArray
+from hwnas.typing import Array, BoolArray, IndexArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,27 @@ class Trajectory:
         }
 
 
+class Recommendation(NamedTuple):
+    """Recommendation of a search under noise, with its true values.
+
+    Attributes
+    ----------
+    n_trials
+        Number of trials after which it was given.
+    losses : (r, m)
+        NaN where a constraint is violated.
+    constraints : (r, c)
+        Values of the constraints, in raw units.
+    measured : (r,)
+        Whether each architecture is one of these trials.
+    """
+
+    n_trials: int
+    losses: Array
+    constraints: Array
+    measured: BoolArray
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """Results of one optimizer with one seed.
@@ -78,8 +99,7 @@ class SearchResult:
     front_constraints : (k, c)
         Values of the constraints of each member of the front, in raw units; under noise medians.
     recommended
-        Under noise, numbers of trials and true losses (r, m) of the recommendation after them, NaN
-        where a constraint is violated.
+        Recommendations in order; none without noise.
     meta
         Texts stored beside the trials.
     """
@@ -92,7 +112,7 @@ class SearchResult:
     front: Front
     front_trials: IndexArray
     front_constraints: Array
-    recommended: list[tuple[int, Array]]
+    recommended: list[Recommendation]
     meta: dict[str, str]
 
     @property

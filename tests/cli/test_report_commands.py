@@ -166,7 +166,7 @@ def test_compare_several_problems(hw: Any, small: str, tmp_path: Path) -> None:
         hw(*form, "--set", objectives, "--out", f"runs/{device}")
     result = hw("compare", "runs/rtx3080", "runs/h100", "--plot", "ranks.png")
     assert any(
-        line.startswith("mean rank by normalised over 2 problems")
+        line.startswith("mean rank by normalized hypervolume over 2 problems")
         for line in result.out.splitlines()
     )
     assert result.out.endswith("ranks.png\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from hwnas.reports.comparison.comparison import Comparison
 from hwnas.reports.comparison.problem_comparison import ProblemComparison
-from hwnas.reports.comparison.quality_indicators import METRICS
+from hwnas.reports.comparison.quality_indicators import METRICS, metric_in_prose
 from hwnas.reports.comparison.tables import overall_tables, problem_table
 
 
@@ -47,7 +47,7 @@ def legend(comparison: Comparison, bold: str, star: str) -> str:
     text = f"{bold}: best mean"
     if tested:
         text += (
-            f"; {star}: not clearly worse by {comparison.metric}, because the "
+            f"; {star}: not clearly worse by {metric_in_prose(comparison.metric)}, because the "
             f"{100 * (1 - comparison.level):g} % interval of the difference to the best, seed to "
             "seed on this problem, contains 0"
         )

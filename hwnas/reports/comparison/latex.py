@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hwnas.errors import InvalidInput
 from hwnas.reports.comparison.comparison import Comparison
@@ -31,6 +31,11 @@ _METRIC_HEADERS = {
     "r2": "R2",
 }
 _PAGE_ROWS = 36  # of a table in small print, with a caption and notes
+# A title over all columns, in a box without width, so that a long one does not stretch the last.
+_TITLE = (
+    r"\multicolumn{%d}{l}{\makebox[0pt][l]{\parbox[t]{\dimexpr\linewidth-2\tabcolsep}"
+    r"{\raggedright\strut %s\strut}}} \\"
+)
 _LABEL_SUFFIXES = {"rank": "ranks", "better": "pairs"}  # by the first column of a table
 
 _Block = tuple[str, list[list[str]]]  # name of a problem, and escaped rows
@@ -52,7 +57,8 @@ def latex(
     Parameters
     ----------
     columns
-        See `hwnas.reports.comparison.tables.problem_table`; seeds and distances by default.
+        See `hwnas.reports.comparison.tables.problem_table`; seeds, the metric and distances by
+        default, which fit on a page.
     caption
         Plain text in place of the caption of the first table.
     label
@@ -125,9 +131,10 @@ def _problem_floats(
         columns = ("seeds", comparison.metric, *distances)
     blocks = []
     header: list[str] = []
-    # All problems share one header.
+    # All problems share one header, also where their constraints differ.
+    slacks = dict.fromkeys(name for p in comparison.problems for name in p.slack_columns)
     for problem in comparison.problems:
-        header, rows = problem_table(comparison, problem, columns)
+        header, rows = problem_table(comparison, problem, columns, tuple(slacks))
         marked = mark_leaders(
             comparison, problem, header, rows, escape_latex, r"\textbf{{{}}}", "$^{*}$"
         )
@@ -137,7 +144,9 @@ def _problem_floats(
     remarks = [legend(comparison, "bold", "*")]
     if {"normalised", "hypervolume"} & set(header):
         remarks[0] += "; HV: hypervolume"
-    remarks += comparison.notes
+    names = {row[0] for _, rows in blocks for row in rows}
+    names |= {escape_latex(problem.name) for problem in comparison.problems}
+    remarks = [_sentence(remarks[0]), *(_note(note, names) for note in comparison.notes)]
     return _floats(list(map(_header, header)), blocks, caption, label, remarks)
 
 
@@ -151,6 +160,12 @@ def _header(name: str) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _note(note: str, names: Iterable[str]) -> str:
+    """Return a note as a sentence; one that begins with a name keeps its small letter."""
+    begins_with_name = any(escape_latex(note).startswith(f"{name}: ") for name in names)
+    return f"{note}." if begins_with_name else _sentence(note)
 
 
 def _floats(
@@ -178,7 +193,7 @@ def _floats(
         lines += [f"\\label{{{label}{f'-{i + 1}' if i else ''}}}"]
         lines += _tabular(header, alignment, page)
         if remarks and i == len(pages) - 1:
-            notes = [f"{escape_latex(_sentence(remark))}\\par" for remark in remarks]
+            notes = [f"{escape_latex(remark)}\\par" for remark in remarks]
             lines += [
                 r"\par\medskip",
                 r"\begin{minipage}{\linewidth}",
@@ -206,10 +221,16 @@ def _pages(blocks: Sequence[_Block]) -> Iterator[list[_Block]]:
 
 def _tabular(header: list[str], alignment: str, blocks: Sequence[_Block]) -> list[str]:
     """Return the lines of one tabular; a block with a name has it as a title over all columns."""
-    lines = [f"\\begin{{tabular}}{{{alignment}}}", r"\toprule", " & ".join(header) + r" \\"]
+    environment, options = "tabular", ""
+    # Titles are wrapped at the width of the page, so the table takes all of it.
+    if any(name for name, _ in blocks):
+        environment, options = "tabular*", r"{\linewidth}"
+        alignment = rf"@{{\extracolsep{{\fill}}}}{alignment}"
+    lines = [rf"\begin{{{environment}}}{options}{{{alignment}}}", r"\toprule"]
+    lines.append(" & ".join(header) + r" \\")
     for name, rows in blocks:
         lines.append(r"\midrule")
         if name:
-            lines.append(f"\\multicolumn{{{len(header)}}}{{l}}{{{escape_latex(name)}}} \\\\")
+            lines.append(_TITLE % (len(header), escape_latex(name)))
         lines += [" & ".join(row) + r" \\" for row in rows]
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
+    return [*lines, r"\bottomrule", rf"\end{{{environment}}}"]

@@ -86,11 +86,18 @@ def difference_notes(
 
 
 def _problem_notes(problem: ProblemComparison, at: int | None) -> Iterator[str]:
-    """Yield seeds without a score, then unequal budgets and seeds of the means of a problem."""
+    """Yield seeds without a score, unmeasured members, and unequal budgets and seeds of means."""
     for score in problem.scores:
         if "left out" in score.status or "missing" in score.status:
             yield f"{score.optimizer}: {score.status}"
     scores = problem.by_optimizer.values()
+    for score in scores:
+        if score.n_unmeasured:
+            yield (
+                f"{score.optimizer}: {score.n_unmeasured} of {score.n_front} recommended "
+                "architectures were never measured; the measured ones have normalized hypervolume "
+                f"{score.mean('measured'):.4f} in place of {score.mean('normalised'):.4f}"
+            )
     used = {int(n) for score in scores for n in score.evaluations}
     if len(used) > 1:
         remedy = "; --at N compares all after N" if at is None else ""

@@ -13,6 +13,7 @@ import numpy as np
 from hwnas import pareto, statistics
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Budget
+from hwnas.objectives import constraint_violations
 from hwnas.reports.comparison.quality_indicators import (
     LARGER_IS_BETTER,
     METRICS,
@@ -20,9 +21,11 @@ from hwnas.reports.comparison.quality_indicators import (
 )
 from hwnas.reports.comparison.run_groups import RunGroup, group_runs
 from hwnas.runner.results import Result
-from hwnas.runner.search_result import SearchResult
-from hwnas.typing import Array, IntArray
+from hwnas.runner.search_result import Recommendation, SearchResult
+from hwnas.runner.summary import slack_column
+from hwnas.typing import Array, BoolArray, IntArray
 
+_SLACK = "slack of "  # the start of `slack_column`
 _MIN_SEEDS = 3  # for an interval: with two seeds it exceeds all attainable values
 
 
@@ -39,11 +42,18 @@ class OptimizerScore:
     evaluations : (s,)
         Evaluations after which each seed is scored.
     values
-        Scores (s,) of the seeds, by metric; distances are infinite for an empty front.
+        Scores (s,) of the seeds, by metric; distances are infinite for an empty front. With
+        constraints also ``feasible``, the number of feasible trials, and the smallest slack of each
+        constraint on the front by `hwnas.runner.summary.slack_column`, NaN for an empty front;
+        under noise also ``measured``, the normalized hypervolume of the recommended architectures
+        that were measured.
     status
         State of the searches, including those that are left out.
     settings
         Settings of the optimizer, as JSON.
+    n_front, n_unmeasured
+        Number of architectures on the fronts of all seeds, and of those that were recommended but
+        never measured.
     """
 
     optimizer: str
@@ -52,6 +62,8 @@ class OptimizerScore:
     values: dict[str, Array]
     status: str
     settings: str
+    n_front: int = 0
+    n_unmeasured: int = 0
 
     def mean(self, metric: str) -> float:
         """Return the mean over seeds; there must be at least one."""
@@ -66,14 +78,15 @@ class OptimizerScore:
     def best(self, metric: str) -> float:
         """Return the value of the best seed; there must be at least one."""
         values = self.values[metric]
-        return float(values.max() if metric in LARGER_IS_BETTER else values.min())
+        is_distance = metric in METRICS and metric not in LARGER_IS_BETTER
+        return float(values.min() if is_distance else values.max())
 
     def interval(self, metric: str, level: float = 0.95) -> tuple[float, float]:
         """Return the confidence interval of the mean over seeds; NaN with fewer than three.
 
         See `hwnas.statistics.interval`.
         """
-        if len(self.seeds) < _MIN_SEEDS:
+        if len(self.seeds) < _MIN_SEEDS or np.isnan(self.values[metric]).any():
             return float("nan"), float("nan")
         return statistics.interval(self.values[metric], level)
 
@@ -103,6 +116,17 @@ class ProblemComparison:
     def by_optimizer(self) -> dict[str, OptimizerScore]:
         """Scores with at least one seed, by optimizer."""
         return {score.optimizer: score for score in self.scores if score.seeds}
+
+    @property
+    def slack_columns(self) -> tuple[str, ...]:
+        """Names of the columns of the constraints' slacks."""
+        names = (name for score in self.scores for name in score.values)
+        return tuple(dict.fromkeys(name for name in names if name.startswith(_SLACK)))
+
+    @property
+    def has_unmeasured(self) -> bool:
+        """Whether architectures are recommended that were never measured."""
+        return any(score.n_unmeasured for score in self.scores)
 
 
 def problem_comparisons(
@@ -149,29 +173,49 @@ def optimizer_names(problems: Sequence[ProblemComparison]) -> list[str]:
     return list(dict.fromkeys(name for problem in problems for name in problem.by_optimizer))
 
 
-def front_at(result: Result, search: SearchResult, at: int | None = None) -> tuple[Array, int]:
-    """Return the front of a search after `at` evaluations, or at its end.
+class FrontAt(NamedTuple):
+    """Front of a search after some evaluations.
 
-    Returns
-    -------
+    Attributes
+    ----------
     losses : (k, m)
         True losses of feasible architectures.
-    evaluations : int
-        Evaluations that the search had used.
+    constraints : (k, c)
+        Values of the constraints, in raw units.
+    measured : (k,)
+        Whether each architecture was measured.
+    evaluations
+        Number of evaluations that the search had used.
+    n_feasible
+        Number of feasible trials.
     """
+
+    losses: Array
+    constraints: Array
+    measured: BoolArray
+    evaluations: int
+    n_feasible: int
+
+
+def front_at(result: Result, search: SearchResult, at: int | None = None) -> FrontAt:
+    """Return the front of a search after `at` evaluations, or at its end."""
     # Trials may differ in their budget cost.
     spent = np.cumsum(search.trials.evaluations)
     n = len(spent) if at is None else int(np.searchsorted(spent, at, side="right"))
     losses = search.losses[:n]
+    constraints = search.trials.values[:n, len(result.objectives) :]
+    measured = np.ones(n, dtype=bool)
+    n_feasible = int(np.isfinite(losses).all(axis=1).sum())
     if result.experiment.noise:
         # Measured values are noisy: score the true losses of the last recommendation.
-        recommendations = [
-            recommendation for trials, recommendation in search.recommended if trials <= n
-        ]
-        losses = recommendations[-1] if recommendations else losses[:0]
-    losses = losses[np.isfinite(losses).all(axis=1)]
-    # Infeasible and failed trials are gone; the rest is reduced to its front.
-    return losses[pareto.non_dominated(losses)], int(spent[n - 1]) if n else 0
+        recommended = [r for r in search.recommended if r.n_trials <= n]
+        none = Recommendation(0, losses[:0], constraints[:0], measured[:0])
+        _, losses, constraints, measured = recommended[-1] if recommended else none
+    # Infeasible and failed trials are left out; the rest is reduced to its front.
+    usable = np.flatnonzero(np.isfinite(losses).all(axis=1))
+    front = usable[pareto.non_dominated(losses[usable])]
+    evaluations = int(spent[n - 1]) if n else 0
+    return FrontAt(losses[front], constraints[front], measured[front], evaluations, n_feasible)
 
 
 class _Part(NamedTuple):
@@ -232,28 +276,50 @@ def _score_optimizer(
     name: str, parts: list[_Part], indicators: QualityIndicators, at: int | None
 ) -> OptimizerScore:
     """Score every seed of an optimizer that has ended or reached `at` evaluations."""
-    scored: dict[int, tuple[int, dict[str, float]]] = {}
+    fronts: dict[int, FrontAt] = {}
+    values: dict[int, dict[str, float]] = {}
     status: dict[int, str] = {}
     for part in parts:
         # Seeds of the experiment without a search on disk remain "missing".
         status |= dict.fromkeys(part.result.experiment.seeds, "missing")
         for search in part.searches:
-            losses, evaluations = front_at(part.result, search, at)
             status[search.seed] = search.status
             # An unfinished search has an arbitrary length: score it only at a fixed length.
             if "finished" in search.meta or (at is not None and _evaluations(search) >= at):
-                scored[search.seed] = (evaluations, indicators.values(losses))
+                front = fronts[search.seed] = front_at(part.result, search, at)
+                values[search.seed] = _front_values(part.result, front, indicators)
             else:
                 status[search.seed] += f" at {_evaluations(search)}, left out"
-    seeds = tuple(sorted(scored))
+    seeds = tuple(sorted(fronts))
+    # Seeds share their problem, and so the names of their values.
+    names = next(iter(values.values()), METRICS)
     return OptimizerScore(
         name,
         seeds,
-        np.array([scored[seed][0] for seed in seeds], dtype=np.int64),
-        {metric: np.array([scored[seed][1][metric] for seed in seeds]) for metric in METRICS},
+        np.array([fronts[seed].evaluations for seed in seeds], dtype=np.int64),
+        {key: np.array([values[seed][key] for seed in seeds]) for key in names},
         _join_status(status),
         parts[0].settings,
+        sum(len(front.losses) for front in fronts.values()),
+        sum(int((~front.measured).sum()) for front in fronts.values()),
     )
+
+
+def _front_values(
+    result: Result, front: FrontAt, indicators: QualityIndicators
+) -> dict[str, float]:
+    """Return all values of a front, see `OptimizerScore`."""
+    values = indicators.values(front.losses)
+    if result.experiment.noise:
+        hypervolume = indicators.hypervolume(front.losses[front.measured])
+        values["measured"] = indicators.normalized(hypervolume)
+    if result.constraints:
+        values["feasible"] = float(front.n_feasible)
+        # 0.0 - violation, so that no slack is printed as -0.0.
+        slacks = 0.0 - constraint_violations(result.constraints, front.constraints)
+        for constraint, column in zip(result.constraints, slacks.T, strict=True):
+            values[slack_column(constraint)] = float(column.min()) if len(column) else float("nan")
+    return values
 
 
 def _join_status(status: dict[int, str]) -> str:

@@ -18,6 +18,15 @@ METRICS = ("normalised", "hypervolume", "igd_plus", "epsilon", "r2")
 LARGER_IS_BETTER = ("normalised", "hypervolume")  # the other metrics are distances
 
 
+def metric_in_prose(metric: str) -> str:
+    """Return a metric as sentences name it; columns keep the name that files have.
+
+    >>> metric_in_prose("normalised"), metric_in_prose("epsilon")
+    ('normalized hypervolume', 'epsilon')
+    """
+    return "normalized hypervolume" if metric == "normalised" else metric
+
+
 @dataclass(frozen=True, eq=False)
 class QualityIndicators:
     """Indicators that score every front of a problem on the same scale.

@@ -12,34 +12,53 @@ from hwnas.reports.comparison.comparison import Comparison
 from hwnas.reports.comparison.notes import format_count
 from hwnas.reports.comparison.pairwise import mean_to_minimize
 from hwnas.reports.comparison.problem_comparison import OptimizerScore, ProblemComparison
-from hwnas.reports.comparison.quality_indicators import LARGER_IS_BETTER, METRICS
+from hwnas.reports.comparison.quality_indicators import (
+    LARGER_IS_BETTER,
+    METRICS,
+    metric_in_prose,
+)
 
 # Columns of a problem's table that can be chosen; the optimizer always comes first.
-COLUMNS = ("seeds", "evaluations", *METRICS, "interval", "best", "status")
+COLUMNS = (
+    *("seeds", "evaluations", *METRICS, "interval", "best"),
+    *("measured", "feasible", "slack", "status"),
+)
 
 _HEADERS = {"interval": "95 % interval"}
 _TIDY = ["problem", "optimizer", "indicator", "seeds", "mean", "low", "high", "best", "std"]
 
 
-def default_columns(metric: str) -> tuple[str, ...]:
+def default_columns(metric: str, problem: ProblemComparison) -> tuple[str, ...]:
     """Return the columns of a problem's table for a comparison by a metric."""
     secondary = [name for name in METRICS if name not in (metric, "hypervolume")]
-    return ("seeds", "evaluations", metric, "interval", "best", *secondary, "status")
+    measured = ("measured",) if problem.has_unmeasured else ()
+    constraints = ("feasible", "slack") if problem.slack_columns else ()
+    start = ("seeds", "evaluations", metric, "interval", "best")
+    return (*start, *measured, *secondary, *constraints, "status")
 
 
 def problem_table(
-    comparison: Comparison, problem: ProblemComparison, columns: Sequence[str] | None = None
+    comparison: Comparison,
+    problem: ProblemComparison,
+    columns: Sequence[str] | None = None,
+    slack_columns: Sequence[str] | None = None,
 ) -> tuple[list[str], list[list[str]]]:
     """Return a row for each optimizer on a problem, best first.
 
     Indicators are means ± standard deviations over seeds. ``interval`` is the 95 % interval of
-    the mean of the comparison's metric, ``best`` its value for the best seed. Optimizers without
-    scored seeds come last.
+    the mean of the comparison's metric, ``best`` its value for the best seed. ``measured`` is the
+    normalized hypervolume of the recommended architectures that were measured, ``feasible`` the
+    mean number of feasible trials, and ``slack`` stands for a column for each constraint: its
+    smallest slack on the fronts of all seeds, positive inside the bound. Optimizers without scored
+    seeds come last.
 
     Parameters
     ----------
     columns
         Some of `COLUMNS`, in their order; `default_columns` by default.
+    slack_columns
+        Names of the columns that ``slack`` stands for, where several problems share a header; by
+        default those of the problem.
 
     Returns
     -------
@@ -51,15 +70,19 @@ def problem_table(
         There is no such column.
     """
     metric, scores = comparison.metric, problem.by_optimizer.values()
-    chosen = default_columns(metric) if columns is None else tuple(dict.fromkeys(columns))
+    chosen = default_columns(metric, problem) if columns is None else tuple(dict.fromkeys(columns))
     for name in chosen:
         if name not in COLUMNS:
             raise UnknownName("column", name, COLUMNS)
+    slacks = problem.slack_columns if slack_columns is None else slack_columns
+    chosen = tuple(
+        part for name in chosen for part in (slacks or (name,) if name == "slack" else (name,))
+    )
     digits = {name: _column_decimals(scores, name) for name in METRICS}
     rows = []
     for score in sorted(scores, key=lambda score: mean_to_minimize(score, metric)):
         cells = _cells(score, metric, digits)
-        rows.append([score.optimizer, *(cells[name] for name in chosen)])
+        rows.append([score.optimizer, *(cells.get(name, "") for name in chosen)])
     # Keep optimizers whose searches are all missing or unfinished visible.
     for score in problem.scores:
         if not score.seeds:
@@ -93,7 +116,7 @@ def rank_table(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]
         The title has Friedman's test and Nemenyi's critical difference, if there are tests.
     """
     k, n, level = len(comparison.optimizers), len(comparison.problems), comparison.level
-    title = f"mean rank by {comparison.metric} over {format_count(n, 'problems')}"
+    title = f"mean rank by {metric_in_prose(comparison.metric)} over {format_count(n, 'problems')}"
     # Nemenyi's distance is context only; bars and p-values are by pairwise tests.
     if not math.isnan(comparison.friedman):
         critical = statistics.critical_difference(k, n, level)
@@ -129,8 +152,8 @@ def pairwise_table(comparison: Comparison) -> tuple[str, list[str], list[list[st
         for pair in comparison.pairs
     ]
     title = (
-        f"Wilcoxon's signed-rank tests by {comparison.metric} over problems, corrected by Holm for "
-        f"{format_count(len(rows), 'pairs')}"
+        f"Wilcoxon's signed-rank tests by {metric_in_prose(comparison.metric)} over problems, "
+        f"corrected by Holm for {format_count(len(rows), 'pairs')}"
     )
     return title, ["better", "than", "problems", "wins", "lead", "p", "p (Holm)"], rows
 
@@ -170,14 +193,17 @@ def seed_table(comparison: Comparison, index: int) -> tuple[str, list[str], list
     )
     interval = f"{100 * (1 - comparison.level):g} % interval"
     title = (
-        f"seed to seed {of_problem}: differences of mean {comparison.metric} over shared seeds; "
-        f"{interval} by a bootstrap of the pairs of searches with the same seed"
+        f"seed to seed {of_problem}: differences of mean {metric_in_prose(comparison.metric)} over "
+        f"shared seeds; {interval} by a bootstrap of the pairs of searches with the same seed"
     )
     return title, ["better", "than", "seeds", "wins", "lead", interval], rows
 
 
 def tidy_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
-    """Return a row for each problem, optimizer and indicator, with unrounded numbers.
+    """Return a row for each problem, optimizer and value, with unrounded numbers.
+
+    The values are the indicators and, under noise or with constraints, the others of
+    `OptimizerScore.values`.
 
     Returns
     -------
@@ -187,14 +213,11 @@ def tidy_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
     rows: list[list[Any]] = []
     for problem in comparison.problems:
         for score in problem.by_optimizer.values():
-            for metric in METRICS:
-                mean, best = score.mean(metric), score.best(metric)
-                low, high, std = (
-                    "" if math.isnan(value) else value
-                    for value in (*score.interval(metric), score.std(metric))
-                )
+            for metric in score.values:
+                low, high = score.interval(metric)
+                numbers = (score.mean(metric), low, high, score.best(metric), score.std(metric))
                 keys = [problem.name, score.optimizer, metric, len(score.seeds)]
-                rows.append([*keys, mean, low, high, best, std])
+                rows.append([*keys, *("" if math.isnan(x) else x for x in numbers)])
     return list(_TIDY), rows
 
 
@@ -232,8 +255,24 @@ def _cells(score: OptimizerScore, metric: str, digits: dict[str, int]) -> dict[s
         },
         "interval": "" if low == "nan" else f"{low} to {high}",
         "best": f"{score.best(metric):.{digits[metric]}f}",
+        **_extra_cells(score, digits["normalised"]),
         "status": score.status,
     }
+
+
+def _extra_cells(score: OptimizerScore, digits: int) -> dict[str, str]:
+    """Return the texts of values that only noise or constraints have, by column."""
+    cells: dict[str, str] = {}
+    for name in score.values:
+        if name == "measured":
+            cells[name] = f"{score.mean(name):.{digits}f}{_plus_minus(score.std(name), digits)}"
+        elif name == "feasible":
+            cells[name] = f"{score.mean(name):.0f}"
+        elif name not in METRICS:
+            # A seed with an empty front has no slack.
+            slacks = [value for value in score.values[name] if not math.isnan(value)]
+            cells[name] = f"{min(slacks):+.4g}" if slacks else ""
+    return cells
 
 
 def _plus_minus(std: float, digits: int) -> str:

@@ -53,22 +53,22 @@ def test_structure_is_well_formed(comparison: Comparison) -> None:
         assert not set(outside) & set("^<>|±")
         if not line.startswith(r"\label"):
             assert "_" not in bare
-        for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", line):
+        for kind, name in re.findall(r"\\(begin|end)\{(\w+\*?)\}", line):
             if kind == "begin":
                 opened.append(name)
             else:
                 assert opened.pop() == name
     assert opened == []
-    for table in text.split(r"\begin{tabular}")[1:]:
+    for table in text.split(r"\begin{tabular")[1:]:
         # Every row has as many columns as the tabular.
-        columns = len(re.match(r"\{([lr]+)\}", table).group(1))  # type: ignore[union-attr]
+        columns = len(re.search(r"([lr]+)\}$", table.splitlines()[0]).group(1))  # type: ignore[union-attr]
         rows = [line for line in table.splitlines() if line.endswith(r"\\")]
         counts = {
             re.sub(r"\\&", "", row).count("&") + 1 for row in rows if "multicolumn" not in row
         }
         assert counts == {columns}
         assert len(rows) <= latex._PAGE_ROWS + 2
-        for rule in (r"\toprule", r"\bottomrule", r"\end{tabular}"):
+        for rule in (r"\toprule", r"\bottomrule", r"\end{tabular"):
             assert table.count(rule) == 1
     labels = re.findall(r"\\label\{(.*?)\}", text)
     n_floats = text.count(r"\begin{table}")

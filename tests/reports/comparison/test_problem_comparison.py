@@ -303,8 +303,9 @@ def test_scores_after_evaluations_equal_the_trajectory(make_run: Any, name: str)
 def test_all_indicators_are_of_the_front_after_evaluations(make_run: Any) -> None:
     result = make_run("small")
     search = result.searches[0]
-    losses, evaluations = front_at(result, search, 25)
-    assert evaluations == 25
+    front = front_at(result, search, 25)
+    losses = front.losses
+    assert front.evaluations == 25
     # Compute the front of the first 25 trials independently.
     first = search.losses[:25]
     assert {tuple(row) for row in losses} == {

@@ -82,7 +82,14 @@ def test_chosen_columns() -> None:
         (1, 2, ["seed to seed on this problem"]),
         (1, 6, ["seed to seed on this problem"]),
         (2, 6, ["mean rank by", "seed to seed on p0", "seed to seed on p1"]),
-        (8, 2, ["mean rank by", "Wilcoxon's signed-rank tests by normalised over problems"]),
+        (
+            8,
+            2,
+            [
+                "mean rank by",
+                "Wilcoxon's signed-rank tests by normalized hypervolume over problems",
+            ],
+        ),
     ],
 )
 def test_tests_are_over_problems_and_differences_over_seeds(
