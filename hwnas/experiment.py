@@ -8,6 +8,7 @@ the key, what was found and what was expected.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -81,7 +82,9 @@ def _with_type(entry: Any) -> Any:
 def _with_name(entry: Any) -> Any:
     entry = _with_type(entry)
     if isinstance(entry, dict) and "name" not in entry and isinstance(entry.get("type"), str):
-        entry = {**entry, "name": entry["type"]}
+        # A type such as "moea/d" names no directory; it is refused as a type, with a suggestion.
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", entry["type"])
+        entry = {**entry, "name": name if re.search(NAME, name) else "unnamed"}
     return entry
 
 

@@ -36,7 +36,14 @@ _GRAMMAR = re.compile(
     rf"(?:\s*(?P<relation><=|>=)\s*(?P<bound>{_NUMBER}))?"
 )
 _FORM = "expected [-]METRIC[@DEVICE[+DEVICE]][:pNN], for a constraint with <= or >= and a number"
-_UNIT = re.compile(rf"(?P<bounded>.*(?:<=|>=)\s*{_NUMBER})\s*(?P<unit>[^\d\s<>=.+-][^\s<>=]*)")
+_RELATION = re.compile(
+    rf"(?P<objective>[^<>=≤≥]+?)\s*(?P<relation>=<|=>|==|<|>|=|≤|≥)\s*(?P<bound>{_NUMBER})"
+)
+_UNIT = re.compile(
+    rf"(?P<bounded>.*(?:<=|>=)\s*(?P<number>{_NUMBER}))\s*(?P<unit>[^\d\s<>=.+-][^\s<>=]*)"
+)
+# Multiples in which people write numbers of parameters and operations.
+_PREFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "B": 1e9, "b": 1e9, "T": 1e12}
 
 # Units of the metrics of our own backends, for error texts. A plain number has none.
 UNITS = {
@@ -137,7 +144,8 @@ class Objective:
         """
         match = _GRAMMAR.fullmatch(text.strip())
         if match is None:
-            raise InvalidInput(f"objective {text!r}: {_unit_hint(text) or _FORM}")
+            hint = _relation_hint(text) or _unit_hint(text)
+            raise InvalidInput(f"objective {text!r}: {hint or _FORM}")
 
         # The grammar accepts more than has a meaning: repeated devices, p00, infinite bounds.
         devices = tuple(match["devices"].split("+")) if match["devices"] else ()
@@ -220,6 +228,19 @@ class Objective:
         return values - self.bound if self.relation == "<=" else self.bound - values
 
 
+def _relation_hint(text: str) -> str:
+    """Return how to mend a constraint by another relation; empty if that is not its fault."""
+    match = _RELATION.fullmatch(text.strip())
+    if not match or not _GRAMMAR.fullmatch(match["objective"]):
+        return ""
+    found = match["relation"]
+    if found in ("=", "=="):
+        return f"expected <= or >=, found {found!r}"
+    relation = "<=" if "<" in found or found == "≤" else ">="
+    corrected = f"{match['objective']} {relation} {match['bound']}"
+    return f"use {relation} in place of {found!r}, as in {corrected!r}"
+
+
 def _unit_hint(text: str) -> str:
     """Return how to mend a constraint whose bound has a unit; empty if that is not its fault."""
     match = _UNIT.fullmatch(text.strip())
@@ -231,7 +252,12 @@ def _unit_hint(text: str) -> str:
         return f"leave the unit {found!r} out; the bound is in the unit of {metric}"
     unit = UNITS[metric]
     if not unit:
-        return f"{metric} is a plain number; write the bound without {found!r}, as in 1e8"
+        factor = _PREFIXES.get(found, 1.0)
+        bound = match["number"] if factor == 1 else f"{float(match['number']) * factor:g}"
+        return (
+            f"{metric} is a plain number; write the bound without {found!r}, as in "
+            f"'{constraint['metric']} {constraint['relation']} {bound}'"
+        )
     if found.lower() == unit.lower():
         return f"leave the unit out, as in {match['bounded']!r}; it is {unit}"
     return f"expected the bound of {metric} in {unit}, without a unit, found {found!r}"

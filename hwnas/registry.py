@@ -106,7 +106,7 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
     MissingExtra
         It needs a library that is not installed.
     InvalidInput
-        What is registered is not of that kind.
+        What is registered is not of that kind, or is written for another version of hwnas.
     """
     if isinstance(name, type):
         return _check_kind(kind, name, name)
@@ -122,6 +122,11 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
         cls = entry_points[name].load()
     except ModuleNotFoundError as error:
         raise _missing_library(kind, name, error.name or "") from error
+    except ImportError as error:
+        # A name that a module of hwnas does not have; any other is a bug of the plugin.
+        if not _is_of_hwnas(error.name or ""):
+            raise
+        raise _other_version(kind, name, str(error)) from error
     return _check_kind(kind, name, cls)
 
 
@@ -151,9 +156,23 @@ def documentation(kind: Kind, name: str) -> str:
 def _missing_library(kind: Kind, name: str, module: str) -> MissingExtra | InvalidInput:
     """Return the error for a plugin whose import of a module fails."""
     missing = module.partition(".")[0]
+    if _is_of_hwnas(module):
+        return _other_version(kind, name, f"there is no module {module}")
     if extra := _extra_of(missing, name):
         return MissingExtra(f"{kind} {name!r}", missing, extra)
     return InvalidInput(f"{kind} {name!r} needs {missing}, which is not installed")
+
+
+def _is_of_hwnas(module: str) -> bool:
+    return module.partition(".")[0] in ("hwnas", "hwnas_plugins")
+
+
+def _other_version(kind: Kind, name: str, reason: str) -> InvalidInput:
+    """Return the error for a plugin that imports from hwnas what is not there."""
+    return InvalidInput(
+        f"{kind} {name!r} is written for another version of hwnas: {' '.join(reason.split())}; "
+        "install versions that belong together"
+    )
 
 
 def kinds_of(name: str) -> list[Kind]:

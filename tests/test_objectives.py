@@ -115,8 +115,8 @@ def test_shortest_spelling(text: str, spelling: str) -> None:
         ("latency@h100:p100", "expected"),
         ("latency@h100:q90", "expected"),
         ("latency@-h100", "expected"),
-        ("latency < 3", "expected .* <= or >="),
-        ("latency = 3", "expected"),
+        ("latency <<= 3", "expected .* <= or >="),
+        ("latency < x", "expected .* <= or >="),
         ("latency <=", "expected"),
         ("latency <= x", "expected"),
         ("latency <= nan", "expected"),
@@ -133,6 +133,46 @@ def test_malformed_text_is_refused(text: str, message: str) -> None:
         Objective.parse(text)
     assert str(caught.value).startswith(f"objective {text!r}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("objective", ["latency@h100", "params", "latency@a+b:p90"])
+@pytest.mark.parametrize("space", ["", " "])
+@pytest.mark.parametrize(
+    ("found", "relation"),
+    [("<", "<="), ("=<", "<="), ("≤", "<="), (">", ">="), ("=>", ">="), ("≥", ">=")],
+)
+def test_another_relation_is_explained(
+    objective: str, space: str, found: str, relation: str
+) -> None:
+    text = f"{objective}{space}{found}{space}2e1"
+    with pytest.raises(InvalidInput) as caught:
+        parse_constraints([text])
+    corrected = f"{objective} {relation} 2e1"
+    assert str(caught.value) == (
+        f"objective {text!r}: use {relation} in place of {found!r}, as in {corrected!r}"
+    )
+    assert str(parse_constraints([corrected])[0]) == f"{objective} {relation} 20"
+
+
+@pytest.mark.parametrize("found", ["=", "=="])
+def test_an_equation_is_no_constraint(found: str) -> None:
+    text = f"latency@h100 {found} 20"
+    with pytest.raises(InvalidInput, match=f"expected <= or >=, found '{found}'$"):
+        parse_constraints([text])
+
+
+@pytest.mark.parametrize("metric", [name for name, unit in UNITS.items() if not unit])
+@pytest.mark.parametrize(
+    ("bound", "corrected"),
+    [("20%", "20"), ("100M", "1e+08"), ("1.5 B", "1.5e+09"), ("2 k", "2000"), ("3 of", "")],
+)
+def test_a_bound_of_a_plain_number_is_corrected(metric: str, bound: str, corrected: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_constraints([f"{metric} >= {bound}"])
+    message = str(caught.value)
+    example = f"{metric} >= {corrected or '3'}"
+    assert message.endswith(f"as in {example!r}")
+    parse_constraints([example])
 
 
 @pytest.mark.parametrize("metric", [*UNITS, "own_metric"])

@@ -11,7 +11,7 @@ import pytest
 
 import hwnas
 from hwnas import plugin_files, registry
-from hwnas.errors import InvalidInput, MissingExtra, UnknownName
+from hwnas.errors import HwnasError, InvalidInput, MissingExtra, UnknownName
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.spaces import Codes, SearchSpace
 
@@ -205,6 +205,39 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     Point.load = lambda self: (_ for _ in ()).throw(ModuleNotFoundError("", name="foo"))  # type: ignore[method-assign,assignment]
     with pytest.raises(InvalidInput, match="needs foo, which is not installed"):
         registry.lookup("optimizer", "x")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ModuleNotFoundError("", name="hwnas.gone"), "there is no module hwnas.gone"),
+        (ModuleNotFoundError("", name="hwnas_plugins.gone"), "no module hwnas_plugins.gone"),
+        (ImportError("cannot import name 'x' from 'hwnas.y'", name="hwnas.y"), "import name 'x'"),
+    ],
+)
+def test_another_version_of_hwnas_is_no_missing_library(
+    monkeypatch: pytest.MonkeyPatch, error: ImportError, reason: str
+) -> None:
+    class Point:
+        def load(self) -> type:
+            raise error
+
+    monkeypatch.setattr(registry, "_entry_points", lambda kind: {"x": Point()})
+    with pytest.raises(InvalidInput, match="'x' is written for another version of hwnas") as caught:
+        registry.lookup("optimizer", "x")
+    assert reason in str(caught.value)
+    assert "pip install" not in str(caught.value)
+
+
+def test_an_import_error_of_a_plugin_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        def load(self) -> type:
+            raise ImportError("cannot import name 'x' from 'mine'", name="mine")
+
+    monkeypatch.setattr(registry, "_entry_points", lambda kind: {"x": Point()})
+    with pytest.raises(ImportError, match="from 'mine'") as caught:
+        registry.lookup("optimizer", "x")
+    assert not isinstance(caught.value, HwnasError)
 
 
 # -- files ---------------------------------------------------------------------------------------
