@@ -12,9 +12,10 @@ from hwnas.errors import HwnasWarning, InvalidInput, SearchFailed
 from hwnas.experiment import Experiment, run_plugin_files, validate_form
 from hwnas.files import write_text
 from hwnas.problem import Problem, load_experiment
+from hwnas.runner.completion import is_finished
 from hwnas.runner.preflight import setup_warnings
 from hwnas.runner.reference_point import Reference, build_reference
-from hwnas.runner.results import Result, is_finished
+from hwnas.runner.results import Result
 from hwnas.runner.run_directory import (
     describe_environment,
     locked,

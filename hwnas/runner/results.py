@@ -375,21 +375,6 @@ class Result:
             write_csv(search.path / "hypervolume.csv", tuple(columns), steps)
 
 
-def is_finished(path: Path) -> bool:
-    """Return whether every search of a run has come to its end."""
-    expected = None
-    for file in path.glob("*/seed-*/trials.db"):
-        with Store.open(file) as store:
-            meta = store.meta
-        if "finished" not in meta:
-            return False
-        if expected is None:
-            experiment = validate_form(parse_yaml(meta["experiment"]), str(file))
-            expected = {(o.name, seed) for o in experiment.optimizers for seed in experiment.seeds}
-        expected.discard((meta["optimizer"], int(meta["seed"])))
-    return expected is not None and not expected
-
-
 def _keys(codes: Codes, values: Array) -> Sequence[bytes]:
     """Return a key of each row of codes (n, d) and values (n, m)."""
     return [a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True)]
