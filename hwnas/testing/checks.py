@@ -9,12 +9,15 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from hwnas import registry
 from hwnas.errors import MissingExtra, UnknownName
+from hwnas.fault_location import fault_location
 from hwnas.registry import Kind, checked_settings, lookup, settings_of
 
 Result = Literal["passed", "failed", "not judged"]
@@ -41,7 +44,8 @@ class Outcome:
     check
         Name of the check.
     result
-        ``"not judged"`` where the check does not apply, or where another failure prevents it.
+        ``"not judged"`` where the check does not apply, or where a fault prevents it that an
+        earlier check has reported.
     seen
         Observation, one line.
     """
@@ -76,6 +80,11 @@ class Subject:
         # A wrong setting is the user's mistake, not a failure of the class.
         checked_settings(kind, tested, settings)
         self.settings = settings
+
+    @cached_property
+    def reported_faults(self) -> dict[str, str]:
+        """Names of the checks that have reported a fault, by its place in the code."""
+        return {}
 
     def __str__(self) -> str:
         return self.tested if isinstance(self.tested, str) else self.tested.__name__
@@ -156,11 +165,20 @@ class Check:
             raise CheckFailed(self._failure_line(subject, _format_exception(error))) from error
 
     def outcome(self, subject: Subject) -> Outcome:
-        """Check a subject and return the outcome, also of a failure."""
+        """Check a subject and return the outcome, also of a failure.
+
+        A fault that an earlier check of the same subject has reported is not reported again.
+        """
         try:
             observation = self.run(subject)
         except CheckFailed as failure:
-            return Outcome(self.name, "failed", str(failure).partition("; seen: ")[2])
+            # The failure that `run` caught, with its traceback.
+            cause = _root_cause(failure.__context__ or failure)
+            first = subject.reported_faults.setdefault(_fault_place(cause, subject), self.name)
+            if first == self.name:
+                return Outcome(self.name, "failed", str(failure).partition("; seen: ")[2])
+            reason = " ".join(f"not run: {_describe_fault(cause)}, see {first}".split())
+            return Outcome(self.name, "not judged", reason)
         if observation.startswith("not judged: "):
             return Outcome(self.name, "not judged", observation.removeprefix("not judged: "))
         return Outcome(self.name, "passed", observation)
@@ -280,7 +298,36 @@ def preserve_global_rngs() -> Iterator[None]:
         set_global_rng_states(states)
 
 
-def _format_exception(error: Exception) -> str:
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _fault_place(error: BaseException, subject: Subject) -> str:
+    """Return the file and line of a fault, which are the same wherever it prevents a check."""
+    place = "" if isinstance(error, CheckFailed) else fault_location(error, subject.cls)
+    # The line that requires something, not that of `require`.
+    all_frames = list(traceback.extract_tb(error.__traceback__))
+    frames = [frame for frame in all_frames if frame.filename != __file__] or all_frames
+    return place or f"{frames[-1].filename}, line {frames[-1].lineno}"
+
+
+def _describe_fault(error: BaseException) -> str:
+    """Return what prevents a check: the plugin's method and its error, or a check's own text."""
+    if isinstance(error, CheckFailed):
+        return str(error)
+    ours = str(Path(__file__).parent), registry.__file__
+    methods: list[str] = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        methods = [] if frame.filename.startswith(ours) else [*methods, frame.name]
+    # A call with wrong arguments has no frame in the constructor.
+    method = methods[0] if methods else "__init__"
+    name = "the constructor" if method == "__init__" else method
+    return f"{name} raises {_format_exception(error)}"
+
+
+def _format_exception(error: BaseException) -> str:
     """Return an error with the last line of code outside of this package."""
     frames = traceback.extract_tb(error.__traceback__)
     package = str(Path(__file__).parent)

@@ -174,7 +174,7 @@ def _check_feasible_recommendations(subject: OptimizerUnderTest) -> None:
     if find_refusal(subject, problem) is not None:
         return
     run = subject.start(problem)
-    run.ask_and_tell(10)  # some of them are feasible, as half of the space is
+    run.ask_and_tell(10)  # some of them are feasible, as a fifth of the space is
     subject.advance(run, share=0.7)
     # Without a feasible observation there is nothing to compare with.
     if (problem.violations(run.proposals) <= 0).any():

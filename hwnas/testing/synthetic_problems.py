@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.typing import Array, Codes
 
 FIDELITIES = (1, 3, 9)
-FEASIBLE_DISTANCE = 0.5  # architectures with a larger distance g are feasible
+_FEASIBLE_SHARE = 0.2  # of a space: few enough to tell a preference from uniform samples
+_N_SAMPLES = 5000  # of a space, to find the distance that this share exceeds
 _FIDELITY_ERROR = 0.05  # standard deviation of the losses at fidelity 1, of a range of about 2
 
 # 44,226 architectures to search in, 80 to know completely and 12 to exhaust.
@@ -110,11 +112,17 @@ class SyntheticProblem:
     def violations(self, codes: Codes) -> Array:
         """Return constraint violations g(x) (n, c).
 
-        The better half of the architectures violates the first constraint, none another one.
+        All architectures but those farthest from the front violate the first constraint, none
+        another one.
         """
         out = np.full((len(codes), self.c), -1.0)
-        out[:, :1] = FEASIBLE_DISTANCE - self._position_and_distance(codes)[1][:, None]
+        out[:, :1] = self._min_distance - self._position_and_distance(codes)[1][:, None]
         return out[:, : self.c]
+
+    @cached_property
+    def feasible_share(self) -> float:
+        """Share of the space that violates no constraint, about a fifth; estimated by samples."""
+        return float((self._sampled_distances >= self._min_distance).mean()) if self.c else 1.0
 
     def front_positions(self, codes: Codes) -> Array:
         """Return positions t along the front (n,): the first loss is least at 0, the last at 1."""
@@ -123,6 +131,18 @@ class SyntheticProblem:
     def unscaled(self) -> SyntheticProblem:
         """Return the problem in its own units and without constraints."""
         return replace(self, scale=1.0, offset=0.0, c=0)
+
+    @cached_property
+    def _sampled_distances(self) -> Array:
+        codes = self.space.sample(_N_SAMPLES, np.random.default_rng(0))
+        return self._position_and_distance(codes)[1]
+
+    @cached_property
+    def _min_distance(self) -> float:
+        """Least distance g of a feasible architecture."""
+        # A distance that occurs, so that some architectures are feasible in every space.
+        share = 1 - _FEASIBLE_SHARE
+        return float(np.quantile(self._sampled_distances, share, method="lower"))
 
     def _position_and_distance(self, codes: Codes) -> tuple[Array, Array]:
         """Return positions t along the front (n,) and distances g from it (n,), both in [0, 1]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hwnas import registry
 from hwnas.cli.main import main
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.testing import Check, CheckFailed, check_optimizer, optimizer_checks, outcomes
+from hwnas.testing.harness import OptimizerUnderTest
 
 
 def check_named(name: str) -> Check:
@@ -87,6 +89,7 @@ from hwnas.optimizers import UniqueSampler
 class Mine(hwnas.Optimizer):
     '''Random search.'''
     claims_to_beat_random = False
+    handles_constraints = False
 
     def ask(self, n):
         if "_sampler" not in self.__dict__:
@@ -135,11 +138,69 @@ def test_check_of_a_file_whose_tell_is_deprecated(run_check: Any) -> None:
 
 
 def test_check_of_a_broken_file(run_check: Any) -> None:
-    code, out, err = run_check("mine.py", source=CORRECT.replace("False", "True"))
+    source = CORRECT.replace("claims_to_beat_random = False", "claims_to_beat_random = True")
+    code, out, err = run_check("mine.py", source=source)
     assert code == 2
-    assert "beats-random   failed" in out
+    assert re.search("beats-random +failed", out)
     assert err.startswith("hwnas: mine: beats-random: hypervolume ")
+    assert "declares claims_to_beat_random = False" in err
     assert err.count("\n") == 1
+
+
+def test_check_of_a_sampler_that_declares_nothing_of_constraints(run_check: Any) -> None:
+    code, out, err = run_check(
+        "mine.py", source=CORRECT.replace("    handles_constraints", "    x")
+    )
+    assert code == 2
+    assert re.search("constraints +failed", out)
+    assert err.startswith("hwnas: mine: constraints: 2")
+    assert "declares handles_constraints = False" in err
+    assert err.count("\n") == 1
+
+
+CONSTRUCTOR = """
+    def __init__(self, space, n_objectives, *, seed, n_constraints=0):
+        super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
+        {fault}
+
+    def ask"""
+
+
+@pytest.mark.parametrize(
+    ("head", "fault", "reason"),
+    [
+        ("    def ask", CONSTRUCTOR.format(fault="self.mode['x']"), "the constructor raises Attr"),
+        ("        if ", "        1 / 0\n        if ", "ask raises ZeroDivisionError"),
+        ("return self._sampler", "return [[0]], self._sampler", r"ask\(\d\) answered \(\[\[0\]\]"),
+        (
+            "return self._sampler",
+            "return 'x' or self._sampler",
+            r"ask\(\d\) answered 'x', expected",
+        ),
+        ("return self._sampler", "return None and self._sampler", r"ask\(\d\) answered None, exp"),
+        ("_sampler.take(codes)", "_sampler.take(code)", "tell raises NameError"),
+    ],
+    ids=["constructor", "ask", "wrong-shape", "text", "none", "update"],
+)
+def test_one_fault_is_reported_once(run_check: Any, head: str, fault: str, reason: str) -> None:
+    """Checks that it prevents name the check that reported it."""
+    assert head in CORRECT
+    source = CORRECT.replace(head, fault, 1)
+    code, out, err = run_check("mine.py", source=source)
+    assert code == 2
+    assert err.count("\n") == 1
+    first = err.removeprefix("hwnas: mine: ").partition(":")[0]
+    lines = [line for line in out.splitlines() if "not run: " in line]
+    assert len(lines) > 10
+    assert all(line.endswith(f", see {first}") for line in lines)
+    assert all(re.search(f"not run: {reason}", line) for line in lines)
+
+
+def test_the_same_check_reports_a_fault_again() -> None:
+    subject = OptimizerUnderTest(protocol.TooManyCodes)
+    check = check_named("codes")
+    assert check.outcome(subject) == check.outcome(subject)
+    assert check.outcome(subject).result == "failed"
 
 
 def hill_of_readme() -> str:

@@ -53,6 +53,7 @@ OPTIMIZERS: list[tuple[str, type[Optimizer]]] = [
     ("beats-random", quality.LearnsNothing),
     ("units", quality.UnscaledSum),
     ("constraints", quality.IgnoresConstraints),
+    ("constraints", quality.SamplesUniformly),
     ("rungs", quality.NeverTopFidelity),
     ("rungs", quality.InvalidFidelity),
 ]

@@ -50,6 +50,7 @@ class RandomSearch(HillClimber):
     """Uniform samples; does not claim to beat random search."""
 
     claims_to_beat_random = False
+    handles_constraints = False
 
     def ask(self, n: int) -> Codes:
         return self._sampler.sample(n)
@@ -68,6 +69,7 @@ class AllFidelities(MultiFidelityOptimizer):
     """Random samples, each measured at every fidelity in turn."""
 
     claims_to_beat_random = False
+    handles_constraints = False
 
     def __init__(
         self,

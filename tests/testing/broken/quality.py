@@ -44,6 +44,12 @@ class IgnoresConstraints(HillClimber):
         return self.history.codes[pareto.non_dominated(self.history.losses)]
 
 
+class SamplesUniformly(RandomSearch):
+    """Random search that claims to handle constraints."""
+
+    handles_constraints = True
+
+
 class NeverTopFidelity(AllFidelities):
     """Stays at the lowest fidelity."""
 
