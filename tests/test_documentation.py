@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import doctest
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import typing
 import warnings
 from collections.abc import Callable, Iterator
@@ -55,7 +57,7 @@ OTHER_PROGRAMS = {"make", "git", "pip", "python", "pytest", "apt", "hwnas", "pre
 
 
 def test_every_language_is_tested() -> None:
-    assert {block.language for block in BLOCKS} <= {"python", "yaml", "sh", "diff", "text"}
+    assert {block.language for block in BLOCKS} <= {"python", "yaml", "toml", "sh", "diff", "text"}
 
 
 def test_blocks_are_found_whatever_their_fence() -> None:
@@ -119,13 +121,22 @@ def run_test(test: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("block", blocks_in("yaml"), ids=str)
-def test_yaml(block: Block) -> None:
+def test_yaml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = parse_yaml(block.text)
     if "objectives" not in content:
         # A part of an experiment.
         content = {**EXPERIMENT, **content}
     experiment = validate_form(content)
     assert yaml.safe_load(experiment.to_yaml())["name"] == content["name"]
+    if "plugins" in content:
+        # The files that it names are those of the blocks before it.
+        monkeypatch.setattr("hwnas.spaces.families.registered", {})
+        write_family(tmp_path / "cnn.py")
+        write_function(tmp_path / "training.py", "train", block.document)
+        file = tmp_path / "experiment.yaml"
+        file.write_text(block.text, encoding="utf-8")
+        load_experiment(file, allow_plugins=True)
+        return
     if experiment.backend.type == "surrogate":
         load_experiment(content)
         return
@@ -311,6 +322,39 @@ def write_family(file: Path) -> None:
     """Write the family of docs/family.md as the file that its commands name."""
     (source,) = (b.text for b in blocks_in("python") if '@hwnas.register_space("cnn")' in b.text)
     file.write_text(source, encoding="utf-8")
+
+
+def write_function(file: Path, name: str, document: str) -> None:
+    """Write the function that a document defines as a module."""
+    functions = [
+        ast.unparse(node)
+        for block in blocks_in("python")
+        if block.document == document
+        for node in ast.parse(block.text).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    (source,) = functions
+    file.write_text(source, encoding="utf-8")
+
+
+# -- toml ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", blocks_in("toml"), ids=str)
+def test_entry_points_name_what_the_document_defines(block: Block) -> None:
+    content = tomllib.loads(block.text)
+    names = {
+        node.name
+        for other in blocks_in("python")
+        if other.document == block.document and not other.text.startswith(">>>")
+        for node in ast.parse(other.text).body
+        if isinstance(node, ast.ClassDef)
+    }
+    groups = content["project"]["entry-points"]
+    assert groups
+    for group, entries in groups.items():
+        assert group in {"hwnas.optimizers", "hwnas.backends", "hwnas.spaces"}
+        assert {value.partition(":")[2] for value in entries.values()} <= names
 
 
 # -- diff ----------------------------------------------------------------------------------------
