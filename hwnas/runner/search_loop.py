@@ -303,12 +303,12 @@ def _propose(
 ) -> tuple[Codes, int | None] | None:
     """Return codes and their fidelity; ``None`` once no proposal fits the budget.
 
-    A proposal that does not fit has failed for the optimizer, which may go on with a cheaper one.
+    What is asked for never depends on the budget, so that a search which is given more goes on as
+    one that had it from the start. A proposal is cut to what fits. One of which nothing fits has
+    failed for the optimizer, which may go on with a cheaper one.
     """
-    # With no evaluations left only free continuations are asked for, as many as in any batch.
-    n = int(min(batch, evaluations_left)) or batch
     for _ in range(_MAX_REFUSALS if evaluations_left > 0 else 1):
-        proposal = optimizer.ask(n)
+        proposal = optimizer.ask(batch)
         fidelity = None
         # Multi-fidelity optimizers return a pair.
         if isinstance(optimizer, MultiFidelityOptimizer):
@@ -317,10 +317,14 @@ def _propose(
                 name = type(optimizer).__name__
                 expected = ", ".join(map(str, optimizer.fidelities))
                 raise ValueError(f"{name}.ask: expected a fidelity of {expected}, found {fidelity}")
-        codes = _checked_codes(proposal, n, optimizer.space, optimizer)
-        if cache.evaluations(codes, fidelity).sum() <= evaluations_left:
-            return codes, fidelity
-        optimizer.fail(codes, "does not fit the budget")
+        codes = _checked_codes(proposal, batch, optimizer.space, optimizer)
+        costs = np.cumsum(cache.evaluations(codes, fidelity))
+        n_fitting = int(np.searchsorted(costs, evaluations_left, side="right"))
+        # Further proposals may be cheap enough; at a single fidelity this was the last.
+        if n_fitting < len(codes) and fidelity is not None:
+            optimizer.fail(codes[n_fitting:], "does not fit the budget")
+        if n_fitting:
+            return codes[:n_fitting], fidelity
     return None
 
 
