@@ -71,8 +71,8 @@ def run_in_workers(
         A registered class or a task cannot be handed to another process.
     """
     # Pickled once, before a process is started.
-    payload = _pickled((function, _registered_here()))
-    pickled_tasks = [_pickled(task) for task in tasks]
+    payload = pickled((function, registered_here()))
+    pickled_tasks = [pickled(task) for task in tasks]
     outcomes: dict[int, Outcome | Exception] = {}
     waiting = [*range(len(tasks))][::-1]
     pool: list[_Worker] = []
@@ -150,7 +150,7 @@ class _Worker:
         self.connection.close()
 
 
-def _pickled(value: object) -> bytes:
+def pickled(value: object) -> bytes:
     """Return a value as bytes; classes of scripts and notebooks by value."""
     import cloudpickle
 
@@ -163,7 +163,7 @@ def _pickled(value: object) -> bytes:
         ) from error
 
 
-def _registered_here() -> dict[Any, dict[str, type]]:
+def registered_here() -> dict[Any, dict[str, type]]:
     """Return the classes that decorators registered outside plugin files."""
     return {
         kind: {

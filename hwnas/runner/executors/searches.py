@@ -1,18 +1,10 @@
-"""Executors: searches one after another in this process, or side by side in workers.
-
-Every search has one numerical thread in either case, because some results differ in their last bits
-with the number of threads, and then a proposal differs too.
-"""
+"""Whole searches one after another in this process, or side by side in workers."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
-
-import threadpoolctl
 
 from hwnas.errors import HwnasWarning
 
@@ -61,22 +53,6 @@ def run_all(
     except NotPicklable as error:
         warnings.warn(f"searches run one after another: {error}", HwnasWarning, stacklevel=2)
         return run_all(function, tasks, workers=1, progress=progress)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit the numerical libraries that are loaded to a single thread within the block."""
-    # Torch is never loaded for this: a library that is not loaded has no threads.
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else 0
-    with threadpoolctl.threadpool_limits(1):
-        if torch:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            if torch:
-                torch.set_num_threads(threads)
 
 
 def _call(
