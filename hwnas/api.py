@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import HwnasWarning, InvalidInput, SearchFailed
-from hwnas.experiment import Experiment, run_plugin_files, validate_form
+from hwnas.errors import DrawingFailed, HwnasWarning, InvalidInput, SearchFailed
+from hwnas.experiment import Experiment, override, run_plugin_files, validate_form
 from hwnas.files import write_text
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.completion import is_finished
+from hwnas.runner.extend_run import extend_run
 from hwnas.runner.preflight import setup_warnings
 from hwnas.runner.reference_point import Reference, build_reference
 from hwnas.runner.results import Result
@@ -25,6 +26,7 @@ from hwnas.runner.run_directory import (
     refuse_existing,
     refuse_running,
 )
+from hwnas.runner.run_files import search_databases
 from hwnas.runner.run_searches import Progress, collect_prior_trials, run_searches
 from hwnas.runner.search_loop import SearchRun
 from hwnas.runner.storage import Store
@@ -148,18 +150,26 @@ def run(
 def resume(
     path: str | Path,
     *,
+    overrides: Mapping[str, Any] | None = None,
     workers: int = 1,
     progress: Progress = ignore_progress,
     allow_plugins: bool = False,
     draw: bool = True,
     problem: Problem | None = None,
 ) -> Result:
-    """Resume a run that was stopped, to the trials of an uninterrupted one.
+    """Resume a run that was stopped, or give more to one, stopped or finished.
+
+    Its trials will be those of an uninterrupted run that had everything from the start. Where an
+    optimizer does not allow that, a note of the summary says from which trial on they differ.
 
     Parameters
     ----------
     path
         Directory of the run.
+    overrides
+        What the run is given: a greater ``budget.evaluations``, ``budget.cost`` or
+        ``budget.seconds``, and ``seeds``, ``optimizers`` and ``plugins`` that include those it has.
+        They are written to its ``experiment.yaml``; a change that is made there by hand counts too.
     workers, progress, allow_plugins, draw
         As for `run`. A plugin file that the run was started with runs without leave as long as it
         is unchanged; any other counts as listed by the experiment.
@@ -169,7 +179,27 @@ def resume(
     Raises
     ------
     InvalidInput
-        The directory holds no run, is in use by another process, or a file in it is damaged.
+        The directory holds no run, is in use by another process, or a file in it is damaged; or
+        what has changed is the problem, the settings of an optimizer with trials, or a limit of the
+        budget to less than is spent.
+
+    Examples
+    --------
+    >>> import hwnas, tempfile
+    >>> experiment = {
+    ...     "name": "example",
+    ...     "space": "gpt-s",
+    ...     "objectives": ["perplexity", "latency@h100"],
+    ...     "optimizers": ["random"],
+    ...     "budget": {"evaluations": 10},
+    ...     "seeds": 1,
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = hwnas.run(experiment, f"{folder}/example", draw=False)
+    ...     more = {"budget.evaluations": 30, "seeds": 2}
+    ...     result = hwnas.resume(result.path, overrides=more, draw=False)
+    >>> [row["evaluations"] for row in result.summary]
+    [30, 30]
     """
     _check_workers(workers)
     path = Path(path)
@@ -179,20 +209,25 @@ def resume(
     # A run that is finished needs nothing but its results: no plugin, no device.
     with locked(path):
         refuse_running(path)
-        if is_finished(path):
+        if not overrides and is_finished(path):
             result = Result(path, allow_plugins=allow_plugins, problem=problem)
             result.write()
             _drawing(draw)(result)
             return result
     if problem is not None:
-        experiment = validate_form(read_yaml(file), str(file))
+        content = read_yaml(file)
+        override(content, overrides or {})
+        experiment = validate_form(content, str(file))
     else:
         experiment, problem = load_experiment(
-            file, allow_plugins=allow_plugins, allowed_hashes=recorded_plugins(path)
+            file, overrides, allow_plugins=allow_plugins, allowed_hashes=recorded_plugins(path)
         )
     _check_workers(workers, problem)
     with locked(path):
         refuse_running(path)
+        if extend_run(path, experiment):
+            for line in setup_warnings(experiment, problem):
+                warnings.warn(line, HwnasWarning, stacklevel=2)
         note_plugins(path, run_plugin_files(experiment))
         # A warm start is copied before the searches start, unless the run was killed earlier.
         if not (path / WARM_START).exists():  # killed before it was in place
@@ -215,23 +250,43 @@ def resume(
 
 def _drawing(draw: bool) -> Callable[[Result], None]:
     """Return a function that draws plots and the report of results, or does nothing."""
+    return _draw if draw else lambda result: None
 
-    def draw_results(result: Result) -> None:
-        if draw:
-            # Matplotlib is loaded only for runs that are drawn.
-            from hwnas.reports.html.page import write_page
-            from hwnas.reports.plots.kinds import draw as draw_plots
 
-            draw_plots(result)
-            write_page(result)
+def _draw(result: Result) -> None:
+    """Draw plots and the report; warn of what cannot be drawn, which costs no results."""
 
-    return draw_results
+    # Matplotlib is loaded only for runs that are drawn, and may not load.
+    def draw_plots() -> None:
+        from hwnas.reports.plots.kinds import draw
+
+        draw(result)
+
+    def draw_report() -> None:
+        from hwnas.reports.html.page import write_page
+
+        write_page(result)
+
+    for name, command, function in (
+        ("plots", "plot", draw_plots),
+        ("report.html", "report", draw_report),
+    ):
+        try:
+            function()
+        except Exception as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(
+                f"{result.path}: no {name}, because of {type(error).__name__}: {text}; the results "
+                f"are complete, draw them later with: hwnas {command} {result.path}",
+                DrawingFailed,
+                stacklevel=2,
+            )
 
 
 def _stored_reference(path: Path) -> Reference | None:
     """Return the reference that the stores of a run hold, if there are any."""
     reference = None
-    for file in sorted(path.glob("*/seed-*/trials.db")):
+    for file in search_databases(path):
         with Store.open(file) as store:  # every one, so that a damaged one is named
             reference = Reference.from_json(store.meta["reference"])
     return reference

@@ -12,6 +12,7 @@
 
     SearchFailed            an optimizer raised an error (a RuntimeError): exit code 1
     HwnasWarning            something may not work as the user expects (a UserWarning)
+    └── DrawingFailed       plots or the report of a run are missing, its results are complete
 
 Any other exception is a bug in hwnas or in a plugin. This module imports the standard library only,
 so that the command line can handle every error without loading what raises it.
@@ -35,6 +36,10 @@ class HwnasError(Exception):
 
 class HwnasWarning(UserWarning):
     """Warning of something that may not work as the user expects."""
+
+
+class DrawingFailed(HwnasWarning):
+    """Warning that plots or the report of a run are missing; its results are complete."""
 
 
 class InvalidInput(HwnasError, ValueError):

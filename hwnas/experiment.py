@@ -236,8 +236,7 @@ def read_experiment(
             shipped = ", ".join(shipped_experiments())
             raise InvalidInput(f"{source}: no such file; experiments of hwnas: {shipped}")
         content, file, folder = read_yaml(path), str(path), path.parent
-    for key_path, value in (overrides or {}).items():
-        _override(content, key_path, value)
+    override(content, overrides or {})
     experiment = validate_form(content, file)
     # Files are listed relative to the YAML, and given relative to the working directory.
     listed = [str((folder / name).absolute()) for name in experiment.plugins]
@@ -353,6 +352,12 @@ def shipped_experiment(name: str) -> Path | None:
         return shipped[name]
     matches = [file for path, file in shipped.items() if path.rpartition("/")[2] == name]
     return matches[0] if len(matches) == 1 else None
+
+
+def override(content: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Set values of a nested mapping by their dotted paths."""
+    for key_path, value in values.items():
+        _override(content, key_path, value)
 
 
 def _override(content: dict[str, Any], key_path: str, value: Any) -> None:

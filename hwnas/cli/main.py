@@ -27,7 +27,7 @@ from hwnas.cli.query_commands import front, list_, query
 from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.cli.streams import guarded_streams
 from hwnas.cli.usage import explain_usage_error, parse_assignment
-from hwnas.errors import HwnasError, HwnasWarning, InvalidInput, SearchFailed
+from hwnas.errors import DrawingFailed, HwnasError, HwnasWarning, InvalidInput, SearchFailed
 
 if TYPE_CHECKING:
     from hwnas.experiment import Experiment
@@ -86,7 +86,7 @@ def run(
     from hwnas.problem import load_experiment
 
     if quiet:
-        warnings.simplefilter("ignore", HwnasWarning)
+        _ignore_warnings()
     overrides = dict(map(parse_assignment, set_ or ()))
     # Check all experiments before the first one runs.
     loaded = [
@@ -116,6 +116,12 @@ def run(
             print_summary(result, has_plots=not no_draw)
 
 
+def _ignore_warnings() -> None:
+    """Ignore warnings of hwnas, but not those of files that are missing at the end."""
+    warnings.simplefilter("ignore", HwnasWarning)
+    warnings.simplefilter("always", DrawingFailed)
+
+
 def _print_limits(experiments: Sequence[Experiment]) -> None:
     """Print what these experiments together are too few to show, if they compare optimizers."""
     from hwnas.statistics import comparison_note
@@ -130,17 +136,27 @@ def _print_limits(experiments: Sequence[Experiment]) -> None:
 @app.command()
 def resume(
     directory: Annotated[Path, typer.Argument(help="The directory of a run.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Give more: budget.evaluations=500."),
+    ] = None,
     allow_plugins: AllowPlugins = False,
     no_draw: NoDraw = False,
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Continue a stopped run; its trials will be those of an uninterrupted one."""
+    """Continue a run, or extend it; its trials will be those of an uninterrupted one.
+
+    A finished run can be given a greater budget, more seeds or more optimizers.
+    """
     from hwnas.api import resume as resume_run
 
+    if quiet:
+        _ignore_warnings()
     with Progress(quiet) as progress:
         result = resume_run(
             directory,
+            overrides=dict(map(parse_assignment, set_ or ())),
             workers=workers,
             progress=progress.update,
             allow_plugins=allow_plugins,

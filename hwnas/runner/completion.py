@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwnas.experiment import validate_form
+from hwnas.runner.run_files import search_databases
 from hwnas.runner.storage import Store
-from hwnas.yaml_loader import parse_yaml
+from hwnas.yaml_loader import parse_yaml, read_yaml
 
 
 def is_finished(path: Path) -> bool:
-    """Return whether every search of a run has come to its end."""
-    expected = None
-    for file in path.glob("*/seed-*/trials.db"):
-        with Store.open(file) as store:
+    """Return whether every search of a run has come to the end that its experiment says now.
+
+    A search that was started with another experiment, such as one of a smaller budget, has not.
+    """
+    file = path / "experiment.yaml"
+    experiment = validate_form(read_yaml(file), str(file))
+    expected = {(entry.name, seed) for entry in experiment.optimizers for seed in experiment.seeds}
+    experiments = set()
+    for database in search_databases(path):
+        with Store.open(database) as store:
             meta = store.meta
         if "finished" not in meta:
             return False
-        if expected is None:
-            experiment = validate_form(parse_yaml(meta["experiment"]), str(file))
-            expected = {(o.name, seed) for o in experiment.optimizers for seed in experiment.seeds}
+        experiments.add(meta["experiment"])
         expected.discard((meta["optimizer"], int(meta["seed"])))
-    return expected is not None and not expected
+    return not expected and all(
+        validate_form(parse_yaml(text), str(file)) == experiment for text in experiments
+    )

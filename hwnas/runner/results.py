@@ -27,6 +27,7 @@ from hwnas.problem import Problem, build_problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.run_directory import recorded_metrics, recorded_plugins
+from hwnas.runner.run_files import search_databases
 from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.summary import front_table, summary_columns, summary_row
@@ -72,7 +73,7 @@ class Result:
         self, path: Path | str, *, allow_plugins: bool = False, problem: Problem | None = None
     ) -> None:
         self.path = Path(path)
-        databases = sorted(self.path.glob("*/seed-*/trials.db"))
+        databases = search_databases(self.path)
         if not databases:
             raise InvalidInput(f"{self.path}: no trials here, expected the directory of a run")
         # Every store has the experiment and the reference; those of the first one are used.

@@ -16,13 +16,15 @@ from typing import Any
 
 from hwnas.backends import metric_of
 from hwnas.errors import InvalidInput
-from hwnas.experiment import Experiment, run_plugin_files
+from hwnas.experiment import Experiment, run_plugin_files, validate_form
 from hwnas.files import PARTIAL, write_text
 from hwnas.objectives import Metric
 from hwnas.plugin_files import hash_of_file
 from hwnas.problem import Problem
 from hwnas.registry import lookup
+from hwnas.runner.extension import changes, lowered_limits
 from hwnas.runner.failures import ERROR_FILE
+from hwnas.runner.run_files import search_folders
 from hwnas.yaml_loader import read_yaml
 
 _LIBRARIES = ("hwnas", "numpy", "moocore", "pymoo", "torch", "botorch", "optuna", "syne-tune")
@@ -34,13 +36,24 @@ _RESUMED = "plugins_when_resumed"  # key of the hashes of files that have change
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[None]:
     """Create a directory and its parents; remove them if the block refuses its input."""
-    # Innermost first, so that they can be removed one after another.
-    missing = [p for p in (path, *path.parents) if not p.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    created: list[Path] = []
+    try:
+        for directory in reversed([path, *path.parents]):
+            # Another run may create it at the same time: then it is the other's to remove.
+            with contextlib.suppress(FileExistsError):
+                if not directory.exists():
+                    directory.mkdir()
+                    created.append(directory)
+        if not path.is_dir():
+            raise NotADirectoryError(20, "is a link to nothing, or a file stands in its way")
+    except OSError as error:
+        raise InvalidInput(
+            f"{path}: cannot be made: {error.strerror}; choose another directory with --out"
+        ) from None
     try:
         yield
     except InvalidInput:
-        for directory in missing:
+        for directory in reversed(created):
             with contextlib.suppress(OSError):
                 directory.rmdir()  # only what is empty, and only what was created here
         raise
@@ -75,10 +88,9 @@ def refuse_running(path: Path) -> None:
     InvalidInput
         A search in it is held by another process.
     """
-    for folder in path.glob("*/seed-*"):
-        if folder.is_dir():
-            with locked(folder):
-                pass
+    for folder in search_folders(path):
+        with locked(folder):
+            pass
 
 
 def refuse_existing(path: Path, experiment: Experiment) -> None:
@@ -89,6 +101,11 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
     InvalidInput
         Naming what to do: resume, or choose another directory.
     """
+    if path.is_symlink() and not path.exists():
+        raise InvalidInput(
+            f"{path}: is a link to {path.readlink()}, which does not exist; make that directory, "
+            "or choose another with --out"
+        )
     if not path.exists():
         return
     if path.is_dir() and all(
@@ -104,7 +121,21 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
         raise InvalidInput(
             f"{path}: already holds this experiment; go on with: hwnas resume {path}"
         )
-    raise InvalidInput(f"{path}: holds another experiment; choose another directory with --out")
+    raise InvalidInput(f"{path}: holds another experiment{_difference(path, experiment)}")
+
+
+def _difference(path: Path, experiment: Experiment) -> str:
+    """Return how an experiment differs from that of a directory, and what to do."""
+    try:
+        before = validate_form(read_yaml(path / "experiment.yaml"))
+        searches = [(e.name, seed) for e in before.optimizers for seed in before.seeds]
+        found = changes(before, experiment, searches)
+    except InvalidInput as error:
+        return f": {error}"
+    if lowered_limits(found):
+        return f" ({'; '.join(map(str, found))}); choose another directory with --out"
+    assignments = " ".join(change.assignment for change in found)
+    return f", which this one extends; extend it with: hwnas resume {path} {assignments}"
 
 
 def holds_run_of(path: Path, experiment: Experiment) -> bool:
@@ -147,7 +178,7 @@ def recorded_metrics(path: Path) -> dict[str, Metric]:
     Older runs have none, and a damaged record has none either.
     """
     try:
-        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        content = read_environment(path)
         return {
             str(name): Metric(str(entry["unit"]), meaning=str(entry["meaning"]))
             for name, entry in content["metrics"].items()
@@ -163,7 +194,7 @@ def recorded_plugins(path: Path) -> dict[str, str]:
     may have come from elsewhere together with the record.
     """
     try:
-        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        content = read_environment(path)
         recorded = {**content["plugins"], **content.get(_RESUMED, {})}
         hashes = {str(file): str(sha256) for file, sha256 in recorded.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -188,20 +219,31 @@ def note_plugins(path: Path, hashes: dict[str, str]) -> None:
     """
     recorded = recorded_plugins(path)
     changed = {file: sha256 for file, sha256 in hashes.items() if recorded.get(file) != sha256}
-    file = path / "environment.json"
-    if changed and file.is_file():
-        with contextlib.suppress(ValueError):  # a damaged record stays as it is
-            content = json.loads(file.read_text(encoding="utf-8"))
-            content[_RESUMED] = {**content.get(_RESUMED, {}), **changed}
-            write_text(file, json.dumps(content, indent=2) + "\n")
+    if changed:
+        former = read_environment(path).get(_RESUMED, {})
+        update_environment(path, {_RESUMED: {**former, **changed}})
 
 
 def note_divergence(path: Path, first_trials: dict[str, int]) -> None:
     """Note in ``environment.json`` the trials from which resumed searches are not identical."""
-    file = path / "environment.json"
-    content = json.loads(file.read_text(encoding="utf-8"))
-    content["not_identical_from_trial"] = first_trials
-    write_text(file, json.dumps(content, indent=2) + "\n")
+    update_environment(path, {"not_identical_from_trial": first_trials})
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """Return the content of ``environment.json``; empty where it is missing or damaged."""
+    try:
+        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def update_environment(path: Path, entries: dict[str, Any]) -> None:
+    """Set keys of ``environment.json``; a missing or damaged record stays as it is."""
+    content = read_environment(path)
+    changed = {**content, **entries}
+    if content and changed != content:
+        write_text(path / "environment.json", json.dumps(changed, indent=2) + "\n")
 
 
 def _source_hash(cls: type) -> str:

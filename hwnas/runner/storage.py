@@ -203,6 +203,25 @@ class Store:
         with self._writing():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def adopt(self, experiment: str, *, reopen: bool) -> None:
+        """Replace the experiment, in one transaction.
+
+        Parameters
+        ----------
+        experiment
+            Its YAML.
+        reopen
+            Whether the search goes on: it is no longer finished, and its recommendation at the end
+            is replaced by a later one.
+        """
+        with self._writing():
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'experiment'", (experiment,))
+            if reopen:
+                self._db.execute("DELETE FROM meta WHERE key IN ('finished', 'exhausted', 'notes')")
+                self._db.execute(
+                    "DELETE FROM recommendations WHERE trials = (SELECT count(*) FROM trials)"
+                )
+
     def add(self, trials: Trials) -> None:
         """Append trials in one transaction."""
         start = self._db.execute("SELECT count(*) FROM trials").fetchone()[0]

@@ -14,6 +14,7 @@ from hwnas.experiment import validate_form
 from hwnas.files import atomic_writer
 from hwnas.objectives import Objective
 from hwnas.problem import Problem
+from hwnas.runner.run_files import search_databases
 from hwnas.runner.storage import Store
 from hwnas.spaces import SearchSpace, space
 from hwnas.spaces.choices import Value
@@ -76,7 +77,7 @@ def collect(directory: Path, problem: Problem) -> PriorTrials:
     InvalidInput
         The directory holds no run, or its run does not fit.
     """
-    files = sorted(directory.glob("*/seed-*/trials.db"))
+    files = search_databases(directory)
     if not files:
         raise InvalidInput(f"{directory}: no trials here, expected the directory of a run")
     parts = [_read(file, directory, problem) for file in files]

@@ -1,0 +1,46 @@
+"""Files of the searches of a run: which of them are its own, and which are copies."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hwnas.errors import InvalidInput
+from hwnas.runner.storage import Store
+
+
+def search_folders(path: Path) -> list[Path]:
+    """Return the directories of a run that are named as those of searches are, sorted.
+
+    A copy such as ``seed-0 copy`` or ``seed-0.bak`` is none of them.
+    """
+    folders = (folder for folder in path.glob("*/seed-*") if folder.is_dir())
+    return sorted(folder for folder in folders if re.fullmatch(r"seed-\d+", folder.name))
+
+
+def search_databases(path: Path) -> list[Path]:
+    """Return the ``trials.db`` of each search of a run, sorted; copies of a search are left out.
+
+    Raises
+    ------
+    InvalidInput
+        A file is damaged, or stands elsewhere than its search belongs while nothing stands there.
+    """
+    databases = []
+    for folder in search_folders(path):
+        file = folder / "trials.db"
+        if not file.exists():
+            continue
+        home = home_of(file, path)
+        if home == folder:
+            databases.append(file)
+        elif not (home / file.name).exists():
+            raise InvalidInput(f"{folder}: holds the trials of {home}; expected it by that name")
+    return databases
+
+
+def home_of(file: Path, path: Path) -> Path:
+    """Return the directory in the run `path` that the search of a ``trials.db`` belongs in."""
+    with Store.open(file) as store:
+        meta = store.meta
+    return path / meta["optimizer"] / f"seed-{meta['seed']}"
