@@ -304,8 +304,8 @@ def _propose(
     """Return codes and their fidelity; ``None`` once no proposal fits the budget.
 
     What is asked for never depends on the budget, so that a search which is given more goes on as
-    one that had it from the start. A proposal is cut to what fits. One of which nothing fits has
-    failed for the optimizer, which may go on with a cheaper one.
+    one that had it from the start. A proposal is cut to the evaluations that are left. One that
+    does not fit even so has failed for the optimizer, which may go on with a cheaper one.
     """
     for _ in range(_MAX_REFUSALS if evaluations_left > 0 else 1):
         proposal = optimizer.ask(batch)
@@ -318,8 +318,10 @@ def _propose(
                 expected = ", ".join(map(str, optimizer.fidelities))
                 raise ValueError(f"{name}.ask: expected a fidelity of {expected}, found {fidelity}")
         codes = _checked_codes(proposal, batch, optimizer.space, optimizer)
-        costs = np.cumsum(cache.evaluations(codes, fidelity))
-        n_fitting = int(np.searchsorted(costs, evaluations_left, side="right"))
+        # At least one evaluation each: more cannot fit. With none left, only what is free does.
+        n_most = int(max(0, min(batch, evaluations_left))) or batch
+        fits = cache.evaluations(codes[:n_most], fidelity).sum() <= evaluations_left
+        n_fitting = len(codes[:n_most]) if fits else 0
         # Further proposals may be cheap enough; at a single fidelity this was the last.
         if n_fitting < len(codes) and fidelity is not None:
             optimizer.fail(codes[n_fitting:], "does not fit the budget")
