@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,20 +19,28 @@ class BudgetTracker:
     budget
         Limits of the search.
     start
-        Reading of `time.perf_counter` at which the search started; earlier by the time that a
-        resumed search has already run.
+        Reading of `clock` at which the search started; earlier by the time that a resumed search
+        has already run.
+    clock
+        Clock of the search in seconds; `time.perf_counter` by default.
 
     Attributes
     ----------
+    trials : int
+        Number of trials that the optimizer has been told.
     evaluations : int
-        Evaluations of all trials that the optimizer has been told.
+        Evaluations of all these trials.
     cost : float
         Seconds of these evaluations.
     """
 
-    def __init__(self, budget: Budget, start: float) -> None:
+    def __init__(
+        self, budget: Budget, start: float, clock: Callable[[], float] | None = None
+    ) -> None:
         self.budget = budget
         self.start = start
+        self.clock = clock or time.perf_counter
+        self.trials = 0
         self.evaluations = 0
         self.cost = 0.0
 
@@ -44,6 +53,7 @@ class BudgetTracker:
 
     def add(self, trials: Trials) -> None:
         """Count trials."""
+        self.trials += len(trials)
         self.evaluations += int(trials.evaluations.sum())
         self.cost += float(trials.seconds.sum())
 
@@ -53,4 +63,4 @@ class BudgetTracker:
 
     def time_is_up(self) -> bool:
         """Return whether the limit of seconds since the start is reached."""
-        return time.perf_counter() - self.start >= (self.budget.seconds or np.inf)
+        return self.clock() - self.start >= (self.budget.seconds or np.inf)

@@ -14,7 +14,7 @@ from hwnas.problem import Problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.failures import FailureLog
 from hwnas.runner.storage import Trials
-from hwnas.typing import Array, Codes, IntArray
+from hwnas.typing import Array, BoolArray, Codes, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,38 @@ class _Measurement:
     repeat: int
     values: Array
     std: Array
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPlan:
+    """Evaluations of n architectures before they are made.
+
+    Attributes
+    ----------
+    codes : (n, d) int8
+    fidelity
+        Fidelity of the measurements; ``None`` for plain ones.
+    repeat : (n,)
+        Number of earlier evaluations of the same code.
+    seeds : (n,) uint64
+        Noise seeds.
+    continues : (n,) bool
+        Whether a trial continues from a lower fidelity, so that only metrics that depend on the
+        fidelity are measured.
+    values, std : (n, q)
+        Those of the lower fidelity; zeros where there is none.
+    evaluations : (n,)
+        Budget costs.
+    """
+
+    codes: Codes
+    fidelity: int | None
+    repeat: IntArray
+    seeds: NDArray[np.uint64]
+    continues: BoolArray
+    values: Array
+    std: Array
+    evaluations: IntArray
 
 
 class EvaluationCache:
@@ -56,7 +88,8 @@ class EvaluationCache:
         self._n_trials += len(trials)
         for i, row in enumerate(trials.codes):
             key = row.tobytes()
-            self._n_evaluations[key] = int(trials.repeat[i]) + 1
+            # Trials that run in parallel can end in any order.
+            self._n_evaluations[key] = max(self._n_evaluations[key], int(trials.repeat[i]) + 1)
             if trials.fidelity[i] < 0:
                 continue
             if trials.status[i] == "ok":
@@ -71,9 +104,11 @@ class EvaluationCache:
 
     def evaluations(self, codes: Codes, fidelity: int | None) -> IntArray:
         """Return the budget cost of each architecture in evaluations, (n,)."""
+        return self._costs([self._continued_from(row, fidelity) for row in codes], fidelity)
+
+    def _costs(self, earlier: list[_Measurement | None], fidelity: int | None) -> IntArray:
         if fidelity is None:
-            return np.ones(len(codes), dtype=np.int64)
-        earlier = [self._continued_from(row, fidelity) for row in codes]
+            return np.ones(len(earlier), dtype=np.int64)
         reached = [0 if measurement is None else measurement.fidelity for measurement in earlier]
         return np.array([self.problem.backend.evaluations(fidelity, r) for r in reached])
 
@@ -94,18 +129,11 @@ class EvaluationCache:
             Reading of `time.perf_counter` at which the search started.
         """
         n, measured = len(codes), self.problem.measured
-        earlier = [self._continued_from(row, fidelity) for row in codes]
-        repeat = self._repeats(codes, earlier)
-        seeds = trial_seeds(self.seed, codes, repeat)
-
-        # Values of lower fidelities stand where a metric does not depend on the fidelity.
-        values, std = np.zeros((2, n, len(measured)))
-        for i, measurement in enumerate(earlier):
-            if measurement:
-                values[i], std[i] = measurement.values, measurement.std
+        plan = self.plan(codes, fidelity)
+        values, std, repeat, seeds = plan.values, plan.std, plan.repeat, plan.seeds
 
         # Two groups: new architectures with all metrics, continued ones with those that change.
-        is_new = np.array([measurement is None for measurement in earlier])
+        is_new = ~plan.continues
         all_columns = np.arange(len(measured))
         changing_columns = np.array(self.problem.fidelity_dependent, dtype=np.intp)
         status, reason, seconds = [""] * n, [""] * n, np.zeros(n)
@@ -137,7 +165,7 @@ class EvaluationCache:
             std=std,
             repeat=repeat,
             fidelity=np.full(n, -1 if fidelity is None else fidelity),
-            evaluations=self.evaluations(codes, fidelity),
+            evaluations=plan.evaluations,
             seconds=seconds,
             ask=np.full(n, ask),
             tells_before=np.full(n, ask),
@@ -146,6 +174,31 @@ class EvaluationCache:
             status=status,
             reason=reason,
         )
+
+    def plan(self, codes: Codes, fidelity: int | None) -> TrialPlan:
+        """Return what evaluating architectures (n, d) now would be: repeats, seeds and costs."""
+        earlier = [self._continued_from(row, fidelity) for row in codes]
+        repeat = self._repeats(codes, earlier)
+        values, std = np.zeros((2, len(codes), len(self.problem.measured)))
+        for i, measurement in enumerate(earlier):
+            if measurement:
+                values[i], std[i] = measurement.values, measurement.std
+        return TrialPlan(
+            codes=codes,
+            fidelity=fidelity,
+            repeat=repeat,
+            seeds=trial_seeds(self.seed, codes, repeat),
+            continues=np.array([measurement is not None for measurement in earlier], dtype=bool),
+            values=values,
+            std=std,
+            evaluations=self._costs(earlier, fidelity),
+        )
+
+    def reserve(self, plan: TrialPlan) -> None:
+        """Count planned evaluations as made, so that further ones of their codes are repeats."""
+        for row, repeat in zip(plan.codes, plan.repeat.tolist(), strict=True):
+            key = row.tobytes()
+            self._n_evaluations[key] = max(self._n_evaluations[key], repeat + 1)
 
     def _repeats(self, codes: Codes, earlier: list[_Measurement | None]) -> IntArray:
         """Return how often each code has been evaluated before, in this batch too, (n,)."""

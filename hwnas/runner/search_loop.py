@@ -13,12 +13,16 @@ import numpy as np
 
 from hwnas.errors import HwnasError, InvalidInput, SpaceExhausted
 from hwnas.experiment import Budget, Experiment, OptimizerEntry, run_plugin_files
-from hwnas.objectives import constraint_violations, losses_of
-from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
+from hwnas.optimizers import Optimizer
 from hwnas.problem import Problem, build_optimizer, build_problem
 from hwnas.registry import lookup
+from hwnas.runner.ask_and_tell import (
+    continues_for_free,
+    propose,
+    tell_and_recommend,
+    tell_values,
+)
 from hwnas.runner.budget import BudgetTracker
-from hwnas.runner.checkpoints import reaches_checkpoint, split_at_checkpoints
 from hwnas.runner.commit_groups import CommitGroups
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors import one_thread
@@ -28,10 +32,6 @@ from hwnas.runner.replay import ReplayLog
 from hwnas.runner.run_directory import locked
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.warm_start import PriorTrials
-from hwnas.spaces import SearchSpace
-from hwnas.typing import Array, Codes
-
-_MAX_REFUSALS = 1000  # proposals in a row that do not fit the budget
 
 Report = Callable[[int], None]
 
@@ -196,20 +196,19 @@ def loop(
     cache = EvaluationCache(problem, seed, failures)
     # Prior trials inform the optimizer but are no part of the search.
     if prior is not None and len(prior.codes):
-        _tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
-    n_told = 0
+        tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
     groups = CommitGroups(problem.backend.on_hardware)
     for ask in itertools.count():
         # 1. Propose, if the budget allows.
         is_new = len(replay.trials(ask)) == 0
         if (
-            (tracker.evaluations_left <= 0 and not _continues_for_free(optimizer, problem))
+            (tracker.evaluations_left <= 0 and not continues_for_free(optimizer, problem))
             or (is_new and tracker.time_is_up())
             or tracker.cost_is_spent()
         ):
             break
         try:
-            proposal = _propose(optimizer, batch, tracker.evaluations_left, cache)
+            proposal = propose(optimizer, batch, tracker.evaluations_left, cache)
         except SpaceExhausted:
             if tracker.evaluations_left > 0:
                 store.set_meta("exhausted", "true")
@@ -240,14 +239,7 @@ def loop(
 
         # 3. Tell the optimizer; under noise ask for its recommendation at every checkpoint.
         trials = Trials.concatenate([part for part in parts if len(part)])
-        pieces = split_at_checkpoints(trials, tracker.evaluations) if problem.noisy else [trials]
-        for piece in pieces:
-            _tell(optimizer, problem, piece)
-            n_told += len(piece)
-            tracker.add(piece)
-            n_last = int(piece.evaluations[-1])
-            if problem.noisy and reaches_checkpoint(tracker.evaluations, n_last):
-                store.recommend(n_told, optimizer.recommend())
+        tell_and_recommend(optimizer, problem, trials, tracker, store)
         report(tracker.evaluations)
     # The final recommendation is the result of a noisy search.
     if problem.noisy and len(cache):
@@ -261,14 +253,6 @@ def _plugin_classes(experiment: Experiment, entry: OptimizerEntry) -> list[type]
         classes.append(lookup("optimizer", entry.type))
         classes.append(lookup("backend", experiment.backend.type))
     return classes
-
-
-def _continues_for_free(optimizer: Optimizer, problem: Problem) -> bool:
-    """Return whether architectures can reach a higher fidelity when no evaluations are left."""
-    if not isinstance(optimizer, MultiFidelityOptimizer) or len(optimizer.fidelities) < 2:
-        return False
-    lowest, highest = optimizer.fidelities[0], optimizer.fidelities[-1]
-    return problem.backend.evaluations(highest, lowest) == 0
 
 
 def _check_same_data(store: Store, problem: Problem) -> None:
@@ -295,86 +279,4 @@ def _open_store(run: SearchRun, problem: Problem) -> Store:
             "seed": str(run.seed),
             "reference": run.reference.to_json(),
         },
-    )
-
-
-def _propose(
-    optimizer: Optimizer, batch: int, evaluations_left: float, cache: EvaluationCache
-) -> tuple[Codes, int | None] | None:
-    """Return codes and their fidelity; ``None`` once no proposal fits the budget.
-
-    What is asked for never depends on the budget, so that a search which is given more goes on as
-    one that had it from the start. A proposal is cut to the evaluations that are left. One that
-    does not fit even so has failed for the optimizer, which may go on with a cheaper one.
-    """
-    for _ in range(_MAX_REFUSALS if evaluations_left > 0 else 1):
-        proposal = optimizer.ask(batch)
-        fidelity = None
-        # Multi-fidelity optimizers return a pair.
-        if isinstance(optimizer, MultiFidelityOptimizer):
-            proposal, fidelity = proposal
-            if fidelity not in optimizer.fidelities:
-                name = type(optimizer).__name__
-                expected = ", ".join(map(str, optimizer.fidelities))
-                raise ValueError(f"{name}.ask: expected a fidelity of {expected}, found {fidelity}")
-        codes = _checked_codes(proposal, batch, optimizer.space, optimizer)
-        # At least one evaluation each: more cannot fit. With none left, only what is free does.
-        n_most = int(max(0, min(batch, evaluations_left))) or batch
-        fits = cache.evaluations(codes[:n_most], fidelity).sum() <= evaluations_left
-        n_fitting = len(codes[:n_most]) if fits else 0
-        # Further proposals may be cheap enough; at a single fidelity this was the last.
-        if n_fitting < len(codes) and fidelity is not None:
-            optimizer.fail(codes[n_fitting:], "does not fit the budget")
-        if n_fitting:
-            return codes[:n_fitting], fidelity
-    return None
-
-
-def _checked_codes(codes: Codes, n: int, space: SearchSpace, optimizer: Optimizer) -> Codes:
-    """Return proposed codes as int8, after a check of shape, number and form."""
-    name = type(optimizer).__name__
-    codes = np.ascontiguousarray(codes)
-    if codes.ndim != 2 or not np.issubdtype(codes.dtype, np.integer):
-        raise TypeError(f"{name}.ask: expected integer codes (k, d), found {codes!r}")
-    if codes.shape[1] != len(space.columns):
-        expected = f"(k, {len(space.columns)})"
-        raise ValueError(f"{name}.ask: expected codes of shape {expected}, found {codes.shape}")
-    if not 1 <= len(codes) <= n:
-        raise ValueError(f"{name}.ask({n}): expected 1 to {n} codes, found {len(codes)}")
-    if not (valid := space.is_valid(codes)).all():
-        invalid = codes[np.argmin(valid)].tolist()
-        raise ValueError(f"{name}.ask: expected canonical codes of {space.name}, found {invalid}")
-    return codes.astype(np.int8)
-
-
-def _tell(optimizer: Optimizer, problem: Problem, trials: Trials) -> None:
-    """Tell an optimizer the values of trials, and which of them failed or were stopped."""
-    # Complete trials first, in one tell.
-    ok = trials.ok
-    if ok.any():
-        _tell_values(optimizer, problem, trials.codes[ok], trials.values[ok], trials.std[ok])
-    m = len(problem.objectives)
-    # Then the others, each with its reason.
-    for i in np.flatnonzero(~ok).tolist():
-        code = trials.codes[i : i + 1]
-        if trials.status[i] == "infeasible" and problem.constraints:
-            violations = constraint_violations(problem.constraints, trials.values[i : i + 1, m:])
-            optimizer.tell_infeasible(code, violations)
-        else:
-            optimizer.fail(code, trials.reason[i] or trials.status[i])
-
-
-def _tell_values(
-    optimizer: Optimizer, problem: Problem, codes: Codes, values: Array, std: Array
-) -> None:
-    """Tell raw values (k, q) of objectives and constraints, and their standard errors."""
-    m = len(problem.objectives)
-    violations = None
-    if problem.constraints:
-        violations = constraint_violations(problem.constraints, values[:, m:])
-    optimizer.tell(
-        codes,
-        losses_of(problem.objectives, values[:, :m]),
-        std=std[:, :m] if std.any() else None,
-        constraints=violations,
     )

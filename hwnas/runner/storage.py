@@ -39,10 +39,18 @@ _FIXED = (
     ("elapsed", "REAL NOT NULL"),
 )
 
+_CREATE_ASKS = """CREATE TABLE IF NOT EXISTS asks (
+    ask INTEGER PRIMARY KEY, tells_before INTEGER NOT NULL, requested INTEGER NOT NULL,
+    fidelity INTEGER, codes BLOB NOT NULL, accepted INTEGER NOT NULL
+)"""
+
 
 @dataclass(frozen=True)
 class Trials:
-    """Columns of n trials, in the order in which they were asked for.
+    """Columns of n trials, in the order in which they were stored.
+
+    That is the order in which they were asked for or, where evaluations run in parallel, that in
+    which they ended.
 
     Attributes
     ----------
@@ -101,6 +109,34 @@ class Trials:
     def ok(self) -> BoolArray:
         """Mask of the trials that have all their values, (n,) bool."""
         return np.array([status == "ok" for status in self.status], dtype=bool)
+
+
+@dataclass(frozen=True)
+class AskRecord:
+    """One call of `ask` of a search whose evaluations run in parallel.
+
+    Attributes
+    ----------
+    ask
+        Its number.
+    tells_before
+        Number of tells before it.
+    requested
+        Number of codes that were asked for; 0 where codes of an earlier ask are taken over.
+    fidelity
+        Fidelity of the proposal, ``None`` where there is only one.
+    codes : (k, d) int8
+        The proposal; empty where the optimizer waits for results.
+    accepted
+        Number of its first codes that fit the budget and are evaluated.
+    """
+
+    ask: int
+    tells_before: int
+    requested: int
+    fidelity: int | None
+    codes: Codes
+    accepted: int
 
 
 class Store:
@@ -245,6 +281,34 @@ class Store:
         with self._writing():
             self._db.executemany(self._insert, zip(*lists, strict=True))
 
+    def add_asks(self, asks: Sequence[AskRecord]) -> None:
+        """Append calls of `ask`, before their proposals are evaluated."""
+        rows = [
+            (a.ask, a.tells_before, a.requested, a.fidelity, a.codes.tobytes(), a.accepted)
+            for a in asks
+        ]
+        with self._writing():
+            # Only searches with parallel evaluations have the table: others have none to create.
+            self._db.execute(_CREATE_ASKS)
+            self._db.executemany("INSERT INTO asks VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def asks(self, n_columns: int) -> list[AskRecord]:
+        """Read the calls of `ask`, in order; none of a search without parallel evaluations.
+
+        Parameters
+        ----------
+        n_columns
+            Number d of columns of a code.
+        """
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'asks'"
+        if self._db.execute(query).fetchone() is None:
+            return []
+        rows = self._db.execute("SELECT * FROM asks ORDER BY ask").fetchall()
+        return [
+            AskRecord(ask, tells_before, requested, fidelity, _codes_of(blob, n_columns), accepted)
+            for ask, tells_before, requested, fidelity, blob, accepted in rows
+        ]
+
     def recommend(self, trials: int, codes: Codes) -> None:
         """Store the optimizer's recommendation after a number of trials, codes (k, d)."""
         with self._writing():
@@ -254,7 +318,7 @@ class Store:
     def recommendations(self, n_columns: int) -> list[tuple[int, Codes]]:
         """Return numbers of trials and the recommendations after them, codes (k, `n_columns`)."""
         rows = self._db.execute("SELECT trials, codes FROM recommendations ORDER BY trials")
-        return [(n, np.frombuffer(blob, dtype=np.int8).reshape(-1, n_columns)) for n, blob in rows]
+        return [(n, _codes_of(blob, n_columns)) for n, blob in rows]
 
     def trials(self) -> Trials:
         """Read all trials.
@@ -290,6 +354,10 @@ class Store:
             reason=by_name["reason"],
             **integers,
         )
+
+
+def _codes_of(blob: bytes, n_columns: int) -> Codes:
+    return np.frombuffer(blob, dtype=np.int8).reshape(-1, n_columns)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
