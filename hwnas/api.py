@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import DrawingFailed, HwnasWarning, InvalidInput, SearchFailed
+from hwnas.errors import DrawingFailed, HwnasError, HwnasWarning, InvalidInput, SearchFailed
 from hwnas.experiment import Experiment, override, run_plugin_files, validate_form
 from hwnas.files import write_text
 from hwnas.problem import Problem, load_experiment
@@ -27,7 +27,12 @@ from hwnas.runner.run_directory import (
     refuse_running,
 )
 from hwnas.runner.run_files import search_databases
-from hwnas.runner.run_searches import Progress, collect_prior_trials, run_searches
+from hwnas.runner.run_searches import (
+    Progress,
+    collect_prior_trials,
+    run_searches,
+    write_results,
+)
 from hwnas.runner.search_loop import SearchRun
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE as WARM_START
@@ -211,7 +216,7 @@ def resume(
         refuse_running(path)
         if not overrides and is_finished(path):
             result = Result(path, allow_plugins=allow_plugins, problem=problem)
-            result.write()
+            write_results(result)
             _drawing(draw)(result)
             return result
     if problem is not None:
@@ -274,10 +279,12 @@ def _draw(result: Result) -> None:
         try:
             function()
         except Exception as error:
-            text = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split())
+            if not isinstance(error, HwnasError):
+                reason = f"{type(error).__name__}: {reason}"
             warnings.warn(
-                f"{result.path}: no {name}, because of {type(error).__name__}: {text}; the results "
-                f"are complete, draw them later with: hwnas {command} {result.path}",
+                f"{result.path}: {name} could not be written: {reason}; the results are complete, "
+                f"try again with: hwnas {command} {result.path}",
                 DrawingFailed,
                 stacklevel=2,
             )

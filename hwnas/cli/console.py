@@ -193,5 +193,7 @@ def print_summary(result: Result, *, has_plots: bool) -> None:
     print_table(*summary_table(result))
     for note in (*table_notes(result), *search_notes(result)):
         typer.echo(note)
-    files = "report.html, summary.csv, plots/," if has_plots else "summary.csv"
+    names = ["report.html", "summary.csv", "plots/"] if has_plots else ["summary.csv"]
+    present = [name for name in names if (result.path / name).exists()]
+    files = ", ".join(present) + "," * (len(present) > 1)
     typer.echo(f"{result.path}: {files} and files of each search")

@@ -55,6 +55,7 @@ def table_notes(result: Result) -> list[str]:
     n_seeds = len({search.seed for search in result.searches})
     means = f"means over {n_seeds} seeds; " if n_seeds > 1 else ""
     notes = [f"{means}seconds from the first proposal of a search to its last trial"]
+    notes += unequal_notes(result)
     if result.constraints:
         notes.append("slack: the smallest on a front, positive inside the bound")
     if has_unmeasured(result):
@@ -69,6 +70,33 @@ def table_notes(result: Result) -> list[str]:
             "measured: hypervolume of the recommended architectures that were measured; never "
             f"measured were, by search: {', '.join(counts)}"
         )
+    return notes
+
+
+def unequal_notes(result: Result) -> list[str]:
+    """Return what means over searches mix: unequal numbers of evaluations or of seeds, a line each.
+
+    Numbers of evaluations are also unequal where the budget is one of cost or seconds.
+    """
+    evaluations: dict[str, list[int]] = {}
+    for row in result.summary:
+        evaluations.setdefault(row["optimizer"], []).append(row["evaluations"])
+    notes = []
+    used = [n for counts in evaluations.values() for n in counts]
+    if len(set(used)) > 1:
+        mixed = [
+            f"{name} {min(counts)} to {max(counts)}"
+            for name, counts in evaluations.items()
+            if len(set(counts)) > 1
+        ]
+        within = f", within an optimizer: {', '.join(mixed)}" if mixed else ""
+        notes.append(
+            f"searches used {min(used)} to {max(used)} evaluations{within}; hwnas compare --at N "
+            "compares all after N"
+        )
+    n_seeds = [len(counts) for counts in evaluations.values()]
+    if len(set(n_seeds)) > 1:
+        notes.append(f"means are over unequal numbers of seeds, {min(n_seeds)} to {max(n_seeds)}")
     return notes
 
 
@@ -89,6 +117,11 @@ def search_notes(result: Result) -> list[str]:
             notes.append(f"{name}: no architecture {bounds}was found")
         if search.first_failure:
             notes.append(f"{name}: {_failure_note(search)}")
+        if first := search.meta.get("diverged"):
+            notes.append(
+                f"{name}: from trial {first} on its trials are not those of a run in one go with "
+                "this budget"
+            )
         # Early stopping of infeasible evaluations is worth reporting only if it saved time.
         if saved := search.seconds_saved:
             stopped = search.trials.status.count("infeasible")

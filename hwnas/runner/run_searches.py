@@ -80,7 +80,7 @@ def run_searches(
     # 3. Write the results of all searches, finished or not.
     if any(run.database.exists() for run in runs):
         result = Result(path, allow_plugins=True, problem=problem)
-        result.write()
+        write_results(result)
         diverged = {
             f"{s.optimizer}/seed-{s.seed}": int(s.meta["diverged"])
             for s in result.searches
@@ -93,6 +93,23 @@ def run_searches(
     if failures:
         _raise_failure(failures, len(runs))
     return result
+
+
+def write_results(result: Result) -> None:
+    """Write the tables of a run.
+
+    Raises
+    ------
+    InvalidInput
+        A file cannot be written, as on a full disk; the trials are not touched.
+    """
+    try:
+        result.write()
+    except OSError as error:
+        raise InvalidInput(
+            f"{result.path}: results cannot be written: {error.strerror or error}; the trials are "
+            f"kept, write the results later with: hwnas resume {result.path}"
+        ) from error
 
 
 def collect_prior_trials(experiment: Experiment, problem: Problem) -> PriorTrials | None:

@@ -39,9 +39,13 @@ _MAX_LINES = 400  # architectures that can be distinguished in parallel coordina
 
 
 def run_title(result: Result) -> str:
-    """Return name, space and number of seeds of a run, for a title."""
+    """Return name, space, number of seeds and unequal budgets of a run, for a title."""
     seeds = len(result.experiment.seeds)
-    return f"{result.experiment.name} on {result.space.name}, {seeds} seed{'s'[: seeds > 1]}"
+    used = {int(search.trials.evaluations.sum()) for search in result.searches}
+    unequal = f", {min(used)} to {max(used)} evaluations" if len(used) > 1 else ""
+    return (
+        f"{result.experiment.name} on {result.space.name}, {seeds} seed{'s'[: seeds > 1]}{unequal}"
+    )
 
 
 # -- searches ----------------------------------------------------------------------------------
