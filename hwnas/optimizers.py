@@ -50,6 +50,9 @@ class Optimizer(ABC):
         Number of evaluations of one generation; 1 without generations.
     n_initial : int
         Number of evaluations of the initial design: proposals that no result can change.
+    asynchronous : bool
+        Whether `ask` may be called while results are outstanding, and results told one by one in
+        any order. If not, all results of an `ask` are waited for before the next.
     claims_to_beat_random : bool
         Whether ``hwnas check`` requires better results than those of random search.
     handles_constraints : bool
@@ -78,6 +81,7 @@ class Optimizer(ABC):
     batch: int = 1
     generation: int = 1
     n_initial: int = 0
+    asynchronous: bool = False
     claims_to_beat_random: bool = True
     handles_constraints: bool = True
 

@@ -94,6 +94,8 @@ class Bayesian(Optimizer):
         Number of posterior draws over which the improvement is averaged.
     """
 
+    asynchronous = True
+
     def __init__(
         self,
         space: SearchSpace,

@@ -42,6 +42,7 @@ class OptunaOptimizer(Optimizer):
         Number of homogeneous architectures of the initial design, in farthest-first order.
     """
 
+    asynchronous = True
     patience = 1  # trials that may repeat known architectures before a neighbour is proposed
 
     def __init__(

@@ -55,6 +55,7 @@ class Additive(Optimizer):
     """
 
     batch = 4
+    asynchronous = True
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class LocalSearch(Optimizer):
     """
 
     batch = 10
+    asynchronous = True
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class LocalSearch(Optimizer):
         self.initial = self.n_initial = initial
         self.sample_size = sample_size
         self._sampler = UniqueSampler(space, self.rng)
+        self._pending: set[bytes] = set()  # proposals without a result
         self._restart()
 
     def _restart(self) -> None:
@@ -70,12 +72,22 @@ class LocalSearch(Optimizer):
         """Return up to `n` architectures: random ones at a start, then neighbours of members."""
         if self._n_random == 0:
             codes = self._propose_neighbours(n)
-            if len(codes):
-                return codes
+            # A pending result may bring new members, and with them new neighbours.
+            if len(codes) or self._pending:
+                return self._start(codes)
             self._restart()
         codes = self._sampler.sample(min(n, self._n_random))
         self._n_random -= len(codes)
+        return self._start(codes)
+
+    def _start(self, codes: Codes) -> Codes:
+        """Return proposals (k, d), which are pending from now on."""
+        self._pending.update(code.tobytes() for code in codes)
         return codes
+
+    def fail(self, codes: Codes, reason: str) -> None:
+        """Forget failed architectures."""
+        self._pending.difference_update(code.tobytes() for code in codes)
 
     def _propose_neighbours(self, n: int) -> Codes:
         """Return up to `n` new neighbours of members, none if all of them are known."""
@@ -117,6 +129,7 @@ class LocalSearch(Optimizer):
     ) -> None:
         """Update the archive: the non-dominated of the architectures of least violation."""
         self._sampler.take(codes)
+        self._pending.difference_update(code.tobytes() for code in codes)
         violation = np.concatenate([self._violation, total_violation(constraints, len(codes))])
         codes = np.concatenate([self._codes, codes])
         losses = np.concatenate([self._losses, losses])

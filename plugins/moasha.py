@@ -52,6 +52,7 @@ class MOASHA(MultiFidelityOptimizer):
 
     # Several at once: the first results of a rung are always promoted, having no competitors.
     batch = 9
+    asynchronous = True
     # Its architectures are random ones; it saves measurements instead.
     claims_to_beat_random = False
 

@@ -39,6 +39,7 @@ class MOREA(Optimizer):
     """
 
     batch = 5
+    asynchronous = True
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class Random(Optimizer):
     """
 
     batch = 1000
+    asynchronous = True
     claims_to_beat_random = False
     handles_constraints = False
 

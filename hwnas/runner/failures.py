@@ -52,6 +52,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException, *owners: type) -> Failure:
         """Return the failure of an error that was raised in code of some classes."""
+        if isinstance(error, RemoteError):
+            return error.failure
         kinds = (InvalidInput, MachineFailed, HwnasError)
         kind = next((kind for kind in kinds if isinstance(error, kind)), None)
         return cls(
@@ -69,6 +71,20 @@ class Failure:
         """Write the traceback to ``error.txt`` in a folder, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / ERROR_FILE, self.traceback)
+
+
+class RemoteError(Exception):
+    """Error of a backend that was raised in another process.
+
+    Parameters
+    ----------
+    failure
+        The error as text.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
 
 
 def is_bug(error: BaseException) -> bool:
@@ -114,13 +130,25 @@ class FailureLog:
         Exception
             The first error, once the first ten evaluations have all failed by programming errors.
         """
+        return self.record(error, is_programming_error=isinstance(error, PROGRAMMING_ERRORS))
+
+    def record(self, error: Exception, *, is_programming_error: bool) -> str:
+        """Record a failed evaluation as `add` does, for an error that may be a `RemoteError`.
+
+        Parameters
+        ----------
+        error
+            The error.
+        is_programming_error
+            Whether every evaluation would fail by it.
+        """
         failure = Failure.of(error, self.backend)
         if self.first_error is None:
             self.first_error = error
             with contextlib.suppress(OSError):  # the reason is stored with the trial too
                 failure.write(self.folder)
         self.n_failed += 1
-        self._all_bugs &= isinstance(error, PROGRAMMING_ERRORS)
+        self._all_bugs &= is_programming_error
         if self.n_failed >= _MAX_FAILURES:
             self.raise_bug()
         return str(failure)
