@@ -272,22 +272,25 @@ def _draw(result: Result) -> None:
 
         write_page(result)
 
+    missing: dict[str, str] = {}  # file and command that makes it
+    reasons: dict[str, None] = {}
     for name, command, function in (
-        ("plots", "plot", draw_plots),
-        ("report.html", "report", draw_report),
+        ("plots", f"hwnas plot {result.path}", draw_plots),
+        ("report.html", f"hwnas report {result.path}", draw_report),
     ):
         try:
             function()
         except Exception as error:
-            reason = " ".join(str(error).split())
-            if not isinstance(error, HwnasError):
-                reason = f"{type(error).__name__}: {reason}"
-            warnings.warn(
-                f"{result.path}: {name} could not be written: {reason}; the results are complete, "
-                f"try again with: hwnas {command} {result.path}",
-                DrawingFailed,
-                stacklevel=2,
-            )
+            missing[name] = command
+            kind = "" if isinstance(error, HwnasError) else f"{type(error).__name__}: "
+            reasons[kind + " ".join(str(error).split())] = None
+    if missing:
+        warnings.warn(
+            f"{result.path}: {' and '.join(missing)} could not be written: {'; '.join(reasons)}; "
+            f"the results are complete, try again with: {' and '.join(missing.values())}",
+            DrawingFailed,
+            stacklevel=2,
+        )
 
 
 def _stored_reference(path: Path) -> Reference | None:

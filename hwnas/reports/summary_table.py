@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hwnas.reports.plots.style import unique_names
 from hwnas.runner.failures import ERROR_FILE
 from hwnas.runner.results import Result
 from hwnas.runner.search_result import SearchResult
@@ -29,7 +28,7 @@ def summary_table(result: Result) -> tuple[list[str], list[list[str]]]:
     """
     table: dict[str, list[str]] = {}
     # One column after another, each over the rows of an optimizer's seeds.
-    names = unique_names([search.optimizer for search in result.searches])
+    names = [*dict.fromkeys(search.optimizer for search in result.searches)]
     groups = [[row for row in result.summary if row["optimizer"] == name] for name in names]
     table["optimizer"] = names
     table["seeds"] = [str(len(rows)) for rows in groups]
@@ -46,7 +45,7 @@ def summary_table(result: Result) -> tuple[list[str], list[list[str]]]:
     for column in map(slack_column, result.constraints):
         table[column] = [_signed(_extremes(rows, column)[0]) for rows in groups]
     table["seconds"] = _means(groups, "seconds", ".2f")
-    table["status"] = ["; ".join(unique_names([row["status"] for row in rows])) for rows in groups]
+    table["status"] = ["; ".join(dict.fromkeys(row["status"] for row in rows)) for rows in groups]
     return list(table), [list(row) for row in zip(*table.values(), strict=True)]
 
 
@@ -59,12 +58,10 @@ def table_notes(result: Result) -> list[str]:
     if result.constraints:
         notes.append("slack: the smallest on a front, positive inside the bound")
     if has_unmeasured(result):
-        counts = unique_names(
-            [
-                f"{s.optimizer} seed {s.seed} {s.n_unmeasured} of {len(s.front)}"
-                for s in result.searches
-                if s.n_unmeasured
-            ]
+        counts = dict.fromkeys(
+            f"{s.optimizer} seed {s.seed} {s.n_unmeasured} of {len(s.front)}"
+            for s in result.searches
+            if s.n_unmeasured
         )
         notes.append(
             "measured: hypervolume of the recommended architectures that were measured; never "

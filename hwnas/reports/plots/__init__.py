@@ -6,6 +6,8 @@ import contextlib
 import os
 import sys
 
+from hwnas.errors import InvalidInput
+
 
 def _import_matplotlib() -> None:
     """Import Matplotlib even if the environment names a backend that is not installed.
@@ -18,6 +20,12 @@ def _import_matplotlib() -> None:
     backend = os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InvalidInput(
+            f"Matplotlib cannot be loaded: {reason}; install it again: "
+            "pip install --force-reinstall matplotlib"
+        ) from error
     finally:
         if backend is not None:
             os.environ["MPLBACKEND"] = backend
