@@ -13,7 +13,7 @@ from hwnas.errors import InvalidInput
 from hwnas.function_source import Function, defined_here, name_of
 from hwnas.problem import load_experiment
 from hwnas.runner.results import Result
-from hwnas.runner.run_directory import holds_run_of
+from hwnas.runner.run_directory import extension_of_run
 from hwnas.runner.run_searches import Progress
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.choices import Value
@@ -81,7 +81,8 @@ def minimize(
     name
         Name of the run; by default that of the function.
     out
-        Directory of the run; ``runs/<name>`` by default.
+        Directory of the run; ``runs/<name>`` by default. A run of this problem that it holds goes
+        on, and gets a greater budget, more seeds or more optimizers if they are asked for.
     steps, units, threads
         See `hwnas.problems.python_function.PythonFunction`.
     reference
@@ -168,8 +169,16 @@ def minimize(
     is_local = folder is None
     with defined_here(reference_name, function) if is_local else contextlib.nullcontext():
         experiment, problem = load_experiment(_given(content), plugins=plugins, allow_plugins=True)
-        if holds_run_of(path, experiment):
-            return resume(path, workers=workers, progress=progress, draw=draw, problem=problem)
+        more = extension_of_run(path, experiment)
+        if more is not None:
+            return resume(
+                path,
+                overrides=more,
+                workers=workers,
+                progress=progress,
+                draw=draw,
+                problem=problem,
+            )
         return run(experiment, path, workers=workers, progress=progress, draw=draw, problem=problem)
 
 

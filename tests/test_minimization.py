@@ -129,7 +129,9 @@ def test_called_again_it_goes_on(tmp_path: Path) -> None:
 def test_another_run_is_not_mixed_with_it(tmp_path: Path) -> None:
     hwnas.minimize(evaluate, CHOICES, ["error", "ms"], **options(tmp_path))
     with pytest.raises(InvalidInput, match="holds another experiment"):
-        hwnas.minimize(evaluate, CHOICES, ["error", "ms"], **options(tmp_path, budget=13))
+        hwnas.minimize(
+            evaluate, {**CHOICES, "depth": [1, 2]}, ["error", "ms"], **options(tmp_path)
+        )
 
 
 SCRIPT = """
@@ -195,6 +197,21 @@ def test_killed_and_resumed_it_equals_an_uninterrupted_run(
         assert len(resumed.stderr.splitlines()) == 1
         assert python(tmp_path, start.replace("OUT", "'killed'")).returncode == 0
     assert_same_trials(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_the_same_call_with_more_extends_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    problem = evaluate, CHOICES, ["error", "ms"]
+    hwnas.minimize(*problem, **options(path), seeds=1)
+    more = {"optimizers": ["random", "morea"], "budget": 20}
+    result = hwnas.minimize(*problem, **options(path, **more), seeds=2)
+    assert [row["evaluations"] for row in result.summary] == [20] * 4
+    hwnas.minimize(*problem, **options(tmp_path / "whole", **more), seeds=2)
+    assert_same_trials(tmp_path / "whole", path)
+    with pytest.raises(InvalidInput, match=r"holds another experiment: objectives\[1\] was 'ms'"):
+        hwnas.minimize(evaluate, CHOICES, ["error", "-ms"], **options(path), seeds=2)
+    with pytest.raises(InvalidInput, match=r"budget.evaluations: expected at least the 20"):
+        hwnas.minimize(*problem, **options(path, **{**more, "budget": 5}), seeds=2)
 
 
 def test_an_importable_function_runs_in_several_processes(tmp_path: Path) -> None:

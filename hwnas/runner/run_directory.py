@@ -22,7 +22,7 @@ from hwnas.objectives import Metric
 from hwnas.plugin_files import hash_of_file
 from hwnas.problem import Problem
 from hwnas.registry import lookup
-from hwnas.runner.extension import changes, lowered_limits
+from hwnas.runner.extension import Change, changes, lowered_limits
 from hwnas.runner.failures import ERROR_FILE
 from hwnas.runner.run_files import search_folders
 from hwnas.yaml_loader import read_yaml
@@ -127,9 +127,7 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
 def _difference(path: Path, experiment: Experiment) -> str:
     """Return how an experiment differs from that of a directory, and what to do."""
     try:
-        before = validate_form(read_yaml(path / "experiment.yaml"))
-        searches = [(e.name, seed) for e in before.optimizers for seed in before.seeds]
-        found = changes(before, experiment, searches)
+        found = _changes(path, experiment)
     except InvalidInput as error:
         return f": {error}"
     if lowered_limits(found):
@@ -138,10 +136,31 @@ def _difference(path: Path, experiment: Experiment) -> str:
     return f", which this one extends; extend it with: hwnas resume {path} {assignments}"
 
 
+def _changes(path: Path, experiment: Experiment) -> list[Change]:
+    """Return how an experiment extends that of a directory, whose searches it must all have."""
+    before = validate_form(read_yaml(path / "experiment.yaml"))
+    searches = [(e.name, seed) for e in before.optimizers for seed in before.seeds]
+    return changes(before, experiment, searches)
+
+
 def holds_run_of(path: Path, experiment: Experiment) -> bool:
     """Return whether a directory holds a run of this very experiment."""
     file = path / "experiment.yaml"
     return file.is_file() and read_yaml(file) == experiment.model_dump(exclude_none=True)
+
+
+def extension_of_run(path: Path, experiment: Experiment) -> dict[str, Any] | None:
+    """Return the values by key with which a directory's run becomes a run of an experiment.
+
+    They are empty where it is one; ``None`` where it holds no run, or one of another problem.
+    """
+    if not (path / "experiment.yaml").is_file():
+        return None
+    try:
+        found = _changes(path, experiment)
+    except InvalidInput:
+        return None
+    return {change.key: change.after for change in found}
 
 
 def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, Any]:

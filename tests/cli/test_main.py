@@ -89,6 +89,22 @@ def test_options_quiet_set_out(hw: Any, small: str, tmp_path: Path) -> None:
     assert [row["evaluations"] for row in rows] == ["7", "7"]
 
 
+def test_resume_gives_more(hw: Any, small: str) -> None:
+    assert hw("run", small, "--no-draw").code == 0
+    more = ["--set", "budget.evaluations=40", "--set", "seeds=2"]
+    result = hw("resume", "runs/small", "--no-draw", *more)
+    assert result.code == 0, result.err
+    assert result.err == "random seed 0: 40 evaluations\nrandom seed 1: 40 evaluations\n"
+    result = hw("resume", "runs/small", "--no-draw", "--set", "noise=true")
+    assert_user_error(result, "runs/small: noise was False and cannot become True: a run has one")
+    result = hw("resume", "runs/small", "--no-draw", "--set", "budget.evaluations=0")
+    assert_user_error(result, "budget.evaluations: expected")
+    result = hw("run", small, "--no-draw", "--quiet", "--set", "budget.evaluations=90")
+    assert_user_error(result, r"another experiment: seeds: random seed 1 has trials here")
+    result = hw("run", small, "--no-draw", "--quiet", "--set", "seeds=3")
+    assert_user_error(result, r"budget.evaluations: 40 -> 30.*; choose another directory with")
+
+
 def test_no_draw_leaves_out_plots_and_report(hw: Any, small: str, tmp_path: Path) -> None:
     path = tmp_path / "runs" / "small"
     result = hw("run", small, "--no-draw")
