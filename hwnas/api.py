@@ -13,6 +13,7 @@ from hwnas.experiment import Experiment, override, run_plugin_files, validate_fo
 from hwnas.files import write_text
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.completion import is_finished
+from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.extend_run import extend_run
 from hwnas.runner.preflight import setup_warnings
 from hwnas.runner.reference_point import Reference, build_reference
@@ -119,6 +120,7 @@ def run(
     path = Path("runs", experiment.name) if out is None else Path(out)
     refuse_existing(path, experiment)
     _check_workers(workers, problem)
+    check_executor(experiment.executor, problem, workers)
     prior = collect_prior_trials(experiment, problem)
     for line in setup_warnings(experiment, problem):
         warnings.warn(line, HwnasWarning, stacklevel=2)
@@ -228,6 +230,7 @@ def resume(
             file, overrides, allow_plugins=allow_plugins, allowed_hashes=recorded_plugins(path)
         )
     _check_workers(workers, problem)
+    check_executor(experiment.executor, problem, workers)
     with locked(path):
         refuse_running(path)
         if extend_run(path, experiment):

@@ -49,6 +49,10 @@ class BackendEntry(_Component):
     """Backend and its settings."""
 
 
+class ExecutorEntry(_Component):
+    """Executor of trials and its settings."""
+
+
 class OptimizerEntry(_Component):
     """Optimizer, its name in the run and its settings."""
 
@@ -108,6 +112,7 @@ class _NameOrEntry:
 # Forms that a user may write in short: a name for an entry, a number for a list of seeds.
 Seed = Annotated[int, Field(ge=0)]
 AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _NameOrEntry()]
+AnyExecutor = Annotated[ExecutorEntry, BeforeValidator(_with_type), _NameOrEntry()]
 AnyOptimizer = Annotated[OptimizerEntry, BeforeValidator(_with_name), _NameOrEntry()]
 Seeds = Annotated[
     list[Seed],
@@ -170,6 +175,9 @@ class Experiment(_Strict):
         Directory of an earlier run whose trials every optimizer is told before it starts.
     plugins
         Python files that register optimizers or backends.
+    executor
+        Where the trials of a search are evaluated: one after another by default. It is no part of
+        the problem, and a run can be resumed with another.
     """
 
     name: Name
@@ -184,6 +192,7 @@ class Experiment(_Strict):
     reference: list[float] | None = None
     warm_start: str | None = None
     plugins: list[str] = []
+    executor: AnyExecutor | None = None
 
     def to_yaml(self) -> str:
         """Return a YAML text that loads as the same experiment."""

@@ -39,6 +39,8 @@ EXPECTED = {
     "warm_start": "the directory of a run, as a text",
     "plugins": "a list of Python files, as in [mine.py]",
     "plugins[]": "the path of a Python file, as a text",
+    "executor": "serial, process or ray, or keys and values as in {type: process, workers: 4}",
+    "executor.type": "the name of an executor, such as process",
 }
 
 

@@ -10,19 +10,19 @@ does.
 from __future__ import annotations
 
 import inspect
-import json
 import re
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args
 
 from hwnas.backends import Backend
-from hwnas.errors import InvalidInput, MissingExtra, UnknownName, describe_value
+from hwnas.errors import InvalidInput, MissingExtra, UnknownName
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.plugin_source import read_source
+from hwnas.setting_checks import check_settings_of
+from hwnas.setting_checks import describe_type as describe_type
+from hwnas.setting_checks import settings_of as settings_of
 from hwnas.spaces import SearchSpace, families
 from hwnas.spaces import space as space_of
 
@@ -30,17 +30,6 @@ Kind = Literal["optimizer", "backend", "space"]
 _T = TypeVar("_T")
 
 _registered: dict[Kind, dict[str, type]] = {"optimizer": {}, "backend": {}}
-# Types as a user of a YAML calls them, in the singular and in the plural.
-_TYPE_NAMES: dict[Any, tuple[str, str]] = {
-    bool: ("true or false", "true or false"),
-    int: ("an integer", "integers"),
-    float: ("a number", "numbers"),
-    str: ("a text", "texts"),
-    type(None): ("null", "null"),
-    Any: ("any value", "any values"),
-}
-# Parameters that the framework passes itself, and a user may not set.
-_RESERVED = {"self", "space", "n_objectives", "seed", "n_constraints", "fidelities", "noise"}
 
 
 def register_optimizer(name: str) -> Callable[[type[_T]], type[_T]]:
@@ -207,30 +196,6 @@ def _label(kind: Kind, name: str | type) -> str:
     return f"{kind} {name!r}" if isinstance(name, str) else f"{kind} {name.__name__}"
 
 
-def settings_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
-    """Return the parameters of an optimizer or backend that a user may set, by name.
-
-    A constructor that takes ``**settings`` passes them on: the settings of its parent are its own
-    too. Annotations are resolved to types.
-    """
-    settings: dict[str, inspect.Parameter] = {}
-    for base in inspect.getmro(cls):
-        if "__init__" not in vars(base):
-            continue
-        constructor: Any = vars(base)["__init__"]
-        hints = typing.get_type_hints(constructor)
-        parameters = inspect.signature(constructor).parameters.values()
-        for parameter in parameters:
-            is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if is_variadic or parameter.name in _RESERVED or parameter.name in settings:
-                continue
-            hint = hints.get(parameter.name, Any)
-            settings[parameter.name] = parameter.replace(annotation=hint)
-        if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return settings
-
-
 def checked_settings(kind: Kind, name: str | type, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Check settings against the names and annotations of a constructor, and convert them.
 
@@ -246,56 +211,7 @@ def checked_settings(kind: Kind, name: str | type, settings: Mapping[str, Any]) 
     InvalidInput
         A setting's value is not of its annotated type, or a required one is missing.
     """
-    import pydantic
-
-    cls, label = lookup(kind, name), _label(kind, name)
-    parameters = settings_of(cls)
-    checked: dict[str, Any] = {}
-    for key, value in settings.items():
-        if key not in parameters:
-            raise UnknownName(f"setting of {label}:", key, parameters)
-        # Strict JSON: 3.0 is no integer and "3" no number, but a list serves as a tuple.
-        annotation = parameters[key].annotation
-        try:
-            checked[key] = pydantic.TypeAdapter(annotation).validate_json(
-                json.dumps(value), strict=True
-            )
-        # A value that is no JSON, such as an object or a list that contains itself.
-        except (ValueError, TypeError, RecursionError) as error:
-            raise InvalidInput(
-                f"setting {key!r} of {label}: expected {describe_type(annotation)}, "
-                f"found {describe_value(value)}"
-            ) from error
-    for key, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and key not in settings:
-            expected = describe_type(parameter.annotation)
-            raise InvalidInput(f"{label} needs the setting {key!r}: expected {expected}")
-    return checked
-
-
-def describe_type(annotation: Any, *, plural: bool = False) -> str:
-    """Return what a user may write in a YAML for a value of an annotated type.
-
-    >>> describe_type(tuple[int, ...] | None)
-    'a list of integers or null'
-    """
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation in _TYPE_NAMES:
-        return _TYPE_NAMES[annotation][plural]
-    if origin is Annotated:
-        return describe_type(arguments[0], plural=plural)
-    if origin is Literal:
-        return " or ".join(map(str, arguments))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe_type(argument, plural=plural) for argument in arguments)
-    container = origin or annotation
-    if isinstance(container, type) and issubclass(container, Mapping):
-        return "keys and values"
-    if isinstance(container, type) and issubclass(container, list | tuple | set | Sequence):
-        members = [argument for argument in arguments if argument is not Ellipsis]
-        items = dict.fromkeys(describe_type(member, plural=True) for member in members)
-        return ("lists" if plural else "a list") + (f" of {' or '.join(items)}" if items else "")
-    return inspect.formatannotation(annotation)
+    return check_settings_of(lookup(kind, name), _label(kind, name), settings)
 
 
 def optimizer(

@@ -266,7 +266,7 @@ def _place(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     content["optimizers"] = [{"type": "random", "name": "r"}]
     content["backend"] = {"type": "surrogate"}
     content |= {"constraints": ["params <= 1e8"], "seeds": [1], "reference": [1.0, 2.0]}
-    content |= {"plugins": ["a.py"]}
+    content |= {"plugins": ["a.py"], "executor": {"type": "serial"}}
     target: Any = content
     *parents, last = re.findall(r"\w+|\[\]", path)
     for part in parents:

@@ -21,6 +21,7 @@ FLOORS = [
         "form_errors",
         "function_source",
         "history",
+        "setting_checks",
         "yaml_loader",
         "pareto",
         "statistics",

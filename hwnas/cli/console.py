@@ -25,6 +25,14 @@ AllowPlugins = Annotated[
     ),
 ]
 NoDraw = Annotated[bool, typer.Option("--no-draw", help="Write no plots and no report.")]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="Where trials are evaluated: serial, process, or as '{type: process, workers: 4}'.",
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]
 
 _FOLD = 24  # characters beyond which a table's cell may be folded

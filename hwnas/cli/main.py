@@ -21,12 +21,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwnas.cli.check_command import check
-from hwnas.cli.console import AllowPlugins, NoDraw, Progress, Quiet, Workers, print_summary
+from hwnas.cli.console import (
+    AllowPlugins,
+    ExecutorName,
+    NoDraw,
+    Progress,
+    Quiet,
+    Workers,
+    print_summary,
+)
 from hwnas.cli.profile_commands import build, profile
 from hwnas.cli.query_commands import front, list_, query
 from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.cli.streams import guarded_streams
-from hwnas.cli.usage import explain_usage_error, parse_assignment
+from hwnas.cli.usage import explain_usage_error, parse_overrides
 from hwnas.errors import DrawingFailed, HwnasError, HwnasWarning, InvalidInput, SearchFailed
 
 if TYPE_CHECKING:
@@ -79,6 +87,7 @@ def run(
     allow_plugins: AllowPlugins = False,
     no_draw: NoDraw = False,
     workers: Workers = 1,
+    executor: ExecutorName = None,
     quiet: Quiet = False,
 ) -> None:
     """Run experiments; write fronts, trajectories, plots and a summary."""
@@ -87,7 +96,7 @@ def run(
 
     if quiet:
         _ignore_warnings()
-    overrides = dict(map(parse_assignment, set_ or ()))
+    overrides = parse_overrides(set_, executor)
     # Check all experiments before the first one runs.
     loaded = [
         load_experiment(file, overrides, plugins=plugin or (), allow_plugins=allow_plugins)
@@ -143,6 +152,7 @@ def resume(
     allow_plugins: AllowPlugins = False,
     no_draw: NoDraw = False,
     workers: Workers = 1,
+    executor: ExecutorName = None,
     quiet: Quiet = False,
 ) -> None:
     """Continue a run, or extend it; its trials will be those of an uninterrupted one.
@@ -156,7 +166,7 @@ def resume(
     with Progress(quiet) as progress:
         result = resume_run(
             directory,
-            overrides=dict(map(parse_assignment, set_ or ())),
+            overrides=parse_overrides(set_, executor),
             workers=workers,
             progress=progress.update,
             allow_plugins=allow_plugins,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hwnas.errors import InvalidInput, describe_value
@@ -15,6 +16,20 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise InvalidInput(f"--set {text!r}: expected KEY=VALUE")
     return key, parse_yaml(value)
+
+
+def parse_overrides(assignments: Sequence[str] | None, executor: str | None) -> dict[str, Any]:
+    """Return the values that a command line changes, by dotted path.
+
+    Parameters
+    ----------
+    assignments
+        Texts KEY=VALUE.
+    executor
+        Value of the key ``executor``, as YAML.
+    """
+    texts = [*(assignments or ())] + ([f"executor={executor}"] if executor else [])
+    return dict(map(parse_assignment, texts))
 
 
 def explain_usage_error(error: Any) -> str:

@@ -26,7 +26,11 @@ from hwnas.runner.budget import BudgetTracker
 from hwnas.runner.commit_groups import CommitGroups
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors import one_thread
+from hwnas.runner.executors.choice import create_executor, is_parallel
+from hwnas.runner.executors.interface import EvaluatorFactory, Executor, TrialEvaluator
+from hwnas.runner.executors.serial import SerialExecutor
 from hwnas.runner.failures import ERROR_FILE, Failure, FailureLog
+from hwnas.runner.parallel_loop import ParallelLoop
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.run_directory import locked
@@ -129,17 +133,7 @@ def search(
             (run.path / ERROR_FILE).unlink(missing_ok=True)  # of an attempt that was mended
         failures = FailureLog(run.path, type(problem.backend), bool(store.trials().ok.any()))
         with one_thread():  # of the libraries that the optimizer has loaded by now
-            loop(
-                problem,
-                optimizer,
-                run.experiment.budget,
-                store,
-                seed=run.seed,
-                batch=run.entry.batch or optimizer.batch,
-                prior=prior,
-                report=report,
-                failures=failures,
-            )
+            _run_loop(run, problem, optimizer, store, prior, report, failures)
             failures.raise_bug()
             diagnostics = optimizer.diagnostics()
             if isinstance(diagnostics, str):
@@ -149,6 +143,51 @@ def search(
                 store.set_meta("notes", "\n".join(diagnostics))
         problem.backend.on_end()
         store.set_meta("finished", "true")
+
+
+def _run_loop(
+    run: SearchRun,
+    problem: Problem,
+    optimizer: Optimizer,
+    store: Store,
+    prior: PriorTrials | None,
+    report: Report,
+    failures: FailureLog,
+) -> None:
+    """Run the loop that the executor of the experiment calls for."""
+    budget, entry = run.experiment.budget, run.experiment.executor
+    executor: Executor | None = None
+    if entry is not None and is_parallel(entry):
+        executor = create_executor(entry, EvaluatorFactory(run.experiment, run.path))
+    elif store.asks(len(problem.space.columns)):  # begun with several at once
+        executor = SerialExecutor(TrialEvaluator(problem))
+    if executor is None:
+        batch = run.entry.batch or optimizer.batch
+        loop(
+            problem,
+            optimizer,
+            budget,
+            store,
+            seed=run.seed,
+            batch=batch,
+            prior=prior,
+            report=report,
+            failures=failures,
+        )
+        return
+    with executor:
+        ParallelLoop(
+            problem,
+            optimizer,
+            budget,
+            store,
+            executor,
+            seed=run.seed,
+            batch=run.entry.batch,
+            prior=prior,
+            report=report,
+            failures=failures,
+        ).run()
 
 
 def loop(

@@ -75,12 +75,12 @@ def run_in_workers(
     pickled_tasks = [pickled(task) for task in tasks]
     outcomes: dict[int, Outcome | Exception] = {}
     waiting = [*range(len(tasks))][::-1]
-    pool: list[_Worker] = []
+    pool: list[Worker] = []
     try:
         while waiting or any(worker.task is not None for worker in pool):
             # 1. Give every idle worker a task; a new worker replaces one that died.
             pool = [worker for worker in pool if worker.is_alive]
-            pool += [_Worker(payload) for _ in range(min(workers - len(pool), len(waiting)))]
+            pool += [Worker(payload) for _ in range(min(workers - len(pool), len(waiting)))]
             for worker in pool:
                 if worker.task is None and waiting:
                     index = waiting.pop()
@@ -102,7 +102,7 @@ def run_in_workers(
     return [outcomes[i] for i in range(len(tasks))]
 
 
-class _Worker:
+class Worker:
     """Worker process and the pipe to it.
 
     Parameters
