@@ -169,11 +169,11 @@ def minimize(
     is_local = folder is None
     with defined_here(reference_name, function) if is_local else contextlib.nullcontext():
         experiment, problem = load_experiment(_given(content), plugins=plugins, allow_plugins=True)
-        more = extension_of_run(path, experiment)
-        if more is not None:
+        extension = extension_of_run(path, experiment)
+        if extension is not None:
             return resume(
                 path,
-                overrides=more,
+                overrides=extension,
                 workers=workers,
                 progress=progress,
                 draw=draw,

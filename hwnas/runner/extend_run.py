@@ -49,24 +49,24 @@ def extend_run(path: Path, experiment: Experiment) -> list[Change]:
     # 1. Compare with the experiment that each search started with, or was extended to.
     former = {database: _experiment_of(database) for database in databases}
     measured = [_search_of(database) for database in databases]
-    found: dict[str, Change] = {}
+    differences: dict[str, Change] = {}
     texts: dict[str, list[Change]] = {}
     for database, text in former.items():
         if text not in texts:
-            before = validate_form(parse_yaml(text), str(database))
-            texts[text] = _changes_at(path, before, experiment, measured)
-            found |= {change.key: change for change in texts[text]}
+            adopted = validate_form(parse_yaml(text), str(database))
+            texts[text] = _changes_at(path, adopted, experiment, measured)
+            differences |= {change.key: change for change in texts[text]}
         _refuse_spent(path, database, experiment, lowered_limits(texts[text]))
     content = read_yaml(file)
     if not former:
-        before = validate_form(content, str(file))
-        found = {change.key: change for change in _changes_at(path, before, experiment, [])}
+        written = validate_form(content, str(file))
+        differences = {change.key: change for change in _changes_at(path, written, experiment, [])}
 
     # 2. The run first: a kill after it leaves searches that do not agree with it, as now.
     if content != experiment.model_dump(exclude_none=True):
         write_text(file, experiment.to_yaml())
-    if found:
-        _record(path, list(found.values()), experiment)
+    if differences:
+        _record(path, list(differences.values()), experiment)
 
     # 3. Each search, which goes on if its budget is another.
     for database, text in former.items():
@@ -74,15 +74,15 @@ def extend_run(path: Path, experiment: Experiment) -> list[Change]:
         if text != experiment.to_yaml():
             with Store.open(database) as store:
                 store.adopt(experiment.to_yaml(), reopen=has_other_budget)
-    return list(found.values())
+    return list(differences.values())
 
 
 def _changes_at(
-    path: Path, before: Experiment, after: Experiment, measured: Sequence[Search]
+    path: Path, former: Experiment, new: Experiment, measured: Sequence[Search]
 ) -> list[Change]:
     """Return the changes between two experiments; errors name the run."""
     try:
-        return changes(before, after, measured)
+        return changes(former, new, measured)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
 
@@ -122,9 +122,9 @@ def _refuse_spent(
             )
 
 
-def _record(path: Path, found: Sequence[Change], experiment: Experiment) -> None:
+def _record(path: Path, differences: Sequence[Change], experiment: Experiment) -> None:
     """Record changes in ``environment.json``, once if a kill had them made twice."""
-    entry = {change.key: {"before": change.before, "after": change.after} for change in found}
+    entry = {change.key: {"before": change.former, "after": change.new} for change in differences}
     former = read_environment(path).get(_EXTENDED, [])
     if former and former[-1].get("changes") == json.loads(json.dumps(entry)):
         return

@@ -29,36 +29,34 @@ class Change:
     ----------
     key
         Path of the key: ``"budget.evaluations"``.
-    before, after
+    former, new
         Its values, ``None`` where it was or is not given.
     """
 
     key: str
-    before: Any
-    after: Any
+    former: Any
+    new: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_text(self.before)} -> {_text(self.after)}"
+        return f"{self.key}: {_text(self.former)} -> {_text(self.new)}"
 
     @property
     def assignment(self) -> str:
         """Argument of the command line that makes this change."""
-        return f"--set {shlex.quote(f'{self.key}={json.dumps(self.after)}')}"
+        return f"--set {shlex.quote(f'{self.key}={json.dumps(self.new)}')}"
 
 
-def changes(
-    before: Experiment, after: Experiment, measured: Collection[Search] = ()
-) -> list[Change]:
+def changes(former: Experiment, new: Experiment, measured: Collection[Search] = ()) -> list[Change]:
     """Return what extends an experiment, or changes its limits, labels and files.
 
     Parameters
     ----------
-    before
+    former
         Experiment of the trials that there are.
-    after
+    new
         Experiment that is to go on with them.
     measured
-        Searches that have trials, which `after` must have too.
+        Searches that have trials, which `new` must have too.
 
     Raises
     ------
@@ -75,102 +73,104 @@ def changes(
     ...     "optimizers": ["random"],
     ...     "budget": {"evaluations": 10},
     ... }
-    >>> before = validate_form(content)
-    >>> after = validate_form({**content, "budget": {"evaluations": 50}})
-    >>> print(*changes(before, after))
+    >>> former = validate_form(content)
+    >>> new = validate_form({**content, "budget": {"evaluations": 50}})
+    >>> print(*changes(former, new))
     budget.evaluations: 10 -> 50
-    >>> changes(before, validate_form({**content, "noise": True}))  # doctest: +ELLIPSIS
+    >>> changes(former, validate_form({**content, "noise": True}))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     hwnas.errors.InvalidInput: noise was False and cannot become True...
     """
-    _refuse_other_problem(before, after)
-    _refuse_other_optimizers(before.optimizers, after.optimizers, measured)
+    _refuse_other_problem(former, new)
+    _refuse_other_optimizers(former.optimizers, new.optimizers, measured)
     for name, seed in measured:
-        if name in {entry.name for entry in before.optimizers} and seed not in after.seeds:
+        if name in {entry.name for entry in former.optimizers} and seed not in new.seeds:
             raise InvalidInput(
                 f"seeds: {name} seed {seed} has trials here; expected seeds that include "
-                f"{before.seeds}, found {after.seeds}"
+                f"{former.seeds}, found {new.seeds}"
             )
     # What is left extends the run.
-    found = [
-        Change(f"budget.{limit}", getattr(before.budget, limit), getattr(after.budget, limit))
+    differences = [
+        Change(f"budget.{limit}", getattr(former.budget, limit), getattr(new.budget, limit))
         for limit in Budget.model_fields
     ]
-    found += [
-        Change(key, getattr(before, key), getattr(after, key))
-        for key in ("name", "seeds", "plugins")
+    differences += [
+        Change(key, getattr(former, key), getattr(new, key)) for key in ("name", "seeds", "plugins")
     ]
-    entries = [_plain(experiment)["optimizers"] for experiment in (before, after)]
-    found.append(Change("optimizers", *entries))
-    return [change for change in found if change.before != change.after]
+    for key in ("optimizers", "executor"):
+        entries = [_plain(experiment).get(key) for experiment in (former, new)]
+        differences.append(Change(key, *entries))
+    return [change for change in differences if change.former != change.new]
 
 
-def lowered_limits(found: Collection[Change]) -> list[str]:
+def lowered_limits(differences: Collection[Change]) -> list[str]:
     """Return the limits of the budget that are lower than they were, as names of `Budget`."""
     return [
         change.key.removeprefix("budget.")
-        for change in found
+        for change in differences
         if change.key.startswith("budget.")
-        and change.after is not None
-        and (change.before is None or change.after < change.before)
+        and change.new is not None
+        and (change.former is None or change.new < change.former)
     ]
 
 
-def _refuse_other_problem(before: Experiment, after: Experiment) -> None:
+def _refuse_other_problem(former: Experiment, new: Experiment) -> None:
     """Refuse a difference between two problems."""
-    old, new = _plain(before), _plain(after)
+    contents = _plain(former), _plain(new)
     for key in _PROBLEM:
-        if difference := _first_difference(key, old.get(key), new.get(key)):
+        if difference := _first_difference(key, *(content.get(key) for content in contents)):
             raise InvalidInput(_refusal(*difference, "a run has one problem; put it back"))
 
 
 def _refuse_other_optimizers(
-    before: list[OptimizerEntry], after: list[OptimizerEntry], measured: Collection[Search]
+    former: list[OptimizerEntry], new: list[OptimizerEntry], measured: Collection[Search]
 ) -> None:
     """Refuse other settings of an optimizer, another name, and the loss of one with trials."""
-    old, new = (
+    old_entries, new_entries = (
         {entry.name: entry.model_dump(exclude_none=True) for entry in entries}
-        for entries in (before, after)
+        for entries in (former, new)
     )
-    for name in old.keys() & new.keys():
-        if difference := _first_difference(f"{name}: ", old[name], new[name]):
+    for name in old_entries.keys() & new_entries.keys():
+        if difference := _first_difference(f"{name}: ", old_entries[name], new_entries[name]):
             reason = "its trials have these settings; give new settings a name of their own"
             raise InvalidInput(_refusal(*difference, reason))
-    for name in old.keys() - new.keys():
+    for name in old_entries.keys() - new_entries.keys():
         if name not in {optimizer for optimizer, _ in measured}:
             continue
         renamed = [
-            other for other in new.keys() - old.keys() if {**new[other], "name": name} == old[name]
+            new_name
+            for new_name in new_entries.keys() - old_entries.keys()
+            if {**new_entries[new_name], "name": name} == old_entries[name]
         ]
-        found = f"found it renamed {renamed[0]!r}" if renamed else f"found {', '.join(new)}"
+        names = f"it renamed {renamed[0]!r}" if renamed else ", ".join(new_entries)
         raise InvalidInput(
-            f"optimizers: {name!r} has trials here; expected it beside any others, {found}"
+            f"optimizers: {name!r} has trials here; expected it beside any others, found {names}"
         )
 
 
-def _refusal(key: str, before: Any, after: Any, reason: str) -> str:
+def _refusal(key: str, former: Any, new: Any, reason: str) -> str:
     """Return why a value cannot change, and what to do."""
     return (
-        f"{key} was {_text(before)} and cannot become {_text(after)}: {reason}, or begin another "
+        f"{key} was {_text(former)} and cannot become {_text(new)}: {reason}, or begin another "
         "run with: hwnas run FILE --out DIR"
     )
 
 
-def _first_difference(path: str, before: Any, after: Any) -> tuple[str, Any, Any] | None:
+def _first_difference(path: str, former: Any, new: Any) -> tuple[str, Any, Any] | None:
     """Return path and values of the first difference of two plain values, if there is any.
 
     >>> _first_difference("space", {"depth": [1, 2]}, {"depth": [1, 3]})
     ('space.depth[1]', 2, 3)
     """
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = enumerate(zip(before, after, strict=True))
+    if isinstance(former, list) and isinstance(new, list) and len(former) == len(new):
+        pairs = enumerate(zip(former, new, strict=True))
         different = (_first_difference(f"{path}[{i}]", *pair) for i, pair in pairs)
         return next(filter(None, different), None)
-    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
-        return None if before == after else (path, before, after)
+    if not (isinstance(former, Mapping) and isinstance(new, Mapping)):
+        return None if former == new else (path, former, new)
     separator = "" if path.endswith(" ") else "."
-    for key in dict.fromkeys([*before, *after]):
-        values = before.get(key, _ABSENT), after.get(key, _ABSENT)
+    for key in dict.fromkeys([*former, *new]):
+        values = former.get(key, _ABSENT), new.get(key, _ABSENT)
         if difference := _first_difference(f"{path}{separator}{key}", *values):
             return difference
     return None

@@ -127,20 +127,20 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
 def _difference(path: Path, experiment: Experiment) -> str:
     """Return how an experiment differs from that of a directory, and what to do."""
     try:
-        found = _changes(path, experiment)
+        differences = _changes(path, experiment)
     except InvalidInput as error:
         return f": {error}"
-    if lowered_limits(found):
-        return f" ({'; '.join(map(str, found))}); choose another directory with --out"
-    assignments = " ".join(change.assignment for change in found)
+    if lowered_limits(differences):
+        return f" ({'; '.join(map(str, differences))}); choose another directory with --out"
+    assignments = " ".join(change.assignment for change in differences)
     return f", which this one extends; extend it with: hwnas resume {path} {assignments}"
 
 
 def _changes(path: Path, experiment: Experiment) -> list[Change]:
     """Return how an experiment extends that of a directory, whose searches it must all have."""
-    before = validate_form(read_yaml(path / "experiment.yaml"))
-    searches = [(e.name, seed) for e in before.optimizers for seed in before.seeds]
-    return changes(before, experiment, searches)
+    former = validate_form(read_yaml(path / "experiment.yaml"))
+    searches = [(e.name, seed) for e in former.optimizers for seed in former.seeds]
+    return changes(former, experiment, searches)
 
 
 def holds_run_of(path: Path, experiment: Experiment) -> bool:
@@ -157,10 +157,10 @@ def extension_of_run(path: Path, experiment: Experiment) -> dict[str, Any] | Non
     if not (path / "experiment.yaml").is_file():
         return None
     try:
-        found = _changes(path, experiment)
+        differences = _changes(path, experiment)
     except InvalidInput:
         return None
-    return {change.key: change.after for change in found}
+    return {change.key: change.new for change in differences}
 
 
 def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, Any]:
