@@ -17,6 +17,10 @@ from hwnas.typing import Array, Codes
 
 _MIN_HYPERVOLUME_SHARE = 0.95  # of the recommendations, in that of all observations
 _NOISE_STD = 0.1
+_N_OUTSTANDING = 6  # results of an asynchronous search
+_N_ASYNCHRONOUS_ASKS = 22
+_FAILING_SHARE = 0.1
+_MAX_EMPTY_SHARE = 0.1  # of the asks while results are outstanding
 
 
 def order(subject: OptimizerUnderTest) -> str:
@@ -36,6 +40,38 @@ def order(subject: OptimizerUnderTest) -> str:
     run.ask_nonempty(3)
     subject.require_distinct(run)
     return f"{len(run.proposals)} architectures, the last {len(late_codes)} results late"
+
+
+def asynchronous(subject: OptimizerUnderTest) -> str:
+    """If it declares `asynchronous`, it proposes new architectures while results are outstanding.
+
+    Results come one by one, in any order, and some evaluations fail. A run with the same order of
+    results repeats its proposals.
+    """
+    if not subject.cls.asynchronous:
+        return "not declared: all results of an ask are waited for"
+    runs = []
+    for _ in range(2):
+        seed_global_rngs(0)
+        rng = np.random.default_rng(0)
+        run = subject.start()
+        run.ask_nonempty(_N_OUTSTANDING)
+        while len(run.records) < _N_ASYNCHRONOUS_ASKS:
+            if len(pending := run.pending_codes):
+                code = pending[[rng.integers(len(pending))]]
+                report = run.fail if rng.random() < _FAILING_SHARE else run.tell
+                report(code)
+            run.ask_nonempty(1)
+        runs.append(run)
+    n_empty = sum(len(record.codes) == 0 for record in runs[0].records)
+    require(
+        n_empty <= _MAX_EMPTY_SHARE * len(runs[0].records),
+        f"answered nothing to {n_empty} of {len(runs[0].records)} asks with results outstanding",
+    )
+    subject.require_distinct(runs[0])
+    if equal_proposals(subject.reference_run, subject.repeated_run):
+        require(equal_proposals(*runs), "the same order of results led to other architectures")
+    return f"{len(runs[0].proposals)} architectures, {_N_OUTSTANDING} outstanding"
 
 
 def foreign(subject: OptimizerUnderTest) -> str:
@@ -201,4 +237,14 @@ def _valid_recommendations(run: SimulatedRun) -> Codes:
     return codes
 
 
-RESULT_CHECKS = (order, foreign, failures, refusals, flat, noise, objectives, recommends)
+RESULT_CHECKS = (
+    order,
+    asynchronous,
+    foreign,
+    failures,
+    refusals,
+    flat,
+    noise,
+    objectives,
+    recommends,
+)

@@ -38,6 +38,7 @@ OPTIMIZERS: list[tuple[str, type[Optimizer]]] = [
     ("spaces", protocol.NeedsBias),
     ("spaces", protocol.IgnoresConditions),
     ("order", results.RequiresOrder),
+    ("asynchronous", results.WaitsThoughAsynchronous),
     ("foreign", results.OwnProposalsOnly),
     ("foreign", results.IgnoresForeignResults),
     ("failures", results.WaitsForFailures),

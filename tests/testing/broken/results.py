@@ -35,6 +35,29 @@ class RequiresOrder(HillClimber):
             self.__dict__["_queue"].remove(key)
 
 
+class WaitsThoughAsynchronous(HillClimber):
+    """Declares that it can be asked at any time, but waits until all results are told."""
+
+    asynchronous = True
+    _pending: frozenset[bytes] = frozenset()
+
+    def ask(self, n: int) -> Codes:
+        if self._pending:
+            return self.space.encode([])
+        codes = super().ask(n)
+        self._pending = frozenset(map(bytes, codes))
+        return codes
+
+    def update(
+        self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
+    ) -> None:
+        self._pending -= frozenset(map(bytes, codes))
+        self._sampler.take(codes)
+
+    def fail(self, codes: Codes, reason: str) -> None:
+        self._pending -= frozenset(map(bytes, codes))
+
+
 class OwnProposalsOnly(HillClimber):
     """Raises at a result of an architecture that it did not propose."""
 
