@@ -7,7 +7,7 @@ import shutil
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -232,6 +232,50 @@ def test_other_limits(run: Path) -> None:
     hwnas.resume(run, overrides={"budget": {"evaluations": WHOLE, "seconds": 3600.0}}, draw=False)
     result = hwnas.resume(run, overrides={"budget": {"evaluations": 30, "cost": 60}}, draw=False)
     assert {row["evaluations"] for row in result.summary} == {30}
+
+
+@hwnas.register_backend("one-second-each")
+class OneSecondEach(hwnas.Backend):
+    """Backend whose evaluations count as one second; it measures one by one."""
+
+    metrics: ClassVar = {"depth": hwnas.Metric(), "width": hwnas.Metric()}
+    on_hardware = True
+
+    def evaluate(self, codes: Any, objectives: Any, *, seeds: Any, fidelity: Any = None) -> Any:
+        columns = [codes.sum(axis=1) * 1.0, (codes**2).sum(axis=1) * 1.0]
+        values = [columns[objective.key == "width"] for objective in objectives]
+        return hwnas.Evaluation(np.stack(values, axis=1), seconds=np.ones(len(codes)))
+
+
+@pytest.mark.parametrize("limits", [{"cost": 10}, {"cost": 10, "evaluations": 20}], ids=str)
+def test_a_budget_of_cost(limits: dict[str, Any], tmp_path: Path) -> None:
+    """Batches of four and of five end in the middle at the first limit."""
+    content = experiment(
+        backend="one-second-each",
+        objectives=["depth", "width"],
+        optimizers=[{"type": "morea", **POPULATION}, {"type": "random", "batch": 4}],
+        budget=limits,
+        reference=[1e3, 1e3],
+    )
+    result = extended(content, tmp_path / "part", **{"budget": {"cost": 22}})
+    assert {row["evaluations"] for row in result.summary} == {22}
+    whole = hwnas.run({**content, "budget": {"cost": 22}}, tmp_path / "whole", draw=False)
+    assert_same_results(whole, result)
+
+
+def test_a_run_that_is_running_is_given_nothing(tmp_path: Path) -> None:
+    path, refusals = tmp_path / "run", []
+
+    def second(search: Any, evaluations: int) -> None:
+        for start in (hwnas.resume, lambda path, **options: hwnas.run(experiment(), path)):
+            with pytest.raises(InvalidInput) as error:
+                start(path, overrides={"seeds": 4}, draw=False)
+            refusals.append(str(error.value))
+
+    hwnas.run(experiment(), path, draw=False, progress=second)
+    anew, resumed = sorted(set(refusals))
+    assert resumed == f"{path}: another process is running here; wait for it"
+    assert anew == f"{path}: already holds this experiment; go on with: hwnas resume {path}"
 
 
 def test_nothing_to_extend_changes_nothing(run: Path) -> None:
