@@ -129,9 +129,7 @@ def test_called_again_it_goes_on(tmp_path: Path) -> None:
 def test_another_run_is_not_mixed_with_it(tmp_path: Path) -> None:
     hwnas.minimize(evaluate, CHOICES, ["error", "ms"], **options(tmp_path))
     with pytest.raises(InvalidInput, match="holds another experiment"):
-        hwnas.minimize(
-            evaluate, {**CHOICES, "depth": [1, 2]}, ["error", "ms"], **options(tmp_path)
-        )
+        hwnas.minimize(evaluate, {**CHOICES, "depth": [1, 2]}, ["error", "ms"], **options(tmp_path))
 
 
 SCRIPT = """
