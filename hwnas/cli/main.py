@@ -10,6 +10,7 @@ in a plugin.
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 import threading
@@ -48,6 +49,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # full, over its quota, read-only
 _UsageError: Any = typer.BadParameter.__base__  # its module depends on the version of typer
 
 
@@ -206,10 +208,14 @@ def main() -> None:
         try:
             code = _run_command()
             output.flush()
-        except (OSError, SystemExit):
+        except (OSError, SystemExit) as error:
             # Typer exits when a pipe is closed. Any other error is not one of the output.
             if output.error is None:
-                raise
+                if not isinstance(error, OSError) or error.errno not in _DISK_ERRORS:
+                    raise
+                place = f"{error.filename}: " if error.filename else ""
+                typer.echo(f"hwnas: {place}cannot be written: {error.strerror}", err=True)
+                code = 2
         if output.error is not None and (line := output.discard()):
             typer.echo(f"hwnas: {line}", err=True)
             code = 2

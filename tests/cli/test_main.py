@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import importlib.metadata
 import json
 import re
@@ -103,6 +104,17 @@ def test_resume_gives_more(hw: Any, small: str) -> None:
     assert_user_error(result, r"another experiment: seeds: random seed 1 has trials here")
     result = hw("run", small, "--no-draw", "--quiet", "--set", "seeds=3")
     assert_user_error(result, r"budget.evaluations: 40 -> 30.*; choose another directory with")
+
+
+def test_a_disk_that_is_full_at_the_start(
+    hw: Any, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hwnas.api.write_text", full)
+    result = hw("run", small)
+    assert_user_error(result, "hwnas: cannot be written: No space left on device")
 
 
 def test_no_draw_leaves_out_plots_and_report(hw: Any, small: str, tmp_path: Path) -> None:
