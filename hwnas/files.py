@@ -27,6 +27,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave an empty file by the new name
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # an error of a full disk names no file
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
