@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hwnas.experiment import Experiment
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.problem import Problem, build_optimizer
+from hwnas.runner.executors.choice import is_parallel
 
 _MIN_GENERATIONS = 5  # of a search, so that selection can take effect
 
@@ -36,6 +37,13 @@ def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
         optimizer = build_optimizer(entry, problem, seed=0)
         warnings = _warnings_of(optimizer, experiment.budget.evaluations, problem)
         lines += [f"{entry.name}: {warning}" for warning in warnings]
+        batch = entry.batch or optimizer.batch
+        if is_parallel(experiment.executor) and batch == 1 and not optimizer.asynchronous:
+            lines.append(
+                f"{entry.name}: asks for one architecture and waits for its result, so that none "
+                "are evaluated in parallel; give it a batch of as many as there are workers, as in "
+                f"{{type: {entry.type}, batch: 8}}"
+            )
     return lines
 
 

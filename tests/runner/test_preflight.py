@@ -14,6 +14,7 @@ from hwnas.errors import HwnasError, HwnasWarning
 from hwnas.optimizers import MultiFidelityOptimizer
 from hwnas.problem import build_optimizer, load_experiment
 from hwnas.runner.preflight import setup_warnings
+from hwnas.typing import Codes
 
 EXPERIMENT: dict[str, Any] = {
     "name": "x",
@@ -118,3 +119,20 @@ def test_only_feasible_members_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(search.front) > 0
     assert result.summary[0]["feasible"] < 60
     assert (search.front_constraints <= 150).all()
+
+
+class Patient(hwnas.Optimizer):
+    """Asks for one architecture and waits for its result."""
+
+    def ask(self, n: int) -> Codes:
+        return self.space.sample(n, self.rng)
+
+
+def test_an_executor_without_anything_to_do_in_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._registered["optimizer"], "patient", Patient)
+    (line,) = warnings_of("patient", executor="process")
+    assert line.startswith("patient: asks for one architecture and waits for its result")
+    assert "{type: patient, batch: 8}" in line
+    assert warnings_of("patient") == []
+    assert warnings_of({"type": "patient", "batch": 8}, executor="process") == []
+    assert warnings_of("ehvi", executor="process") == []

@@ -86,7 +86,7 @@ class ProcessExecutor(Executor):
             raise InvalidInput(f"executor.workers: expected at least 1, found {workers}")
         if timeout is not None and not timeout > 0:
             raise InvalidInput(f"executor.timeout: expected seconds above 0, found {timeout}")
-        self.slots = workers or len(os.sched_getaffinity(0))
+        self.slots = workers or _count_processors()
         self.timeout, self.memory = timeout, memory
         limit = None if memory is None else memory_bytes(memory)
         function = _TrialFunction(factory.to_bytes(), limit, memory)
@@ -249,6 +249,13 @@ def memory_bytes(text: str) -> int:
     except (ValueError, KeyError):
         pass
     raise InvalidInput(f"executor.memory: expected a size such as 2 GB, found {text!r}")
+
+
+def _count_processors() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _limit_memory(size: int) -> None:
