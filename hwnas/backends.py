@@ -131,6 +131,9 @@ class Backend(ABC):
     def on_start(self, folder: Path) -> None:  # noqa: B027 - most backends keep nothing
         """Prepare for a search that starts or is resumed.
 
+        With an executor every process that evaluates trials calls it too, for the same folder;
+        `on_end` is called in the process of the search alone.
+
         Parameters
         ----------
         folder

@@ -110,8 +110,8 @@ class Executor(ABC):
     Attributes
     ----------
     slots
-        Number of trials that can be evaluated at once; it may change while a search runs, as nodes
-        come and go.
+        Number of trials that can be evaluated at once, at least 1; it may change while a search
+        runs, as nodes come and go.
     """
 
     slots: int = 1
