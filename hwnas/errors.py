@@ -23,6 +23,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 _MIN_SIMILARITY = 0.6  # of names, for a suggestion
 _MIN_PREFIX = 3  # characters of an abbreviation
@@ -31,7 +32,22 @@ _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii"
 
 
 class HwnasError(Exception):
-    """Error that the user can correct; its text is one line with what was found and expected."""
+    """Error that the user can correct; its text is one line with what was found and expected.
+
+    It can be pickled, whatever its constructor takes, so that other processes can raise it.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(cls: type[HwnasError], args: tuple[Any, ...]) -> HwnasError:
+    """Return an error of a class, whose constructor would take other arguments than its text."""
+    error = cls.__new__(cls, *args)
+    super(HwnasError, error).__init__(
+        *args
+    )  # of the built-in class: of ImportError it has the text
+    return error
 
 
 class HwnasWarning(UserWarning):

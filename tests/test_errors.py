@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+import inspect
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 import hwnas.api
@@ -9,6 +17,7 @@ import hwnas.experiment
 from hwnas.errors import (
     ExperimentError,
     HwnasError,
+    HwnasWarning,
     InvalidInput,
     MissingExtra,
     SearchFailed,
@@ -110,3 +119,39 @@ def test_missing_extra_names_the_command() -> None:
     error = MissingExtra("optimizer 'nsga2'", "pymoo", "pymoo")
     assert str(error) == "optimizer 'nsga2' needs pymoo: pip install \"hwnas[pymoo]\""
     assert isinstance(error, ImportError)
+
+
+def _subclasses(cls: type[Exception]) -> Iterator[type[Exception]]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _error_classes() -> list[type[Exception]]:
+    """All errors and warnings of hwnas, wherever they are defined."""
+    folder = Path(hwnas.__file__).parent
+    for file in folder.rglob("*.py"):
+        if re.search(
+            r"^class \w+\(.*(Error|InvalidInput|Failed|Warning)\b", file.read_text(), re.M
+        ):
+            name = file.relative_to(folder.parent).with_suffix("")
+            importlib.import_module(".".join(name.parts))
+    roots = (HwnasError, SearchFailed, HwnasWarning)
+    found = [*roots, *(cls for root in roots for cls in _subclasses(root))]
+    return [cls for cls in dict.fromkeys(found) if cls.__module__.startswith("hwnas.")]
+
+
+@pytest.mark.parametrize("cls", _error_classes(), ids=lambda cls: cls.__name__)
+def test_errors_can_be_pickled_and_copied(cls: type[Exception]) -> None:
+    own = next((c.__init__ for c in cls.__mro__ if inspect.isfunction(c.__init__)), None)
+    parameters = [*inspect.signature(own).parameters.values()][1:] if own else []
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] or ["message"]
+    error = cls(*([name] if name == "choices" else f"the {name}" for name in names))
+    error.add_note("a note")
+    for restored in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(restored) is cls
+        assert str(restored) == str(error)
+        assert restored.args == error.args
+        assert restored.__notes__ == ["a note"]
+    if issubclass(cls, ImportError):
+        assert pickle.loads(pickle.dumps(error)).msg == str(error)
