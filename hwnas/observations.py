@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, describe_value
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
 
@@ -44,23 +44,32 @@ def checked_observations(
     Raises
     ------
     InvalidInput
-        An array has the wrong shape, a code is not canonical or a value is not finite.
+        An array has the wrong shape or is no array of numbers, a code is not canonical or a value
+        is not finite.
     """
     m, c = sizes
     # Codes: shape, then form.
-    rows = np.asarray(codes)
-    k, n_columns = len(rows), len(space.columns)
-    if rows.shape != (k, n_columns):
-        raise InvalidInput(f"tell: expected codes of shape (k, {n_columns}), found {rows.shape}")
+    n_columns = len(space.columns)
+    expected_codes = f"tell: expected codes of shape (k, {n_columns}) or members of {space.name}"
+    try:
+        rows = np.asarray(codes)
+    except ValueError:  # lists of different lengths, or members beside codes
+        raise InvalidInput(f"{expected_codes}, found {describe_value(codes)}") from None
+    if rows.ndim != 2 or rows.shape[1] != n_columns:
+        raise InvalidInput(f"{expected_codes}, found {_described(codes, rows)}")
+    k = len(rows)
     if not (valid := space.is_valid(rows)).all():
         invalid = rows[np.argmin(valid)].tolist()
         raise InvalidInput(f"tell: expected canonical codes of {space.name}, found {invalid}")
 
     def array(name: str, value: ArrayLike, n_columns: int) -> Array:
-        out = np.array(value, dtype=np.float64, order="C")
+        expected = f"tell: expected {name} of shape {(k, n_columns)}"
+        try:
+            out = np.array(value, dtype=np.float64, order="C")
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidInput(f"{expected}, found {describe_value(value)}") from None
         if out.shape != (k, n_columns):
-            expected = (k, n_columns)
-            raise InvalidInput(f"tell: expected {name} of shape {expected}, found {out.shape}")
+            raise InvalidInput(f"{expected}, found {out.shape}")
         if not np.isfinite(out).all():
             raise InvalidInput(f"tell: expected finite {name}; report others with fail()")
         return out
@@ -77,3 +86,8 @@ def checked_observations(
     for part in observations:
         part.flags.writeable = False  # `update` gets the arrays of the history, not copies
     return observations
+
+
+def _described(codes: Any, rows: NDArray[Any]) -> str:
+    """Return the shape of an array, or a value that is none."""
+    return str(rows.shape) if rows.ndim else describe_value(codes)

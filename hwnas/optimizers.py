@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -165,9 +165,9 @@ class Optimizer(ABC):
             space, or a value is not finite.
         """
         if is_configuration(codes):  # one alone
-            codes, losses = [codes], np.asarray(losses)[None]
-            std = None if std is None else np.asarray(std)[None]
-            constraints = None if constraints is None else np.asarray(constraints)[None]
+            codes, losses = [codes], cast(ArrayLike, [losses])
+            std = None if std is None else cast(ArrayLike, [std])
+            constraints = None if constraints is None else cast(ArrayLike, [constraints])
         if isinstance(codes, list | tuple) and codes and all(map(is_configuration, codes)):
             codes = self.space.encode(codes)
         cls = overriding_class(self, "update")

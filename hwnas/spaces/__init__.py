@@ -4,7 +4,7 @@
 
     search_space.py     `SearchSpace`: codes, neighbours, conversion to configurations and back
     code_layout.py      the columns of a code; activity.py: which of them exist
-    choices.py          validation of choices
+    choices.py          validation of choices; choice_index.py: lookup of their values and texts
     layer_options.py    allowed combinations of a layer's choices
     enumeration.py      all members of a small space
     configuration.py    members with names of a user's own; values.py: their values and codes

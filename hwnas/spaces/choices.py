@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, describe_value
 from hwnas.typing import IndexArray, IntArray
 
 Value: TypeAlias = "int | float | bool | str"
@@ -19,6 +19,7 @@ _BIAS_CHOICES = ([False], [True], [False, True], [True, False])
 _MAX_CHOICES = 127  # codes are int8
 _MAX_LAYERS = 1024
 _DEPTHS = ("depth", "n_layer")  # names under which the number of layers is found without `depth`
+_NUMPY_INTEGERS = {np.bool_, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"  # of a choice
 
 
@@ -227,10 +228,15 @@ def to_int64(name: str, values: Iterable[int]) -> IntArray:
     Raises
     ------
     InvalidInput
-        A value does not fit.
+        A value is no integer, or does not fit.
     """
+    given = list(values)
+    # Not by a truncation of what is no integer: 2.7 layers are a mistake. Types are few.
+    if wrong := {*map(type, given)} - {int, bool} - _NUMPY_INTEGERS:
+        value = next(value for value in given if type(value) in wrong)
+        raise InvalidInput(f"{name}: expected integers, found {describe_value(value)}")
     try:
-        return np.fromiter(values, dtype=np.int64)
+        return np.fromiter(given, dtype=np.int64)
     except OverflowError:
         raise InvalidInput(f"{name}: expected numbers below 2**63") from None
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, describe_value
 from hwnas.spaces.activity import Activity, Group, layer_groups
+from hwnas.spaces.choice_index import ChoiceIndex
 from hwnas.spaces.choices import Value, depth_name, validate_choices, validate_name
 from hwnas.spaces.layer_options import Allowed, LayerOptions, parse_allowed
 from hwnas.typing import BoolArray, Codes, IndexArray, IntArray
@@ -83,6 +85,12 @@ class CodeLayout:
         if allowed is not None:
             self.options = self._layer_options(parse_allowed(self.layers, allowed))
 
+    @cached_property
+    def indices(self) -> dict[str, ChoiceIndex]:
+        """Index of the values of each choice, in and outside the layers, by name."""
+        choices = {**self.choices, **self.layers}
+        return {name: ChoiceIndex(name, values) for name, values in choices.items()}
+
     def active(self, codes: ArrayLike) -> BoolArray:
         """Return a mask of the columns that are active in each configuration.
 
@@ -141,12 +149,19 @@ class CodeLayout:
 
     def _matrix(self, codes: ArrayLike) -> NDArray[Any]:
         """Return codes as an array after checking its shape."""
-        array = np.asarray(codes)
+        expected = f"codes of {self.name}: expected shape (n, {len(self.columns)})"
+        try:
+            array = np.asarray(codes)
+        except ValueError:  # lists of different lengths
+            raise InvalidInput(f"{expected}, found {describe_value(codes)}") from None
         if array.ndim != 2 or array.shape[1] != len(self.columns):
-            raise InvalidInput(
-                f"codes of {self.name}: expected shape (n, {len(self.columns)}), "
-                f"found {array.shape}"
-            )
+            raise InvalidInput(f"{expected}, found {array.shape}")
+        # Integers beyond 64 bits are objects.
+        is_number = array.dtype.kind in "biuf" or (
+            array.dtype.kind == "O" and all(isinstance(x, int | float) for x in array.flat)
+        )
+        if not is_number:
+            raise InvalidInput(f"{expected} of numbers, found {describe_value(codes)}")
         return array
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from hwnas.spaces.choice_index import encode_value
 from hwnas.spaces.code_layout import CodeLayout
-from hwnas.spaces.values import encode_value, values_of
+from hwnas.spaces.values import values_of
 from hwnas.typing import Codes
 
 

@@ -11,6 +11,8 @@ from hwnas.spaces.families import family, named_spaces, settings_of_space
 from hwnas.spaces.gpt import GPT_SPACES, GPTSpace
 from hwnas.spaces.search_space import SearchSpace
 
+_GPT_KEYS = ("embed_dim", "n_layer", "mlp_ratio", "n_head")
+
 
 def space(source: str | Mapping[str, Any]) -> SearchSpace:
     """Return a search space by its name, or from the choices in a YAML.
@@ -69,7 +71,8 @@ def _class_of(settings: dict[str, Any]) -> type[Any]:
         if not isinstance(name, str):
             raise InvalidInput(f"family: expected the name of one, found {name!r}")
         return family(name)
-    return SearchSpace if "choices" in settings else GPTSpace
+    is_gpt = "choices" not in settings and not settings.keys().isdisjoint(_GPT_KEYS)
+    return GPTSpace if is_gpt else SearchSpace
 
 
 def load_space(source: str) -> SearchSpace:

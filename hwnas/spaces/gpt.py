@@ -24,7 +24,7 @@ from hwnas.spaces.choices import (
     validate_model_name,
     validate_positive,
 )
-from hwnas.spaces.language_model import LanguageModelSpace
+from hwnas.spaces.language_model import LanguageModelSpace, architectures_of, layer_rows
 from hwnas.spaces.search_space import SearchSpace
 from hwnas.typing import Codes, IntArray
 
@@ -177,7 +177,7 @@ class GPTSpace(LanguageModelSpace):
     def encode(self, architectures: Iterable[Architecture | Mapping[str, Any] | str]) -> Codes:
         """Return the canonical codes of architectures, the inverse of `decode`.
 
-        An architecture may also be its string, or a mapping of its fields.
+        An architecture may also be its string, or a mapping of its fields, ``space`` optional.
 
         The space name of the architectures is ignored: only their choices must be of this space,
         so an architecture of gpt-s can be encoded in a space that is a subset of it.
@@ -189,9 +189,9 @@ class GPTSpace(LanguageModelSpace):
         Raises
         ------
         InvalidInput
-            A choice that this space does not offer.
+            A choice that this space does not offer, or another kind of architecture.
         """
-        archs = [_architecture(a) if isinstance(a, str | Mapping) else a for a in architectures]
+        archs = architectures_of(self.name, Architecture, architectures)
         codes = np.zeros((len(archs), len(self.columns)), dtype=np.int8)
 
         # 1. The columns for the whole architecture.
@@ -206,12 +206,7 @@ class GPTSpace(LanguageModelSpace):
         #    which a mask (n, layers) is filled.
         active = self.active(codes)[:, LEADING::2]
         for offset, name in enumerate(PER_LAYER):
-            rows: list[tuple[int, ...]] = [getattr(a, name) for a in archs]
-            for arch, row in zip(archs, rows, strict=True):
-                if len(row) != arch.n_layer:
-                    raise InvalidInput(
-                        f"{name}: expected one value a layer, {arch.n_layer}, found {len(row)}"
-                    )
+            rows = layer_rows(name, archs)
             values = to_int64(name, itertools.chain.from_iterable(rows))
             layers = np.zeros(active.shape, dtype=np.int8)
             layers[active] = find_indices(name, getattr(self, name), values)
@@ -269,19 +264,6 @@ class GPTSpace(LanguageModelSpace):
         width = np.array(self.embed_dim)[array[:, EMBED_DIM]]
         depth = self.depths[array[:, N_LAYER]]
         return count_flops(self.params(array), width, depth, context=self.context)
-
-
-def _architecture(source: str | Mapping[str, Any]) -> Architecture:
-    """Return the architecture of a string or of a mapping of its fields, ``space`` optional."""
-    if isinstance(source, str):
-        return Architecture.parse(source)
-    try:
-        return Architecture(**{"space": "", **source})
-    except TypeError:
-        names = "embed_dim, n_layer, mlp_ratio, n_head, bias"
-        raise InvalidInput(
-            f"architecture: expected values of {names}, found {', '.join(map(str, source))}"
-        ) from None
 
 
 def require_gpt(space: SearchSpace) -> GPTSpace:

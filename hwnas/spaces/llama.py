@@ -23,7 +23,7 @@ from hwnas.spaces.choices import (
     validate_positive,
 )
 from hwnas.spaces.gpt import HEAD_SIZE
-from hwnas.spaces.language_model import LanguageModelSpace
+from hwnas.spaces.language_model import LanguageModelSpace, architectures_of, layer_rows
 from hwnas.spaces.llama_architecture import LlamaArchitecture
 from hwnas.typing import Codes, IntArray
 
@@ -179,8 +179,10 @@ class LlamaSpace(LanguageModelSpace):
             for width, depth, tied, mlp, heads, groups in zip(*outside, *per_layer, strict=True)
         ]
 
-    def encode(self, archs: Iterable[LlamaArchitecture]) -> Codes:
+    def encode(self, architectures: Iterable[LlamaArchitecture | Mapping[str, Any] | str]) -> Codes:
         """Return the canonical codes of architectures, the inverse of `decode`.
+
+        An architecture may also be its string, or a mapping of its fields, ``space`` optional.
 
         The space name of the architectures is ignored: only their choices must be of this space.
 
@@ -193,10 +195,7 @@ class LlamaSpace(LanguageModelSpace):
         InvalidInput
             A choice that this space does not offer, or another kind of architecture.
         """
-        archs = list(archs)
-        for arch in archs:
-            if not isinstance(arch, LlamaArchitecture):
-                raise InvalidInput(f"{self.name}: expected Llama architectures, found {arch!r}")
+        archs = architectures_of(self.name, LlamaArchitecture, architectures)
         codes = np.zeros((len(archs), len(self.columns)), dtype=np.int8)
         # 1. The columns for the whole architecture.
         for column, (name, choices) in enumerate(self.choices.items()):
@@ -293,12 +292,7 @@ class LlamaSpace(LanguageModelSpace):
 
     def _layer_matrix(self, archs: Sequence[LlamaArchitecture], name: str) -> IntArray:
         """Return the values (n, L) of a choice of the layers of architectures; 0 beyond them."""
-        rows: list[tuple[int, ...]] = [getattr(arch, name) for arch in archs]
-        for arch, row in zip(archs, rows, strict=True):
-            if len(row) != arch.n_layer:
-                raise InvalidInput(
-                    f"{name}: expected one value a layer, {arch.n_layer}, found {len(row)}"
-                )
+        rows = layer_rows(name, archs)
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         matrix = np.zeros((len(rows), len(self.layer_columns)), dtype=np.int64)
         matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = to_int64(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
-from hwnas.errors import InvalidInput, UnknownName
+from hwnas.errors import InvalidInput, UnknownName, describe_value
 from hwnas.spaces.code_layout import CodeLayout
 from hwnas.typing import Codes
 
@@ -42,25 +41,31 @@ def encode_columns(space: CodeLayout, values: Any) -> Codes:
         A name or a value is missing, or is not one of the space.
     """
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"{space.name}: expected a mapping of names to values, found {values!r}")
-    names = [*space.choices, *space.layers]
+        raise InvalidInput(
+            f"{space.name}: expected a mapping of names to values, found {describe_value(values)}"
+        )
+    code, indices = np.zeros(len(space.columns), dtype=np.int8), space.indices
     for name in values:
-        if name not in names:
-            raise UnknownName(f"choice of {space.name}:", str(name), names)
-    code = np.zeros(len(space.columns), dtype=np.int8)
-    for j, (name, choices) in enumerate(space.choices.items()):
+        if name not in indices:
+            raise UnknownName(f"choice of {space.name}:", str(name), indices)
+    if space.depth is not None and values.get(space.depth) is None:
+        raise InvalidInput(f"{space.name}: expected a value of {space.depth}, found none")
+    for j, name in enumerate(space.choices):
         if values.get(name) is not None:
-            code[j] = _index(name, choices, values[name])
+            code[j] = indices[name].of_value(values[name])
     depth = int(space.depths[code[space.depth_column]]) if space.depth is not None else 0
-    for offset, (name, choices) in enumerate(space.layers.items()):
+    for offset, name in enumerate(space.layers):
         row = values.get(name, () if depth == 0 else None)
+        if isinstance(row, np.ndarray):
+            row = row.tolist()
         if not isinstance(row, list | tuple) or len(row) != depth:
             raise InvalidInput(
-                f"{name}: expected a list of {depth} values, one for each layer, found {row!r}"
+                f"{name}: expected a list of {depth} values, one for each layer, "
+                f"found {describe_value(row)}"
             )
         for columns, value in zip(space.layer_columns, row, strict=False):
             if value is not None:
-                code[columns[offset]] = _index(name, choices, value)
+                code[columns[offset]] = indices[name].of_value(value)
     # What is left out must be inactive, and layers must be allowed.
     active = space.active(code[None])[0]
     given = _given_columns(space, values, depth)
@@ -94,9 +99,9 @@ def parse_configuration(space: CodeLayout, text: str) -> dict[str, Any]:
             raise InvalidInput(f"configuration {text!r}: {form}")
         if name in space.layers:
             items = value.split(":") if value else []
-            values[name] = [_value_of(name, space.layers[name], item) for item in items]
+            values[name] = [_value_of(space, name, item) for item in items]
         elif name in space.choices:
-            values[name] = _value_of(name, space.choices[name], value)
+            values[name] = _value_of(space, name, value)
         else:
             raise UnknownName(f"choice of {space.name}:", name, [*space.choices, *space.layers])
     return values
@@ -113,28 +118,9 @@ def _given_columns(space: CodeLayout, values: Mapping[str, Any], depth: int) -> 
     return given
 
 
-def _value_of(name: str, choices: Sequence[Any], text: str) -> Any:
+def _value_of(space: CodeLayout, name: str, text: str) -> Any:
     """Return the value whose text is given; ``None`` for an asterisk."""
     if text == "*":
         return None
-    for choice in choices:
-        if encode_value(choice) == text:
-            return choice
-    raise InvalidInput(f"{name}: expected one of {list(choices)}, found {text!r}")
-
-
-def _index(name: str, choices: Sequence[Any], value: Any) -> int:
-    """Return the index of a value among choices; 1 and 1.0 are equal, 1 and True are not."""
-    for i, choice in enumerate(choices):
-        if choice == value and isinstance(choice, bool) == isinstance(value, bool | np.bool_):
-            return i
-    raise InvalidInput(f"{name}: expected one of {list(choices)}, found {value!r}")
-
-
-def encode_value(value: object) -> str:
-    """Return a value as text without the characters that separate values.
-
-    >>> encode_value("a/b"), encode_value(None), encode_value(0.5)
-    ('a%2Fb', '*', '0.5')
-    """
-    return "*" if value is None else quote(str(value), safe="-._~()[]+!$&' ")
+    index = space.indices[name]
+    return index.values[index.of_text(text)]

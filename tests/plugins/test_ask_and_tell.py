@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -61,11 +63,11 @@ def test_every_optimizer_by_hand(small_space: GPTSpace, name: str, form: str, so
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("source", ["gpt", "own"])
+@pytest.mark.parametrize("source", ["tiny", "own", "llama-s", "dtlz2"])
 def test_several_configurations_in_every_form(
     small_space: GPTSpace, form: str, source: str
 ) -> None:
-    space = small_space if source == "gpt" else hwnas.space(OWN)
+    space = {"tiny": small_space, "own": hwnas.space(OWN)}.get(source) or hwnas.space(source)
     optimizer = hwnas.optimizer("random", space, 2, seed=0, n_constraints=1)
     codes = space.sample(5, np.random.default_rng(0))
     optimizer.tell(
@@ -93,6 +95,14 @@ def test_several_configurations_in_every_form(
         ({"depth": 1, "act": "relu", "rate": 0.1, "width": (8,)}, (1,), "expected losses of shape"),
         ({"depth": 1, "act": "relu", "rate": 0.1, "width": (8,)}, [[1, 2]], "expected losses"),
         ([0, 0, 0, 0, 0, 0], (1, 2), "expected codes of shape"),
+        ({}, (1, 2), "expected a value of depth, found none"),
+        (None, (1, 2), "expected codes of shape .* or members of mlp, found None"),
+        ([[0, 0], [0]], (1, 2), "expected codes of shape"),
+        ([["a"] * 6], [[1, 2]], "codes of mlp: expected shape .* of numbers, found"),
+        ({"depth": [1], "act": "relu"}, (1, 2), r"depth: expected one of .*, found \[1\]"),
+        ("mlp:depth=1/act=relu/rate=0.1/width=8", {"a": 1, "b": 2}, "expected losses of shape"),
+        ("mlp:depth=1/act=relu/rate=0.1/width=8", ("a", "b"), "expected losses of shape"),
+        ("mlp:depth=1/act=relu/rate=0.1/width=8", None, "expected losses of shape"),
     ],
 )
 def test_what_is_no_configuration_is_refused(config: Any, losses: Any, message: str) -> None:
@@ -100,6 +110,22 @@ def test_what_is_no_configuration_is_refused(config: Any, losses: Any, message: 
     with pytest.raises(InvalidInput, match=message):
         optimizer.tell(config, losses)
     assert len(optimizer.history) == 0
+
+
+@pytest.mark.parametrize("source", [OWN, "gpt-s", "llama-s", "dtlz2"])
+def test_no_space_encodes_nonsense(source: Any) -> None:
+    space = hwnas.space(source)
+    others = [hwnas.space(name) for name in ("gpt-s", "llama-s", "dtlz2")]
+    foreign = [s.decode(s.canonical([[0] * len(s.columns)]))[0] for s in others]
+    nonsense: list[Any] = [None, 3, 2.5, b"x", "", "x", (), {}, {"space": 1}, {1: 2}, object()]
+    (member,) = space.decode(space.canonical([[0] * len(space.columns)]))
+    fields = dict(member) if isinstance(member, Mapping) else dataclasses.asdict(member)
+    wrong = [{**fields, key: value} for key in fields for value in (None, 0.3, "a", [], [[1]], {})]
+    wrong += [{k: v for k, v in fields.items() if k != key} for key in fields]
+    wrong = [config for config in wrong if {**config, "space": ""} != {**fields, "space": ""}]
+    for value in [*nonsense, *wrong, *(f for f in foreign if type(f) is not type(member))]:
+        with pytest.raises(InvalidInput):
+            space.encode([value])
 
 
 class Required(Optimizer):

@@ -185,7 +185,7 @@ def test_other_architectures_are_refused(change: dict[str, Any], message: str) -
 
 def test_architectures_of_another_family_are_refused() -> None:
     gpt = hwnas.Architecture.parse("gpt-s-1-192-2-4-True")
-    with pytest.raises(InvalidInput, match="tiny: expected Llama architectures, found Archit"):
+    with pytest.raises(InvalidInput, match="tiny: expected LlamaArchitecture, its string, or"):
         LlamaSpace("tiny", **TINY).encode([gpt])  # type: ignore[list-item]
 
 

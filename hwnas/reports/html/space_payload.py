@@ -10,8 +10,8 @@ import numpy as np
 from hwnas.reports.html.search_payload import encode_codes
 from hwnas.reports.plots.sampled_architectures import members_name
 from hwnas.spaces import Configuration, GPTSpace, SearchSpace
+from hwnas.spaces.choice_index import encode_value
 from hwnas.spaces.choices import Value
-from hwnas.spaces.values import encode_value
 from hwnas.typing import Codes
 
 
