@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -200,8 +200,7 @@ class Result:
         codes, values = codes[usable], values[usable]
         front = Front.of(codes, values[:, :m], self.objectives, epsilon=None)
         # The front has an order of its own: find its members' rows again.
-        rows = {key: i for i, key in reversed([*enumerate(_keys(codes, values[:, :m]))])}
-        members = [rows[key] for key in _keys(front.codes, front.values)]
+        members = _first_rows((front.codes, front.values), (codes, values[:, :m]))
         return front, values[members, m:], recommended
 
     def _first_trials(self, trials: Trials, front: Front) -> IndexArray:
@@ -213,11 +212,7 @@ class Result:
         trial_values, front_values = trials.values[:, : len(self.objectives)], front.values
         if self.experiment.noise:
             trial_values, front_values = trial_values[:, :0], front_values[:, :0]
-        # In reverse order, so that the first of several equal trials remains.
-        keys = list(enumerate(_keys(trials.codes, trial_values)))
-        first = {key: i for i, key in reversed(keys)}
-        indices = [first.get(key, -1) for key in _keys(front.codes, front_values)]
-        return np.array(indices, dtype=np.intp)
+        return _first_rows((front.codes, front_values), (trials.codes, trial_values))
 
     def _feasible_losses(self, values: Array) -> Array:
         """Return losses (n, m) of values (n, q), NaN where a constraint is violated."""
@@ -239,8 +234,8 @@ class Result:
         values = measure(self.problem.truth, unique, self.problem.measured).values
         losses, constraints = self._feasible_losses(values), values[:, len(self.objectives) :]
         # The first trial of each; one without a trial comes after all.
-        first = {key: i for i, key in reversed([*enumerate(map(bytes, trials.codes))])}
-        first_trials = np.array([first.get(bytes(code), len(trials)) for code in unique])
+        first_trials = _first_rows((unique, values[:, :0]), (trials.codes, trials.values[:, :0]))
+        first_trials[first_trials < 0] = len(trials)
         ends = np.cumsum([len(codes) for _, codes in recommendations])
         return [
             Recommendation(n, losses[rows], constraints[rows], first_trials[rows] < n)
@@ -376,9 +371,20 @@ class Result:
             write_csv(search.path / "hypervolume.csv", tuple(columns), steps)
 
 
-def _keys(codes: Codes, values: Array) -> Sequence[bytes]:
-    """Return a key of each row of codes (n, d) and values (n, m)."""
-    return [a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True)]
+def _first_rows(members: tuple[Codes, Array], trials: tuple[Codes, Array]) -> IndexArray:
+    """Return the first trial of each member by codes (k, d) and values (k, m), -1 without one."""
+    # Only members are kept by key, because there can be a million trials.
+    keys = [*_keys(*members)]
+    first = dict.fromkeys(keys, -1)
+    for i, key in enumerate(_keys(*trials)):
+        if first.get(key) == -1:
+            first[key] = i
+    return np.array([first[key] for key in keys], dtype=np.intp)
+
+
+def _keys(codes: Codes, values: Array) -> Iterator[bytes]:
+    """Yield a key of each row of codes (n, d) and values (n, m)."""
+    return (a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True))
 
 
 def _read(file: Path) -> _Stored:

@@ -19,30 +19,18 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InvalidInput
+from hwnas.runner.store_schema import (
+    CREATE_ASKS,
+    FIXED,
+    check_schema,
+    quoted,
+    value_columns,
+)
 from hwnas.typing import Array, BoolArray, Codes, IntArray
 
 VERSION = 1
 PATIENCE_S = 5.0  # seconds to wait for another program that locks a store
-
-_FIXED = (
-    ("trial", "INTEGER PRIMARY KEY"),
-    ("code", "BLOB NOT NULL"),
-    ("repeat", "INTEGER NOT NULL"),
-    ("fidelity", "INTEGER"),
-    ("status", "TEXT NOT NULL"),
-    ("reason", "TEXT NOT NULL"),
-    ("evaluations", "INTEGER NOT NULL"),
-    ("seconds", "REAL NOT NULL"),
-    ("ask", "INTEGER NOT NULL"),
-    ("tells_before", "INTEGER NOT NULL"),
-    ("tell", "INTEGER NOT NULL"),
-    ("elapsed", "REAL NOT NULL"),
-)
-
-_CREATE_ASKS = """CREATE TABLE IF NOT EXISTS asks (
-    ask INTEGER PRIMARY KEY, tells_before INTEGER NOT NULL, requested INTEGER NOT NULL,
-    fidelity INTEGER, codes BLOB NOT NULL, accepted INTEGER NOT NULL
-)"""
+_ROWS = 20_000  # that are read at once: as Python objects they take five times their final size
 
 
 @dataclass(frozen=True)
@@ -151,8 +139,8 @@ class Store:
         # Behind the fixed columns stand those of q values, then those of their standard errors.
         rows = connection.execute("SELECT name FROM pragma_table_info('trials')").fetchall()
         names = [row[0] for row in rows]
-        self._n_values = (len(names) - len(_FIXED)) // 2
-        self._columns = ", ".join(_quoted(name) for name in names)
+        self._n_values = (len(names) - len(FIXED)) // 2
+        self._columns = ", ".join(quoted(name) for name in names)
         self._insert = f"INSERT INTO trials VALUES ({', '.join('?' * len(names))})"
 
     @classmethod
@@ -171,8 +159,8 @@ class Store:
         # Created under another name, so that no store is ever seen without its tables.
         draft = path.with_name(path.name + ".part")
         draft.unlink(missing_ok=True)
-        columns = [f"{_quoted(name)} {kind}" for name, kind in _FIXED]
-        columns += [f"{_quoted(name)} REAL" for name in _value_columns(measured)]
+        columns = [f"{quoted(name)} {kind}" for name, kind in FIXED]
+        columns += [f"{quoted(name)} REAL" for name in value_columns(measured)]
         with contextlib.closing(sqlite3.connect(draft)) as db, db:
             db.execute(f"CREATE TABLE trials ({', '.join(columns)})")
             db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -206,6 +194,7 @@ class Store:
             if version is None or version[0] != str(VERSION):
                 actual = version[0] if version else "none"
                 raise InvalidInput(f"{path}: expected store version {VERSION}, found {actual}")
+            check_schema(db, path)
             return cls(db, path)
         except (sqlite3.DatabaseError, OSError) as error:
             raise InvalidInput(f"{path}: cannot be read as a trials.db: {error}") from error
@@ -260,7 +249,9 @@ class Store:
 
     def add(self, trials: Trials) -> None:
         """Append trials in one transaction."""
-        start = self._db.execute("SELECT count(*) FROM trials").fetchone()[0]
+        # The largest number is found at once; counting would read the whole table.
+        query = "SELECT coalesce(max(trial), -1) + 1 FROM trials"
+        start = self._db.execute(query).fetchone()[0]
         lists: list[Sequence[Any]] = [
             range(start, start + len(trials)),
             [row.tobytes() for row in trials.codes],
@@ -289,7 +280,7 @@ class Store:
         ]
         with self._writing():
             # Only searches with parallel evaluations have the table: others have none to create.
-            self._db.execute(_CREATE_ASKS)
+            self._db.execute(CREATE_ASKS)
             self._db.executemany("INSERT INTO asks VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def asks(self, n_columns: int) -> list[AskRecord]:
@@ -328,32 +319,46 @@ class Store:
         InvalidInput
             The file is damaged.
         """
+        query = f"SELECT {self._columns} FROM trials ORDER BY trial"
+        parts = []
         try:
-            query = f"SELECT {self._columns} FROM trials ORDER BY trial"
-            rows = self._db.execute(query).fetchall()
-        except sqlite3.DatabaseError as error:
+            cursor = self._db.execute(query)
+            while rows := cursor.fetchmany(_ROWS):
+                parts.append(_trials_of(rows, self._n_values))
+            return Trials.concatenate(parts or [_trials_of([], self._n_values)])
+        except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{self.path}: cannot be read: {error}") from error
-        # From rows to columns; an empty store has columns of length 0.
-        n, q = len(rows), self._n_values
-        columns = list(zip(*rows, strict=True)) or [()] * (len(_FIXED) + 2 * q)
-        by_name = {name: columns[i] for i, (name, _) in enumerate(_FIXED)}
-        # Behind the fixed columns stand q values and then their q standard errors.
-        measured = np.array(columns[len(_FIXED) :], dtype=np.float64).reshape(2, q, n)
-        integers = {
-            key: np.array(by_name[key], dtype=np.int64)
-            for key in ("repeat", "fidelity", "evaluations", "ask", "tells_before", "tell")
-        }
-        n_columns = len(by_name["code"][0]) if n else 0
-        return Trials(
-            codes=np.frombuffer(b"".join(by_name["code"]), dtype=np.int8).reshape(n, n_columns),
-            values=np.ascontiguousarray(measured[0].T),
-            std=np.ascontiguousarray(measured[1].T),
-            seconds=np.array(by_name["seconds"], dtype=np.float64),
-            elapsed=np.array(by_name["elapsed"], dtype=np.float64),
-            status=by_name["status"],
-            reason=by_name["reason"],
-            **integers,
-        )
+
+
+def _trials_of(rows: Sequence[tuple[Any, ...]], q: int) -> Trials:
+    """Return rows of a store with q values as trials."""
+    n = len(rows)
+    # From rows to columns; without rows they have length 0.
+    columns = list(zip(*rows, strict=True)) or [()] * (len(FIXED) + 2 * q)
+    by_name = {name: columns[i] for i, (name, _) in enumerate(FIXED)}
+    # Behind the fixed columns stand q values and then their q standard errors.
+    measured = np.array(columns[len(FIXED) :], dtype=np.float64).reshape(2, q, n)
+    integers = {
+        key: np.array(by_name[key], dtype=np.int64)
+        for key in ("repeat", "fidelity", "evaluations", "ask", "tells_before", "tell")
+    }
+    n_columns = len(by_name["code"][0]) if n else 0
+    return Trials(
+        codes=np.frombuffer(b"".join(by_name["code"]), dtype=np.int8).reshape(n, n_columns),
+        values=np.ascontiguousarray(measured[0].T),
+        std=np.ascontiguousarray(measured[1].T),
+        seconds=np.array(by_name["seconds"], dtype=np.float64),
+        elapsed=np.array(by_name["elapsed"], dtype=np.float64),
+        status=_shared(by_name["status"]),
+        reason=_shared(by_name["reason"]),
+        **integers,
+    )
+
+
+def _shared(texts: Sequence[str]) -> list[str]:
+    """Return the same texts, equal ones as one object: most trials share a few."""
+    distinct: dict[str, str] = {}
+    return [distinct.setdefault(text, text) for text in texts]
 
 
 def _codes_of(blob: bytes, n_columns: int) -> Codes:
@@ -375,25 +380,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     db.execute(f"PRAGMA synchronous={'NORMAL' if mode == 'wal' else 'FULL'}")
     return db
-
-
-def _value_columns(measured: Sequence[str]) -> list[str]:
-    """Return distinct names of the columns of values, then of their standard errors.
-
-    SQLite ignores case, and a value may have the name of a fixed column.
-
-    >>> _value_columns(["seconds", "error", "Error"])[:3]
-    ['value seconds', 'error', 'value Error']
-    """
-    columns: list[str] = []
-    taken = {name for name, _ in _FIXED}
-    for name in measured:
-        while name.lower() in taken:
-            name = f"value {name}"
-        taken.add(name.lower())
-        columns.append(name)
-    return [*columns, *(f"std {column}" for column in columns)]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hwnas.errors import InvalidInput
-from hwnas.runner import storage
+from hwnas.runner import store_schema
 from hwnas.runner.storage import Store, Trials
 
 MEASURED = ["perplexity", 'odd "name"@x:p90', "params <= 1e8"]
@@ -87,7 +87,7 @@ def test_columns_bear_the_names_of_objectives(store: Store) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        *([name, "error"] for name, _ in storage._FIXED),
+        *([name, "error"] for name, _ in store_schema.FIXED),
         ["error", "Error", "ERROR"],
         ["std", "std <= 5"],
         ["SECONDS", "seconds", "value"],

@@ -1,0 +1,79 @@
+"""Schema of ``trials.db``: its tables, its columns, and a check of those of a file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from hwnas.errors import InvalidInput
+
+FIXED = (
+    ("trial", "INTEGER PRIMARY KEY"),
+    ("code", "BLOB NOT NULL"),
+    ("repeat", "INTEGER NOT NULL"),
+    ("fidelity", "INTEGER"),
+    ("status", "TEXT NOT NULL"),
+    ("reason", "TEXT NOT NULL"),
+    ("evaluations", "INTEGER NOT NULL"),
+    ("seconds", "REAL NOT NULL"),
+    ("ask", "INTEGER NOT NULL"),
+    ("tells_before", "INTEGER NOT NULL"),
+    ("tell", "INTEGER NOT NULL"),
+    ("elapsed", "REAL NOT NULL"),
+)
+
+CREATE_ASKS = """CREATE TABLE IF NOT EXISTS asks (
+    ask INTEGER PRIMARY KEY, tells_before INTEGER NOT NULL, requested INTEGER NOT NULL,
+    fidelity INTEGER, codes BLOB NOT NULL, accepted INTEGER NOT NULL
+)"""
+
+_TABLES = {"trials", "meta", "recommendations"}
+_OPTIONAL_TABLES = {"asks"}
+
+
+def check_schema(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database that is no store of hwnas.
+
+    A view in place of a table could be endless, and a trigger would change what is written.
+
+    Raises
+    ------
+    InvalidInput
+        A table is missing, the database has anything else, or the columns of trials are others.
+    """
+    entries = db.execute("SELECT type, name FROM sqlite_master").fetchall()
+    tables = {name for kind, name in entries if kind == "table"}
+    others = [f"{kind} {name}" for kind, name in entries if kind in ("view", "trigger")]
+    others += [f"table {name}" for name in sorted(tables - _TABLES - _OPTIONAL_TABLES)]
+    if others:
+        raise InvalidInput(f"{path}: expected a store of hwnas, found one with a {others[0]}")
+    if missing := sorted(_TABLES - tables):
+        raise InvalidInput(f"{path}: expected a store of hwnas, found none with {missing[0]}")
+    names = [row[0] for row in db.execute("SELECT name FROM pragma_table_info('trials')")]
+    fixed = [name for name, _ in FIXED]
+    if names[: len(fixed)] != fixed or (len(names) - len(fixed)) % 2:
+        raise InvalidInput(f"{path}: its trials have other columns than those of a store of hwnas")
+
+
+def value_columns(measured: Sequence[str]) -> list[str]:
+    """Return distinct names of the columns of values, then of their standard errors.
+
+    SQLite ignores case, and a value may have the name of a fixed column.
+
+    >>> value_columns(["seconds", "error", "Error"])[:3]
+    ['value seconds', 'error', 'value Error']
+    """
+    columns: list[str] = []
+    taken = {name for name, _ in FIXED}
+    for name in measured:
+        while name.lower() in taken:
+            name = f"value {name}"
+        taken.add(name.lower())
+        columns.append(name)
+    return [*columns, *(f"std {column}" for column in columns)]
+
+
+def quoted(name: str) -> str:
+    """Return a name as an identifier of SQL, whatever it contains."""
+    return '"' + name.replace('"', '""') + '"'
