@@ -285,7 +285,7 @@ def utilisation(pause: float, workers: int, n: int) -> tuple[float, float, float
 
 def utilisation_section() -> str:
     """Table of the real workers."""
-    lines = []
+    lines, load = [], os.getloadavg()[0]
     for pause, n in ((0.1, 3000), (0.3, 1500), (0.0, 10_000)):
         share, cost, rate = utilisation(pause, 32, n)
         shown = f"{share:.1%}" if pause else "-"
@@ -294,7 +294,7 @@ def utilisation_section() -> str:
 
 32 processes on {os.cpu_count()} cores, evaluations that sleep, `random`, after start-up; wanted
 are at least 85 % at 100 ms. The driver's cost is its time between two waits: storing, telling,
-asking and submitting, per trial.
+asking and submitting, per trial. Other programs had a load of {load:.1f} when it began.
 
 | evaluation | utilisation | driver, per trial | trials a second |
 |---|---:|---:|---:|
