@@ -31,7 +31,8 @@ from ._botorch import (
     index_column,
 )
 from ._candidates import mutate_and_crossover
-from .uniform import homogeneous_codes
+from ._initial_design import latin_hypercube
+from .uniform import MAX_HOMOGENEOUS, homogeneous_codes
 
 MAX_BASELINE = (
     100  # the cost of a proposal grows with the square of the baseline, its gain does not
@@ -85,7 +86,8 @@ class Bayesian(Optimizer):
     Parameters
     ----------
     initial
-        Number of homogeneous architectures of the initial design, in farthest-first order.
+        Number of architectures of the initial design: homogeneous ones in farthest-first order; in
+        a large space without layers a Latin hypercube.
     candidates
         Number of architectures among which a proposal is chosen, in each of `rounds`.
     rounds
@@ -122,7 +124,7 @@ class Bayesian(Optimizer):
         self.candidates, self.rounds, self.samples = candidates, rounds, samples
         # Taken at once, so that no proposal repeats the initial design.
         self._sampler = UniqueSampler(space, self.rng)
-        self._initial_design = self._sampler.take(homogeneous_codes(space, self.rng)[:initial])
+        self._initial_design = self._sampler.take(_initial_codes(space, initial, self.rng))
         self.n_initial = len(self._initial_design)
         self._pending: dict[bytes, Codes] = {}
         self._features = Features(space)
@@ -311,6 +313,17 @@ class Bayesian(Optimizer):
         order = np.argsort(worst, kind="stable")[:MAX_BASELINE]
         baseline: Codes = codes[np.sort(order[worst[order] < 2])]
         return baseline
+
+
+def _initial_codes(space: SearchSpace, n: int, rng: np.random.Generator) -> Codes:
+    """Return an initial design of up to `n` distinct codes.
+
+    A farthest-first order of a large space without layers would be one of corners, which say little
+    about all that lies between them.
+    """
+    if space.layer_columns.size or space.size <= MAX_HOMOGENEOUS:
+        return homogeneous_codes(space, rng)[:n]
+    return latin_hypercube(space, n, rng)
 
 
 def linear_improvement(

@@ -19,7 +19,7 @@ from botorch.models.transforms.outcome import Standardize
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.constraints import GreaterThan
 from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
-from gpytorch.kernels import MaternKernel, RBFKernel, ScaleKernel
+from gpytorch.kernels import Kernel, MaternKernel, RBFKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import GammaPrior, LogNormalPrior
@@ -192,28 +192,46 @@ def extract_hyperparameters(model: ModelListGP) -> list[State | None]:
     ]
 
 
+def _flat_kernel(d: int) -> Kernel:
+    """Return the kernel of a space without layers, over `d` features.
+
+    Its length scales are long a priori, and grow with the square root of the number of features
+    (Hvarfner, Hellsten and Nardi, "Vanilla Bayesian optimization performs great in high
+    dimensions", ICML 2024). Under shorter ones a corner of the space looks better than the
+    neighborhood of the front. The outcomes are standardized, so no output scale is fitted.
+    """
+    kernel = MaternKernel(
+        nu=2.5,
+        ard_num_dims=d,
+        lengthscale_prior=LogNormalPrior(np.sqrt(2) + np.log(d) / 2, np.sqrt(3)),
+    )
+    kernel.lengthscale = np.sqrt(d)
+    return kernel
+
+
+def _layered_kernel(features: Features) -> Kernel:
+    """Return a kernel over the summary, one length scale each, plus a smaller one over layers."""
+    s = features.n_summary
+    summary = MaternKernel(
+        nu=2.5,
+        ard_num_dims=s,
+        active_dims=tuple(range(s)),
+        # The typical distance grows with the square root of the number of features; a GPT space
+        # has seven.
+        lengthscale_prior=LogNormalPrior(0.3 + max(0.0, np.log(s / 7) / 2), 1.0),
+    )
+    layered = RBFKernel(
+        active_dims=tuple(range(s, s + features.n_layered)),
+        lengthscale_prior=LogNormalPrior(np.log(features.n_layered) / 2, 0.7),
+    )
+    return ScaleKernel(summary, outputscale_prior=GammaPrior(2.0, 0.5)) + ScaleKernel(
+        layered, outputscale_prior=GammaPrior(1.5, 20.0)
+    )
+
+
 def _create_model(features: Features, x: Tensor, y: Tensor, std: Tensor) -> SingleTaskGP:
     """Return the Gaussian process of an outcome (n, 1), with initial hyperparameters."""
-    # A kernel over the summary, one length scale each, plus a smaller one over single layers.
-    s = features.n_summary
-    kernel = ScaleKernel(
-        MaternKernel(
-            nu=2.5,
-            ard_num_dims=s,
-            active_dims=tuple(range(s)),
-            # The typical distance grows with the square root of the number of features; a GPT
-            # space has seven.
-            lengthscale_prior=LogNormalPrior(0.3 + max(0.0, np.log(s / 7) / 2), 1.0),
-        ),
-        outputscale_prior=GammaPrior(2.0, 0.5),
-    )
-    if features.n_layered:
-        layered = RBFKernel(
-            active_dims=tuple(range(s, s + features.n_layered)),
-            # The typical distance grows with the square root of the number of features.
-            lengthscale_prior=LogNormalPrior(np.log(features.n_layered) / 2, 0.7),
-        )
-        kernel = kernel + ScaleKernel(layered, outputscale_prior=GammaPrior(1.5, 20.0))
+    kernel = _layered_kernel(features) if features.n_layered else _flat_kernel(x.shape[1])
     noisy = bool((std > 0).any())
     likelihood = None
     if not noisy:

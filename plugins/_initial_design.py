@@ -8,8 +8,6 @@ from hwnas.spaces import SearchSpace
 from hwnas.spaces.choice_features import categorical_columns
 from hwnas.typing import Codes, IntArray
 
-_HYPERCUBE = 16  # configurations of a Latin hypercube
-
 
 def corner_design(space: SearchSpace) -> Codes:
     """Return homogeneous architectures at the corners of every width.
@@ -84,8 +82,8 @@ def _single_choice_rows(largest: IntArray, layers: IntArray) -> list[IntArray]:
     return rows
 
 
-def latin_hypercube(space: SearchSpace, rng: np.random.Generator) -> Codes:
-    """Return 16 configurations that spread the choices of every column evenly.
+def latin_hypercube(space: SearchSpace, n: int, rng: np.random.Generator) -> Codes:
+    """Return `n` configurations that spread the choices of every column evenly.
 
     In every second one all layers are alike.
 
@@ -93,13 +91,15 @@ def latin_hypercube(space: SearchSpace, rng: np.random.Generator) -> Codes:
     ----------
     space
         Any search space.
+    n
+        Number of configurations.
     rng
         Source of randomness.
 
     Returns
     -------
     (k, d) int8, distinct
-        Fewer than 16 in a small space.
+        Fewer than `n` in a small space.
 
     References
     ----------
@@ -109,10 +109,11 @@ def latin_hypercube(space: SearchSpace, rng: np.random.Generator) -> Codes:
     Examples
     --------
     >>> space = SearchSpace("flat", {"a": range(16)})
-    >>> sorted(latin_hypercube(space, np.random.default_rng(0))[:, 0].tolist()) == list(range(16))
+    >>> codes = latin_hypercube(space, 16, np.random.default_rng(0))
+    >>> sorted(codes[:, 0].tolist()) == list(range(16))
     True
     """
-    n, d = _HYPERCUBE, len(space.columns)
+    d = len(space.columns)
     strata = rng.permuted(np.tile(np.arange(n), (d, 1)), axis=1).T  # (n, d)
     choices = ((strata + rng.random((n, d))) / n * space.cardinalities).astype(np.int64)
     if space.layer_columns.size:

@@ -20,6 +20,7 @@ from ._outcome_models import OutcomeModels
 from ._scalarized_front import scalarized_front, weight_vectors
 
 _N_WEIGHTS = 48  # weighted sums whose minimizers approximate the front of a table
+_N_HYPERCUBE = 16  # configurations of the initial design where layers do not add up
 _MAX_CANDIDATES = 400  # from fronts of tables, for one proposal
 _N_CHILDREN = 100  # candidates by mutation and crossover, for effects that do not add up
 _PLAN_FRACTION = 25  # one architecture is planned ahead for every 25 evaluated ones
@@ -80,7 +81,7 @@ class Additive(Optimizer):
         design = (
             corner_design(space)
             if isinstance(self._effects, Effects)
-            else latin_hypercube(space, self.rng)
+            else latin_hypercube(space, _N_HYPERCUBE, self.rng)
         )
         self._planned = self._sampler.take(design)  # not yet asked for
         self.n_initial = len(self._planned)

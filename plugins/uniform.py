@@ -17,7 +17,7 @@ from hwnas.typing import Array, Codes, IndexArray
 
 from .random import Random
 
-_MAX_HOMOGENEOUS = 10_000  # combinations that are listed; of more a sample is ordered
+MAX_HOMOGENEOUS = 10_000  # combinations that are listed; of more a sample is ordered
 _N_SAMPLES = 1000
 
 
@@ -67,7 +67,7 @@ def homogeneous_codes(space: SearchSpace, rng: np.random.Generator) -> Codes:
     outside = [j for j in space.global_columns.tolist() if j not in switches]
     columns = [*outside, *space.layer_columns[:1].ravel().tolist()]
     n_combinations = math.prod(space.cardinalities[columns].tolist())
-    if n_combinations > _MAX_HOMOGENEOUS:
+    if n_combinations > MAX_HOMOGENEOUS:
         return _homogeneous_sample(space, rng)
     # All combinations of the choices but the switches; the first layer stands for all layers.
     grid = np.array(list(itertools.product(*(range(space.cardinalities[j]) for j in columns))))

@@ -175,7 +175,7 @@ def test_a_mutation_is_a_uniform_neighbour(label: str) -> None:
 def test_candidates_and_designs_are_valid_and_distinct(label: str) -> None:
     space, rng = hwnas.space({**SPACES, **MANY}[label]), np.random.default_rng(0)
     children = mutate_and_crossover(space.sample(4, rng), 60, UniqueSampler(space, rng), rng)
-    designs = [children, homogeneous_codes(space, rng), latin_hypercube(space, rng)]
+    designs = [children, homogeneous_codes(space, rng), latin_hypercube(space, 16, rng)]
     if space.layer_columns.size:
         designs.append(corner_design(space))
     for codes in designs:
