@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwnas.cli.console import print_table
+from hwnas.cli.console import echo, print_table
 from hwnas.cli.usage import parse_assignment
 from hwnas.errors import InvalidInput
 
@@ -55,12 +55,12 @@ def check(
     failures = []
     for plugin_kind, name in _plugins_to_check(target, kind):
         outcomes = list(testing.outcomes(plugin_kind, name, **settings))
-        typer.echo(f"{plugin_kind} {name}")
+        echo(f"{plugin_kind} {name}")
         print_table(["check", "result", "seen"], [[o.check, o.result, o.seen] for o in outcomes])
         failures += [f"{name}: {o.check}: {o.seen}" for o in outcomes if o.result == "failed"]
     # Tables go to standard output; failures are repeated on stderr, where scripts look for them.
     for line in failures:
-        typer.echo(f"hwnas: {line}", err=True)
+        echo(f"hwnas: {line}", err=True)
     if failures:
         raise typer.Exit(2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from hwnas.cli.streams import printable
 
 if TYPE_CHECKING:
     from hwnas.runner.results import Result
@@ -37,6 +40,11 @@ Workers = Annotated[int, typer.Option(help="Processes that run searches side by 
 
 _FOLD = 24  # characters beyond which a table's cell may be folded
 _SECONDS_BETWEEN_LINES = 10  # of progress in a log
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Print a text as lines, with control characters escaped."""
+    typer.echo(printable(text), err=err)
 
 
 class Progress:
@@ -82,7 +90,7 @@ class Progress:
             self.bar.stop()
         # Searches that ended before their number of evaluations: by cost, by seconds or an error.
         for line in self.unprinted.values():
-            typer.echo(line, err=True)
+            echo(line, err=True)
         self.unprinted.clear()
 
     def print_line(self, line: str) -> None:
@@ -90,9 +98,9 @@ class Progress:
         if self.quiet:
             return
         if self.bar:
-            self.bar.console.print(line, highlight=False, markup=False)
+            self.bar.console.print(printable(line), highlight=False, markup=False)
         else:
-            typer.echo(line, err=True)
+            echo(line, err=True)
 
     def update(self, run: SearchRun, evaluations: int) -> None:
         """Show the number of evaluations of a search so far.
@@ -118,7 +126,7 @@ class Progress:
             if evaluations == total or elapsed > _SECONDS_BETWEEN_LINES:
                 self.line_times[run.path] = now
                 self.unprinted.pop(run.path, None)
-                typer.echo(line, err=True)
+                echo(line, err=True)
             else:
                 self.unprinted[run.path] = line
 
@@ -142,13 +150,15 @@ def print_figures(header: list[str], rows: list[list[Any]], format_: str) -> Non
         import json
 
         records = [dict(zip(header, row, strict=True)) for row in rows]
-        typer.echo(json.dumps(records, indent=2))
+        echo(json.dumps(records, indent=2))
     else:
         import csv
 
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([header, *rows])
+        # A file gets the values as they are, a terminal what it can show.
+        content = text.getvalue()
+        sys.stdout.write(printable(content) if sys.stdout.isatty() else content)
 
 
 def _format_value(value: Any) -> str:
@@ -158,6 +168,7 @@ def _format_value(value: Any) -> str:
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
     """Print aligned columns, those of numbers to the right."""
+    header, *rows = ([*map(printable, row)] for row in (header, *rows))
     # A column of numbers is aligned to the right; the header does not count.
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     numeric = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(header))]
@@ -168,7 +179,7 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
         ]
         for row in (header, *rows):
             cells = (f"{cell:{spec}}" for cell, spec in zip(row, formats, strict=True))
-            typer.echo("  ".join(cells).rstrip())
+            echo("  ".join(cells).rstrip())
         return
     from rich.console import Console
     from rich.table import Table
@@ -200,8 +211,8 @@ def print_summary(result: Result, *, has_plots: bool) -> None:
 
     print_table(*summary_table(result))
     for note in (*table_notes(result), *search_notes(result)):
-        typer.echo(note)
+        echo(note)
     names = ["report.html", "summary.csv", "plots/"] if has_plots else ["summary.csv"]
     present = [name for name in names if (result.path / name).exists()]
     files = ", ".join(present) + "," * (len(present) > 1)
-    typer.echo(f"{result.path}: {files} and files of each search")
+    echo(f"{result.path}: {files} and files of each search")

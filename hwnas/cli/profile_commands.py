@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hwnas.cli.console import Quiet, print_table
+from hwnas.cli.console import Quiet, echo, print_table
 from hwnas.errors import HwnasError
 
 
@@ -67,7 +67,7 @@ def profile(
 
     def report(row: Any, n_measured: int) -> None:
         label = "anchor" if row["role"] == "anchor" else f"{n_measured} of {count}"
-        typer.echo(f"{label}: {describe_row(row, units)}", err=True)
+        echo(f"{label}: {describe_row(row, units)}", err=True)
 
     try:
         summary = run_survey(
@@ -87,7 +87,7 @@ def profile(
         ) from None
     if not quiet:
         print_table(*summary.table())
-        typer.echo(f"{out}: {summary}")
+        echo(f"{out}: {summary}")
 
 
 def build(
@@ -115,4 +115,4 @@ def build(
     if checkpoint is not None:
         model.load_state_dict(read_weights(checkpoint, model))
     folder = save_model(model, out)
-    typer.echo(f"{folder}: config.json, model.safetensors ({model.params:,} parameters)")
+    echo(f"{folder}: config.json, model.safetensors ({model.params:,} parameters)")

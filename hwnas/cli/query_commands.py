@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hwnas.cli.console import print_figures, print_table
+from hwnas.cli.console import echo, print_figures, print_table
 from hwnas.errors import InvalidInput
 
 
@@ -55,12 +55,12 @@ def list_(
         # The source of the figures, and their errors on held-out architectures.
         fit = listing.fit(scale)
         for title, table in fit.tables.items():
-            typer.echo(f"\n{title}")
+            echo(f"\n{title}")
             print_table(*table)
         if fit.lines:
-            typer.echo()
+            echo()
         for title, text in fit.lines.items():
-            typer.echo(f"{title}: {text}")
+            echo(f"{title}: {text}")
 
 
 def query(
@@ -142,12 +142,12 @@ def front(
     ]
     print_figures(header, rows, Format.csv if csv else Format.table)
     if not rows:
-        typer.echo("no architecture satisfies the constraints", err=True)
+        echo("no architecture satisfies the constraints", err=True)
     elif plot:
         from hwnas.reports.plots.kinds import draw_front
 
         file = draw_front(exact.front, exact.title, Path(f"front-{exact.space}.png"))
-        typer.echo(str(file), err=csv)
+        echo(str(file), err=csv)
 
 
 def _read_standard_input(*, requested: bool) -> str:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwnas.cli.console import AllowPlugins, Progress, Quiet, Workers, print_figures, print_table
+from hwnas.cli.console import (
+    AllowPlugins,
+    Progress,
+    Quiet,
+    Workers,
+    echo,
+    print_figures,
+    print_table,
+)
 from hwnas.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -85,9 +93,9 @@ def plot(
     # One kind after another: what can be drawn is drawn.
     for drawing in kinds.draw_each(result, kind, x=x and x.value, suffix=format_.value, out=out):
         for file in drawing.files:
-            typer.echo(str(file))
+            echo(str(file))
         if drawing.reason:
-            typer.echo(f"hwnas: {drawing.kind}: {drawing.reason}", err=True)
+            echo(f"hwnas: {drawing.kind}: {drawing.reason}", err=True)
             requested_failed |= drawing.kind in (kind or ())
         files += drawing.files
     if requested_failed or not files:
@@ -110,7 +118,7 @@ def report(
     from hwnas.runner.results import Result
 
     result = Result(directory, allow_plugins=allow_plugins)
-    typer.echo(str(write_page(result, out)))
+    echo(str(write_page(result, out)))
 
 
 def compare(
@@ -172,14 +180,14 @@ def compare(
     elif format_ is OutputFormat.csv:
         print_figures(*tables.tidy_table(compared), "csv")
         for note in compared.notes:
-            typer.echo(note, err=True)
+            echo(note, err=True)
     elif format_ is OutputFormat.latex:
-        typer.echo(latex.latex(compared, chosen, caption=caption, label=label))
+        echo(latex.latex(compared, chosen, caption=caption, label=label))
     else:
-        typer.echo(export.markdown(compared, chosen))
+        echo(export.markdown(compared, chosen))
     if plot is not None:
         # Only a table may share standard output with the path; other formats are often piped.
-        typer.echo(str(plot), err=format_ is not OutputFormat.table)
+        echo(str(plot), err=format_ is not OutputFormat.table)
 
 
 def _check_format_options(
@@ -199,15 +207,15 @@ def _print_comparison(comparison: Comparison, columns: list[str] | None) -> None
 
     for problem in comparison.problems:
         header, rows = tables.problem_table(comparison, problem, columns)
-        typer.echo(f"{problem.name}, relative to: {problem.standard}")
+        echo(f"{problem.name}, relative to: {problem.standard}")
         print_table(header, rows)
-        typer.echo()
+        echo()
     for title, header, rows in tables.overall_tables(comparison):
-        typer.echo(title)
+        echo(title)
         print_table(header, rows)
-        typer.echo()
+        echo()
     for note in comparison.notes:
-        typer.echo(note)
+        echo(note)
 
 
 def reproduce(
@@ -252,7 +260,7 @@ def reproduce(
             )
     except KeyboardInterrupt:
         # Finished trials are on disk, so the command can continue later.
-        typer.echo("hwnas: stopped; results so far are kept, the same command continues", err=True)
+        echo("hwnas: stopped; results so far are kept, the same command continues", err=True)
         raise typer.Exit(2) from None
     if not quiet:
-        typer.echo(str(page))
+        echo(str(page))

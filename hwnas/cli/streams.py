@@ -15,6 +15,19 @@ from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 
+def printable(text: str) -> str:
+    """Return a text whose control characters are escaped, all but ends of lines and tabs.
+
+    Names and reasons come from files of others: a terminal would obey them.
+
+    >>> printable("a\\tname\\033]0;title\\a")
+    'a\\tname\\\\x1b]0;title\\\\x07'
+    """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 class _Stream:
     """Text stream that hands everything but writing on to another one."""
 
