@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputO
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.models.model_list_gp_regression import ModelListGP
 from botorch.sampling.normal import SobolQMCNormalSampler
+from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
 
 from hwnas import pareto
@@ -157,7 +159,9 @@ class Bayesian(Optimizer):
         elif len(self.history) < 2:
             codes = self._sampler.sample(n)
         else:
-            with torch.no_grad():
+            with torch.no_grad(), warnings.catch_warnings():
+                # Exact observations leave almost no variance: the small jitter is expected.
+                warnings.simplefilter("ignore", NumericalWarning)
                 codes = self._propose(n)
         self._pending.update((code.tobytes(), code) for code in codes)
         return codes
