@@ -187,8 +187,6 @@ class ParallelLoop:
         self.store.add_asks(records)
         for record in records:
             self._accept(record)
-        if not records[-1].accepted:
-            self._asked_in_vain_at = self._n_tells
         return records[-1].accepted > 0
 
     def _proposals(self, n: int) -> tuple[Codes, int | None]:
@@ -206,7 +204,9 @@ class ParallelLoop:
         is_cut = record.fidelity is None and record.accepted < len(record.codes)
         self._leftover = record.codes[record.accepted if is_cut else len(record.codes) :]
         if not record.accepted:
+            self._asked_in_vain_at = self._n_tells
             return
+        self._asked_in_vain_at = -1
         plan = self.cache.plan(record.codes[: record.accepted], record.fidelity)
         self.cache.reserve(plan)
         ask = self._open[record.ask] = OpenAsk(record, self._n_requests, plan)

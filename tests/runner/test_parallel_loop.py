@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import hwnas
@@ -190,6 +190,9 @@ def test_resume_after_kills_ends_with_the_same_trials_in_the_same_order(
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(
+    name="local_search", slots=7, evaluations=7, commits=1, noisy=False, failing=0.0
+)  # killed behind an ask in vain
 @given(
     name=st.sampled_from(QUICK),
     slots=st.integers(1, 9),
