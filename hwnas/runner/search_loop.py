@@ -176,6 +176,8 @@ def _run_loop(
         )
         return
     with executor:
+        if executor.folder is not None:  # what evaluators keep is found, and removed, there
+            problem.backend.on_start(executor.folder)
         ParallelLoop(
             problem,
             optimizer,

@@ -69,7 +69,8 @@ def check_executor(entry: ExecutorEntry | None, problem: Problem, workers: int) 
             if entry.settings:
                 raise InvalidInput(f"serial takes no settings, found {', '.join(entry.settings)}")
             return
-        check_settings_of(_executor_class(entry.type), f"executor {entry.type!r}", entry.settings)
+        cls = _executor_class(entry.type)
+        cls.check(**check_settings_of(cls, f"executor {entry.type!r}", entry.settings))
         if workers > 1:
             raise InvalidInput(
                 f"{entry.type} evaluates the trials of one search at a time, so that --workers is "

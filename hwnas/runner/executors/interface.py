@@ -112,9 +112,22 @@ class Executor(ABC):
     slots
         Number of trials that can be evaluated at once, at least 1; it may change while a search
         runs, as nodes come and go.
+    folder
+        Directory in which the evaluators' backends keep files; ``None`` for that of the search.
     """
 
     slots: int = 1
+    folder: Path | None = None
+
+    @classmethod  # noqa: B027 - most have nothing to check
+    def check(cls, **settings: Any) -> None:
+        """Check settings, before a run starts.
+
+        Raises
+        ------
+        InvalidInput
+            Naming the setting.
+        """
 
     @abstractmethod
     def submit(self, request: TrialRequest) -> None:
@@ -128,8 +141,9 @@ class Executor(ABC):
     def wait(self, timeout: float | None = None) -> Sequence[TrialOutcome]:
         """Return the outcomes that have come since the last call, in the order of completion.
 
-        Blocks until there is at least one, or until `timeout` seconds have passed, and then returns
-        an empty list. Every submitted request has exactly one outcome, and no other is returned.
+        Blocks until there is at least one. Returns an empty list once `timeout` seconds have
+        passed, and also when there are more slots than before. Every submitted request has exactly
+        one outcome, and no other is returned.
 
         Raises
         ------
