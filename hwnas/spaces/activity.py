@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.errors import InvalidInput, UnknownName
-from hwnas.spaces.choices import Value
+from hwnas.errors import InvalidInput, UnknownName, describe_value
+from hwnas.spaces.choices import Value, index_among
 from hwnas.typing import BoolArray, Codes, IndexArray, IntArray
 
 
@@ -86,7 +87,7 @@ class Activity:
         groups: Sequence[Group],
         conditions: Mapping[str, Mapping[str, Sequence[Value]]],
     ) -> None:
-        self.given = {k: {p: list(v) for p, v in c.items()} for k, c in conditions.items()}
+        self.given = _parse_conditions(conditions, {**choices, **layers})
         self._choices, self._layers = dict(choices), dict(layers)
         depth_column = groups[0].parent if groups else None
         # The layers, by the choice of the depth.
@@ -98,8 +99,8 @@ class Activity:
             absent = [c for c in range(n_depths) if c not in group.when]
             self._by_depth[np.ix_(absent, group.columns)] = False
         # Conditions, parents before children.
-        self._outside = _ordered_conditions(choices, self.given, layers)
-        self._inside = _ordered_conditions(layers, self.given, choices)
+        self._outside = _ordered_conditions(choices, self.given)
+        self._inside = _ordered_conditions(layers, self.given)
         if depth_column is not None and [*choices][depth_column] in self.given:
             raise InvalidInput("conditions: the number of layers takes no condition")
         self._conditions = [
@@ -157,31 +158,60 @@ class Activity:
 _Link = tuple[str, str, BoolArray]
 
 
+def _parse_conditions(
+    conditions: Any, choices: Mapping[str, Sequence[Value]]
+) -> dict[str, dict[str, list[Value]]]:
+    """Return conditions by name, with values among those of the choices."""
+    if not isinstance(conditions, Mapping):
+        raise InvalidInput(
+            "conditions: expected by name another choice with its values, as in {momentum: "
+            f"{{optimizer: [sgd]}}}}, found {describe_value(conditions)}"
+        )
+    parsed = {}
+    for name, condition in conditions.items():
+        if name not in choices:
+            raise UnknownName("choice in conditions", str(name), choices)
+        if not isinstance(condition, Mapping) or len(condition) != 1:
+            raise InvalidInput(
+                f"conditions: {name}: expected one other choice with its values, found "
+                f"{describe_value(condition)}"
+            )
+        ((parent, values),) = condition.items()
+        if parent not in choices:
+            raise UnknownName(f"choice in the condition of {name}:", str(parent), choices)
+        if not isinstance(values, list | tuple | set | range | np.ndarray) or len(values) == 0:
+            raise InvalidInput(
+                f"conditions: {name}: expected a list of values of {parent}, found "
+                f"{describe_value(values)}"
+            )
+        indices = [index_among(choices[parent], value) for value in values]
+        for index, value in zip(indices, values, strict=True):
+            if index is None:
+                raise InvalidInput(
+                    f"conditions: {name}: {parent} has no choice {value!r}, expected one of "
+                    f"{describe_value(list(choices[parent]))}"
+                )
+        parsed[name] = {parent: [choices[parent][i] for i in indices if i is not None]}
+    return parsed
+
+
 def _ordered_conditions(
-    choices: Mapping[str, Sequence[Value]],
-    conditions: Mapping[str, Mapping[str, Sequence[Value]]],
-    others: Mapping[str, Sequence[Value]],
+    choices: Mapping[str, Sequence[Value]], conditions: Mapping[str, Mapping[str, Sequence[Value]]]
 ) -> list[_Link]:
     """Return the conditions on some choices, parents before children."""
     links: dict[str, _Link] = {}
     for name, condition in conditions.items():
-        if name not in choices and name not in others:
-            raise UnknownName("choice in conditions", name, [*choices, *others])
         if name not in choices:
             continue
-        if len(condition) != 1:
-            raise InvalidInput(
-                f"conditions: {name}: expected one other choice with its values, found {condition}"
-            )
         ((parent, values),) = condition.items()
-        if parent not in choices or parent == name:
-            raise UnknownName(f"choice in the condition of {name}:", parent, {*choices} - {name})
-        for value in values:
-            if value not in choices[parent]:
-                raise InvalidInput(
-                    f"conditions: {name}: {parent} has no choice {value!r}, expected one of "
-                    f"{list(choices[parent])}"
-                )
+        if parent == name:
+            raise InvalidInput(f"conditions: {name} cannot depend on itself")
+        if parent not in choices:
+            raise InvalidInput(
+                f"conditions: {name} cannot depend on {parent}: a choice of the layers can depend "
+                "on another one of the same layer, one outside them on one outside them"
+            )
+        # Of equal kinds all, so that a value is among them where it equals one.
         links[name] = (name, parent, np.array([v in values for v in choices[parent]]))
     ordered: list[_Link] = []
     while links:

@@ -18,6 +18,7 @@ Value: TypeAlias = "int | float | bool | str"
 _BIAS_CHOICES = ([False], [True], [False, True], [True, False])
 _MAX_CHOICES = 127  # codes are int8
 _MAX_LAYERS = 1024
+_MAX_INTEGER = 2**1000  # a float can hold it, roughly
 _DEPTHS = ("depth", "n_layer")  # names under which the number of layers is found without `depth`
 _NUMPY_INTEGERS = {np.bool_, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"  # of a choice
@@ -89,7 +90,8 @@ def validate_choices(
     for name in (*choices, *layers):
         if not isinstance(name, str) or not re.fullmatch(_NAME, name):
             raise InvalidInput(
-                f"name of a choice: expected letters, digits and '_', found {name!r}"
+                "name of a choice: expected letters A to Z, digits and '_', no digit first, "
+                f"found {describe_value(name)}"
             )
         if name in choices and name in layers:
             raise InvalidInput(f"{name}: is a choice of the layers and outside them; rename one")
@@ -137,35 +139,58 @@ def depth_name(
 
 
 def _validate_values(name: str, values: Any) -> tuple[Value, ...]:
-    """Return the values of one choice, numbers in increasing order."""
+    """Return the values of one choice as Python's own, numbers in increasing order."""
     if isinstance(values, range | np.ndarray):
         values = list(values) if isinstance(values, range) else values.tolist()
     if not isinstance(values, list | tuple) or not 1 <= len(values) <= _MAX_CHOICES:
         raise InvalidInput(
-            f"{name}: expected a list of 1 to {_MAX_CHOICES} values, found {_shortened(values)}"
+            f"{name}: expected a list of 1 to {_MAX_CHOICES} values, found {describe_value(values)}"
         )
-    kinds = {"text" if isinstance(value, str) else _kind(value) for value in values}
+    values = [plain_value(value) for value in values]
+    kinds = {_kind(value) for value in values}
     if len(kinds) > 1 or None in kinds:
         raise InvalidInput(
-            f"{name}: expected numbers, texts or bools alone, found {_shortened(values)}"
+            f"{name}: expected numbers, texts or bools alone, found {describe_value(values)}"
         )
     if len(set(values)) < len(values):
-        raise InvalidInput(f"{name}: expected distinct values, found {_shortened(values)}")
+        raise InvalidInput(f"{name}: expected distinct values, found {describe_value(values)}")
     if "" in values:
         raise InvalidInput(f"{name}: an empty text is no value")
     return tuple(values) if "text" in kinds else tuple(sorted(values))
 
 
+def plain_value(value: Any) -> Any:
+    """Return a number, text or bool of numpy or of a subclass of ``str`` as Python's own.
+
+    >>> plain_value(np.float64(0.5)), plain_value(np.str_("relu"))
+    (0.5, 'relu')
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    return str.__str__(value) if isinstance(value, str) else value
+
+
+def index_among(values: Sequence[Value], value: Any) -> int | None:
+    """Return the index of a value; 1 and 1.0 are equal, 1 and True are not.
+
+    >>> index_among([0, 1], 1.0), index_among([0, 1], True)
+    (1, None)
+    """
+    plain = plain_value(value)
+    is_bool = isinstance(plain, bool)
+    equal = (i for i, v in enumerate(values) if isinstance(v, bool) == is_bool and v == plain)
+    return next(equal, None)
+
+
 def _kind(value: Any) -> str | None:
-    """Return the kind of a value that is no text; ``None`` if it is no value of a choice."""
+    """Return the kind of a value; ``None`` if it is no value of a choice."""
     if type(value) is bool:
         return "bool"
-    return "number" if type(value) in (int, float) and math.isfinite(value) else None
-
-
-def _shortened(values: Any) -> str:
-    text = repr(values)
-    return text if len(text) < 80 else text[:77] + "..."
+    if isinstance(value, str):
+        is_unicode = not any("\ud800" <= character <= "\udfff" for character in value)
+        return "text" if is_unicode else None
+    is_number = type(value) is float or (type(value) is int and abs(value) < _MAX_INTEGER)
+    return "number" if is_number and math.isfinite(value) else None
 
 
 def validate_integers(name: str, values: Sequence[int], minimum: int = 1) -> tuple[int, ...]:

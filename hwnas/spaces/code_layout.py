@@ -83,6 +83,8 @@ class CodeLayout:
         # 3. Constraints between the choices of a layer.
         self.options: LayerOptions | None = None
         if allowed is not None:
+            if n_layers == 0:
+                raise InvalidInput("allowed: expected a space with layers")
             self.options = self._layer_options(parse_allowed(self.layers, allowed))
 
     @cached_property
@@ -119,9 +121,8 @@ class CodeLayout:
         array = np.nan_to_num(self._matrix(codes))
         canonical = np.clip(array, 0, self.cardinalities - 1).astype(np.int8)
         if self.options is not None:
-            canonical[:, self.layer_columns] = self.options.nearest(
-                canonical[:, self.layer_columns]
-            )
+            layers = self.of_layers(canonical)
+            layers[:] = self.options.nearest(layers)
         canonical *= self.activity(canonical)
         return np.ascontiguousarray(canonical)
 
@@ -139,10 +140,12 @@ class CodeLayout:
         array = self._matrix(codes)
         return np.asarray((array == self.canonical(array)).all(axis=1))
 
+    def of_layers(self, codes: Codes) -> Codes:
+        """Return a view (n, L, c) of the layers' columns of contiguous codes (n, d)."""
+        return codes[:, len(self.choices) :].reshape(len(codes), *self.layer_columns.shape)
+
     def _layer_options(self, allowed: IntArray) -> LayerOptions:
         """Return the options of a layer, with 0 where a condition switches a choice off."""
-        if len(self.layer_columns) == 0:
-            raise InvalidInput("allowed: expected a space with layers")
         allowed = self.activity.distinct_layers(allowed.astype(np.int8)).astype(np.int64)
         first = self.layer_columns[0]
         return LayerOptions(self.cardinalities[first], allowed, self.ordered[first])

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, describe_value
+from hwnas.spaces.choices import Value, index_among
 from hwnas.typing import Array, BoolArray, Codes, IndexArray, IntArray
 
-Value: TypeAlias = "int | float | bool | str"
 Predicate = Callable[[Mapping[str, Any]], bool]  # of the values of a layer by name
 Allowed: TypeAlias = "Predicate | Iterable[Sequence[Value] | Mapping[str, Value]]"
 
@@ -71,8 +71,7 @@ class LayerOptions:
 
     def index(self, choices: Codes) -> IndexArray:
         """Return the index (...,) of the option that is nearest to choices (..., c)."""
-        rank = (choices.astype(np.intp) * self._strides).sum(axis=-1)
-        return np.asarray(self._nearest[rank])
+        return np.asarray(self._nearest[choices.astype(np.intp) @ self._strides])
 
     def nearest(self, choices: Codes) -> Codes:
         """Return the nearest option (..., c) of choices (..., c): itself if it is allowed.
@@ -80,7 +79,7 @@ class LayerOptions:
         The distance is the sum of the differences of indices; for a column without an order every
         other choice is at distance 1.
         """
-        return self.options[self.index(choices)]
+        return np.take(self.options, self.index(choices), axis=0)
 
     def _neighbours(self, ordered: BoolArray) -> tuple[IndexArray, ...]:
         distances = _distances(self.options, self.options, ordered)
@@ -126,17 +125,30 @@ def parse_allowed(layers: Mapping[str, Sequence[Value]], allowed: Allowed) -> In
     [[0, 0], [1, 1]]
     """
     if callable(allowed):
+        options = (
+            dict(zip(layers, values, strict=True)) for values in itertools.product(*layers.values())
+        )
         indices = itertools.product(*(range(len(values)) for values in layers.values()))
-        rows = [
-            row
-            for row in indices
-            if allowed(
-                {name: values[i] for (name, values), i in zip(layers.items(), row, strict=True)}
-            )
-        ]
-    else:
+        is_allowed = (_is_allowed(allowed, option) for option in options)
+        rows = list(itertools.compress(indices, is_allowed))
+    elif isinstance(allowed, Iterable) and not isinstance(allowed, str | Mapping):
         rows = [_parse_option(layers, option) for option in allowed]
+    else:
+        raise InvalidInput(
+            f"allowed: expected a function, or a list of values for {', '.join(layers)}, found "
+            f"{describe_value(allowed)}"
+        )
     return np.array(rows, dtype=np.int64).reshape(-1, len(layers))
+
+
+def _is_allowed(allowed: Predicate, option: dict[str, Value]) -> bool:
+    """Return what a user's function says of an option."""
+    try:
+        return bool(allowed(option))
+    except Exception as error:  # code of a user
+        raise InvalidInput(
+            f"allowed: the function fails for {option}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _parse_option(
@@ -147,12 +159,15 @@ def _parse_option(
         if set(option) != set(layers):
             raise InvalidInput(f"allowed: expected a value for each of {names}, found {option}")
         option = [option[name] for name in layers]
-    if not isinstance(option, list | tuple) or len(option) != len(layers):
-        raise InvalidInput(f"allowed: expected a list of values for {names}, found {option!r}")
+    if not isinstance(option, list | tuple | np.ndarray) or len(option) != len(layers):
+        raise InvalidInput(f"allowed: expected lists of values for {names}, found {option!r}")
+    indices = []
     for (name, values), value in zip(layers.items(), option, strict=True):
-        if value not in values:
+        index = index_among(values, value)
+        if index is None:
             raise InvalidInput(f"allowed: {name} has no choice {value!r}, expected {list(values)}")
-    return tuple(list(v).index(x) for v, x in zip(layers.values(), option, strict=True))
+        indices.append(index)
+    return tuple(indices)
 
 
 def _distances(a: Codes | IntArray, b: Codes | IntArray, ordered: BoolArray) -> Array:

@@ -100,7 +100,7 @@ class SearchSpace(CodeLayout):
         return super().__new__(cls)
 
     def __repr__(self) -> str:
-        size = f"{Decimal(self.size):.2e}"
+        size = self.size if self.size < 1_000_000 else f"{Decimal(self.size):.2e}"
         return f"<{type(self).__name__} {self.name}: {len(self.columns)} columns, {size} members>"
 
     @cached_property
@@ -143,11 +143,10 @@ class SearchSpace(CodeLayout):
             highs[self.layer_columns] = 1
             highs[self.layer_columns[:, 0]] = len(self.options)
         samples = rng.integers(0, highs, size=(n, len(self.columns)))
-        if self.options is not None:
-            samples[:, self.layer_columns] = self.options.options[
-                samples[:, self.layer_columns[:, 0]]
-            ]
         codes = samples.astype(np.int8)
+        if self.options is not None:
+            chosen = samples[:, self.layer_columns[:, 0]]
+            self.of_layers(codes)[:] = np.take(self.options.options, chosen, axis=0)
         codes *= self.activity(codes)
         return codes
 

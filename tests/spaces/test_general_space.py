@@ -227,7 +227,7 @@ def test_configurations_are_mappings() -> None:
         ({"choices": {"a": [None]}}, "a: expected numbers, texts or bools alone"),
         ({"choices": {"a": [float("nan")]}}, "a: expected numbers, texts or bools alone"),
         ({"choices": {"a": [""]}}, "a: an empty text is no value"),
-        ({"choices": {"a b": [1]}}, "name of a choice: expected letters, digits and '_'"),
+        ({"choices": {"a b": [1]}}, "name of a choice: expected letters A to Z, digits and '_'"),
         ({"layers": {"w": [1]}}, "depth: expected the name of the choice"),
         ({"depth": "a"}, "depth: expected layers beside it"),
         ({"layers": {"w": [1]}, "depth": "b"}, "a.*found 'b'|depth: expected"),
@@ -269,6 +269,110 @@ def test_what_is_no_configuration_is_refused(config: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
         SPACES["mlp"].encode([config])
     assert "\n" not in str(caught.value)
+
+
+LAYERED: dict[str, Any] = {
+    "choices": {"depth": [1, 2], "act": ["relu", "tanh"], "on": [False, True]},
+    "layers": {"width": [1, 2], "kernel": [1, 2, 4]},
+}
+NONSENSE: list[Any] = [
+    None,
+    3,
+    "relu",
+    b"relu",
+    1j,
+    [[]],
+    [[1]],
+    [None],
+    [float("nan")],
+    [10**400],
+    ["\ud800"],
+    object(),
+    {"x": 1},
+    {"act": "relu"},
+]
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=lambda v: str(type(v).__name__))
+@pytest.mark.parametrize("place", ["choices", "act", "layers", "width", "conditions", "when"])
+def test_nonsense_defines_no_space(place: str, value: Any) -> None:
+    form = {key: dict(values) for key, values in LAYERED.items()}
+    if place in ("act", "width"):
+        form["choices" if place == "act" else "layers"][place] = value
+    elif place == "when":
+        form["conditions"] = {"on": {"act": value}}
+    else:
+        form[place] = value
+    if value is None and place in ("layers", "conditions"):
+        return  # stands for none
+    with pytest.raises(InvalidInput):
+        SearchSpace("x", **form)
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        3,
+        "relu",
+        {"width": [1]},
+        [[1]],
+        [[True, 1]],
+        [[1, 3]],
+        [],
+        object(),
+        [1, 2],
+        lambda layer: layer["q"],
+        lambda layer: 1 / 0,
+        lambda: True,
+        lambda layer: np.ones(2),
+    ],
+)
+def test_nonsense_allows_no_layers(allowed: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^allowed: "):
+        SearchSpace("x", **LAYERED, allowed=allowed)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"on": {"act": []}}, "on: expected a list of values of act"),
+        ({"on": {"act": "relu"}}, "on: expected a list of values of act, found 'relu'"),
+        ({"act": {"on": [1]}}, "on has no choice 1, expected one of .False, True"),
+        ({"act": {"act": ["relu"]}}, "act cannot depend on itself"),
+        ({"width": {"act": ["relu"]}}, "width cannot depend on act"),
+        ({"act": {"width": [1]}}, "act cannot depend on width"),
+        ({"act": {"on": [True]}, "on": {"act": ["relu"]}}, "in a circle"),
+        ({"depth": {"on": [True]}}, "the number of layers takes no condition"),
+    ],
+)
+def test_conditions_that_cannot_be(conditions: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        SearchSpace("x", **LAYERED, conditions=conditions)
+
+
+def test_values_of_numpy_are_plain_ones() -> None:
+    choices: dict[str, Any] = {
+        "a": [np.int64(3), np.float32(0.5)],
+        "b": [np.bool_(True), np.False_],
+        "c": [np.str_("x"), type("Text", (str,), {})("y")],
+        "d": np.arange(3),
+    }
+    plain = SearchSpace("x", choices).to_dict()["choices"]
+    assert plain == {"a": [0.5, 3], "b": [False, True], "c": ["x", "y"], "d": [0, 1, 2]}
+    types = [type(value) for values in plain.values() for value in values]
+    assert types == [float, int, bool, bool, str, str, int, int, int]
+
+
+def test_members_are_encoded_from_arrays_too() -> None:
+    search_space = SearchSpace("x", **LAYERED)
+    config = {"depth": np.int64(2), "act": np.str_("tanh"), "on": np.True_}
+    layers = {"width": np.array([1, 2]), "kernel": (np.float64(4.0), 1)}
+    codes = search_space.encode([{**config, **layers}])
+    assert str(search_space.decode(codes)[0]) == "x:depth=2/act=tanh/on=True/width=1:2/kernel=4:1"
+
+
+def test_a_small_space_shows_its_exact_size() -> None:
+    assert repr(SearchSpace("x", {"a": range(127)})).endswith("1 columns, 127 members>")
 
 
 def test_layers_that_are_not_allowed_are_refused() -> None:

@@ -24,7 +24,7 @@ def package(tmp_path: Path) -> Path:
     # The entry point takes the place of the decorator.
     lines = [line for line in source.splitlines() if not line.startswith("@hwnas")]
     (tmp_path / "cnn.py").write_text("\n".join(lines), encoding="utf-8")
-    (group,) = (b.partition("```")[0] for b in text.split("```text\n") if "hwnas.spaces" in b[:60])
+    (group,) = (b.partition("```")[0] for b in text.split("```toml\n") if "hwnas.spaces" in b[:60])
     name, target = group.splitlines()[1].split(" = ")
     info = tmp_path / "cnn-1.0.dist-info"
     info.mkdir()
