@@ -13,6 +13,7 @@ from hwnas.experiment import Experiment, override, run_plugin_files, validate_fo
 from hwnas.files import write_text
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.completion import is_finished
+from hwnas.runner.environment import note_plugins, recorded_plugins
 from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.extend_run import extend_run
 from hwnas.runner.preflight import setup_warnings
@@ -22,8 +23,6 @@ from hwnas.runner.run_directory import (
     describe_environment,
     locked,
     new_directory,
-    note_plugins,
-    recorded_plugins,
     refuse_existing,
     refuse_running,
 )

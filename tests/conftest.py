@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Generator, Mapping, Sequence
 
 # Before numpy and torch are loaded: with more threads than free cores their loops wait for each
 # other.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The key that signs leave to run code again is no file of the user's here.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="hwnas-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 import numpy as np
 import pytest

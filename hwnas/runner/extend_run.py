@@ -10,8 +10,8 @@ from pathlib import Path
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment, validate_form
 from hwnas.files import write_text
+from hwnas.runner.environment import read_environment, update_environment
 from hwnas.runner.extension import Change, Search, changes, lowered_limits
-from hwnas.runner.run_directory import read_environment, update_environment
 from hwnas.runner.run_files import home_of, search_databases
 from hwnas.runner.storage import Store
 from hwnas.yaml_loader import parse_yaml, read_yaml

@@ -13,7 +13,7 @@ import numpy as np
 from hwnas import pareto, registry
 from hwnas.backends import closed_forms, metric_of
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.experiment import Experiment, refuse_plugins, run_plugin_files, validate_form
+from hwnas.experiment import Experiment, refuse_plugins, validate_form
 from hwnas.files import write_csv
 from hwnas.fronts import Front, exactness
 from hwnas.objectives import (
@@ -23,10 +23,11 @@ from hwnas.objectives import (
     parse_constraints,
     parse_objectives,
 )
+from hwnas.plugin_files import load_plugin_file
 from hwnas.problem import Problem, build_problem
+from hwnas.runner.environment import recorded_metrics, recorded_plugins
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
-from hwnas.runner.run_directory import recorded_metrics, recorded_plugins
 from hwnas.runner.run_files import search_databases
 from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory
 from hwnas.runner.storage import Store, Trials
@@ -120,7 +121,8 @@ class Result:
         if not self.allow_plugins:
             file = str(self.path / "experiment.yaml")
             refuse_plugins(self.experiment.plugins, file, recorded_plugins(self.path))
-        run_plugin_files(self.experiment)
+        for plugin in self.experiment.plugins:  # a function is not needed to read results
+            load_plugin_file(plugin)
 
     def _read_space(self) -> SearchSpace:
         """Return the space of the experiment; its family may be in a plugin file."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import platform
 import sys
@@ -17,20 +16,17 @@ from typing import Any
 from hwnas.backends import metric_of
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment, run_plugin_files, validate_form
-from hwnas.files import PARTIAL, write_text
-from hwnas.objectives import Metric
+from hwnas.files import PARTIAL
 from hwnas.plugin_files import hash_of_file
 from hwnas.problem import Problem
 from hwnas.registry import lookup
+from hwnas.runner.environment import allowed_code
 from hwnas.runner.extension import Change, changes, lowered_limits
 from hwnas.runner.failures import ERROR_FILE
 from hwnas.runner.run_files import search_folders
 from hwnas.yaml_loader import read_yaml
 
 _LIBRARIES = ("hwnas", "numpy", "moocore", "pymoo", "torch", "botorch", "optuna", "syne-tune")
-
-
-_RESUMED = "plugins_when_resumed"  # key of the hashes of files that have changed since the start
 
 
 @contextlib.contextmanager
@@ -187,82 +183,8 @@ def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, 
             for objective in problem.measured
             for metric in [metric_of(problem.truth, objective)]
         },
-        "plugins": run_plugin_files(experiment),
+        **allowed_code(run_plugin_files(experiment), experiment.backend.settings),
     }
-
-
-def recorded_metrics(path: Path) -> dict[str, Metric]:
-    """Return the metrics that a run recorded, with unit and meaning, by name.
-
-    Older runs have none, and a damaged record has none either.
-    """
-    try:
-        content = read_environment(path)
-        return {
-            str(name): Metric(str(entry["unit"]), meaning=str(entry["meaning"]))
-            for name, entry in content["metrics"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def recorded_plugins(path: Path) -> dict[str, str]:
-    """Return the SHA-256 by path of the plugin files that a run was started with.
-
-    Who started the run has allowed them. A file inside the directory does not count, because it
-    may have come from elsewhere together with the record.
-    """
-    try:
-        content = read_environment(path)
-        recorded = {**content["plugins"], **content.get(_RESUMED, {})}
-        hashes = {str(file): str(sha256) for file, sha256 in recorded.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # nothing is allowed by a damaged record
-    folder = path.resolve()
-    return {
-        file: sha256
-        for file, sha256 in hashes.items()
-        if not Path(file).resolve().is_relative_to(folder)
-    }
-
-
-def note_plugins(path: Path, hashes: dict[str, str]) -> None:
-    """Note in ``environment.json`` the plugin files that have changed since the run started.
-
-    Parameters
-    ----------
-    path
-        Directory of the run.
-    hashes
-        SHA-256 by path of the files that run now.
-    """
-    recorded = recorded_plugins(path)
-    changed = {file: sha256 for file, sha256 in hashes.items() if recorded.get(file) != sha256}
-    if changed:
-        former = read_environment(path).get(_RESUMED, {})
-        update_environment(path, {_RESUMED: {**former, **changed}})
-
-
-def note_divergence(path: Path, first_trials: dict[str, int]) -> None:
-    """Note in ``environment.json`` the trials from which resumed searches are not identical."""
-    update_environment(path, {"not_identical_from_trial": first_trials})
-
-
-def read_environment(path: Path) -> dict[str, Any]:
-    """Return the content of ``environment.json``; empty where it is missing or damaged."""
-    try:
-        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def update_environment(path: Path, entries: dict[str, Any]) -> None:
-    """Set keys of ``environment.json``; a missing or damaged record stays as it is."""
-    content = read_environment(path)
-    changed = {**content, **entries}
-    if content and changed != content:
-        write_text(path / "environment.json", json.dumps(changed, indent=2) + "\n")
 
 
 def _source_hash(cls: type) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.experiment import Experiment
 from hwnas.problem import Problem
+from hwnas.runner.environment import note_divergence
 from hwnas.runner.executors import run_all
 from hwnas.runner.failures import ERROR_FILE, Failure
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.results import Result
-from hwnas.runner.run_directory import note_divergence
 from hwnas.runner.search_loop import SearchRun, attempt
 from hwnas.runner.warm_start import FILE as WARM_START
 from hwnas.runner.warm_start import PriorTrials, collect
