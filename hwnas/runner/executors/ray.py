@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import HwnasError, InvalidInput, MachineFailed, MissingExtra, SearchFailed
+from hwnas.errors import InvalidInput, MachineFailed, MissingExtra, SearchFailed
 from hwnas.runner.executors.interface import (
     EvaluatorFactory,
     Executor,
@@ -27,7 +27,6 @@ from hwnas.runner.executors.interface import (
 from hwnas.runner.executors.ray_files import PortableFactory
 from hwnas.runner.executors.ray_gateway import GatewaySettings
 from hwnas.runner.executors.ray_pool import PoolSettings
-from hwnas.runner.failures import Failure
 
 for _module in ("ray", "psutil"):
     if importlib.util.find_spec(_module) is None:
@@ -137,13 +136,13 @@ class RayExecutor(Executor):
         for name, (expected, is_allowed) in _RANGES.items():
             value = settings.get(name)
             if value is not None and not is_allowed(value):
-                raise InvalidInput(f"executor.{name}: expected {expected}, found {value}")
+                raise InvalidInput(f"{name}: expected {expected}, found {value}")
         nothing = settings.get("cpus", 1) == 0 and settings.get("gpus", 0) == 0
         if nothing and settings.get("workers") is None:
-            raise InvalidInput("executor.workers: expected a number where cpus and gpus are 0")
+            raise InvalidInput("workers: expected a number where cpus and gpus are 0")
         shared = settings.get("shared")
         if shared is not None and not Path(shared).is_absolute():
-            raise InvalidInput(f"executor.shared: expected an absolute path, found {shared}")
+            raise InvalidInput(f"shared: expected an absolute path, found {shared}")
         address = settings.get("address") or os.environ.get("RAY_ADDRESS")
         if address and address != "auto":
             _probe(address)
@@ -230,7 +229,7 @@ class RayExecutor(Executor):
                 f"the connection to Ray has ended: {self._last_words()}; continue with hwnas resume"
             ) from None
         if kind == "failed":
-            raise _error_of(value, "executor: ")
+            raise (value.kind or SearchFailed)(value.text)
         if kind == "slots":
             if value == 0 and self.slots > 0:
                 self._without_workers_since = time.perf_counter()
@@ -246,7 +245,8 @@ class RayExecutor(Executor):
         except (EOFError, OSError):
             raise InvalidInput(f"{complaint}: {self._last_words()}") from None
         if found != kind:
-            raise _error_of(value, f"{complaint}: ")
+            text = " ".join(value.text.split())
+            raise value.kind(text) if value.kind else InvalidInput(f"{complaint}: {text}")
         return value
 
     def _last_words(self) -> str:
@@ -270,27 +270,18 @@ def shared_folder(shared: Path, search: Path) -> Path:
     return shared / "-".join([*search.absolute().parts[-3:], digest])
 
 
-def _error_of(failure: Failure, prefix: str) -> Exception:
-    """Return the error that a gateway has sent."""
-    if failure.kind is not None:
-        return failure.kind(failure.text)
-    if failure.text.startswith("PoolFailed: "):
-        return SearchFailed(prefix + failure.text.removeprefix("PoolFailed: "))
-    return HwnasError(prefix + " ".join(failure.text.split()))
-
-
 def _probe(address: str) -> None:
     """Check that something listens at an address."""
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
         raise InvalidInput(
-            f"executor.address: expected HOST:PORT of the head of a Ray cluster, or auto, found "
+            f"address: expected HOST:PORT of the head of a Ray cluster, or auto, found "
             f"{address}; run hwnas on a node of the cluster"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S).close()
     except (OSError, OverflowError) as error:
         raise InvalidInput(
-            f"executor.address: nothing answers at {address}: {error}; expected the head of a Ray "
+            f"address: nothing answers at {address}: {error}; expected the head of a Ray "
             "cluster, as ray start --head prints it"
         ) from None

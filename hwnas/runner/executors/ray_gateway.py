@@ -72,8 +72,8 @@ def serve(descriptor: int) -> None:
         _run(connection, pool, events)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            failure = error.failure if isinstance(error, PoolFailed) else None
-            connection.send(("failed", failure or Failure.of(error)))
+            is_known = isinstance(error, PoolFailed)
+            connection.send(("failed", error.failure if is_known else Failure.of(error)))
         session.end()
 
 

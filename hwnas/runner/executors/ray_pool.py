@@ -8,9 +8,10 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from hwnas.errors import MachineFailed
 from hwnas.runner.executors.interface import (
     Evaluator,
     TrialOutcome,
@@ -80,16 +81,10 @@ class _Member:
 
 
 class PoolFailed(Exception):
-    """Pool that cannot evaluate anything.
+    """Pool that cannot evaluate anything, for the reason in `failure`."""
 
-    Attributes
-    ----------
-    failure
-        Why the problem cannot be built, where that is the reason.
-    """
-
-    def __init__(self, text: str, failure: Failure | None = None) -> None:
-        super().__init__(text)
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
         self.failure = failure
 
 
@@ -174,7 +169,8 @@ class TrialPool:
         elif request is not None:
             self._end(future.result())
         elif (failure := future.result()) is not None:
-            raise PoolFailed(f"a worker cannot build the problem: {failure.text}", failure)
+            text = f"a worker cannot build the problem: {failure.text}"
+            raise PoolFailed(replace(failure, text=text))
         else:
             member.is_ready, self._n_failed_starts = True, 0
         if self._waiting:
@@ -212,7 +208,8 @@ class TrialPool:
         if not member.is_ready:
             self._n_failed_starts += 1
             if self._n_failed_starts >= _STARTS_PER_WORKER * self.settings.workers:
-                raise PoolFailed(f"no worker can be started: {reason}")
+                text = f"no worker can be started: {reason}"
+                raise PoolFailed(Failure(text, "", text, MachineFailed))
         self._start_worker()
         if request is None:
             return
