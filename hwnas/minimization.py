@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hwnas.api import ignore_progress, resume, run
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, describe_value
 from hwnas.function_source import Function, defined_here, name_of
 from hwnas.problem import load_experiment
 from hwnas.runner.results import Result
 from hwnas.runner.run_directory import extension_of_run
 from hwnas.runner.run_searches import Progress
 from hwnas.spaces import SearchSpace
-from hwnas.spaces.choices import Value
+from hwnas.spaces.choices import Value, plain_value
 from hwnas.spaces.layer_options import Allowed
 
 Optimizers = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
@@ -131,6 +133,8 @@ def minimize(
     >>> result.summary[0]["evaluations"]
     20
     """
+    if not callable(function):
+        raise InvalidInput(f"function: expected a function of a configuration, found {function!r}")
     reference_name, folder = name_of(function)
     if folder is None and workers > 1:
         raise InvalidInput(
@@ -149,26 +153,34 @@ def minimize(
     settings = {
         "function": reference_name,
         "folder": None if folder is None else str(folder),
-        "units": dict(units) if units else None,
-        "steps": [*steps] or None,
+        "units": dict(units) if isinstance(units, Mapping) else units or None,
+        "steps": _list("steps", steps) or None,
         "threads": threads,
     }
     content = {
         "name": name,
         "space": space.to_dict(),
         "backend": {"type": "python", **_given(settings)},
-        "objectives": [*objectives],
-        "constraints": [*constraints],
-        "optimizers": _entries(optimizers),
-        "budget": {"evaluations": budget} if isinstance(budget, int) else dict(budget),
-        "seeds": seeds if isinstance(seeds, int) else [*seeds],
-        "reference": None if reference is None else [*map(float, reference)],
+        "objectives": _list("objectives", objectives),
+        "constraints": _list("constraints", constraints),
+        "optimizers": [optimizers]
+        if isinstance(optimizers, str | Mapping)
+        else _list("optimizers", optimizers),
+        "budget": dict(budget)
+        if isinstance(budget, Mapping)
+        else {"evaluations": plain_value(budget)},
+        "seeds": plain_value(seeds)
+        if isinstance(seeds, int | np.integer)
+        else _list("seeds", seeds),
+        "reference": None if reference is None else _list("reference", reference),
         "warm_start": None if warm_start is None else str(warm_start),
     }
     path = Path("runs", name) if out is None else Path(out)
     is_local = folder is None
     with defined_here(reference_name, function) if is_local else contextlib.nullcontext():
-        experiment, problem = load_experiment(_given(content), plugins=plugins, allow_plugins=True)
+        experiment, problem = load_experiment(
+            _given(content), plugins=_list("plugins", plugins), allow_plugins=True
+        )
         extension = extension_of_run(path, experiment)
         if extension is not None:
             return resume(
@@ -187,6 +199,8 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _entries(optimizers: Optimizers) -> list[Any]:
-    """Return optimizers as an experiment lists them."""
-    return [optimizers] if isinstance(optimizers, str | Mapping) else [*optimizers]
+def _list(name: str, values: Any) -> list[Any]:
+    """Return values as a list of Python's own; a text alone is a mistake."""
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInput(f"{name}: expected a list, found {describe_value(values)}")
+    return [plain_value(value) for value in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -297,12 +298,25 @@ def test_a_function_that_is_wrong_ends_the_run_at_once(
         ({"constraints": ["ms"]}, "constraints.*has no bound"),
         ({"optimizers": "additve"}, "unknown optimizer 'additve'; did you mean 'additive'"),
         ({"budget": {"evals": 5}}, "unknown key 'evals'; did you mean 'evaluations'"),
-        ({"budget": 0}, "budget.evaluations: expected an integer of at least 1, found 0"),
+        ({"budget": 0}, "budget.evaluations: expected an integer .*, found 0"),
         ({"steps": [3, 1]}, "steps: expected increasing positive integers"),
         ({"units": {"sec": "s"}}, "units: expected names of error, ms, found 'sec'"),
         ({"reference": [1.0]}, "reference: expected one number an objective"),
         ({"layers": {"width": []}}, "width: expected a list of 1 to 127 values"),
         ({"choices": hwnas.space("gpt-s")}, "layers: the space gpt-s has its own"),
+        ({"function": 3}, "function: expected a function of a configuration, found 3"),
+        ({"objectives": "ab"}, "objectives: expected a list, found 'ab'"),
+        ({"constraints": "ms <= 5"}, "constraints: expected a list, found 'ms <= 5'"),
+        ({"plugins": "mine.py"}, "plugins: expected a list, found 'mine.py'"),
+        ({"optimizers": None}, "optimizers: expected a list, found None"),
+        ({"budget": 3.5}, "budget.evaluations: expected an integer.*, found 3.5"),
+        ({"budget": "5"}, "budget.evaluations: expected an integer.*, found '5'"),
+        ({"budget": [5]}, "budget.evaluations: expected an integer.*, found"),
+        ({"seeds": 1.5}, "seeds: expected a list, found 1.5"),
+        ({"steps": 5}, "steps: expected a list, found 5"),
+        ({"units": ["s"]}, "setting 'units'.*found"),
+        ({"reference": 3}, "reference: expected a list, found 3"),
+        ({"reference": ["a", "b"]}, "reference.*found 'a'"),
     ],
 )
 def test_arguments_are_checked_before_anything_runs(
@@ -312,10 +326,43 @@ def test_arguments_are_checked_before_anything_runs(
         raise AssertionError
 
     path = tmp_path / "run"
-    positional = {"choices": CHOICES, "objectives": ["error", "ms"]}
+    positional = {"function": function, "choices": CHOICES, "objectives": ["error", "ms"]}
     with pytest.raises(InvalidInput, match=message):
-        hwnas.minimize(function, **options(path, **{**positional, **arguments}))
+        hwnas.minimize(**options(path, **{**positional, **arguments}))
     assert not path.exists()
+
+
+def test_numbers_of_numpy_are_arguments(tmp_path: Path) -> None:
+    changes = {"budget": np.int64(5), "seeds": np.int64(1), "reference": np.ones(2)}
+    arguments = options(tmp_path / "run", **changes, choices=CHOICES, objectives=["a", "b"])
+    result = hwnas.minimize(lambda config: (0.5, 0.5), **arguments)
+    assert [row["evaluations"] for row in result.summary] == [5]
+
+
+def test_a_function_that_changes_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def function(config: FunctionConfig) -> tuple[float, float]:
+        os.chdir(elsewhere)
+        return 1.0, 2.0
+
+    hwnas.minimize(function, CHOICES, ["a", "b"], **options(Path("run")))
+    assert Path.cwd() == tmp_path
+    assert (tmp_path / "run" / "random" / "seed-0" / "front.csv").exists()
+    assert not list(elsewhere.iterdir())
+
+
+def test_an_integer_beyond_all_floats_is_a_failed_trial(tmp_path: Path) -> None:
+    def function(config: FunctionConfig) -> tuple[float, float]:
+        return (10**400 if config["depth"] == 1 else 1.0), 2.0
+
+    result = hwnas.minimize(function, CHOICES, ["a", "b"], **options(tmp_path / "run"))
+    reasons = [trial.reason for trial in result.searches[0].trials if trial.status == "failed"]
+    assert reasons
+    assert set(reasons) == {"not finite: a"}
 
 
 def test_spaces_of_any_kind_are_searched(tmp_path: Path) -> None:

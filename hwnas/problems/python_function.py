@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -191,7 +192,8 @@ class PythonFunction(Backend):
         complete = self.fidelities[-1] if self.fidelities else None
         steps = complete if fidelity is None else fidelity
         config = FunctionConfig(member, seed=seed, steps=steps, may_stop=steps != complete)
-        with self._numerical_threads():
+        # A function may change the working directory; a run's relative paths stay where they are.
+        with self._numerical_threads(), contextlib.chdir(Path.cwd()):
             try:
                 result = self.function(config)
             except _StepReached:
@@ -251,8 +253,11 @@ def _number(name: str, value: Any) -> float:
     """Return a value as a number; NaN and infinity are numbers, texts are none."""
     is_text = isinstance(value, str | bytes)
     with contextlib.suppress(TypeError, ValueError, RuntimeError):
-        if not is_text:
-            return float(value)
+        try:
+            if not is_text:
+                return float(value)
+        except OverflowError:  # an integer beyond all floats
+            return math.inf if value > 0 else -math.inf
     raise TypeError(f"expected a number as {name!r}, found {describe_value(value)}")
 
 

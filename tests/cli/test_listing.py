@@ -171,6 +171,7 @@ def test_experiments_are_described() -> None:
     hardware = {name: cells["hardware"] for name, cells in table.items()}
     assert hardware.pop("hardware/gpu") == "cuda"
     assert hardware.pop("hardware/cpu-tiny") == "cpu"
+    assert hardware.pop("hardware/llama-cpu") == "cpu"
     assert set(hardware.values()) == {"none"}
     # One sentence, without the mark of a comment.
     for cells in table.values():
