@@ -25,7 +25,10 @@ class Kind(StrEnum):
 
 def check(
     target: Annotated[
-        str, typer.Argument(metavar="NAME_OR_FILE", help="A registered name, or a file.py.")
+        str,
+        typer.Argument(
+            metavar="NAME_OR_FILE", help="A registered name, that of a space, or a file.py."
+        ),
     ],
     kind: Annotated[
         Kind | None, typer.Option(help="The kind of plugin [every kind that has the name].")
@@ -50,6 +53,8 @@ def check(
     from hwnas.spaces import load_space
 
     settings = dict(map(parse_assignment, set_ or ()))
+    if kind in (None, Kind.space) and space is None and (family := _family_of_space(target)):
+        target, space, kind = family, target, Kind.space
     if space is not None:
         settings["space"] = load_space(space)
     failures = []
@@ -63,6 +68,13 @@ def check(
         echo(f"hwnas: {line}", err=True)
     if failures:
         raise typer.Exit(2)
+
+
+def _family_of_space(name: str) -> str | None:
+    """Return the family that names a space; ``None`` if none does."""
+    from hwnas.spaces.families import family, family_names
+
+    return next((f for f in family_names() if name in family(f).named), None)
 
 
 def _plugins_to_check(target: str, kind: Kind | None) -> list[tuple[PluginKind, str]]:

@@ -213,6 +213,16 @@ class NamedFront:
     space: str
     title: str
 
+    @property
+    def values(self) -> list[list[Any]]:
+        """Values of each architecture in raw units; closed forms count, so they are integers."""
+        types = [
+            int if o.key in LanguageModelSpace.closed_forms else float
+            for o in self.front.objectives
+        ]
+        rows = self.front.values.tolist()
+        return [[of(value) for of, value in zip(types, row, strict=True)] for row in rows]
+
 
 def exact_front(
     name: str, objectives: list[str], constraints: list[str], best: int | None = None

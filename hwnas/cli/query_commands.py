@@ -136,10 +136,7 @@ def front(
         raise InvalidInput("--plot: expected two objectives or more, found one")
     exact = listing.exact_front(space, objectives, constraint or [], best)
     header = ["arch", *map(str, exact.front.objectives)]
-    rows = [
-        [str(arch), *values]
-        for arch, values in zip(exact.archs, exact.front.values.tolist(), strict=True)
-    ]
+    rows = [[str(arch), *values] for arch, values in zip(exact.archs, exact.values, strict=True)]
     print_figures(header, rows, Format.csv if csv else Format.table)
     if not rows:
         echo("no architecture satisfies the constraints", err=True)

@@ -63,7 +63,17 @@ class SpaceUnderTest(Subject):
             self._given = [only]
         else:
             # A wrong setting is the user's mistake, not a failure of the class.
-            self._given = [self.cls(_NAME, **settings)] if settings else []
+            self._given = [self._space_of(settings)] if settings else []
+
+    def _space_of(self, settings: dict[str, Any]) -> SearchSpace:
+        parameters = settings_of_space(self.cls)
+        required = [key for key, p in parameters.items() if p.default is p.empty]
+        if missing := [key for key in required if key not in settings]:
+            raise InvalidInput(
+                f"space {self} needs {', '.join(required)}; missing: {', '.join(missing)}"
+            )
+        space: SearchSpace = self.cls(_NAME, **settings)
+        return space
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -58,3 +58,24 @@ def test_the_space_reaches_the_checks(
     assert [getattr(call.get("space"), "name", None) for call in calls] == [
         "mine" if source == "mine.yaml" else source
     ]
+
+
+@pytest.mark.parametrize("name", ["gpt-s", "llama-s", "dtlz2"])
+def test_the_name_of_a_space_checks_that_space(
+    hw: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(
+        "hwnas.testing.outcomes", lambda *a, **options: calls.append((a, options)) or []
+    )
+    assert hw("check", name).code == 0
+    ((kind, family), options) = calls[0]
+    assert kind == "space"
+    assert name in hwnas.spaces.families.family(family).named
+    assert options["space"].name == name
+
+
+def test_settings_that_are_missing_are_named(hw: Any) -> None:
+    result = hw("check", "llama", "--kind", "space", "--set", "embed_dim=[8]")
+    assert result.code == 2
+    assert "missing: n_layer, mlp_dim, n_head, n_kv_head" in result.err

@@ -159,7 +159,23 @@ def test_figures_of_a_space_in_a_file(tmp_path: Path) -> None:
     assert front.space == "small"
     located = [LocatedArchitecture(arch, "line 1") for arch in front.archs]
     _, rows = listing.figures(located, ["params", "perplexity"], space=load_space(str(file)))
-    assert [row[1:] for row in rows] == front.front.values.tolist()
+    assert [row[1:] for row in rows] == front.front.values.tolist() == front.values
+
+
+@pytest.mark.parametrize("objectives", [["params", "perplexity"], ["perplexity", "-flops"]])
+def test_numbers_of_parameters_and_operations_are_integers(objectives: list[str]) -> None:
+    front = listing.exact_front("gpt-s", objectives, ["params <= 3e7"], best=3)
+    _, rows = listing.figures(
+        [LocatedArchitecture(arch, "line 1") for arch in front.archs],
+        [name.strip("-") for name in objectives],
+    )
+    assert front.values == [row[1:] for row in rows]
+    types = [[type(value) for value in row] for row in front.values]
+    assert types == [[type(value) for value in row[1:]] for row in rows]
+    assert {type(row[objectives.index(name)]) for row in front.values for name in objectives} == {
+        int,
+        float,
+    }
 
 
 def test_experiments_are_described() -> None:
