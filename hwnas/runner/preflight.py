@@ -52,8 +52,8 @@ def _warnings_of(optimizer: Optimizer, evaluations: int | None, problem: Problem
     # 1. Fidelities.
     if isinstance(optimizer, MultiFidelityOptimizer) and len(problem.backend.fidelities or ()) <= 1:
         yield (
-            "there is one fidelity here, so it is random search; fidelities are repeats under noise: "
-            "true on the surrogate, rungs of a training, and steps of a function"
+            "there is one fidelity here, so it is random search; fidelities are repeats under "
+            "noise: true on the surrogate, rungs of a training, and steps of a function"
         )
     # 2. Constraints.
     if problem.constraints and not optimizer.handles_constraints:
