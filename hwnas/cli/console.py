@@ -33,7 +33,8 @@ ExecutorName = Annotated[
     typer.Option(
         "--executor",
         metavar="NAME",
-        help="Where trials are evaluated: serial, process, or as '{type: process, workers: 4}'.",
+        help="Where trials are evaluated: serial, process, ray, or with settings, "
+        "as in '{type: process, workers: 4}'.",
     ),
 ]
 Workers = Annotated[int, typer.Option(help="Processes that run searches side by side.", min=1)]

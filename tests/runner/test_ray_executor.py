@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ import pytest
 
 import hwnas
 from hwnas.errors import ExperimentError, InvalidInput
-from hwnas.experiment import Experiment, validate_form
+from hwnas.experiment import ExecutorEntry, Experiment, validate_form
+from hwnas.objectives import Objective
+from hwnas.problem import Problem
+from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.executors.interface import (
     EvaluatorFactory,
     Executor,
@@ -162,6 +165,39 @@ def test_without_ray_one_line_names_the_extra() -> None:
     assert done.stderr.splitlines()[-1].endswith(
         "executor 'ray' needs ray: pip install \"hwnas[ray]\""
     )
+
+
+class Meter(hwnas.Backend):
+    metrics: Mapping[str, hwnas.Metric] = {
+        "latency": hwnas.Metric("ms"),
+        "error": hwnas.Metric("", "expensive"),
+        "loss": hwnas.Metric("", "expensive"),
+    }
+    on_hardware = True
+
+    def evaluate(self, codes: Any, objectives: Any, *, seeds: Any, fidelity: Any = None) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("objectives", "settings", "is_fine"),
+    [
+        (["latency", "error"], {}, False),
+        (["latency", "error"], {"gpus": 0.5}, False),
+        (["latency", "error"], {"gpus": 1}, True),
+        (["loss", "error"], {"gpus": 0.25}, True),
+    ],
+)
+def test_measurements_have_a_device_for_themselves(
+    objectives: list[str], settings: dict[str, Any], is_fine: bool
+) -> None:
+    space = hwnas.space("gpt-s")
+    parsed = tuple(Objective.parse(text) for text in objectives)
+    problem = Problem(space, Meter(space), Meter(space), parsed, ())
+    entry = ExecutorEntry(type="ray", **settings)
+    outcome = contextlib.nullcontext() if is_fine else pytest.raises(ExperimentError, match="share")
+    with outcome:
+        check_executor(entry, problem, 1)
 
 
 def test_searches_have_folders_of_their_own_in_a_shared_one() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from hwnas.backends import metric_of
 from hwnas.errors import ExperimentError, HwnasError, InvalidInput, UnknownName
 from hwnas.experiment import ExecutorEntry
 from hwnas.problem import Problem
@@ -76,16 +77,28 @@ def check_executor(entry: ExecutorEntry | None, problem: Problem, workers: int) 
                 f"{entry.type} evaluates the trials of one search at a time, so that --workers is "
                 f"1, found {workers}; give the executor its own 'workers:' instead"
             )
-        backend = problem.backend
-        if entry.type == "process" and backend.on_hardware and not backend.side_by_side:
-            raise InvalidInput(
-                "trials that measure on this machine would disturb each other; expected serial, "
-                "found process"
-            )
+        if problem.backend.on_hardware and not problem.backend.side_by_side:
+            _refuse_disturbed(entry, problem)
     except ExperimentError:
         raise
     except HwnasError as error:
         raise ExperimentError("", "executor", str(error)) from error
+
+
+def _refuse_disturbed(entry: ExecutorEntry, problem: Problem) -> None:
+    """Refuse trials that share a device while they measure its speed; a training may share one."""
+    metrics = [metric_of(problem.backend, objective) for objective in problem.measured]
+    if entry.type == "process":
+        raise InvalidInput(
+            "trials that measure on this machine would disturb each other; expected serial, "
+            "found process"
+        )
+    gpus = float(entry.settings.get("gpus", 0))
+    if (gpus == 0 or gpus % 1) and any(metric.cost == "cheap" for metric in metrics):
+        raise InvalidInput(
+            f"trials that share a device would disturb each other's measurements; expected gpus: "
+            f"1, found {gpus:g}"
+        )
 
 
 def _executor_class(name: str) -> Any:

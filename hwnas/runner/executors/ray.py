@@ -114,7 +114,7 @@ class RayExecutor(Executor):
             self.folder.mkdir(parents=True, exist_ok=True)
         folder = (self.folder or factory.folder).absolute()
         data = PortableFactory.of(replace(factory, folder=folder)).to_bytes()
-        pool = PoolSettings(workers or 0, cpus, gpus, retries, timeout)
+        pool = PoolSettings(workers or 0, cpus, gpus, retries, timeout, self._address is not None)
         self._closed, self._patience = False, patience
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - read if the gateway dies
         self._start(GatewaySettings(self._address, workers, pool), data)

@@ -71,9 +71,9 @@ def serve(descriptor: int) -> None:
         pool = TrialPool(settings.pool, factory, folders, directory, post)
         _run(connection, pool, events)
     except BaseException as error:
+        failure = error.failure if isinstance(error, PoolFailed) else Failure.of(error)
         with contextlib.suppress(OSError):
-            is_known = isinstance(error, PoolFailed)
-            connection.send(("failed", error.failure if is_known else Failure.of(error)))
+            connection.send(("failed", failure))
         session.end()
 
 

@@ -26,13 +26,21 @@ _MAX_DETAIL = 300  # characters of Ray's explanation of a death
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """Settings of a pool, see `hwnas.runner.executors.ray.RayExecutor`."""
+    """Settings of a pool, see `hwnas.runner.executors.ray.RayExecutor`.
+
+    Attributes
+    ----------
+    has_dashboard
+        Whether someone may look at the cluster's list of tasks, which costs an actor a fifth of
+        its overhead.
+    """
 
     workers: int
     cpus: float
     gpus: float
     retries: int
     timeout: float | None
+    has_dashboard: bool
 
 
 class TrialWorker:
@@ -124,7 +132,10 @@ class TrialPool:
         # An actor that is lost is replaced here, so Ray restarts nothing. Spread: not all on the
         # first node that has room.
         self._actor_class = ray.remote(TrialWorker).options(
-            num_cpus=settings.cpus, num_gpus=settings.gpus, scheduling_strategy="SPREAD"
+            num_cpus=settings.cpus,
+            num_gpus=settings.gpus,
+            scheduling_strategy="SPREAD",
+            enable_task_events=settings.has_dashboard,
         )
         self._arguments = (ray.put(factory), path, directory)
         self._members: set[_Member] = set()
