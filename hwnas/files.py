@@ -1,8 +1,12 @@
-"""Atomic writes: after a kill at any moment a file holds its old content or the new one."""
+"""Files: atomic writes, and reading no more than is expected.
+
+After a kill at any moment a file that is written here holds its old content or the new one.
+"""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +26,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        with open(partial, "wb") as file:
+        # A link by that name would lead the content elsewhere.
+        partial.unlink(missing_ok=True)
+        with open(partial, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave an empty file by the new name
@@ -32,6 +38,21 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_bounded(path: Path, limit_mb: int) -> bytes:
+    """Return the content of a file of at most `limit_mb` megabytes.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read, or is larger.
+    """
+    with open(path, "rb") as file:
+        content = file.read(limit_mb * 1_000_000 + 1)
+    if len(content) > limit_mb * 1_000_000:
+        raise OSError(errno.EFBIG, f"larger than {limit_mb} MB, the limit", str(path))
+    return content
 
 
 def write_text(path: Path, text: str) -> None:

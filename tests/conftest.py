@@ -13,7 +13,6 @@ from collections.abc import Generator, Mapping, Sequence
 os.environ["OMP_NUM_THREADS"] = "1"
 # The key that signs leave to run code again is no file of the user's here.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="hwnas-tests-")
-atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from hwnas.objectives import Metric, Objective, constraint_violations
 from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.typing import Array, Codes
 
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 settings.register_profile("hwnas", deadline=None, max_examples=50, print_blob=True)
 settings.load_profile("hwnas")
 

@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from hwnas.errors import InvalidInput, UnknownName
+from hwnas.files import read_bounded
 from hwnas.spaces.choices import Value
 from hwnas.typing import Array
 
+MAX_MB = 256  # of a file; as Python objects it takes ten times as much
 _SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _BOOLS = {"true": True, "false": False}
 
@@ -103,7 +105,7 @@ def read_csv(path: Path) -> CsvTable:
         more or fewer cells than there are names.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, MAX_MB)
         text = content.decode("utf-8-sig")
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import HwnasError
-from hwnas.files import write_text
+from hwnas.files import read_bounded, write_text
 from hwnas.objectives import Metric
 from hwnas.runner.signature import is_signed, signature
 from hwnas.yaml_loader import read_yaml
 
 FILE = "environment.json"
+_MAX_MB = 10  # of a record
 
 _PLUGINS = "plugins"  # SHA-256 by path of the files that ran at the start
 _RESUMED = "plugins_when_resumed"  # and of those that have changed since
@@ -115,7 +116,7 @@ def note_divergence(path: Path, first_trials: dict[str, int]) -> None:
 def read_environment(path: Path) -> dict[str, Any]:
     """Return the content of a record; empty where it is missing or damaged."""
     try:
-        content = json.loads((path / FILE).read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(path / FILE, _MAX_MB))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def search_databases(path: Path) -> list[Path]:
     InvalidInput
         A file is damaged, or stands elsewhere than its search belongs while nothing stands there.
     """
+    refuse_links(path)
     databases = []
     for folder in search_folders(path):
         file = folder / "trials.db"
@@ -37,6 +39,27 @@ def search_databases(path: Path) -> list[Path]:
         elif not (home / file.name).exists():
             raise InvalidInput(f"{folder}: holds the trials of {home}; expected it by that name")
     return databases
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse a run with a link out of it, by which files of its searches would be written there.
+
+    Files beside the searches are replaced, not written to, and plots are drawn in no link.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the link.
+    """
+    home = path.resolve()
+    for folder, folders, files in os.walk(path):
+        for entry in (Path(folder, name) for name in (*folders, *files)):
+            is_beside = entry.parent == path and (entry.name == "plots" or entry.is_file())
+            if entry.is_symlink() and not is_beside and not entry.resolve().is_relative_to(home):
+                raise InvalidInput(
+                    f"{entry}: is a link out of the run, expected the file or directory itself; "
+                    "replace the link by what it leads to"
+                )
 
 
 def home_of(file: Path, path: Path) -> Path:

@@ -30,6 +30,8 @@ from hwnas.typing import Array, BoolArray, Codes, IntArray
 
 VERSION = 1
 PATIENCE_S = 5.0  # seconds to wait for another program that locks a store
+MAX_GB = 4  # of a file, for forty million trials
+_COMPANIONS = ("-wal", "-shm", "-journal")  # files that SQLite makes beside a store
 _ROWS = 20_000  # that are read at once: as Python objects they take five times their final size
 
 
@@ -184,6 +186,11 @@ class Store:
         """
         if not path.is_file():
             raise InvalidInput(f"{path}: no such file")
+        for entry in (path, *(path.with_name(path.name + suffix) for suffix in _COMPANIONS)):
+            if entry.is_symlink():  # SQLite would write where it leads
+                raise InvalidInput(f"{entry}: is a link, expected the file itself")
+        if path.stat().st_size > MAX_GB * 1e9:
+            raise InvalidInput(f"{path}: is larger than {MAX_GB} GB, the limit of a store")
         try:
             with path.open("rb") as file:
                 if file.read(16) != b"SQLite format 3\0":
@@ -374,6 +381,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     # Another process may hold the lock for a moment: wait before giving up.
     db = sqlite3.connect(path, timeout=PATIENCE_S)
+    db.execute("PRAGMA trusted_schema=OFF")  # a file of others may name functions in its schema
     # A write-ahead log survives a killed process at a third of the cost. Network file systems
     # cannot share its memory and answer with the mode they keep: a rollback journal, which is safe
     # too, once it is synchronised fully.

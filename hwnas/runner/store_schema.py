@@ -42,9 +42,13 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
     InvalidInput
         A table is missing, the database has anything else, or the columns of trials are others.
     """
-    entries = db.execute("SELECT type, name FROM sqlite_master").fetchall()
-    tables = {name for kind, name in entries if kind == "table"}
-    others = [f"{kind} {name}" for kind, name in entries if kind in ("view", "trigger")]
+    entries = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    tables = {name for kind, name, _ in entries if kind == "table"}
+    others = [f"{kind} {name}" for kind, name, _ in entries if kind in ("view", "trigger")]
+    # The rows of a virtual table come from a module of SQLite.
+    others += [
+        f"virtual table {n}" for _, n, sql in entries if "VIRTUAL" in (sql or "")[:20].upper()
+    ]
     others += [f"table {name}" for name in sorted(tables - _TABLES - _OPTIONAL_TABLES)]
     if others:
         raise InvalidInput(f"{path}: expected a store of hwnas, found one with a {others[0]}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,21 @@ from hwnas.spaces.choices import Value
 from hwnas.typing import Array, Codes
 from hwnas.yaml_loader import parse_yaml
 
+MAX_MB = 2_000  # of an unpacked file, for twenty million trials
 FILE = "warm_start.npz"  # the run's own copy, so that a resume does not depend on the earlier run
+
+
+_ARCHIVE_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,  # of a compression that Python does not know
+    RuntimeError,  # of an encrypted entry
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +70,29 @@ class PriorTrials:
             The file is missing or damaged.
         """
         try:
+            _check_archive(file)
             with np.load(file, allow_pickle=False) as arrays:
-                return cls(arrays["codes"], arrays["values"], arrays["std"])
-        except (OSError, ValueError, KeyError) as error:
+                prior = cls(arrays["codes"], arrays["values"], arrays["std"])
+            prior._check_form()
+            return prior
+        except _ARCHIVE_ERRORS as error:
             raise InvalidInput(f"{file}: cannot be read as a warm start: {error}") from error
+
+    def _check_form(self) -> None:
+        """Check types and shapes of the arrays."""
+        forms = [(array.dtype.kind, array.ndim) for array in (self.codes, self.values, self.std)]
+        if forms != [("i", 2), ("f", 2), ("f", 2)] or self.codes.dtype.itemsize != 1:
+            raise ValueError("expected codes (n, d) of int8, and values and std (n, q) of floats")
+        if not len(self.codes) == len(self.values) == len(self.std):
+            raise ValueError("expected as many codes as values and std")
+
+
+def _check_archive(file: Path) -> None:
+    """Refuse an npz that would take more memory than any warm start; its own sizes may be small."""
+    with zipfile.ZipFile(file) as archive:
+        size_mb = sum(entry.file_size for entry in archive.infolist()) / 1e6
+    if size_mb > MAX_MB:
+        raise ValueError(f"{size_mb:,.0f} MB when unpacked, expected at most {MAX_MB:,}")
 
 
 def collect(directory: Path, problem: Problem) -> PriorTrials:

@@ -608,4 +608,4 @@ def test_a_machine_that_fails_fails_no_trial(small_space: SearchSpace, store: St
 
     with pytest.raises(MachineFailed, match="the disk is full"):
         run(problem_of(Lost(small_space)), Scribe(small_space), store)
-    assert store.trials().status == ("ok",) * 5
+    assert list(store.trials().status) == ["ok"] * 5

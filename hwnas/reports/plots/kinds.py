@@ -228,6 +228,8 @@ def _make_folder(result: Result, out: Path | None) -> Path:
     """Return the directory of the files, which is made if it is missing."""
     folder = result.path / "plots" if out is None else out
     try:
+        if out is None and folder.is_symlink():  # it came with the run, and may lead anywhere
+            raise FileExistsError(17, "is a link, expected a directory; choose one with --out")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"{folder}: cannot write plots here: {error}") from error
