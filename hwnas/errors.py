@@ -28,6 +28,8 @@ from typing import Any
 _MIN_SIMILARITY = 0.6  # of names, for a suggestion
 _MIN_PREFIX = 3  # characters of an abbreviation
 _OF_ABBREVIATION = 0.9  # similarity of an abbreviation and its name
+_MAX_NAME = 100  # characters of a name that may be a misspelling
+_MAX_LINE = 1000  # characters of an error
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8"}
 
 
@@ -92,7 +94,7 @@ class UnknownName(InvalidInput):
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], *, reason: str = "") -> None:
         choices = sorted(choices)
-        similar = similar_names(name, choices)
+        similar = similar_names(name, choices) if len(name) <= _MAX_NAME else []
         explanation = f": {reason}" if reason and not similar else ""
         # A suggestion if a name is similar, else the whole list: the user must choose from it.
         if similar:
@@ -101,7 +103,7 @@ class UnknownName(InvalidInput):
             hint = f"known: {', '.join(choices)}"
         else:
             hint = "none is known here"
-        super().__init__(f"unknown {kind} {name!r}{explanation}; {hint}")
+        super().__init__(f"unknown {kind} {describe_value(name)}{explanation}; {hint}")
 
 
 def similar_names(name: str, choices: Iterable[str]) -> list[str]:
@@ -211,3 +213,21 @@ def describe_value(value: object, max_length: int = 80) -> str:
     """
     text = " ".join(repr(value).split())
     return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
+
+
+def one_line(text: str, max_length: int = _MAX_LINE) -> str:
+    """Return a text as one line that a terminal shows as it is.
+
+    White space becomes single spaces, what is not printable its escape, and where the text is too
+    long its middle is left out: its beginning names the place, its end what was expected.
+
+    >>> one_line("bad.yaml:\\n  name\\033[31m")
+    'bad.yaml: name\\\\x1b[31m'
+    >>> one_line("long" * 10, max_length=11)
+    'long...long'
+    """
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    if len(line) <= max_length:
+        return line
+    half = (max_length - 3) // 2
+    return f"{line[:half]}...{line[-half:]}"

@@ -21,12 +21,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
 from hwnas.foreign_code import completed_settings, function_files, run_files
 from hwnas.foreign_code import refuse_plugins as refuse_plugins
-from hwnas.form_errors import EXPECTED, first_fault
+from hwnas.form_errors import (
+    EXPECTED,
+    MAX_EVALUATIONS,
+    MAX_NAME,
+    MAX_SEED,
+    MAX_SEEDS,
+    first_fault,
+    name_fault,
+)
 from hwnas.function_source import FunctionError
 from hwnas.yaml_loader import read_yaml
 
 NAME = r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$"  # a file name, and not dots alone
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, Field(pattern=NAME, max_length=MAX_NAME)]
 
 
 class _Strict(BaseModel):
@@ -74,7 +82,7 @@ class Budget(_Strict):
         Time since the search started, proposals included.
     """
 
-    evaluations: int | None = Field(default=None, ge=1)
+    evaluations: int | None = Field(default=None, ge=1, le=MAX_EVALUATIONS)
     cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
@@ -93,8 +101,8 @@ def _with_name(entry: Any) -> Any:
 
 
 def _seed_list(seeds: Any) -> Any:
-    if type(seeds) is int and seeds < 1:
-        raise ValueError("too few")  # the text is that of `first_fault`
+    if type(seeds) is int and not 1 <= seeds <= MAX_SEEDS:
+        raise ValueError("too few or too many")  # the text is that of `first_fault`
     return list(range(seeds)) if type(seeds) is int else seeds
 
 
@@ -110,19 +118,21 @@ class _NameOrEntry:
 
 
 # Forms that a user may write in short: a name for an entry, a number for a list of seeds.
-Seed = Annotated[int, Field(ge=0)]
+_SEED_SCHEMA = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _NameOrEntry()]
 AnyExecutor = Annotated[ExecutorEntry, BeforeValidator(_with_type), _NameOrEntry()]
 AnyOptimizer = Annotated[OptimizerEntry, BeforeValidator(_with_name), _NameOrEntry()]
 Seeds = Annotated[
     list[Seed],
     BeforeValidator(_seed_list),
-    Field(min_length=1),
+    Field(min_length=1, max_length=MAX_SEEDS),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 1},
-                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+                {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
+                {"type": "array", "items": _SEED_SCHEMA, "minItems": 1, "maxItems": MAX_SEEDS},
             ]
         }
     ),
@@ -189,7 +199,7 @@ class Experiment(_Strict):
     budget: Budget
     seeds: Seeds = [0, 1, 2]
     noise: bool = False
-    reference: list[float] | None = None
+    reference: list[Finite] | None = None
     warm_start: str | None = None
     plugins: list[str] = []
     executor: AnyExecutor | None = None
@@ -284,11 +294,8 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     except pydantic.ValidationError as error:
         raise ExperimentError(file, *first_fault(error)) from None
     # Checks that span several entries.
-    names = [entry.name for entry in experiment.optimizers]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            message = f"a second {name!r}; give one of them another 'name:'"
-            raise ExperimentError(file, f"optimizers[{i}].name", message)
+    if fault := name_fault([entry.name for entry in experiment.optimizers]):
+        raise ExperimentError(file, *fault)
     if len(set(experiment.seeds)) != len(experiment.seeds):
         raise ExperimentError(file, "seeds", f"expected distinct seeds, found {experiment.seeds}")
     if experiment.budget == Budget():

@@ -10,7 +10,23 @@ from hwnas.errors import UnknownName, describe_value
 if TYPE_CHECKING:
     import pydantic
 
-_NAME_FORM = "a text of letters, digits, '.', '_' and '-'"
+MAX_NAME = 200  # characters; file systems take 255, with suffixes
+MAX_EVALUATIONS = 10**12
+MAX_SEEDS = 10_000
+MAX_SEED = 2**63 - 1
+# Files and directories of a run beside those of its optimizers.
+RUN_FILES = (
+    "experiment.yaml",
+    "environment.json",
+    "summary.csv",
+    "plots",
+    "report.html",
+    "error.txt",
+    "reference",
+    "warm_start.npz",
+    "measurements.jsonl",
+)
+_NAME_FORM = f"a text of at most {MAX_NAME} letters, digits, '.', '_' and '-'"
 # By key, in error texts; [] stands for the items of a list.
 EXPECTED = {
     "": "an experiment, as keys and values",
@@ -28,14 +44,14 @@ EXPECTED = {
     "optimizers[].name": f"{_NAME_FORM}, which names a directory",
     "optimizers[].batch": "an integer of at least 1",
     "budget": "keys and values, as in {evaluations: 200}",
-    "budget.evaluations": "an integer of at least 1",
+    "budget.evaluations": f"an integer from 1 to {MAX_EVALUATIONS:,}",
     "budget.cost": "a finite number of seconds greater than 0",
     "budget.seconds": "a finite number of seconds greater than 0",
-    "seeds": "a number of seeds of at least 1, or a list of them as in [0, 1, 2]",
-    "seeds[]": "an integer of at least 0",
+    "seeds": f"a number of seeds from 1 to {MAX_SEEDS:,}, or a list of them as in [0, 1, 2]",
+    "seeds[]": f"an integer from 0 to {MAX_SEED}",
     "noise": "true or false",
     "reference": "a list of numbers, one an objective, in raw units",
-    "reference[]": "a number",
+    "reference[]": "a finite number",
     "warm_start": "the directory of a run, as a text",
     "plugins": "a list of Python files, as in [mine.py]",
     "plugins[]": "the path of a Python file, as a text",
@@ -57,6 +73,26 @@ def first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
     if fault["type"] == "missing":
         return path, f"is required; expected {EXPECTED[form]}"
     return path, f"expected {EXPECTED[form]}, found {describe_value(fault['input'])}"
+
+
+def name_fault(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the key path and the message of the first name that cannot name a directory.
+
+    >>> name_fault(["random", "plots"])
+    ('optimizers[1].name', "'plots' is a file of every run; expected another name")
+    """
+    taken: set[str] = set()
+    for i, name in enumerate(names):
+        key = name.lower()  # some file systems take no heed of the case of letters
+        if key in RUN_FILES:
+            return (
+                f"optimizers[{i}].name",
+                f"{name!r} is a file of every run; expected another name",
+            )
+        if key in taken:
+            return f"optimizers[{i}].name", f"a second {name!r}; give one of them another 'name:'"
+        taken.add(key)
+    return None
 
 
 def _known_path(location: Sequence[str | int]) -> tuple[str, str]:

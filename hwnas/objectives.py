@@ -33,14 +33,17 @@ _GRAMMAR = re.compile(
     rf"(?P<minus>-)?\s*(?P<metric>{_NAME})"
     rf"(?:@(?P<devices>{_DEVICE}(?:\+{_DEVICE})*))?"
     r"(?::(?P<statistic>median|p\d\d))?"
-    rf"(?:\s*(?P<relation><=|>=)\s*(?P<bound>{_NUMBER}))?"
+    rf"(?:\s*(?P<relation><=|>=)\s*(?P<bound>{_NUMBER}))?",
+    re.ASCII,
 )
 _FORM = "expected [-]METRIC[@DEVICE[+DEVICE]][:pNN], for a constraint with <= or >= and a number"
 _RELATION = re.compile(
-    rf"(?P<objective>[^<>=≤≥]+?)\s*(?P<relation>=<|=>|==|<|>|=|≤|≥)\s*(?P<bound>{_NUMBER})"
+    rf"(?P<objective>[^<>=≤≥]+?)\s*(?P<relation>=<|=>|==|<|>|=|≤|≥)\s*(?P<bound>{_NUMBER})",
+    re.ASCII,
 )
 _UNIT = re.compile(
-    rf"(?P<bounded>.*(?:<=|>=)\s*(?P<number>{_NUMBER}))\s*(?P<unit>[^\d\s<>=.+-][^\s<>=]*)"
+    rf"(?P<bounded>.*(?:<=|>=)\s*(?P<number>{_NUMBER}))\s*(?P<unit>[^\d\s<>=.+-][^\s<>=]*)",
+    re.ASCII,
 )
 # Multiples in which people write numbers of parameters and operations.
 _PREFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "B": 1e9, "b": 1e9, "T": 1e12}

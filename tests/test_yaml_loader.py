@@ -39,6 +39,24 @@ def test_infinities() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("base: &b {x: 1, y: 2}\nkey: {<<: *b, y: 3}", {"x": 1, "y": 3}),
+        ("base: &b {x: 1, y: 2}\nkey: {y: 3, <<: *b}", {"x": 1, "y": 3}),
+        ("a: &a {x: 1}\nb: &b {x: 2, y: 2}\nkey: {<<: [*a, *b], z: 3}", {"x": 1, "y": 2, "z": 3}),
+        ("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nkey: {<<: *b, x: 3}", {"x": 3}),
+        ("a: &a {x: 1}\nkey: [&b {<<: *a, x: 2}, {<<: *b}, {<<: *b, x: 3}]", [2, 2, 3]),
+        ("key: {'<<': 1}", {"<<": 1}),
+    ],
+)
+def test_merge_keys(text: str, value: object) -> None:
+    merged = parse_yaml(text)["key"]
+    if isinstance(merged, list):
+        merged = [item["x"] for item in merged]
+    assert merged == value
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a: 1\na: 2", "line 2: duplicate key 'a'"),

@@ -36,7 +36,14 @@ from hwnas.cli.query_commands import front, list_, query
 from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.cli.streams import guarded_streams
 from hwnas.cli.usage import explain_usage_error, parse_overrides
-from hwnas.errors import DrawingFailed, HwnasError, HwnasWarning, InvalidInput, SearchFailed
+from hwnas.errors import (
+    DrawingFailed,
+    HwnasError,
+    HwnasWarning,
+    InvalidInput,
+    SearchFailed,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from hwnas.experiment import Experiment
@@ -50,6 +57,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # full, over its quota, read-only
+# Of files whose names or permissions are the user's.
+_FILE_ERRORS = (
+    *_DISK_ERRORS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EIO,
+)
 _UsageError: Any = typer.BadParameter.__base__  # its module depends on the version of typer
 
 
@@ -211,10 +229,12 @@ def main() -> None:
         except (OSError, SystemExit) as error:
             # Typer exits when a pipe is closed. Any other error is not one of the output.
             if output.error is None:
-                if not isinstance(error, OSError) or error.errno not in _DISK_ERRORS:
+                if not isinstance(error, OSError) or error.errno not in _FILE_ERRORS:
                     raise
                 place = f"{error.filename}: " if error.filename else ""
-                typer.echo(f"hwnas: {place}cannot be written: {error.strerror}", err=True)
+                action = "written" if error.errno in _DISK_ERRORS else "used"
+                line = one_line(f"{place}cannot be {action}: {error.strerror}")
+                typer.echo(f"hwnas: {line}", err=True)
                 code = 2
         if output.error is not None and (line := output.discard()):
             typer.echo(f"hwnas: {line}", err=True)
@@ -254,7 +274,7 @@ def _run_command() -> int:
         text = explain_usage_error(error) if isinstance(error, _UsageError) else str(error)
         # One line, so that scripts and logs can read it. Help without a command has no message.
         if text:
-            typer.echo(f"hwnas: {' '.join(text.split())}", err=True)
+            typer.echo(f"hwnas: {one_line(text)}", err=True)
         return 1 if isinstance(error, SearchFailed) else 2
     except (KeyboardInterrupt, typer.Abort):
         typer.echo(
@@ -270,7 +290,7 @@ def _show_in_one_line(show_other: Callable[..., None]) -> Callable[..., None]:
         message: Warning | str, category: type[Warning], *arguments: Any, **keywords: Any
     ) -> None:
         if issubclass(category, HwnasWarning):
-            typer.echo(f"hwnas: {message}", err=True)
+            typer.echo(f"hwnas: {one_line(str(message))}", err=True)
         else:
             show_other(message, category, *arguments, **keywords)
 
