@@ -71,10 +71,24 @@ class Reference:
 
     @classmethod
     def from_json(cls, text: str) -> Reference:
-        """Restore a reference from the text of `to_json`."""
-        plain = json.loads(text)
-        arrays = {key: np.array(plain[key]) for key in ("ideal", "nadir", "point")}
-        return cls(plain["source"], **arrays, best=plain["best"], epsilon=plain.get("epsilon", 0.0))
+        """Restore a reference from the text of `to_json`.
+
+        Raises
+        ------
+        InvalidInput
+            The text is another one.
+        """
+        try:
+            plain = json.loads(text)
+            keys = ("ideal", "nadir", "point")
+            arrays = {key: np.array(plain[key], dtype=np.float64) for key in keys}
+            if len({array.shape for array in arrays.values()}) > 1:
+                raise ValueError("ideal, nadir and point differ in size")
+            best, epsilon = plain["best"], plain.get("epsilon", 0.0)
+            numbers = [None if number is None else float(number) for number in (best, epsilon)]
+            return cls(plain["source"], **arrays, best=numbers[0], epsilon=numbers[1])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InvalidInput(f"the reference of a run is damaged: {error!r:.200}") from error
 
 
 def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> Reference:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +28,7 @@ from hwnas.runner.environment import recorded_metrics, recorded_plugins
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.run_files import search_databases
-from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory
+from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory, first_rows
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.summary import front_table, summary_columns, summary_row
 from hwnas.spaces import SearchSpace, space
@@ -165,6 +164,7 @@ class Result:
         """Build the result of one search."""
         if len(trials) == 0:  # killed before its first
             trials = replace(trials, codes=self.space.encode([]))
+        self._check_trials(trials, path)
         losses = self._feasible_losses(trials.values)
         losses[~trials.ok] = np.nan
         front, constraints, recommended = self._front(trials, losses, recommendations)
@@ -180,6 +180,17 @@ class Result:
             recommended,
             meta,
         )
+
+    def _check_trials(self, trials: Trials, path: Path) -> None:
+        """Refuse trials that are not of the experiment beside them."""
+        n_values, limits = len(self.objectives) + len(self.constraints), self.space.cardinalities
+        if trials.values.shape[1] != n_values:
+            found = trials.values.shape[1]
+            raise InvalidInput(f"{path}: expected {n_values} values of a trial, found {found}")
+        if trials.codes.shape[1] != len(limits) or (
+            len(trials) and not ((trials.codes >= 0) & (trials.codes < limits)).all()
+        ):
+            raise InvalidInput(f"{path}: its trials are no members of {self.space.name}")
 
     def _front(
         self, trials: Trials, losses: Array, recommendations: list[tuple[int, Codes]]
@@ -202,7 +213,7 @@ class Result:
         codes, values = codes[usable], values[usable]
         front = Front.of(codes, values[:, :m], self.objectives, epsilon=None)
         # The front has an order of its own: find its members' rows again.
-        members = _first_rows((front.codes, front.values), (codes, values[:, :m]))
+        members = first_rows((front.codes, front.values), (codes, values[:, :m]))
         return front, values[members, m:], recommended
 
     def _first_trials(self, trials: Trials, front: Front) -> IndexArray:
@@ -214,7 +225,7 @@ class Result:
         trial_values, front_values = trials.values[:, : len(self.objectives)], front.values
         if self.experiment.noise:
             trial_values, front_values = trial_values[:, :0], front_values[:, :0]
-        return _first_rows((front.codes, front_values), (trials.codes, trial_values))
+        return first_rows((front.codes, front_values), (trials.codes, trial_values))
 
     def _feasible_losses(self, values: Array) -> Array:
         """Return losses (n, m) of values (n, q), NaN where a constraint is violated."""
@@ -236,7 +247,7 @@ class Result:
         values = measure(self.problem.truth, unique, self.problem.measured).values
         losses, constraints = self._feasible_losses(values), values[:, len(self.objectives) :]
         # The first trial of each; one without a trial comes after all.
-        first_trials = _first_rows((unique, values[:, :0]), (trials.codes, trials.values[:, :0]))
+        first_trials = first_rows((unique, values[:, :0]), (trials.codes, trials.values[:, :0]))
         first_trials[first_trials < 0] = len(trials)
         ends = np.cumsum([len(codes) for _, codes in recommendations])
         return [
@@ -371,22 +382,6 @@ class Result:
             columns = trajectory.columns()
             steps = zip(*(column.tolist() for column in columns.values()), strict=True)
             write_csv(search.path / "hypervolume.csv", tuple(columns), steps)
-
-
-def _first_rows(members: tuple[Codes, Array], trials: tuple[Codes, Array]) -> IndexArray:
-    """Return the first trial of each member by codes (k, d) and values (k, m), -1 without one."""
-    # Only members are kept by key, because there can be a million trials.
-    keys = [*_keys(*members)]
-    first = dict.fromkeys(keys, -1)
-    for i, key in enumerate(_keys(*trials)):
-        if first.get(key) == -1:
-            first[key] = i
-    return np.array([first[key] for key in keys], dtype=np.intp)
-
-
-def _keys(codes: Codes, values: Array) -> Iterator[bytes]:
-    """Yield a key of each row of codes (n, d) and values (n, m)."""
-    return (a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True))
 
 
 def _read(file: Path) -> _Stored:

@@ -63,7 +63,18 @@ def refuse_links(path: Path) -> None:
 
 
 def home_of(file: Path, path: Path) -> Path:
-    """Return the directory in the run `path` that the search of a ``trials.db`` belongs in."""
+    """Return the directory in the run `path` that the search of a ``trials.db`` belongs in.
+
+    Raises
+    ------
+    InvalidInput
+        The file is no store of a search.
+    """
     with Store.open(file) as store:
         meta = store.meta
+    for key in ("experiment", "reference", "optimizer", "seed"):
+        if key not in meta:
+            raise InvalidInput(f"{file}: expected a store of a search, found no {key} in it")
+    if re.fullmatch(r"\d{1,30}", meta["seed"]) is None:
+        raise InvalidInput(f"{file}: expected a number as seed, found {meta['seed'][:80]!r}")
     return path / meta["optimizer"] / f"seed-{meta['seed']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from hwnas.fronts import Front
 from hwnas.runner.storage import Trials
-from hwnas.typing import Array, BoolArray, IndexArray, IntArray
+from hwnas.typing import Array, BoolArray, Codes, IndexArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -155,3 +156,19 @@ class SearchResult:
             return 0.0
         mean = float(self.trials.seconds[complete].mean())
         return max(0.0, float((mean - self.trials.seconds[stopped]).sum()))
+
+
+def first_rows(members: tuple[Codes, Array], trials: tuple[Codes, Array]) -> IndexArray:
+    """Return the first trial of each member by codes (k, d) and values (k, m), -1 without one."""
+    # Only members are kept by key, because there can be a million trials.
+    keys = [*_keys(*members)]
+    first = dict.fromkeys(keys, -1)
+    for i, key in enumerate(_keys(*trials)):
+        if first.get(key) == -1:
+            first[key] = i
+    return np.array([first[key] for key in keys], dtype=np.intp)
+
+
+def _keys(codes: Codes, values: Array) -> Iterator[bytes]:
+    """Yield a key of each row of codes (n, d) and values (n, m)."""
+    return (a.tobytes() + b.tobytes() for a, b in zip(codes, values, strict=True))

@@ -303,8 +303,8 @@ class Store:
             return []
         rows = self._db.execute("SELECT * FROM asks ORDER BY ask").fetchall()
         return [
-            AskRecord(ask, tells_before, requested, fidelity, _codes_of(blob, n_columns), accepted)
-            for ask, tells_before, requested, fidelity, blob, accepted in rows
+            AskRecord(n, before, requested, fidelity, _codes_of(b, n_columns, self.path), accepted)
+            for n, before, requested, fidelity, b, accepted in rows
         ]
 
     def recommend(self, trials: int, codes: Codes) -> None:
@@ -316,7 +316,7 @@ class Store:
     def recommendations(self, n_columns: int) -> list[tuple[int, Codes]]:
         """Return numbers of trials and the recommendations after them, codes (k, `n_columns`)."""
         rows = self._db.execute("SELECT trials, codes FROM recommendations ORDER BY trials")
-        return [(n, _codes_of(blob, n_columns)) for n, blob in rows]
+        return [(n, _codes_of(blob, n_columns, self.path)) for n, blob in rows]
 
     def trials(self) -> Trials:
         """Read all trials.
@@ -365,11 +365,17 @@ def _trials_of(rows: Sequence[tuple[Any, ...]], q: int) -> Trials:
 def _shared(texts: Sequence[str]) -> list[str]:
     """Return the same texts, equal ones as one object: most trials share a few."""
     distinct: dict[str, str] = {}
-    return [distinct.setdefault(text, text) for text in texts]
+    shared = [distinct.setdefault(text, text) for text in texts]
+    if others := [text for text in distinct if not isinstance(text, str)]:
+        raise ValueError(f"expected a text, found {others[0]!r:.80}")
+    return shared
 
 
-def _codes_of(blob: bytes, n_columns: int) -> Codes:
-    return np.frombuffer(blob, dtype=np.int8).reshape(-1, n_columns)
+def _codes_of(blob: bytes, n_columns: int, path: Path) -> Codes:
+    try:
+        return np.frombuffer(blob, dtype=np.int8).reshape(-1, n_columns)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{path}: cannot be read: {error}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
