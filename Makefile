@@ -2,6 +2,7 @@
 # make test         set up and run the suite, a few minutes
 # make test-minimum  with the oldest libraries that setup.cfg allows, on Python 3.11, the oldest
 # make test-slow    statistical checks of the optimizers that fit a model for every proposal
+# make faults       injects faults into runs of every optimizer and executor, half an hour
 # make report-test  the HTML report in a real browser; installs Debian's Chromium where none is
 # make check        lint and types
 # make surrogate    refit the surrogate's tables and trees (20 minutes) from ../shared/hwgptbench
@@ -13,7 +14,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 APT_INSTALL := apt-get install -y -qq --no-install-recommends
 WORKERS ?= 2
 
-.PHONY: quickstart test test-minimum test-slow report-test check surrogate clean
+.PHONY: quickstart test test-minimum test-slow faults report-test check surrogate clean
 
 quickstart: .venv/.run
 	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
@@ -28,6 +29,9 @@ test-minimum: .venv-minimum/.test
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow --numprocesses $(WORKERS) --dist worksteal
+
+faults: .venv/.dev
+	$(BIN)/python tests/faults/suite.py
 
 report-test: .venv/.dev
 	@for name in chromium chromium-browser google-chrome; do \

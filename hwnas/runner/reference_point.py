@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +21,10 @@ from hwnas.experiment import Experiment
 from hwnas.objectives import Objective, losses_of
 from hwnas.problem import Problem
 from hwnas.runner.evaluation_cache import EvaluationCache
+from hwnas.runner.executors.choice import create_executor, is_parallel
+from hwnas.runner.executors.interface import EvaluatorFactory, Executor
 from hwnas.runner.failures import ERROR_FILE, PROGRAMMING_ERRORS, Failure, FailureLog, is_bug
+from hwnas.runner.parallel_evaluation import evaluate_in_parallel
 from hwnas.runner.storage import Store, Trials
 from hwnas.typing import Array, Codes
 
@@ -129,7 +134,7 @@ def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> R
         source = "given" if point_of_user is not None else _SOURCES.get(front.epsilon, "epsilon")
         return Reference(source, ideal, nadir, point, best, front.epsilon)
     # 2. Without a front the scale comes from measurements.
-    losses = _measure_losses(problem, folder)
+    losses = _measure_losses(experiment, problem, folder)
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     nadir = np.where(nadir > ideal, nadir, ideal + 1)
     if point_of_user is not None:
@@ -158,7 +163,7 @@ def _opposite(objective: Objective) -> Objective:
     )
 
 
-def _measure_losses(problem: Problem, folder: Path) -> Array:
+def _measure_losses(experiment: Experiment, problem: Problem, folder: Path) -> Array:
     """Measure the smallest, the largest and a few other architectures, feasible or not."""
     space = problem.space
     # `canonical` clips codes, so the greatest index of every column is its last choice.
@@ -169,7 +174,8 @@ def _measure_losses(problem: Problem, folder: Path) -> Array:
     failures = FailureLog(folder, type(problem.truth))
     reason = ""
     try:
-        trials = _measure(unconstrained, codes, folder / FOLDER, failures)
+        with _executor(experiment, problem, folder) as executor:
+            trials = _measure(unconstrained, codes, folder / FOLDER, failures, executor)
         if trials.ok.any():
             return np.asarray(losses_of(problem.objectives, trials.values[trials.ok]))
         reason = next((reason for reason in trials.reason if reason), "")
@@ -186,11 +192,36 @@ def _measure_losses(problem: Problem, folder: Path) -> Array:
     raise (SearchFailed if is_bug(first) else InvalidInput)(text) from first
 
 
-def _measure(problem: Problem, codes: Codes, folder: Path, failures: FailureLog) -> Trials:
-    """Measure architectures; on hardware one by one, each stored as soon as it is measured."""
-    cache, start = EvaluationCache(problem, 0, failures), time.perf_counter()
+def _executor(
+    experiment: Experiment, problem: Problem, folder: Path
+) -> AbstractContextManager[Executor | None]:
+    """Return the executor of the experiment; ``None`` where this process measures.
+
+    An evaluation that hangs or ends its process is then one of a worker, as in the search.
+    """
+    entry = experiment.executor
+    if entry is None or not is_parallel(entry) or problem.truth is not problem.backend:
+        return nullcontext()
+    return create_executor(entry, EvaluatorFactory(experiment, folder / FOLDER))
+
+
+def _measure(
+    problem: Problem, codes: Codes, folder: Path, failures: FailureLog, executor: Executor | None
+) -> Trials:
+    """Measure architectures; on hardware each is stored as soon as it is measured."""
+
+    def trials_of(codes: Codes) -> Iterator[Trials]:
+        if executor is not None:
+            yield from evaluate_in_parallel(problem, codes, executor, failures)
+            return
+        # One by one on hardware, in one call of the backend elsewhere.
+        cache, start = EvaluationCache(problem, 0, failures), time.perf_counter()
+        size = 1 if problem.truth.on_hardware else len(codes)
+        for i in range(0, len(codes), size):
+            yield cache.evaluate(codes[i : i + size], None, i, start)
+
     if not problem.truth.on_hardware:
-        return cache.evaluate(codes, None, 0, start)
+        return Trials.concatenate(list(trials_of(codes)))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "trials.db"
     names = [str(objective) for objective in problem.objectives]
@@ -201,8 +232,7 @@ def _measure(problem: Problem, codes: Codes, folder: Path, failures: FailureLog)
             file.unlink()
     with Store.open(file) if file.exists() else Store.create(file, names, {}) as store:
         problem.backend.on_start(folder)
-        stored = store.trials()
-        for i in range(len(stored), len(codes)):
-            store.add(cache.evaluate(codes[i : i + 1], None, i, start))
+        for trial in trials_of(codes[len(store.trials()) :]):
+            store.add(trial)
         problem.backend.on_end()
         return store.trials()
