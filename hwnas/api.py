@@ -16,7 +16,7 @@ from hwnas.runner.completion import is_finished
 from hwnas.runner.environment import note_plugins, recorded_plugins
 from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.extend_run import extend_run
-from hwnas.runner.preflight import setup_warnings
+from hwnas.runner.preflight import reference_warnings, setup_warnings
 from hwnas.runner.reference_point import Reference, build_reference
 from hwnas.runner.results import Result
 from hwnas.runner.run_directory import (
@@ -121,8 +121,7 @@ def run(
     _check_workers(workers, problem)
     check_executor(experiment.executor, problem, workers)
     prior = collect_prior_trials(experiment, problem)
-    for line in setup_warnings(experiment, problem):
-        warnings.warn(line, HwnasWarning, stacklevel=2)
+    lines = setup_warnings(experiment, problem)
     with new_directory(path), locked(path):
         refuse_running(path)
         refuse_existing(path, experiment)  # another run may have started in between
@@ -131,7 +130,10 @@ def run(
         reference = None
         if not problem.backend.on_hardware:
             reference = build_reference(experiment, problem, path)
+            lines += reference_warnings(reference, problem.objectives)
         description = json.dumps(describe_environment(experiment, problem), indent=2) + "\n"
+        for line in lines:
+            warnings.warn(line, HwnasWarning, stacklevel=2)
 
         # 2. The files from which a killed run is resumed.
         write_text(path / "experiment.yaml", experiment.to_yaml())
@@ -142,6 +144,8 @@ def run(
         # 3. Measurements and searches, which continue from their own files.
         if reference is None:
             reference = build_reference(experiment, problem, path)
+            for line in reference_warnings(reference, problem.objectives):
+                warnings.warn(line, HwnasWarning, stacklevel=2)
         return run_searches(
             path,
             experiment,

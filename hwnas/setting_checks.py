@@ -20,6 +20,7 @@ _TYPE_NAMES: dict[Any, tuple[str, str]] = {
     type(None): ("null", "null"),
     Any: ("any value", "any values"),
 }
+_MAX_INTEGER = 2**63 - 1  # of 64 bits, which most libraries have
 # Parameters that the framework passes itself, and a user may not set.
 _RESERVED = {
     "self",
@@ -82,6 +83,8 @@ def check_settings_of(cls: type[Any], label: str, settings: Mapping[str, Any]) -
             checked[key] = pydantic.TypeAdapter(annotation).validate_json(
                 json.dumps(value), strict=True
             )
+            if type(checked[key]) is int and abs(checked[key]) > _MAX_INTEGER:
+                raise ValueError("too large")
         # A value that is no JSON, such as an object or a list that contains itself.
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidInput(

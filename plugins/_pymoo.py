@@ -29,6 +29,7 @@ from hwnas.typing import Array, Codes, IntArray
 # Attempts to find new offspring before random ones are added. pymoo's default of 100 takes seconds
 # where a space is nearly exhausted.
 _MATING_ROUNDS = 10
+_MAX_POP_SIZE = 100_000  # in gigabytes: pymoo compares every member with every other
 
 
 class GenerationalOptimizer(Optimizer):
@@ -54,8 +55,8 @@ class GenerationalOptimizer(Optimizer):
         n_constraints: int = 0,
         pop_size: int,
     ) -> None:
-        if pop_size < 2:
-            raise InvalidInput(f"pop_size: expected at least 2, found {pop_size}")
+        if not 2 <= pop_size <= _MAX_POP_SIZE:
+            raise InvalidInput(f"pop_size: expected 2 to {_MAX_POP_SIZE}, found {pop_size}")
         super().__init__(space, n_objectives, seed=seed, n_constraints=n_constraints)
         self.pop_size = self.batch = self.generation = self.n_initial = pop_size
         self._sampler = UniqueSampler(space, self.rng)

@@ -41,6 +41,7 @@ N_VARIABLES = {
 }
 # Objectives of the others increase with the distance function g, whose minimum is thus optimal.
 _NOT_MONOTONE = ("dtlz5", "dtlz6")
+_MAX_VARIABLES = 10_000
 _MAX_POSITIONS = 1_000_000  # combinations of position variables up to which a front is listed
 
 
@@ -93,8 +94,10 @@ class ProblemSpace(SearchSpace):
             raise InvalidInput(f"n_obj: expected {expected} for {problem}, found {n_obj!r}")
         if n_var is None:
             n_var = N_VARIABLES[problem] + (0 if is_zdt else n_obj - 1)
-        if type(n_var) is not int or n_var < n_obj:
-            raise InvalidInput(f"n_var: expected an integer of at least {n_obj}, found {n_var!r}")
+        if type(n_var) is not int or not n_obj <= n_var <= _MAX_VARIABLES:
+            raise InvalidInput(
+                f"n_var: expected an integer from {n_obj} to {_MAX_VARIABLES}, found {n_var!r}"
+            )
         if type(values) is not int or not 2 <= values <= 127:
             raise InvalidInput(f"values: expected an integer from 2 to 127, found {values!r}")
         self.problem, self.n_var, self.n_obj, self.n_values = problem, n_var, n_obj, values

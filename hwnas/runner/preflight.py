@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 
 from hwnas.experiment import Experiment
+from hwnas.objectives import Objective, losses_of
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.problem import Problem, build_optimizer
 from hwnas.runner.executors.choice import is_parallel
+from hwnas.runner.reference_point import Reference
 
 _MIN_GENERATIONS = 5  # of a search, so that selection can take effect
 
@@ -45,6 +47,31 @@ def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
                 f"{{type: {entry.type}, batch: 8}}"
             )
     return lines
+
+
+def reference_warnings(reference: Reference, objectives: tuple[Objective, ...]) -> list[str]:
+    """Return a warning of a reference point that no architecture is better than, if it is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> far = Reference("given", np.zeros(2), np.ones(2), point=-np.ones(2))
+    >>> objectives = Objective("perplexity"), Objective("params")
+    >>> for line in reference_warnings(far, objectives):
+    ...     print(line)  # doctest: +ELLIPSIS
+    reference: no architecture measured so far is better than it in every objective...
+    """
+    beyond_ideal = bool((reference.ideal >= reference.point).any())
+    if reference.source != "given" or not (beyond_ideal or reference.best == 0):
+        return []
+    seen = "measured so far" if reference.best is None else "at all"
+    values = losses_of(objectives, reference.ideal[None])[0]  # of losses the values
+    best = ", ".join(f"{o} {value:.6g}" for o, value in zip(objectives, values, strict=True))
+    return [
+        f"reference: no architecture {seen} is better than it in every objective, and every "
+        f"hypervolume is 0 until one is; expected a point that is worse than the best of each: "
+        f"{best}"
+    ]
 
 
 def _warnings_of(optimizer: Optimizer, evaluations: int | None, problem: Problem) -> Iterator[str]:

@@ -126,6 +126,10 @@ def collect_prior_trials(experiment: Experiment, problem: Problem) -> PriorTrial
         return collect(Path(experiment.warm_start), problem)
     except InvalidInput as error:
         raise InvalidInput(f"warm_start: {error}") from error
+    except OSError as error:
+        raise InvalidInput(
+            f"warm_start: {experiment.warm_start}: cannot be read: {error.strerror}"
+        ) from error
 
 
 def _raise_failure(failures: list[tuple[SearchRun, Failure]], n_searches: int) -> None:

@@ -24,7 +24,12 @@ from hwnas.spaces.choices import (
     validate_model_name,
     validate_positive,
 )
-from hwnas.spaces.language_model import LanguageModelSpace, architectures_of, layer_rows
+from hwnas.spaces.language_model import (
+    LanguageModelSpace,
+    architectures_of,
+    check_countable,
+    layer_rows,
+)
 from hwnas.spaces.search_space import SearchSpace
 from hwnas.typing import Codes, IntArray
 
@@ -118,6 +123,14 @@ class GPTSpace(LanguageModelSpace):
         self.vocab_size = validate_positive("vocab_size", vocab_size)
         if head_size % 2:
             raise InvalidInput(f"head_size: expected an even number, found {head_size}")
+        check_countable(
+            width=self.embed_dim[-1],
+            depth=self.n_layer[-1],
+            inner=self.n_head[-1] * head_size,
+            hidden=self.mlp_ratio[-1] * self.embed_dim[-1],
+            vocab_size=vocab_size,
+            context=context,
+        )
         may_be_empty = self.mlp_ratio[0] == self.n_head[0] == 0
         super().__init__(
             name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
 from numpy.typing import ArrayLike
@@ -41,6 +42,42 @@ class LanguageModelSpace(SearchSpace):
     @abstractmethod
     def flops(self, codes: ArrayLike) -> IntArray:
         """Return the operations (n,) of one forward pass over a full context."""
+
+
+def check_countable(
+    *, width: int, depth: int, inner: int, hidden: int, vocab_size: int, context: int
+) -> None:
+    """Check that the operations of the largest member of a space fit into 64 bits.
+
+    Parameters
+    ----------
+    width, depth
+        Width of its residual stream, and number of its layers.
+    inner, hidden
+        Width of all attention heads of a layer, and of the hidden layer of its MLP.
+    vocab_size, context
+        Number of tokens of the vocabulary, and of a sequence.
+
+    Raises
+    ------
+    InvalidInput
+        They may not; integers of NumPy would overflow without an error.
+
+    Examples
+    --------
+    >>> check_countable(
+    ...     width=768, depth=12, inner=768, hidden=3072, vocab_size=50_254, context=1024
+    ... )
+    """
+    # At least the parameters of every family, with norms and biases.
+    params = 8 * (width + 1) * (vocab_size + depth * (inner + hidden + 1))
+    operations = 2 * params * context + 4 * depth * max(width, inner) * context**2
+    if operations >= 2**63:
+        raise InvalidInput(
+            f"the largest architecture needs up to {Decimal(operations):.1e} operations, expected "
+            f"fewer than 2**63: smaller numbers among width {width}, {depth} layers, heads of "
+            f"{inner} in all, MLPs of {hidden}, vocab_size {vocab_size} and context {context}"
+        )
 
 
 def require_language_model(space: SearchSpace) -> LanguageModelSpace:

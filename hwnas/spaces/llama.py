@@ -23,7 +23,12 @@ from hwnas.spaces.choices import (
     validate_positive,
 )
 from hwnas.spaces.gpt import HEAD_SIZE
-from hwnas.spaces.language_model import LanguageModelSpace, architectures_of, layer_rows
+from hwnas.spaces.language_model import (
+    LanguageModelSpace,
+    architectures_of,
+    check_countable,
+    layer_rows,
+)
 from hwnas.spaces.llama_architecture import LlamaArchitecture
 from hwnas.typing import Codes, IntArray
 
@@ -123,6 +128,14 @@ class LlamaSpace(LanguageModelSpace):
         if head_size % 2:
             raise InvalidInput(f"head_size: expected an even number, found {head_size}")
         _validate_heads(self.n_head, self.n_kv_head)
+        check_countable(
+            width=self.embed_dim[-1],
+            depth=self.n_layer[-1],
+            inner=self.n_head[-1] * head_size,
+            hidden=self.mlp_dim[-1],
+            vocab_size=vocab_size,
+            context=context,
+        )
         with_attention = [heads for heads in self.n_head if heads]
         has_condition = len(with_attention) < len(self.n_head)
         super().__init__(

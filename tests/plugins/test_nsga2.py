@@ -188,7 +188,7 @@ def test_population_size(small_space: SearchSpace) -> None:
 
 @pytest.mark.parametrize("pop_size", [1, 0, -3])
 def test_population_too_small(small_space: SearchSpace, pop_size: int) -> None:
-    with pytest.raises(InvalidInput, match=f"pop_size: expected at least 2, found {pop_size}"):
+    with pytest.raises(InvalidInput, match=f"pop_size: expected 2 to 100000, found {pop_size}"):
         lookup("optimizer", "nsga2")(small_space, 2, seed=0, pop_size=pop_size)
 
 

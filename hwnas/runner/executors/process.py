@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
+from typing import Any
 
 from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.runner.executors.interface import (
@@ -23,6 +25,7 @@ from hwnas.runner.failures import Failure
 from hwnas.runner.workers import Worker, WorkerDied, pickled, registered_here
 
 _MAX_STARTS = 3  # of workers in a row that end before they can evaluate anything
+_MAX_WORKERS = 10_000
 _UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -82,10 +85,7 @@ class ProcessExecutor(Executor):
         timeout: float | None = None,
         memory: str | None = None,
     ) -> None:
-        if workers is not None and workers < 1:
-            raise InvalidInput(f"executor.workers: expected at least 1, found {workers}")
-        if timeout is not None and not timeout > 0:
-            raise InvalidInput(f"executor.timeout: expected seconds above 0, found {timeout}")
+        self.check(workers=workers, timeout=timeout, memory=memory)
         self.slots = workers or _count_processors()
         self.timeout, self.memory = timeout, memory
         limit = None if memory is None else memory_bytes(memory)
@@ -94,6 +94,17 @@ class ProcessExecutor(Executor):
         self._members: list[_Member] = []
         self._tried: set[int] = set()  # requests whose worker has died once
         self._n_failed_starts = 0
+
+    @classmethod
+    def check(cls, **settings: Any) -> None:
+        """Check settings, before a run starts; see `Executor.check`."""
+        workers, timeout, memory = map(settings.get, ("workers", "timeout", "memory"))
+        if workers is not None and not 1 <= workers <= _MAX_WORKERS:
+            raise InvalidInput(f"workers: expected 1 to {_MAX_WORKERS:,}, found {workers}")
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise InvalidInput(f"timeout: expected seconds above 0, found {timeout}")
+        if memory is not None:
+            memory_bytes(memory)
 
     def submit(self, request: TrialRequest) -> None:
         """Give a trial to an idle worker, or to a new one."""
@@ -248,7 +259,7 @@ def memory_bytes(text: str) -> int:
             return int(size)
     except (ValueError, KeyError):
         pass
-    raise InvalidInput(f"executor.memory: expected a size such as 2 GB, found {text!r}")
+    raise InvalidInput(f"memory: expected a size such as 2 GB, found {text!r}")
 
 
 def _count_processors() -> int:
