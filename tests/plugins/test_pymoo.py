@@ -101,7 +101,7 @@ def test_default_population(name: str, m: int) -> None:
 
 @every
 def test_population_too_small(name: str, small_space: SearchSpace) -> None:
-    with pytest.raises(InvalidInput, match="pop_size: expected at least 2, found 1"):
+    with pytest.raises(InvalidInput, match="pop_size: expected 2 to 100000, found 1"):
         lookup("optimizer", name)(small_space, 2, seed=0, pop_size=1)
 
 
