@@ -54,7 +54,7 @@ EXPERIMENT: dict[str, Any] = {
 # Commands of hwnas that take a second, and need no hardware and no earlier run.
 QUICK = {"list", "query", "front", "schema", "check"}
 OTHER_PROGRAMS = {"make", "git", "pip", "python", "pytest", "apt", "hwnas", "pre-commit"}
-OTHER_PROGRAMS |= {"ray", "srun"}
+OTHER_PROGRAMS |= {"ray"}
 
 
 def test_every_language_is_tested() -> None:
