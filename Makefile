@@ -5,6 +5,7 @@
 # make faults       injects faults into runs of every optimizer and executor, half an hour
 # make report-test  the HTML report in a real browser; installs Debian's Chromium where none is
 # make check        lint and types
+# make audit        known vulnerabilities of the pinned versions
 # make surrogate    refit the surrogate's tables and trees (20 minutes) from ../shared/hwgptbench
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 APT_INSTALL := apt-get install -y -qq --no-install-recommends
 WORKERS ?= 2
 
-.PHONY: quickstart test test-minimum test-slow faults report-test check surrogate clean
+.PHONY: quickstart test test-minimum test-slow faults report-test check audit surrogate clean
 
 quickstart: .venv/.run
 	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
@@ -46,12 +47,31 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The versions of constraints.txt, whether installed here or not. Where the database cannot be reached, or
+# knows none of them, a line says so; that is no fault of the versions, so it passes.
+audit: .venv-audit/bin/pip-audit
+	@lines=$$(.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip \
+		--progress-spinner off 2>&1); code=$$?; \
+	unknown=$$(echo "$$lines" | grep -c "could not be audited"); \
+	case "$$lines" in \
+		*onnection*|*"Max retries"*|*roxy*|*imeout*|*"Service Unavailable"*) \
+			echo "audit: the database of vulnerabilities cannot be reached; nothing was audited" >&2 ;; \
+		*) echo "$$lines" | grep -Ev "could not be audited|^WARNING|^Name|^---"; \
+			[ $$unknown -eq 0 ] || \
+				echo "audit: $$unknown of $$(grep -c '^[A-Za-z]' constraints.txt) versions are unknown there" >&2; \
+			exit $$code ;; \
+	esac
+
+.venv-audit/bin/pip-audit:
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+
 surrogate: .venv/.fit
 	$(BIN)/python benchmarks/fit_surrogate.py --data ../shared/hwgptbench
 	$(BIN)/python benchmarks/fit_trees.py --data ../shared/hwgptbench
 
 clean:
-	rm -rf .venv .venv-minimum build dist *.egg-info
+	rm -rf .venv .venv-minimum .venv-audit build dist *.egg-info
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

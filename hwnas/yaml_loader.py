@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 
 from hwnas.errors import InvalidInput, describe_value
+from hwnas.files import read_bounded
 
+MAX_MB = 10  # of a text
 MAX_DEPTH = 100  # of nested lists and mappings
 MAX_VALUES = 1_000_000  # with aliases expanded
 _TAG = "tag:yaml.org,2002:"
@@ -143,7 +145,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         path.
     """
     try:
-        content = parse_yaml(path.read_bytes())
+        content = parse_yaml(read_bounded(path, MAX_MB))
     except FileNotFoundError:
         raise InvalidInput(f"{path}: no such file") from None
     except OSError as error:
@@ -171,6 +173,8 @@ def parse_yaml(text: str | bytes) -> Any:
     >>> parse_yaml("{rate: 1e-3, noise: on}")
     {'rate': 0.001, 'noise': 'on'}
     """
+    if len(text) > MAX_MB * 1_000_000:
+        raise InvalidInput(f"is larger than {MAX_MB} MB, the limit of a YAML text")
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:

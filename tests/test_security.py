@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import hwnas
+from hwnas import yaml_loader
 from hwnas.cli.console import echo, print_figures, print_table
 from hwnas.errors import ExperimentError, InvalidInput
 from hwnas.files import write_text
@@ -378,6 +379,16 @@ def test_a_table_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         csv_table.read_csv(file)
     with pytest.raises(InvalidInput, match="larger than 1 MB"):
         csv_table.read_csv(Path("/dev/zero"))  # endless
+
+
+def test_a_yaml_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_loader, "MAX_MB", 1)
+    file = tmp_path / "x.yaml"
+    file.write_text("name: x\n" + "# more\n" * 200_000)
+    with pytest.raises(InvalidInput, match=r"x\.yaml: cannot be read: larger than 1 MB"):
+        hwnas.run(file)
+    with pytest.raises(InvalidInput, match="larger than 1 MB"):
+        yaml_loader.parse_yaml(file.read_bytes())
 
 
 def test_a_store_that_is_too_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
