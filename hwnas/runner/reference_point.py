@@ -124,6 +124,9 @@ def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> R
         if len(front) == 0:
             bounds = ", ".join(map(str, problem.constraints))
             name = problem.space.name
+            if not bounds:
+                wanted = ", ".join(map(str, problem.objectives))
+                raise InvalidInput(f"objectives: no architecture of {name} has finite {wanted}")
             raise InvalidInput(f"constraints: no architecture of {name} keeps {bounds}")
         ideal, nadir = _extent(front.losses, problem)
         # 10 % beyond the nadir, so that the extremes of the front count too.
@@ -231,7 +234,8 @@ def _measure(
         if not failures.has_success:  # what prevented them all may have been mended
             file.unlink()
     with Store.open(file) if file.exists() else Store.create(file, names, {}) as store:
-        problem.backend.on_start(folder)
+        shared = None if executor is None else executor.folder
+        problem.backend.on_start(shared or folder)
         for trial in trials_of(codes[len(store.trials()) :]):
             store.add(trial)
         problem.backend.on_end()

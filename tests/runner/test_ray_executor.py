@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
+import yaml
 
 import hwnas
+from hwnas.cli.main import app
 from hwnas.errors import ExperimentError, InvalidInput
 from hwnas.experiment import ExecutorEntry, Experiment, validate_form
 from hwnas.objectives import Objective
@@ -36,6 +39,7 @@ psutil = pytest.importorskip("psutil")
 
 from hwnas.runner.executors.ray import RayExecutor, shared_folder  # noqa: E402
 
+TAG = "HWNAS_TEST"  # variable of the environment, by which the processes of a test are found
 # What a trial does depends on the seed of its noise: the tests choose it.
 PLUGIN = """
 import os, signal, sys, time
@@ -74,6 +78,8 @@ class Moody(hwnas.Backend):
         if mood == 5 and not os.path.exists("died"):
             Path("died").touch()
             os._exit(7)
+        if mood == 6:
+            raise RuntimeError("sees GPU " + os.environ["CUDA_VISIBLE_DEVICES"])
         total = codes.sum(axis=1).astype(float)
         if fidelity is not None:
             self.folder.mkdir(exist_ok=True)
@@ -249,29 +255,78 @@ def test_a_folder_that_a_node_does_not_see_is_named(tmp_path: Path) -> None:
         load_evaluator(PortableFactory.of(factory).to_bytes())
 
 
+LAUNCHERS = Path(__file__).parents[2] / "docs" / "ray"
+
+
+def assert_is_command(words: list[str]) -> None:
+    program, name, *arguments = words
+    assert program == "hwnas"
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command.make_context(name, arguments)
+
+
+def test_the_script_for_slurm(tmp_path: Path) -> None:
+    # Stand-ins for the programs of SLURM print what they are given.
+    (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'node1\\nnode2\\n'\n")
+    (tmp_path / "srun").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    for program in tmp_path.iterdir():
+        program.chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_NNODES": "2"}
+    for name in ("run", "resume"):
+        done = subprocess.run(
+            ["bash", str(LAUNCHERS / "slurm.sh")],
+            env=variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stderr == ""
+        words = done.stdout.splitlines()
+        expected = ["ray", "symmetric-run", "--address", "node1:6379", "--min-nodes", "2", "--"]
+        assert words[:7] == expected
+        assert words[8] == name
+        assert_is_command(words[7:])
+        (tmp_path / "runs" / "slurm").mkdir(parents=True, exist_ok=True)
+
+
+def test_the_manifest_for_kubernetes() -> None:
+    job = yaml.safe_load((LAUNCHERS / "kubernetes.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert_is_command(job["spec"]["entrypoint"].split())
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert container["volumeMounts"][0]["mountPath"] == "/shared"
+
+
 # -- on clusters -----------------------------------------------------------------------------------
 
 
-def processes_of_ray() -> set[int]:
-    """Return the processes of any cluster on this machine that are alive."""
-    found = set()
+def processes_with(tag: str) -> list[int]:
+    """Return the processes that have inherited a variable of the environment and are alive."""
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            command = " ".join(process.cmdline())
-            is_ray = command.startswith("ray::") or "site-packages/ray/" in command
-            if (is_ray or "ray_gateway" in command) and process.status() != psutil.STATUS_ZOMBIE:
-                found.add(process.pid)
-    return found
+            if TAG in process.environ() and process.environ()[TAG] == tag:
+                found.append(process.pid)
+    return [pid for pid in found if psutil.pid_exists(pid) and is_alive(pid)]
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 @pytest.fixture
-def none_left() -> Iterator[None]:
-    """Fail if processes are left 2 s after a test."""
-    before = processes_of_ray()
-    yield
+def none_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Fail if processes that a test has started are alive 2 s after it."""
+    tag = str(tmp_path)
+    monkeypatch.setenv(TAG, tag)
+    yield tag
     end = time.monotonic() + 2.0
-    while left := processes_of_ray() - before:
-        assert time.monotonic() < end, [psutil.Process(p).cmdline() for p in left]
+    while left := processes_with(tag):
+        assert time.monotonic() < end, [psutil.Process(pid).cmdline() for pid in left]
         time.sleep(0.1)
 
 
@@ -318,7 +373,7 @@ def trials_of(folder: Path) -> list[bytes]:
 
 
 @pytest.fixture
-def cluster(none_left: None) -> Iterator[Any]:
+def cluster(none_left: str) -> Iterator[Any]:
     """Return a cluster of three nodes of two processors each on this machine."""
     from ray.cluster_utils import Cluster
 
@@ -327,7 +382,7 @@ def cluster(none_left: None) -> Iterator[Any]:
     )
     try:
         for _ in range(2):
-            cluster.add_node(num_cpus=2)
+            cluster.add_node(num_cpus=2, num_gpus=1)  # Ray only counts them
         yield cluster
     finally:
         children = psutil.Process().children(recursive=True)
@@ -363,6 +418,18 @@ def test_every_trial_is_there_once_when_a_node_dies(tmp_path: Path, cluster: Any
 
 
 @pytest.mark.slow
+def test_workers_share_gpus(factory: EvaluatorFactory, cluster: Any) -> None:
+    with RayExecutor(factory, address=cluster.address, cpus=0.0, gpus=0.5) as executor:
+        found = outcomes(executor, *(request(n, 6) for n in range(8)))
+        end = time.monotonic() + 30
+        while executor.slots < 4 and time.monotonic() < end:
+            executor.wait(timeout=0.2)
+        assert executor.slots == 4
+    seen = {outcome.reason.partition(" (")[0] for outcome in found.values()}
+    assert seen == {"RuntimeError: sees GPU 0"}
+
+
+@pytest.mark.slow
 def test_checkpoints_in_a_shared_folder(tmp_path: Path, cluster: Any) -> None:
     source = experiment(
         tmp_path,
@@ -384,29 +451,29 @@ def test_checkpoints_in_a_shared_folder(tmp_path: Path, cluster: Any) -> None:
     # A continued trial has found the file of the lower rung, on whatever node.
     expected = trials.codes.sum(axis=1) + continued
     np.testing.assert_array_equal(trials.values[:, 0], expected)
-    (folder,) = (tmp_path / "shared").iterdir()
-    assert (folder / "removed").exists()  # by `on_end`, in the process of the search
+    folders = [*(tmp_path / "shared").iterdir()]
+    assert len(folders) == 1, folders
+    assert (folders[0] / "removed").exists()  # by `on_end`, in the process of the search
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("none_left")
-def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path) -> None:
+def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, none_left: str) -> None:
     source = experiment(tmp_path, backend={"type": "moody", "pause": 0.4})
     (tmp_path / "moody.yaml").write_text(source.to_yaml())
     command = [str(Path(sys.executable).with_name("hwnas")), "run", str(tmp_path / "moody.yaml")]
     command += ["--allow-plugins", "--no-draw", "--quiet", "--out"]
     serial, parallel = tmp_path / "serial", tmp_path / "parallel"
     subprocess.run([*command, str(serial)], check=True)
-    before = processes_of_ray()
     settings = "{type: ray, workers: 2}"
     process = subprocess.Popen([*command, str(parallel), "--executor", settings])
     database = parallel / "random" / "seed-0" / "trials.db"
     while process.poll() is None and not (database.exists() and len(trials_of(parallel)) >= 3):
         time.sleep(0.05)
+    assert len(processes_with(none_left)) > 5  # the search, the gateway, Ray's, two workers
     process.send_signal(signal.SIGKILL)
     process.wait()
     end = time.monotonic() + 2.0
-    while processes_of_ray() - before:
+    while processes_with(none_left):
         assert time.monotonic() < end
         time.sleep(0.05)
     prefix = trials_of(parallel)

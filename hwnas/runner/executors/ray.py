@@ -111,9 +111,9 @@ class RayExecutor(Executor):
         self._address = address or os.environ.get("RAY_ADDRESS") or None
         if shared is not None:
             self.folder = shared_folder(Path(shared), factory.folder)
-            self.folder.mkdir(parents=True, exist_ok=True)
-        folder = (self.folder or factory.folder).absolute()
-        data = PortableFactory.of(replace(factory, folder=folder)).to_bytes()
+        self._files = (self.folder or factory.folder).absolute()
+        self._files.mkdir(parents=True, exist_ok=True)
+        data = PortableFactory.of(replace(factory, folder=self._files)).to_bytes()
         pool = PoolSettings(workers or 0, cpus, gpus, retries, timeout, self._address is not None)
         self._closed, self._patience = False, patience
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - read if the gateway dies
@@ -181,6 +181,8 @@ class RayExecutor(Executor):
             self._process.kill()
             self._process.wait()
         self._log.close()
+        with contextlib.suppress(OSError):
+            self._files.rmdir()  # where nothing was kept
 
     def _start(self, settings: GatewaySettings, factory: bytes) -> None:
         ours, theirs = socket.socketpair()
