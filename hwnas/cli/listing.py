@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from hwnas.backends import EXACT_METRICS, all_metrics, closed_forms
+from hwnas.backends import EXACT_METRICS, Backend, all_metrics, closed_forms, metric_of
 from hwnas.cli.components import Table, component_table, experiment_table, space_table
+from hwnas.cli.space_values import ClosedForms, backend_of, encode, has_metrics, space_of, values_of
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
 from hwnas.measured_metrics import TRAINED_METRICS, device_metrics
@@ -152,6 +153,10 @@ def figures(
         The architectures are of several spaces, the space has no figures, or a metric, a device or
         a statistic does not exist.
     """
+    # A space may bring its own values.
+    backend = backend_of(space_of(archs, space))
+    if backend is not None and not devices and has_metrics(backend, metrics):
+        return values_of(archs, metrics, backend)
     # 1. Predict all columns at once.
     bench, codes = _encode(archs, space)
     objectives = _select_metrics(bench, metrics, devices)
@@ -193,6 +198,11 @@ def figures_of_one(
     """
     # The table has one row, whose columns are the rows of the new table.
     header, [[_, *medians]] = figures([arch], devices=devices, space=space)
+    backend = backend_of(space_of([arch], space))
+    if backend is not None and not devices:
+        units = {name: metric.unit for name, metric in all_metrics(backend).items()}
+        rows = [[n, units[n], v, "", ""] for n, v in zip(header[1:], medians, strict=True)]
+        return ["metric", "unit", "median", "p10", "p90"], rows
     bench, codes = _encode([arch], space)
     metrics = all_metrics(bench)
     rows = []
@@ -243,8 +253,14 @@ def exact_front(
     InvalidInput
         The space has no figures, an objective is wrong, or no exact front is known for these.
     """
-    bench = published_figures(load_space(name))
+    space = load_space(name)
     parsed_objectives, limits = parse_objectives(objectives), parse_constraints(constraints)
+    backend = backend_of(space)
+    if backend is None or isinstance(backend, ClosedForms):
+        backend = published_figures(space)
+    bench: Backend = backend
+    for objective in parsed_objectives + limits:
+        metric_of(bench, objective)
     front = bench.front(parsed_objectives, limits)
     if front is None:
         # Label setting has exceeded its limit, or the objective does not decompose into layers.
@@ -345,34 +361,9 @@ def _device_table(values: Mapping[str, Any]) -> Table:
 def _encode(
     archs: Sequence[LocatedArchitecture], space: SearchSpace | None
 ) -> tuple[Surrogate, Codes]:
-    """Return the benchmark of the space of architectures, and their codes."""
-    if space is None:
-        # One benchmark has the figures of one space.
-        space_name = _space_name(archs[0])
-        for item in archs:
-            if _space_name(item) != space_name:
-                raise InvalidInput(
-                    f"{item.location}: expected architectures of one space, {space_name!r} as in "
-                    f"{archs[0].location}, found {_space_name(item)!r}"
-                )
-        space = load_space(space_name)
-    bench = published_figures(space)
-    try:
-        return bench, bench.space.encode([item.arch for item in archs])
-    except InvalidInput:
-        # Encode one by one to find the location of the error.
-        for item in archs:
-            try:
-                bench.space.encode([item.arch])
-            except InvalidInput as error:
-                raise InvalidInput(f"{item.location}: {error}") from None
-        raise
-
-
-def _space_name(item: LocatedArchitecture) -> str:
-    """Return the name of the space of an architecture or configuration."""
-    space = item.arch.space
-    return space if isinstance(space, str) else str(space.name)
+    """Return the benchmark of the one space of architectures, and their codes."""
+    bench = published_figures(space_of(archs, space))
+    return bench, encode(archs, bench.space)
 
 
 def _select_metrics(

@@ -59,7 +59,6 @@ app = typer.Typer(
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # full, over its quota, read-only
 # Of files whose names or permissions are the user's.
 _FILE_ERRORS = (
-    *_DISK_ERRORS,
     errno.EACCES,
     errno.EPERM,
     errno.ENAMETOOLONG,
@@ -229,17 +228,23 @@ def main() -> None:
         except (OSError, SystemExit) as error:
             # Typer exits when a pipe is closed. Any other error is not one of the output.
             if output.error is None:
-                if not isinstance(error, OSError) or error.errno not in _FILE_ERRORS:
+                if not isinstance(error, OSError) or not (line := _explain_file_error(error)):
                     raise
-                place = f"{error.filename}: " if error.filename else ""
-                action = "written" if error.errno in _DISK_ERRORS else "used"
-                line = one_line(f"{place}cannot be {action}: {error.strerror}")
                 typer.echo(f"hwnas: {line}", err=True)
                 code = 2
         if output.error is not None and (line := output.discard()):
             typer.echo(f"hwnas: {line}", err=True)
             code = 2
     sys.exit(code)
+
+
+def _explain_file_error(error: OSError) -> str:
+    """Return an error of a file that a user can mend as a line; empty for any other."""
+    place = f"{error.filename}: " if error.filename else ""
+    if error.errno in _DISK_ERRORS:
+        return one_line(f"{place}cannot be written: {error.strerror}")
+    is_of_user = bool(place) and error.errno in _FILE_ERRORS
+    return one_line(f"{place}cannot be used: {error.strerror}") if is_of_user else ""
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def query(
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
-    """Print the surrogate benchmark's values of architectures.
+    """Print known values of architectures: of the surrogate benchmark, a table, closed forms.
 
     One row for each architecture; for a single one without --metric, one row for each metric.
     """
@@ -125,7 +125,7 @@ def front(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Also draw front-SPACE.png.")] = False,
 ) -> None:
-    """Print the exact Pareto front of the surrogate benchmark."""
+    """Print the exact Pareto front of the surrogate benchmark, a table or a test problem."""
     from hwnas.cli import listing
 
     # The option that allows -flops lets misspelled options through too.

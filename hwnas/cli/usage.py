@@ -10,12 +10,10 @@ from hwnas.errors import InvalidInput, describe_value
 
 def parse_assignment(text: str) -> tuple[str, Any]:
     """Return key and value of KEY=VALUE, the value parsed as YAML."""
-    from hwnas.yaml_loader import parse_yaml
-
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InvalidInput(f"--set {text!r}: expected KEY=VALUE")
-    return key, parse_yaml(value)
+        raise InvalidInput(f"--set {describe_value(text)}: expected KEY=VALUE")
+    return key, _parse_value(f"--set {key}", value)
 
 
 def parse_overrides(assignments: Sequence[str] | None, executor: str | None) -> dict[str, Any]:
@@ -28,8 +26,20 @@ def parse_overrides(assignments: Sequence[str] | None, executor: str | None) -> 
     executor
         Value of the key ``executor``, as YAML.
     """
-    texts = [*(assignments or ())] + ([f"executor={executor}"] if executor else [])
-    return dict(map(parse_assignment, texts))
+    values = dict(map(parse_assignment, assignments or ()))
+    if executor:
+        values["executor"] = _parse_value("--executor", executor)
+    return values
+
+
+def _parse_value(option: str, text: str) -> Any:
+    """Return the value of an option, as YAML."""
+    from hwnas.yaml_loader import parse_yaml
+
+    try:
+        return parse_yaml(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{option}: {str(error).removeprefix('line 1: ')}") from None
 
 
 def explain_usage_error(error: Any) -> str:

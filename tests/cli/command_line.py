@@ -47,7 +47,7 @@ NO_SPACES: dict[str, tuple[bytes, str]] = {
         "expected a space, or an experiment with the key space: a space needs",
     ),
     "other keys": (b"objectives: [params]", "unknown key of a space 'objectives'"),
-    "misspelled key": (b"{name: x, n_layers: [1]}", "'n_layers'; did you mean 'n_layer'"),
+    "misspelled key": (b"{name: x, n_layers: [1]}", "'n_layers'; did you mean '"),
     "wrong choices": (
         b"{name: x, embed_dim: 8, n_layer: [1], mlp_ratio: [1], n_head: [1]}",
         "embed_dim: expected a list of 1 to 127 choices, found 8",

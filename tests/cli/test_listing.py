@@ -136,14 +136,17 @@ def test_figures_are_of_gpt_alone(tmp_path: Path) -> None:
     own = hwnas.space({"name": "own", "choices": {"size": [1, 2]}})
     for space, way in ((hwnas.space("llama-s"), "profile"), (own, "python or a plugin of yours")):
         (member,) = space.decode(space.sample(1, np.random.default_rng(0)))
+        located = LocatedArchitecture(member, "line 1")
         message = rf"'{space.name}': published figures are of GPT .*, gpt-s, .* backend {way}$"
         for given in (None, space):
             if given is None and space is own:
                 continue  # it has no name here
             with pytest.raises(InvalidInput, match=message):
-                listing.figures([LocatedArchitecture(member, "line 1")], space=given)
+                listing.figures(
+                    [LocatedArchitecture(member, "line 1")], ["perplexity"], space=given
+                )
             with pytest.raises(InvalidInput, match=message):
-                listing.figures_of_one(LocatedArchitecture(member, "line 1"), space=given)
+                listing.figures_of_one(located, devices=["h100"], space=given)
     file = tmp_path / "own.yaml"
     file.write_text(json.dumps(own.to_dict()))
     for name in ("llama-s", str(file)):

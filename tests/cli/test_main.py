@@ -166,7 +166,7 @@ def test_nothing_runs_if_one_experiment_is_wrong(hw: Any, small: str, tmp_path: 
         (["run", "small.yaml", "--workers", "two"], "--workers"),
         (["run", "small.yaml", "--set", "seeds"], "--set 'seeds': expected KEY=VALUE"),
         (["run", "small.yaml", "--set", "sed=1"], "sed: unknown key 'sed'; did you mean 'seeds'"),
-        (["run", "small.yaml", "--set", "seeds=[1"], "line 1"),
+        (["run", "small.yaml", "--set", "seeds=[1"], "--set seeds: "),
         (["resume", "."], r"no experiment\.yaml here"),
         (["resume", "none"], r"no experiment\.yaml here"),
         (["list", "optimisers"], "optimisers"),

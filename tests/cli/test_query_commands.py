@@ -122,12 +122,36 @@ def test_query_metrics(hw: Any) -> None:
     assert list(row) == ["arch", "latency@h100:p90", "perplexity"]
 
 
+def test_spaces_that_bring_their_values(hw: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,err,ms\n1,x,0.5,3\n2,x,0.4,4\n1,y,0.6,4\n")
+    file = tmp_path / "bench.yaml"
+    file.write_text(f"family: table\nname: bench\nfile: {tmp_path}/t.csv\nchoices: [a, b]\n")
+    front = hw("front", str(file), "err", "ms", "--csv").out.splitlines()
+    assert sorted(front[1:]) == ["bench:a=1/b=x,0.5,3.0", "bench:a=2/b=x,0.4,4.0"]
+    names = ["bench:a=2/b=x", "bench:a=2/b=y"]
+    answer = hw("query", *names, "--space", str(file), "--format", "json").out
+    assert [list(row.values()) for row in json.loads(answer)] == [
+        ["bench:a=2/b=x", 0.4, 4.0],
+        ["bench:a=2/b=y", "", ""],  # no row
+    ]
+    assert_user_error(hw("front", str(file), "er", "ms"), "unknown metric 'er'; did you mean")
+    assert_user_error(hw("query", "bench:a=3/b=x", "--space", str(file)), "argument 1: ")
+    # The front of a classic problem, and closed forms of another family.
+    assert len(hw("front", "zdt1", "f1", "f2").out.splitlines()) > 2
+    space = hwnas.space("llama-s")
+    codes = space.sample(1, np.random.default_rng(0))
+    (row,) = json.loads(
+        hw("query", str(space.decode(codes)[0]), "--metric", "params", "--format", "json").out
+    )
+    assert row["params"] == space.params(codes)[0]
+
+
 def test_query_of_other_families_is_refused_in_one_line(hw: Any, tmp_path: Path) -> None:
     space = hwnas.space("llama-s")
     (arch,) = map(str, space.decode(space.sample(1, np.random.default_rng(0))))
     message = "space 'llama-s': published figures are of GPT architectures alone, gpt-s, gpt-m"
-    assert_user_error(hw("query", arch), message)
-    assert_user_error(hw("query", "--metric", "params", piped=f"{arch}\n"), message)
+    assert_user_error(hw("query", arch, "--device", "h100"), message)
+    assert_user_error(hw("query", "--metric", "perplexity", piped=f"{arch}\n"), message)
     assert_user_error(hw("front", "llama-s", "perplexity", "params"), message)
     assert_user_error(hw("list", "devices", "--space", "llama-s"), message)
     assert_user_error(hw("query", "mlp:width=8"), "argument 1: configuration 'mlp:width=8'")
