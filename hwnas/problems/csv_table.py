@@ -20,7 +20,9 @@ from hwnas.spaces.choices import Value
 from hwnas.typing import Array
 
 MAX_MB = 256  # of a file; as Python objects it takes ten times as much
-_SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
+_SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a bar", ":": "a colon", " ": "a blank"}
+_END = "end"  # line behind the last one
+_MAX_LENGTH = 1000  # characters of the value of a choice
 _BOOLS = {"true": True, "false": False}
 
 
@@ -68,8 +70,15 @@ class CsvTable:
         ------
         UnknownName
             There is no such column.
+        InvalidInput
+            A value is longer than any choice.
         """
         texts = [cell for cell in dict.fromkeys(self.cells(column)) if cell]
+        if (longest := max(map(len, texts), default=0)) > _MAX_LENGTH:
+            raise InvalidInput(
+                f"{self.path}: column {column}: expected values of at most {_MAX_LENGTH} "
+                f"characters, found one of {longest}"
+            )
         if all(text.lower() in _BOOLS for text in texts):
             return tuple(dict.fromkeys(_BOOLS[text.lower()] for text in texts))
         if all(re.fullmatch(r"[+-]?\d+", text) for text in texts):
@@ -111,9 +120,12 @@ def read_csv(path: Path) -> CsvTable:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: is no UTF-8 text: {error.reason}") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InvalidInput(f"{path}, line {line}: expected a text, found a NUL character")
     rows: list[list[str]] = []
     lines: list[int] = []
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    reader = csv.reader(io.StringIO(f"{text}\n{_END}", newline=""), skipinitialspace=True)
     try:
         for row in reader:
             if row:
@@ -121,6 +133,11 @@ def read_csv(path: Path) -> CsvTable:
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise InvalidInput(f"{path}, line {reader.line_num}: {error}") from None
+    # A quote that is left open takes up all that follows it.
+    if rows.pop() != [_END]:
+        line = 1 + (lines[-2] if len(lines) > 1 else 0)
+        raise InvalidInput(f"{path}, line {line}: a quote is open, expected another one")
+    lines.pop()
     if len(rows) < 2:
         raise InvalidInput(f"{path}: expected a line of names and at least one row")
     names = rows[0]

@@ -236,6 +236,9 @@ def _json(text: str) -> list[Any]:
             raise InvalidInput(f"line {error.lineno}: not JSON: {error.msg}") from None
         except RecursionError:
             raise InvalidInput("not architectures: JSON too deep") from None
+        except ValueError as error:  # an integer with too many digits for Python
+            line = text.count("\n", 0, position) + 1
+            raise InvalidInput(f"line {line}: not JSON: {error}") from None
         values += value if isinstance(value, list) else [value]
         # A list and values that follow one another give the same architectures; raw_decode does not
         # skip the space before a value.

@@ -99,7 +99,7 @@ def split_string(text: str, form: str) -> tuple[str, list[int], bool]:
     """
     # The name ends where the numbers begin, so a space's name has no all-digit part. Numbers
     # have at most 9 digits: Python refuses to read extremely long ones.
-    pattern = r"(?P<space>.+?)-(?P<numbers>\d{1,9}(?:-\d{1,9})+)-(?P<flag>True|False)"
+    pattern = r"(?P<space>.+?)-(?P<numbers>[0-9]{1,9}(?:-[0-9]{1,9})+)-(?P<flag>True|False)"
     match = re.fullmatch(pattern, text)
     if match is None:
         raise InvalidInput(f"architecture {text!r}: {form}")

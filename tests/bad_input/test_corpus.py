@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import bad_architectures
 import bad_experiments
+import bad_options
+import bad_tables
 from bad_case import Case, check_refused, run_command, snapshot, write_files
 
-CASES = [*bad_experiments.CASES]
+CASES = [
+    case
+    for module in (bad_experiments, bad_tables, bad_architectures, bad_options)
+    for case in module.CASES
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
