@@ -204,10 +204,10 @@ class RayExecutor(Executor):
 
     def _await_first_worker(self) -> None:
         """Wait until the cluster is there, and then until a worker is ready."""
-        where = f"at {self._address}" if self._address else "on this machine"
+        location = f"at {self._address}" if self._address else "on this machine"
         if not self._connection.poll(_CONNECT_S):
-            raise InvalidInput(f"executor.address: no answer of Ray {where} in {_CONNECT_S:g} s")
-        self._resources = self._message("connected", f"executor.address: no Ray cluster {where}")
+            raise InvalidInput(f"executor.address: no answer of Ray {location} in {_CONNECT_S:g} s")
+        self._resources = self._message("connected", f"executor.address: no Ray cluster {location}")
         self.slots, self._without_workers_since = 0, time.perf_counter()
         while self.slots == 0:
             self.wait()
@@ -243,10 +243,10 @@ class RayExecutor(Executor):
     def _message(self, kind: str, complaint: str) -> Any:
         """Return the value of the first message, which is of a kind unless there is a failure."""
         try:
-            found, value = self._connection.recv()
+            received, value = self._connection.recv()
         except (EOFError, OSError):
             raise InvalidInput(f"{complaint}: {self._last_words()}") from None
-        if found != kind:
+        if received != kind:
             text = " ".join(value.text.split())
             raise value.kind(text) if value.kind else InvalidInput(f"{complaint}: {text}")
         return value

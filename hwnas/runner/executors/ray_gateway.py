@@ -78,7 +78,7 @@ def serve(descriptor: int) -> None:
 
 
 class _Session:
-    """What has to be cleaned up in the end.
+    """Resources to clean up in the end.
 
     Attributes
     ----------

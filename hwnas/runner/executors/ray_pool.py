@@ -202,8 +202,8 @@ class TrialPool:
         """Return the seconds until a trial has taken too long, ``None`` if none can."""
         if self.settings.timeout is None:
             return None
-        left = [self._seconds_left(member) for member in self._members if member.request]
-        return max(0.0, min(left)) if left else None
+        seconds = [self._seconds_left(member) for member in self._members if member.request]
+        return max(0.0, min(seconds)) if seconds else None
 
     def _start_worker(self) -> None:
         member = _Member(self._actor_class.remote(*self._arguments))
