@@ -245,7 +245,7 @@ def resume(
             prior = collect_prior_trials(experiment, problem)
             if prior is not None:
                 prior.save(path / WARM_START)
-        reference = _stored_reference(path)
+        reference = _stored_reference(path, len(problem.objectives))
         if reference is None:
             reference = build_reference(experiment, problem, path)
         return run_searches(
@@ -299,12 +299,12 @@ def _draw(result: Result) -> None:
         )
 
 
-def _stored_reference(path: Path) -> Reference | None:
+def _stored_reference(path: Path, n_objectives: int) -> Reference | None:
     """Return the reference that the stores of a run hold, if there are any."""
     reference = None
     for file in search_databases(path):
         with Store.open(file) as store:  # every one, so that a damaged one is named
-            reference = Reference.from_json(store.meta["reference"])
+            reference = Reference.from_json(store.meta["reference"], n_objectives, file)
     return reference
 
 

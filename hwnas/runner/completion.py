@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwnas.experiment import validate_form
-from hwnas.runner.run_files import search_databases
+from hwnas.runner.run_files import search_databases, stored_experiment
 from hwnas.runner.storage import Store
-from hwnas.yaml_loader import parse_yaml, read_yaml
+from hwnas.yaml_loader import read_yaml
 
 
 def is_finished(path: Path) -> bool:
@@ -18,14 +18,14 @@ def is_finished(path: Path) -> bool:
     file = path / "experiment.yaml"
     experiment = validate_form(read_yaml(file), str(file))
     expected = {(entry.name, seed) for entry in experiment.optimizers for seed in experiment.seeds}
-    experiments = set()
+    experiments = {}
     for database in search_databases(path):
         with Store.open(database) as store:
             meta = store.meta
         if "finished" not in meta:
             return False
-        experiments.add(meta["experiment"])
+        experiments[meta["experiment"]] = database
         expected.discard((meta["optimizer"], int(meta["seed"])))
     return not expected and all(
-        validate_form(parse_yaml(text), str(file)) == experiment for text in experiments
+        stored_experiment(text, database) == experiment for text, database in experiments.items()
     )

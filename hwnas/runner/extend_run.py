@@ -12,9 +12,9 @@ from hwnas.experiment import Experiment, validate_form
 from hwnas.files import write_text
 from hwnas.runner.environment import read_environment, update_environment
 from hwnas.runner.extension import Change, Search, changes, lowered_limits
-from hwnas.runner.run_files import home_of, search_databases
+from hwnas.runner.run_files import home_of, search_databases, stored_experiment
 from hwnas.runner.storage import Store
-from hwnas.yaml_loader import parse_yaml, read_yaml
+from hwnas.yaml_loader import read_yaml
 
 _EXTENDED = "extended"  # key of environment.json: what was changed, and when
 _UNITS = {"evaluations": "evaluations", "cost": "s of evaluation", "seconds": "s"}
@@ -53,7 +53,7 @@ def extend_run(path: Path, experiment: Experiment) -> list[Change]:
     texts: dict[str, list[Change]] = {}
     for database, text in former.items():
         if text not in texts:
-            adopted = validate_form(parse_yaml(text), str(database))
+            adopted = stored_experiment(text, database)
             texts[text] = _changes_at(path, adopted, experiment, measured)
             differences |= {change.key: change for change in texts[text]}
         _refuse_spent(path, database, experiment, lowered_limits(texts[text]))

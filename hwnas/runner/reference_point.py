@@ -75,8 +75,17 @@ class Reference:
         return json.dumps(plain)
 
     @classmethod
-    def from_json(cls, text: str) -> Reference:
+    def from_json(cls, text: str, n_objectives: int, file: Path) -> Reference:
         """Restore a reference from the text of `to_json`.
+
+        Parameters
+        ----------
+        text
+            The text.
+        n_objectives
+            Number of objectives of its problem.
+        file
+            File that holds it, for error texts.
 
         Raises
         ------
@@ -87,13 +96,13 @@ class Reference:
             plain = json.loads(text)
             keys = ("ideal", "nadir", "point")
             arrays = {key: np.array(plain[key], dtype=np.float64) for key in keys}
-            if len({array.shape for array in arrays.values()}) > 1:
-                raise ValueError("ideal, nadir and point differ in size")
+            if {array.shape for array in arrays.values()} != {(n_objectives,)}:
+                raise ValueError(f"expected {n_objectives} numbers in each of {', '.join(keys)}")
             best, epsilon = plain["best"], plain.get("epsilon", 0.0)
             numbers = [None if number is None else float(number) for number in (best, epsilon)]
             return cls(plain["source"], **arrays, best=numbers[0], epsilon=numbers[1])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InvalidInput(f"the reference of a run is damaged: {error!r:.200}") from error
+            raise InvalidInput(f"{file}: its reference is damaged: {error!r:.200}") from error
 
 
 def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> Reference:

@@ -12,7 +12,7 @@ import numpy as np
 from hwnas import pareto, registry
 from hwnas.backends import closed_forms, metric_of
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.experiment import Experiment, refuse_plugins, validate_form
+from hwnas.experiment import Experiment, refuse_plugins
 from hwnas.files import write_csv
 from hwnas.fronts import Front, exactness
 from hwnas.objectives import (
@@ -27,13 +27,12 @@ from hwnas.problem import Problem, build_problem
 from hwnas.runner.environment import recorded_metrics, recorded_plugins
 from hwnas.runner.evaluation import measure
 from hwnas.runner.reference_point import Reference
-from hwnas.runner.run_files import search_databases
+from hwnas.runner.run_files import check_trials, search_databases, stored_experiment
 from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory, first_rows
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.summary import front_table, summary_columns, summary_row
 from hwnas.spaces import SearchSpace, space
 from hwnas.typing import Array, BoolArray, Codes, IndexArray
-from hwnas.yaml_loader import parse_yaml
 
 _MAX_BOUND = 200  # members of the best subset up to which `Result.bound` is computed
 
@@ -79,12 +78,12 @@ class Result:
         # Every store has the experiment and the reference; those of the first one are used.
         stored = [_read(file) for file in databases]
         meta = stored[0][-1]
-        content = parse_yaml(meta["experiment"])
-        self.experiment: Experiment = validate_form(content, str(databases[0]))
+        self.experiment: Experiment = stored_experiment(meta["experiment"], databases[0])
         self.allow_plugins = allow_plugins
         if problem is not None:
             self.problem = problem
-        self.reference = Reference.from_json(meta["reference"])
+        n_objectives = len(self.experiment.objectives)
+        self.reference = Reference.from_json(meta["reference"], n_objectives, databases[0])
         self.space: SearchSpace = self._read_space()
         self.objectives = parse_objectives(self.experiment.objectives)
         self.constraints = parse_constraints(self.experiment.constraints)
@@ -164,7 +163,8 @@ class Result:
         """Build the result of one search."""
         if len(trials) == 0:  # killed before its first
             trials = replace(trials, codes=self.space.encode([]))
-        self._check_trials(trials, path)
+        n_values = len(self.objectives) + len(self.constraints)
+        check_trials(trials, self.space, n_values, path)
         losses = self._feasible_losses(trials.values)
         losses[~trials.ok] = np.nan
         front, constraints, recommended = self._front(trials, losses, recommendations)
@@ -180,17 +180,6 @@ class Result:
             recommended,
             meta,
         )
-
-    def _check_trials(self, trials: Trials, path: Path) -> None:
-        """Refuse trials that are not of the experiment beside them."""
-        n_values, limits = len(self.objectives) + len(self.constraints), self.space.cardinalities
-        if trials.values.shape[1] != n_values:
-            found = trials.values.shape[1]
-            raise InvalidInput(f"{path}: expected {n_values} values of a trial, found {found}")
-        if trials.codes.shape[1] != len(limits) or (
-            len(trials) and not ((trials.codes >= 0) & (trials.codes < limits)).all()
-        ):
-            raise InvalidInput(f"{path}: its trials are no members of {self.space.name}")
 
     def _front(
         self, trials: Trials, losses: Array, recommendations: list[tuple[int, Codes]]

@@ -6,8 +6,12 @@ import os
 import re
 from pathlib import Path
 
-from hwnas.errors import InvalidInput
-from hwnas.runner.storage import Store
+from hwnas.errors import ExperimentError, InvalidInput, describe_value
+from hwnas.experiment import NAME, Experiment, validate_form
+from hwnas.form_errors import MAX_NAME
+from hwnas.runner.storage import Store, Trials
+from hwnas.spaces import SearchSpace
+from hwnas.yaml_loader import parse_yaml
 
 
 def search_folders(path: Path) -> list[Path]:
@@ -39,6 +43,49 @@ def search_databases(path: Path) -> list[Path]:
         elif not (home / file.name).exists():
             raise InvalidInput(f"{folder}: holds the trials of {home}; expected it by that name")
     return databases
+
+
+def stored_experiment(text: str, file: Path) -> Experiment:
+    """Return the experiment of the text that a store holds.
+
+    Raises
+    ------
+    ExperimentError
+        The text is no experiment; the message begins with the file of the store.
+    """
+    try:
+        content = parse_yaml(text)
+    except InvalidInput as error:
+        raise ExperimentError(str(file), "experiment", str(error)) from None
+    return validate_form(content, str(file))
+
+
+def check_trials(trials: Trials, space: SearchSpace, n_values: int, place: Path) -> None:
+    """Check that trials are of a problem.
+
+    Parameters
+    ----------
+    trials
+        Trials of a search.
+    space
+        Search space of its experiment.
+    n_values
+        Number of its objectives and constraints.
+    place
+        File or directory that holds them, for error texts.
+
+    Raises
+    ------
+    InvalidInput
+        They are of another one.
+    """
+    found, limits = trials.values.shape[1], space.cardinalities
+    if found != n_values:
+        raise InvalidInput(f"{place}: expected {n_values} values of a trial, found {found}")
+    if trials.codes.shape[1] != len(limits) or (
+        len(trials) and not ((trials.codes >= 0) & (trials.codes < limits)).all()
+    ):
+        raise InvalidInput(f"{place}: its trials are no members of {space.name}")
 
 
 def refuse_links(path: Path) -> None:
@@ -75,6 +122,11 @@ def home_of(file: Path, path: Path) -> Path:
     for key in ("experiment", "reference", "optimizer", "seed"):
         if key not in meta:
             raise InvalidInput(f"{file}: expected a store of a search, found no {key} in it")
+    name = meta["optimizer"]
+    if len(name) > MAX_NAME or re.fullmatch(NAME, name) is None:
+        raise InvalidInput(
+            f"{file}: expected the name of an optimizer, found {describe_value(name)}"
+        )
     if re.fullmatch(r"\d{1,30}", meta["seed"]) is None:
         raise InvalidInput(f"{file}: expected a number as seed, found {meta['seed'][:80]!r}")
     return path / meta["optimizer"] / f"seed-{meta['seed']}"

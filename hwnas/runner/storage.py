@@ -22,6 +22,7 @@ from hwnas.errors import InvalidInput
 from hwnas.runner.store_schema import (
     CREATE_ASKS,
     FIXED,
+    check_columns,
     check_schema,
     quoted,
     value_columns,
@@ -327,22 +328,23 @@ class Store:
             The file is damaged.
         """
         query = f"SELECT {self._columns} FROM trials ORDER BY trial"
-        parts = []
+        parts: list[Trials] = []
         try:
             cursor = self._db.execute(query)
             while rows := cursor.fetchmany(_ROWS):
-                parts.append(_trials_of(rows, self._n_values))
+                parts.append(_trials_of(rows, self._n_values, sum(map(len, parts))))
             return Trials.concatenate(parts or [_trials_of([], self._n_values)])
         except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{self.path}: cannot be read: {error}") from error
 
 
-def _trials_of(rows: Sequence[tuple[Any, ...]], q: int) -> Trials:
-    """Return rows of a store with q values as trials."""
+def _trials_of(rows: Sequence[tuple[Any, ...]], q: int, start: int = 0) -> Trials:
+    """Return rows of a store with q values as trials, the first of which has the number `start`."""
     n = len(rows)
     # From rows to columns; without rows they have length 0.
     columns = list(zip(*rows, strict=True)) or [()] * (len(FIXED) + 2 * q)
     by_name = {name: columns[i] for i, (name, _) in enumerate(FIXED)}
+    check_columns(by_name, start)
     # Behind the fixed columns stand q values and then their q standard errors.
     measured = np.array(columns[len(FIXED) :], dtype=np.float64).reshape(2, q, n)
     integers = {
@@ -365,10 +367,7 @@ def _trials_of(rows: Sequence[tuple[Any, ...]], q: int) -> Trials:
 def _shared(texts: Sequence[str]) -> list[str]:
     """Return the same texts, equal ones as one object: most trials share a few."""
     distinct: dict[str, str] = {}
-    shared = [distinct.setdefault(text, text) for text in texts]
-    if others := [text for text in distinct if not isinstance(text, str)]:
-        raise ValueError(f"expected a text, found {others[0]!r:.80}")
-    return shared
+    return [distinct.setdefault(text, text) for text in texts]
 
 
 def _codes_of(blob: bytes, n_columns: int, path: Path) -> Codes:

@@ -1,10 +1,11 @@
-"""Schema of ``trials.db``: its tables, its columns, and a check of those of a file."""
+"""Schema of ``trials.db``: its tables, its columns, and checks of those of a file."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hwnas.errors import InvalidInput
 
@@ -27,6 +28,16 @@ CREATE_ASKS = """CREATE TABLE IF NOT EXISTS asks (
     ask INTEGER PRIMARY KEY, tells_before INTEGER NOT NULL, requested INTEGER NOT NULL,
     fidelity INTEGER, codes BLOB NOT NULL, accepted INTEGER NOT NULL
 )"""
+
+# Types of Python by the first word of a column's kind, and columns that count something.
+_TYPES: dict[str, set[type]] = {
+    "INTEGER": {int},
+    "TEXT": {str},
+    "REAL": {float, int},
+    "BLOB": {bytes},
+}
+_COUNTS = ("repeat", "evaluations", "seconds", "ask", "tells_before", "tell", "elapsed")
+_STATUSES = {"ok", "failed", "infeasible"}
 
 _TABLES = {"trials", "meta", "recommendations"}
 _OPTIONAL_TABLES = {"asks"}
@@ -58,6 +69,35 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
     fixed = [name for name, _ in FIXED]
     if names[: len(fixed)] != fixed or (len(names) - len(fixed)) % 2:
         raise InvalidInput(f"{path}: its trials have other columns than those of a store of hwnas")
+
+
+def check_columns(columns: Mapping[str, Sequence[Any]], start: int) -> None:
+    """Check the fixed columns of trials: SQLite stores values of any type in any column.
+
+    Parameters
+    ----------
+    columns
+        Columns by name, of equal lengths.
+    start
+        Number of the first trial.
+
+    Raises
+    ------
+    ValueError
+        A value is of another type than its column, negative or unknown, or a trial is missing.
+    """
+    for name, kind in FIXED:
+        allowed = _TYPES[kind.split()[0]]
+        if wrong := {*map(type, columns[name])} - allowed:
+            names = sorted(cls.__name__ for cls in (*wrong, *allowed))
+            raise ValueError(f"column {name}: expected {kind}, found values of {', '.join(names)}")
+    for name in _COUNTS:
+        if min(columns[name], default=0) < 0:
+            raise ValueError(f"column {name}: expected 0 or more, found {min(columns[name])}")
+    if unknown := {*columns["status"]} - _STATUSES:
+        raise ValueError(f"column status: expected {sorted(_STATUSES)}, found {min(unknown)!r:.80}")
+    if list(columns["trial"]) != list(range(start, start + len(columns["trial"]))):
+        raise ValueError("column trial: expected every number from 0 on, but some are missing")
 
 
 def value_columns(measured: Sequence[str]) -> list[str]:

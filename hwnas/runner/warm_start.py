@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InvalidInput
-from hwnas.experiment import validate_form
 from hwnas.files import atomic_writer
 from hwnas.objectives import Objective
 from hwnas.problem import Problem
-from hwnas.runner.run_files import search_databases
+from hwnas.runner.run_files import check_trials, search_databases, stored_experiment
 from hwnas.runner.storage import Store
 from hwnas.spaces import SearchSpace, space
 from hwnas.spaces.choices import Value
 from hwnas.typing import Array, Codes
-from hwnas.yaml_loader import parse_yaml
 
 MAX_MB = 2_000  # of an unpacked file, for twenty million trials
 FILE = "warm_start.npz"  # the run's own copy, so that a resume does not depend on the earlier run
@@ -128,7 +126,7 @@ def collect(directory: Path, problem: Problem) -> PriorTrials:
 def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, Array]:
     """Read codes, values and standard errors of the complete trials of one search."""
     with Store.open(file) as store:
-        earlier = validate_form(parse_yaml(store.meta["experiment"]), str(file))
+        earlier = stored_experiment(store.meta["experiment"], file)
         trials = store.trials()
     # The earlier run must fit: the same space, the same kind of noise, all metrics.
     earlier_space, new_space = space(earlier.space), problem.space
@@ -144,6 +142,7 @@ def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, 
             raise InvalidInput(f"{directory}: did not measure {objective.value}, only {names}")
     columns = [measured.index(objective.value) for objective in problem.measured]
     # Objectives of this run may stand in another order there.
+    check_trials(trials, new_space, len(measured), file)
     ok = np.flatnonzero(trials.ok)
     codes = trials.codes[ok].reshape(len(ok), len(new_space.columns))
     return codes, trials.values[ok][:, columns], trials.std[ok][:, columns]

@@ -34,6 +34,10 @@ class Case:
         Content by path relative to that directory.
     stdin
         Standard input.
+    needs_run
+        Whether there is a finished run in ``run``, which the files damage.
+    sql
+        Statements that damage the store of its only search.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Case:
     words: tuple[str, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)
     stdin: bytes = b""
+    needs_run: bool = False
+    sql: str = ""
 
 
 @dataclass(frozen=True)

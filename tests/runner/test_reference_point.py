@@ -140,7 +140,7 @@ def test_a_reference_says_what_its_front_is(
     found = build_reference(load_experiment(BASE)[0], problem, tmp_path)
     assert (found.source, found.epsilon) == (source, epsilon)
     assert found.best == pareto.hypervolume(front.losses, found.point)
-    assert Reference.from_json(found.to_json()).epsilon == epsilon
+    assert Reference.from_json(found.to_json(), 2, Path("trials.db")).epsilon == epsilon
     given = build_reference(
         load_experiment({**BASE, "reference": [1000.0, 1000.0]})[0], problem, tmp_path
     )
@@ -149,7 +149,7 @@ def test_a_reference_says_what_its_front_is(
 
 def test_round_trip() -> None:
     found, _ = reference()
-    again = Reference.from_json(found.to_json())
+    again = Reference.from_json(found.to_json(), 2, Path("trials.db"))
     assert again.source == "exact"
     assert again.best == found.best
     for name in ("ideal", "nadir", "point"):
