@@ -36,6 +36,7 @@ from hwnas.runner.run_searches import (
 from hwnas.runner.search_loop import SearchRun
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE as WARM_START
+from hwnas.runner.warm_start import PriorTrials
 from hwnas.yaml_loader import read_yaml
 
 
@@ -241,7 +242,9 @@ def resume(
                 warnings.warn(line, HwnasWarning, stacklevel=2)
         note_plugins(path, run_plugin_files(experiment))
         # A warm start is copied before the searches start, unless the run was killed earlier.
-        if not (path / WARM_START).exists():  # killed before it was in place
+        if (path / WARM_START).exists():
+            PriorTrials.load(path / WARM_START)  # refused before a search starts
+        else:  # killed before it was in place
             prior = collect_prior_trials(experiment, problem)
             if prior is not None:
                 prior.save(path / WARM_START)

@@ -54,7 +54,7 @@ def load_plugin_file(path: str | Path) -> PluginFile:
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
     sha256 = hashlib.sha256(source).hexdigest()
-    key = file.resolve(), sha256
+    key = file.resolve(), sha256  # the file has been read: no link leads to itself
     if key not in _loaded:
         _loaded[key] = _run(path, key[0], source, sha256)
     plugin_file, classes = _loaded[key]

@@ -10,6 +10,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from hwnas.errors import InvalidInput
+
 
 def to_json(value: Any) -> Any:
     """Convert a value to types that JSON can represent.
@@ -55,11 +57,21 @@ def append(file: Path, record: Mapping[str, Any]) -> None:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """Return the records of a file, without incomplete lines."""
+    """Return the records of a file, without incomplete lines.
+
+    Raises
+    ------
+    InvalidInput
+        It is no text.
+    """
     records = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file}: is no UTF-8 text: {error.reason}") from None
+    for line in lines:
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # incomplete: its process was killed
+        except (ValueError, RecursionError):
+            continue  # incomplete, because its process was killed, or damaged
     return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,11 @@ def recorded_plugins(path: Path) -> dict[str, str]:
         backend = read_yaml(path / "experiment.yaml").get("backend")
         if not is_signed(_signed_text(hashes, backend), allowed["signature"]):
             return {}
-        folder = path.resolve()
+        folder = Path(os.path.realpath(path))
         return {
             file: sha256
             for file, sha256 in hashes.items()
-            if not Path(file).resolve().is_relative_to(folder)
+            if not Path(os.path.realpath(file)).is_relative_to(folder)
         }
     except (HwnasError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

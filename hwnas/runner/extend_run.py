@@ -126,7 +126,10 @@ def _record(path: Path, differences: Sequence[Change], experiment: Experiment) -
     """Record changes in ``environment.json``, once if a kill had them made twice."""
     entry = {change.key: {"before": change.former, "after": change.new} for change in differences}
     former = read_environment(path).get(_EXTENDED, [])
-    if former and former[-1].get("changes") == json.loads(json.dumps(entry)):
+    if not isinstance(former, list):  # a damaged record
+        former = []
+    last = former[-1] if former else None
+    if isinstance(last, dict) and last.get("changes") == json.loads(json.dumps(entry)):
         return
     when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     update_environment(

@@ -141,7 +141,7 @@ def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> R
         # 10 % beyond the nadir, so that the extremes of the front count too.
         point = nadir + 0.1 * (nadir - ideal)
         if point_of_user is not None:
-            point = _losses(point_of_user, problem.objectives)
+            point = _given_point(point_of_user, problem.objectives, ideal)
         best = pareto.hypervolume(front.losses, point)
         source = "given" if point_of_user is not None else _SOURCES.get(front.epsilon, "epsilon")
         return Reference(source, ideal, nadir, point, best, front.epsilon)
@@ -150,12 +150,21 @@ def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> R
     ideal, nadir = losses.min(axis=0), losses.max(axis=0)
     nadir = np.where(nadir > ideal, nadir, ideal + 1)
     if point_of_user is not None:
-        return Reference("given", ideal, nadir, _losses(point_of_user, problem.objectives))
+        point = _given_point(point_of_user, problem.objectives, ideal)
+        return Reference("given", ideal, nadir, point)
     return Reference("measured", ideal, nadir, nadir + 0.1 * (nadir - ideal))
 
 
-def _losses(values: list[float], objectives: tuple[Objective, ...]) -> Array:
-    return losses_of(objectives, np.array([values], dtype=np.float64)).ravel()
+def _given_point(values: list[float], objectives: tuple[Objective, ...], ideal: Array) -> Array:
+    """Return a reference point as losses (m,), if hypervolumes up to it are finite."""
+    point = losses_of(objectives, np.array([values], dtype=np.float64)).ravel()
+    with np.errstate(over="ignore"):
+        largest = np.prod(np.maximum(point - ideal, 0.0))
+    if not np.isfinite(largest):
+        raise InvalidInput(
+            f"reference: expected a point up to which hypervolumes are finite, found {values}"
+        )
+    return point
 
 
 def _extent(losses: Array, problem: Problem) -> tuple[Array, Array]:

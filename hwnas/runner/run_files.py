@@ -98,15 +98,20 @@ def refuse_links(path: Path) -> None:
     InvalidInput
         Naming the link.
     """
-    home = path.resolve()
+    home = _real(path)
     for folder, folders, files in os.walk(path):
         for entry in (Path(folder, name) for name in (*folders, *files)):
             is_beside = entry.parent == path and (entry.name == "plots" or entry.is_file())
-            if entry.is_symlink() and not is_beside and not entry.resolve().is_relative_to(home):
+            if entry.is_symlink() and not is_beside and not _real(entry).is_relative_to(home):
                 raise InvalidInput(
                     f"{entry}: is a link out of the run, expected the file or directory itself; "
                     "replace the link by what it leads to"
                 )
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links; one that links to itself stays as it is."""
+    return Path(os.path.realpath(path))
 
 
 def home_of(file: Path, path: Path) -> Path:

@@ -320,6 +320,7 @@ VALUES: list[tuple[str, str, tuple[str, ...]]] = [
     ("reference", "[.nan, 1]", ("reference[0]", "nan")),
     ("reference", "[.inf, 1]", ("reference[0]", "inf")),
     ("reference", "[1e400, 1]", ("reference[0]", "inf")),
+    ("reference", "[1e300, 1e300]", ("reference: ", "finite")),
     ("reference", f"[{'9' * 400}, 1]", ("reference[0]",)),
     ("reference", "3", ("reference", "3")),
     ("reference", "{perplexity: 3}", ("reference",)),

@@ -120,7 +120,10 @@ def open_log(file: Path, settings: Mapping[str, Any], header: Sequence[str]) -> 
     records = measurement_log.read(records_file) if records_file.exists() else []
     # Refuse files that no survey wrote before anything is changed.
     if records_file.exists() and not (
-        records and isinstance(records[0], dict) and "asked" in records[0]
+        records
+        and all(isinstance(record, dict) for record in records)
+        and isinstance(records[0].get("asked"), dict)
+        and all(isinstance(record.get("number"), int) for record in records[1:])
     ):
         raise InvalidInput(f"{records_file}: expected the records of a survey; give another --out")
     if file.exists() and not records:

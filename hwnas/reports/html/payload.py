@@ -24,6 +24,7 @@ from hwnas.reports.html.search_payload import (
 from hwnas.reports.html.space_payload import member_size, members_payload, space_payload
 from hwnas.reports.plots import style, trajectories
 from hwnas.reports.summary_table import search_notes, summary_table, table_notes
+from hwnas.runner.environment import read_environment
 from hwnas.runner.results import Result
 from hwnas.runner.summary import slack_column
 from hwnas.typing import Array, IndexArray
@@ -201,12 +202,8 @@ def _table_payload(header: list[str], rows: list[list[str]]) -> dict[str, Any]:
 
 def _environment_rows(result: Result) -> list[list[str]]:
     """Return the rows of ``environment.json``, nested keys with dots; none if unreadable."""
-    try:
-        environment = json.loads((result.path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []  # a damaged file must not prevent the report
-    if isinstance(environment, dict):
-        environment.pop("metrics", None)  # they are on the page already
+    environment = read_environment(result.path)  # a damaged one must not prevent the report
+    environment.pop("metrics", None)  # they are on the page already
     return [*_flatten("", environment)]
 
 
