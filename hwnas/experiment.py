@@ -15,36 +15,41 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 import pydantic
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 
+from hwnas import form_errors
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
 from hwnas.foreign_code import completed_settings, function_files, run_files
 from hwnas.foreign_code import refuse_plugins as refuse_plugins
-from hwnas.form_errors import (
-    EXPECTED,
-    MAX_EVALUATIONS,
-    MAX_NAME,
-    MAX_SEED,
-    MAX_SEEDS,
-    first_fault,
-    name_fault,
-)
 from hwnas.function_source import FunctionError
-from hwnas.yaml_loader import read_yaml
+from hwnas.yaml_loader import dump_yaml, read_yaml
 
 NAME = r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$"  # a file name, and not dots alone
-Name = Annotated[str, Field(pattern=NAME, max_length=MAX_NAME)]
+Name = Annotated[str, Field(pattern=NAME, max_length=form_errors.MAX_NAME)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys that are not given; a setting of null is one that is given."""
+        fields = type(self).model_fields
+        return {k: v for k, v in handler(self).items() if v is not None or k not in fields}
 
-class _Component(BaseModel):
+
+class _Component(_Strict):
     """A registered name with its own settings beside the keys common to all entries."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    model_config = ConfigDict(extra="allow")
     type: str
 
     @property
@@ -82,7 +87,7 @@ class Budget(_Strict):
         Time since the search started, proposals included.
     """
 
-    evaluations: int | None = Field(default=None, ge=1, le=MAX_EVALUATIONS)
+    evaluations: int | None = Field(default=None, ge=1, le=form_errors.MAX_EVALUATIONS)
     cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
@@ -101,7 +106,7 @@ def _with_name(entry: Any) -> Any:
 
 
 def _seed_list(seeds: Any) -> Any:
-    if type(seeds) is int and not 1 <= seeds <= MAX_SEEDS:
+    if type(seeds) is int and not 1 <= seeds <= form_errors.MAX_SEEDS:
         raise ValueError("too few or too many")  # the text is that of `first_fault`
     return list(range(seeds)) if type(seeds) is int else seeds
 
@@ -118,8 +123,8 @@ class _NameOrEntry:
 
 
 # Forms that a user may write in short: a name for an entry, a number for a list of seeds.
-_SEED_SCHEMA = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+_SEED_SCHEMA = {"type": "integer", "minimum": 0, "maximum": form_errors.MAX_SEED}
+Seed = Annotated[int, Field(ge=0, le=form_errors.MAX_SEED)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _NameOrEntry()]
 AnyExecutor = Annotated[ExecutorEntry, BeforeValidator(_with_type), _NameOrEntry()]
@@ -127,12 +132,12 @@ AnyOptimizer = Annotated[OptimizerEntry, BeforeValidator(_with_name), _NameOrEnt
 Seeds = Annotated[
     list[Seed],
     BeforeValidator(_seed_list),
-    Field(min_length=1, max_length=MAX_SEEDS),
+    Field(min_length=1, max_length=form_errors.MAX_SEEDS),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
-                {"type": "array", "items": _SEED_SCHEMA, "minItems": 1, "maxItems": MAX_SEEDS},
+                {"type": "integer", "minimum": 1, "maximum": form_errors.MAX_SEEDS},
+                {"type": "array", "items": _SEED_SCHEMA, "minItems": 1},
             ]
         }
     ),
@@ -206,8 +211,7 @@ class Experiment(_Strict):
 
     def to_yaml(self) -> str:
         """Return a YAML text that loads as the same experiment."""
-        plain = self.model_dump(exclude_none=True)
-        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        return dump_yaml(self.model_dump())
 
 
 def read_experiment(
@@ -246,7 +250,7 @@ def read_experiment(
     """
     folder, file = Path(), ""
     if isinstance(source, Experiment):
-        content = source.model_dump(exclude_none=True)
+        content = source.model_dump()
     elif isinstance(source, Mapping):
         content = copy.deepcopy(dict(source))
     else:
@@ -292,9 +296,9 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     try:
         experiment = Experiment.model_validate(content)
     except pydantic.ValidationError as error:
-        raise ExperimentError(file, *first_fault(error)) from None
+        raise ExperimentError(file, *form_errors.first_fault(error)) from None
     # Checks that span several entries.
-    if fault := name_fault([entry.name for entry in experiment.optimizers]):
+    if fault := form_errors.name_fault([entry.name for entry in experiment.optimizers]):
         raise ExperimentError(file, *fault)
     if len(set(experiment.seeds)) != len(experiment.seeds):
         raise ExperimentError(file, "seeds", f"expected distinct seeds, found {experiment.seeds}")
@@ -382,11 +386,11 @@ def _override(content: dict[str, Any], key_path: str, value: Any) -> None:
     for key in parents:
         child = content.get(key)
         if not isinstance(child, dict):
-            if key not in content and key not in EXPECTED:
+            if key not in content and key not in form_errors.EXPECTED:
                 raise UnknownName(f"key in --set {key_path}:", key, content)
             raise InvalidInput(
                 f"--set {key_path}: {key!r} holds no keys, found {describe_value(child)}; set it "
-                f"as a whole: {EXPECTED.get(key, 'keys and values')}"
+                f"as a whole: {form_errors.EXPECTED.get(key, 'keys and values')}"
             )
         content = child
     content[last] = value

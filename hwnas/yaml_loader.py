@@ -67,7 +67,7 @@ class _Loader(yaml.SafeLoader):
         """Return the value of a node; one that its tag does not describe is an error there."""
         try:
             return super().construct_object(node, deep=deep)
-        except (ValueError, KeyError):
+        except (ValueError, LookupError):
             kind = node.tag.removeprefix(_TAG)
             text = f"expected a value of the type {kind}, found {describe_value(node.value)}"
             raise _error_at(node, text) from None
@@ -79,6 +79,18 @@ class _Loader(yaml.SafeLoader):
             found = describe_value(text)
             raise _error_at(node, f"expected Unicode text without NUL, found {found}")
         return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Dumper that quotes every text that the loader would take for something else."""
+
+    def represent_text(self, text: str) -> yaml.Node:
+        """Return the node of a text; line breaks of other kinds survive in double quotes alone."""
+        style = None if text.isprintable() else '"'
+        return self.represent_scalar(f"{_TAG}str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _measure(node: yaml.Node, sizes: dict[yaml.Node, int | None], depth: int) -> int:
@@ -130,9 +142,22 @@ for _kind, _pattern, _first_characters in (
         list("-+0123456789."),
     ),
 ):
-    _Loader.add_implicit_resolver(
-        f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), _first_characters
-    )
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(
+            f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), _first_characters
+        )
+
+
+def dump_yaml(value: Any) -> str:
+    """Return a YAML text from which `parse_yaml` makes the same value.
+
+    Examples
+    --------
+    >>> dump_yaml({"rate": 1e-3, "name": "1e5"})
+    "rate: 0.001\\nname: '1e5'\\n"
+    """
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -277,7 +277,7 @@ def test_two_processes_do_not_share_a_directory(tmp_path: Path) -> None:
 
 
 def test_a_locked_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwnas.runner.storage.PATIENCE_S", 0.05)
+    monkeypatch.setattr("hwnas.runner.store_connection.PATIENCE_S", 0.05)
     one = {**SMALL, "optimizers": ["random"], "seeds": 1}
     run(one, out=tmp_path / "whole")
 

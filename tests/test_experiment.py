@@ -407,3 +407,14 @@ def test_schema_agrees_with_the_loader() -> None:
         {**GOOD, "budget": {"cost": 0}},
     ):
         assert not check.is_valid(bad), bad
+
+
+def test_a_setting_of_null_is_kept() -> None:
+    """Its default may be another one."""
+    content = {**GOOD, "optimizers": [{"type": "random", "size": None}]}
+    experiment = validate_form(content)
+    assert experiment.reference is None
+    assert "reference" not in experiment.to_yaml()
+    again = validate_form(parse_yaml(experiment.to_yaml()))
+    assert again == experiment
+    assert again.optimizers[0].settings == {"size": None}

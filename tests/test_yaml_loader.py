@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hwnas.errors import InvalidInput
-from hwnas.yaml_loader import parse_yaml, read_yaml
+from hwnas.yaml_loader import dump_yaml, parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,33 @@ def test_scalars(text: str, value: object) -> None:
     scalar = parse_yaml(f"key: {text}")["key"]
     assert scalar == value
     assert type(scalar) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "1e5",
+            "-.5",
+            "<<",
+            "on",
+            "null",
+            "12",
+            "0o14",
+            "2026-11-22",
+            "~",
+            "",
+            " a ",
+            "a: b",
+            "#",
+        ),
+        *("\x85", "a\u2028b", "a\nb\n", "\ufeff", "\x1b", "\U0001f600", "\U0010ffff", "{", "'"),
+        *(1e5, 1e-7, 1e300, -0.0, 10**30, float("inf"), True, None, [], {}, ["1e5", 1e5]),
+    ],
+)
+def test_what_is_written_is_read_as_the_same(value: object) -> None:
+    read = parse_yaml(dump_yaml({"key": value}))["key"]
+    assert (read, repr(read)) == (value, repr(value))
 
 
 def test_infinities() -> None:

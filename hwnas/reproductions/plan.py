@@ -150,7 +150,7 @@ def load_complete(path: Path, planned: PlannedExperiment) -> Result | None:
     """
     if not (path / "experiment.yaml").is_file():
         return None
-    if read_yaml(path / "experiment.yaml") != planned.experiment.model_dump(exclude_none=True):
+    if read_yaml(path / "experiment.yaml") != planned.experiment.model_dump():
         raise InvalidInput(f"{path}: holds another experiment; choose another directory with --out")
     try:
         result = Result(path)

@@ -63,7 +63,7 @@ def extend_run(path: Path, experiment: Experiment) -> list[Change]:
         differences = {change.key: change for change in _changes_at(path, written, experiment, [])}
 
     # 2. The run first: a kill after it leaves searches that do not agree with it, as now.
-    if content != experiment.model_dump(exclude_none=True):
+    if content != experiment.model_dump():
         write_text(file, experiment.to_yaml())
     if differences:
         _record(path, list(differences.values()), experiment)

@@ -127,8 +127,7 @@ def _refuse_other_optimizers(
 ) -> None:
     """Refuse other settings of an optimizer, another name, and the loss of one with trials."""
     old_entries, new_entries = (
-        {entry.name: entry.model_dump(exclude_none=True) for entry in entries}
-        for entries in (former, new)
+        {entry.name: entry.model_dump() for entry in entries} for entries in (former, new)
     )
     for name in old_entries.keys() & new_entries.keys():
         if difference := _first_difference(f"{name}: ", old_entries[name], new_entries[name]):
@@ -183,4 +182,4 @@ def _text(value: Any) -> str:
 
 def _plain(experiment: Experiment) -> dict[str, Any]:
     """Return an experiment as plain values."""
-    return experiment.model_dump(exclude_none=True)
+    return experiment.model_dump()

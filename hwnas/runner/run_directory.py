@@ -142,7 +142,7 @@ def _changes(path: Path, experiment: Experiment) -> list[Change]:
 def holds_run_of(path: Path, experiment: Experiment) -> bool:
     """Return whether a directory holds a run of this very experiment."""
     file = path / "experiment.yaml"
-    return file.is_file() and read_yaml(file) == experiment.model_dump(exclude_none=True)
+    return file.is_file() and read_yaml(file) == experiment.model_dump()
 
 
 def extension_of_run(path: Path, experiment: Experiment) -> dict[str, Any] | None:

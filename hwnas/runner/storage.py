@@ -8,7 +8,6 @@ number of tells before that ask.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -19,18 +18,20 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InvalidInput
+from hwnas.runner.store_connection import connect
 from hwnas.runner.store_schema import (
     CREATE_ASKS,
     FIXED,
+    VERSION,
+    check_asks,
     check_columns,
     check_schema,
+    check_version,
     quoted,
     value_columns,
 )
 from hwnas.typing import Array, BoolArray, Codes, IntArray
 
-VERSION = 1
-PATIENCE_S = 5.0  # seconds to wait for another program that locks a store
 MAX_GB = 4  # of a file, for forty million trials
 _COMPANIONS = ("-wal", "-shm", "-journal")  # files that SQLite makes beside a store
 _ROWS = 20_000  # that are read at once: as Python objects they take five times their final size
@@ -174,7 +175,7 @@ class Store:
                 "INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), *meta.items()]
             )
         draft.replace(path)
-        return cls(_connect(path), path)
+        return cls(connect(path), path)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -196,15 +197,15 @@ class Store:
             with path.open("rb") as file:
                 if file.read(16) != b"SQLite format 3\0":
                     raise InvalidInput(f"{path}: cannot be read as a trials.db: no SQLite file")
-            db = _connect(path)
-            # A store of another version could be misread without an error.
-            version = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
-            if version is None or version[0] != str(VERSION):
-                actual = version[0] if version else "none"
-                raise InvalidInput(f"{path}: expected store version {VERSION}, found {actual}")
-            check_schema(db, path)
-            return cls(db, path)
-        except (sqlite3.DatabaseError, OSError) as error:
+            with contextlib.ExitStack() as on_error:
+                db = connect(path)
+                on_error.callback(db.close)
+                check_version(db, path)
+                check_schema(db, path)
+                store = cls(db, path)
+                on_error.pop_all()
+                return store
+        except (sqlite3.DatabaseError, UnicodeDecodeError, OSError) as error:
             raise InvalidInput(f"{path}: cannot be read as a trials.db: {error}") from error
 
     def __enter__(self) -> Store:
@@ -220,7 +221,19 @@ class Store:
     @property
     def meta(self) -> dict[str, str]:
         """Texts stored beside the trials."""
-        return dict(self._db.execute("SELECT key, value FROM meta"))
+        with self._reading():
+            meta = dict(self._db.execute("SELECT key, value FROM meta"))
+            if others := [key for key, text in meta.items() if not type(key) is type(text) is str]:
+                raise ValueError(f"{others[0]!r:.80} is no text in it")
+            return meta
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn an error of damaged content into one line that names the file."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
+            raise InvalidInput(f"{self.path}: cannot be read: {error}") from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -300,13 +313,15 @@ class Store:
             Number d of columns of a code.
         """
         query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'asks'"
-        if self._db.execute(query).fetchone() is None:
-            return []
-        rows = self._db.execute("SELECT * FROM asks ORDER BY ask").fetchall()
-        return [
-            AskRecord(n, before, requested, fidelity, _codes_of(b, n_columns, self.path), accepted)
-            for n, before, requested, fidelity, b, accepted in rows
-        ]
+        with self._reading():
+            if self._db.execute(query).fetchone() is None:
+                return []
+            rows = self._db.execute("SELECT * FROM asks ORDER BY ask").fetchall()
+            check_asks(rows)
+            return [
+                AskRecord(ask, before, requested, fidelity, _codes_of(codes, n_columns), accepted)
+                for ask, before, requested, fidelity, codes, accepted in rows
+            ]
 
     def recommend(self, trials: int, codes: Codes) -> None:
         """Store the optimizer's recommendation after a number of trials, codes (k, d)."""
@@ -316,8 +331,9 @@ class Store:
 
     def recommendations(self, n_columns: int) -> list[tuple[int, Codes]]:
         """Return numbers of trials and the recommendations after them, codes (k, `n_columns`)."""
-        rows = self._db.execute("SELECT trials, codes FROM recommendations ORDER BY trials")
-        return [(n, _codes_of(blob, n_columns, self.path)) for n, blob in rows]
+        with self._reading():
+            rows = self._db.execute("SELECT trials, codes FROM recommendations ORDER BY trials")
+            return [(n, _codes_of(blob, n_columns)) for n, blob in rows]
 
     def trials(self) -> Trials:
         """Read all trials.
@@ -329,13 +345,11 @@ class Store:
         """
         query = f"SELECT {self._columns} FROM trials ORDER BY trial"
         parts: list[Trials] = []
-        try:
+        with self._reading():
             cursor = self._db.execute(query)
             while rows := cursor.fetchmany(_ROWS):
                 parts.append(_trials_of(rows, self._n_values, sum(map(len, parts))))
             return Trials.concatenate(parts or [_trials_of([], self._n_values)])
-        except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
-            raise InvalidInput(f"{self.path}: cannot be read: {error}") from error
 
 
 def _trials_of(rows: Sequence[tuple[Any, ...]], q: int, start: int = 0) -> Trials:
@@ -370,26 +384,5 @@ def _shared(texts: Sequence[str]) -> list[str]:
     return [distinct.setdefault(text, text) for text in texts]
 
 
-def _codes_of(blob: bytes, n_columns: int, path: Path) -> Codes:
-    try:
-        return np.frombuffer(blob, dtype=np.int8).reshape(-1, n_columns)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{path}: cannot be read: {error}") from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a database for writing, or read-only in a directory of somebody else's."""
-    log = path.with_name(f"{path.name}-wal")
-    # Trials of a log that is not merged would be missed by a connection that ignores it.
-    log_is_merged = not log.exists() or log.stat().st_size == 0
-    if log_is_merged and not os.access(path.parent, os.W_OK):
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-    # Another process may hold the lock for a moment: wait before giving up.
-    db = sqlite3.connect(path, timeout=PATIENCE_S)
-    db.execute("PRAGMA trusted_schema=OFF")  # a file of others may name functions in its schema
-    # A write-ahead log survives a killed process at a third of the cost. Network file systems
-    # cannot share its memory and answer with the mode they keep: a rollback journal, which is safe
-    # too, once it is synchronised fully.
-    mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-    db.execute(f"PRAGMA synchronous={'NORMAL' if mode == 'wal' else 'FULL'}")
-    return db
+def _codes_of(blob: bytes, n_columns: int) -> Codes:
+    return np.frombuffer(blob, dtype=np.int8).reshape(-1, n_columns)

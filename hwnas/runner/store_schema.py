@@ -9,6 +9,7 @@ from typing import Any
 
 from hwnas.errors import InvalidInput
 
+VERSION = 1
 FIXED = (
     ("trial", "INTEGER PRIMARY KEY"),
     ("code", "BLOB NOT NULL"),
@@ -41,6 +42,20 @@ _STATUSES = {"ok", "failed", "infeasible"}
 
 _TABLES = {"trials", "meta", "recommendations"}
 _OPTIONAL_TABLES = {"asks"}
+
+
+def check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse a store of another version, which could be misread without an error.
+
+    Raises
+    ------
+    InvalidInput
+        Naming both versions.
+    """
+    version = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
+    if version is None or version[0] != str(VERSION):
+        actual = f"{version[0]!s:.20}" if version else "none"
+        raise InvalidInput(f"{path}: expected store version {VERSION}, found {actual}")
 
 
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
@@ -98,6 +113,20 @@ def check_columns(columns: Mapping[str, Sequence[Any]], start: int) -> None:
         raise ValueError(f"column status: expected {sorted(_STATUSES)}, found {min(unknown)!r:.80}")
     if list(columns["trial"]) != list(range(start, start + len(columns["trial"]))):
         raise ValueError("column trial: expected every number from 0 on, but some are missing")
+
+
+def check_asks(rows: Sequence[tuple[Any, ...]]) -> None:
+    """Check rows of asks, as `check_columns` checks those of trials.
+
+    Raises
+    ------
+    ValueError
+        A number is none, or negative.
+    """
+    for ask, tells_before, requested, fidelity, _, accepted in rows:
+        numbers = (ask, tells_before, requested, 0 if fidelity is None else fidelity, accepted)
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError(f"ask {ask!r:.80}: expected numbers of 0 or more")
 
 
 def value_columns(measured: Sequence[str]) -> list[str]:

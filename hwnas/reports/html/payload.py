@@ -204,7 +204,7 @@ def _environment_rows(result: Result) -> list[list[str]]:
     """Return the rows of ``environment.json``, nested keys with dots; none if unreadable."""
     environment = read_environment(result.path)  # a damaged one must not prevent the report
     environment.pop("metrics", None)  # they are on the page already
-    return [*_flatten("", environment)]
+    return [*_flatten("", environment)] if environment else []
 
 
 def _flatten(key: str, value: Any) -> Iterable[list[str]]:
