@@ -76,7 +76,11 @@ class MOASHA(MultiFidelityOptimizer):
         self._runs: dict[bytes, _Run] = {}
         self._outstanding: set[bytes] = set()
         # syne-tune draws from numpy's global generator, whatever seed it is given.
-        self._global_state = np.random.RandomState(seed).get_state()
+        # That and the scheduler take seeds of 32 bits.
+        small_seed = (
+            seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
+        )
+        self._global_state = np.random.RandomState(small_seed).get_state()
         self._metrics = [*(f"loss-{j}" for j in range(n_objectives)), "violation"]
         with self._own_global_rng():
             self._scheduler = Scheduler(
@@ -87,7 +91,7 @@ class MOASHA(MultiFidelityOptimizer):
                 max_t=self.fidelities[-1],
                 grace_period=self.fidelities[0],
                 reduction_factor=reduction_factor,
-                random_seed=seed,
+                random_seed=small_seed,
             )
         # syne-tune computes rungs in floating point, which can lose the top one: set exact ones.
         (bracket,) = self._scheduler.brackets

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hwnas.errors import MissingExtra, SpaceExhausted, UnknownName
+from hwnas.form_errors import MAX_SEED
 from hwnas.optimizers import Optimizer
 from hwnas.registry import lookup, names, optimizer, settings_of
 from hwnas.spaces import Codes, GPTSpace, SearchSpace
@@ -273,6 +274,13 @@ def test_the_seed_determines_the_search(name: str, small_space: SearchSpace) -> 
         np.testing.assert_equal(end_states, states)
     assert runs[0] == runs[1]
     assert proposal_sequence(name, small_space, 8) != runs[0]
+
+
+@every
+def test_any_seed_of_an_experiment_is_taken(name: str, small_space: SearchSpace) -> None:
+    for seed in (2**32, MAX_SEED):
+        again = [Search(create(name, small_space, seed=seed)).ask(3) for _ in range(2)]
+        np.testing.assert_array_equal(*again)
 
 
 @every
