@@ -11,8 +11,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-from hwnas.cli.main import main
+import typer
+
+from hwnas.cli import main as command_line
+
+# Typer builds it anew for every call, which takes longer than most commands.
+COMMAND = typer.main.get_command(command_line.app)
 
 MAX_LENGTH = 1010  # characters of a line that people read
 PATIENCE_S = 20  # for a command; most take milliseconds
@@ -66,6 +72,7 @@ def run_command(*arguments: str, stdin: bytes = b"") -> Outcome:
 
     out, err = _text_stream(), _text_stream()
     former = sys.argv, sys.stdin, warnings.showwarning, sys.stdout, sys.stderr
+    app, command_line.app = command_line.app, cast(typer.Typer, COMMAND)
     sys.argv = ["hwnas", *arguments]
     sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
     code = 0
@@ -73,11 +80,12 @@ def run_command(*arguments: str, stdin: bytes = b"") -> Outcome:
     signal.alarm(PATIENCE_S)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
+            command_line.main()
     except SystemExit as exit_:
         code = int(exit_.code or 0)
     finally:
         signal.alarm(0)
+        command_line.app = app
         signal.signal(signal.SIGALRM, handler)
         sys.argv, sys.stdin, warnings.showwarning, sys.stdout, sys.stderr = former
     return Outcome(code, _text_of(out), _text_of(err))

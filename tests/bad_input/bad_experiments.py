@@ -425,8 +425,8 @@ TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
         ),
         ("aliases",),
     ),
-    "deep list": (b"[" * 2_000, ("not a YAML text",)),
-    "deep mapping": (b"{a: " * 2_000, ("not a YAML text",)),
+    "deep list": (b"[" * 800, ("not a YAML text",)),
+    "deep mapping": (b"{a: " * 800, ("not a YAML text",)),
     "deep block": (b"".join(b" " * i + b"a:\n" for i in range(1500)), ("not a YAML text",)),
     "deep value": (
         _TEXT.encode() + b"backend: {type: surrogate, x: %s%s}" % (b"[" * 180, b"]" * 180),
