@@ -196,13 +196,15 @@ def figures_of_one(
     InvalidInput
         The architecture is not in its space, the space has no figures, or a device does not exist.
     """
-    # The table has one row, whose columns are the rows of the new table.
-    header, [[_, *medians]] = figures([arch], devices=devices, space=space)
+    new_header = ["metric", "unit", "median", "p10", "p90"]
     backend = backend_of(space_of([arch], space))
     if backend is not None and not devices:
-        units = {name: metric.unit for name, metric in all_metrics(backend).items()}
-        rows = [[n, units[n], v, "", ""] for n, v in zip(header[1:], medians, strict=True)]
-        return ["metric", "unit", "median", "p10", "p90"], rows
+        metrics = all_metrics(backend)
+        header, [[_, *values]] = values_of([arch], (), backend)
+        pairs = zip(header[1:], values, strict=True)
+        return new_header, [[name, metrics[name].unit, value, "", ""] for name, value in pairs]
+    # The table has one row, whose columns are the rows of the new table.
+    header, [[_, *medians]] = figures([arch], devices=devices, space=space)
     bench, codes = _encode([arch], space)
     metrics = all_metrics(bench)
     rows = []
@@ -211,7 +213,7 @@ def figures_of_one(
         if metrics[name].quantiles:
             quantiles = bench.quantiles(codes, name, levels=[0.1, 0.9])[0].tolist()
         rows.append([name, metrics[name].unit, median, *quantiles])
-    return ["metric", "unit", "median", "p10", "p90"], rows
+    return new_header, rows
 
 
 @dataclass(frozen=True)
@@ -255,10 +257,10 @@ def exact_front(
     """
     space = load_space(name)
     parsed_objectives, limits = parse_objectives(objectives), parse_constraints(constraints)
-    backend = backend_of(space)
-    if backend is None or isinstance(backend, ClosedForms):
-        backend = published_figures(space)
-    bench: Backend = backend
+    own = backend_of(space)
+    # No front follows from closed forms alone.
+    is_known = own is not None and not isinstance(own, ClosedForms)
+    bench: Backend = own if own is not None and is_known else published_figures(space)
     for objective in parsed_objectives + limits:
         metric_of(bench, objective)
     front = bench.front(parsed_objectives, limits)

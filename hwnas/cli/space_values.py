@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hwnas import registry
 from hwnas.backends import Backend, Evaluation, all_metrics, metric_of
 from hwnas.cli.components import Table
 from hwnas.errors import InvalidInput
-from hwnas.objectives import Objective
+from hwnas.objectives import Metric, Objective
 from hwnas.runner.evaluation import measure
 from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.spaces import space as named_space
@@ -25,7 +26,7 @@ _OWN_BACKENDS = ("table", "problem")
 class ClosedForms(Backend):
     """Backend of a space whose closed forms are all that is known; it has no metrics itself."""
 
-    metrics = {}  # noqa: RUF012
+    metrics: Mapping[str, Metric] = MappingProxyType({})
 
     def evaluate(self, codes: Any, objectives: Any, **others: Any) -> Evaluation:
         """Return no values, as nothing else can be asked for."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hwnas.errors import HwnasError
 from hwnas.runner.evaluation_cache import TrialPlan
 from hwnas.runner.executors.interface import TrialOutcome, TrialRequest
+from hwnas.runner.failures import FailureLog, RemoteError
 from hwnas.runner.storage import AskRecord, Trials
 from hwnas.typing import Codes
 
@@ -95,3 +97,23 @@ class OpenAsk:
 def trial_key(code: Codes, repeat: int, fidelity: int | None) -> TrialKey:
     """Return what identifies a trial: its code (d,), repeat and fidelity."""
     return code.tobytes(), int(repeat), -1 if fidelity is None else fidelity
+
+
+def record_outcome(outcome: TrialOutcome, failures: FailureLog | None) -> None:
+    """Record in the log, if there is one, whether a trial has failed.
+
+    Raises
+    ------
+    HwnasError
+        The trial's error, if nothing can be evaluated any more.
+    Exception
+        The first error, once the first ten evaluations have all failed by programming errors.
+    """
+    if outcome.ends_search and outcome.error is not None:
+        raise (outcome.error.kind or HwnasError)(outcome.error.text)
+    if failures is None:
+        return
+    if outcome.error is None:
+        failures.has_success |= outcome.status == "ok"
+        return
+    failures.record(RemoteError(outcome.error), is_programming_error=outcome.is_programming_error)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from hwnas.errors import HwnasError
 from hwnas.problem import Problem
 from hwnas.runner.evaluation_cache import EvaluationCache
-from hwnas.runner.executors.interface import Executor, TrialOutcome
-from hwnas.runner.failures import FailureLog, RemoteError
-from hwnas.runner.open_ask import OpenAsk
+from hwnas.runner.executors.interface import Executor
+from hwnas.runner.failures import FailureLog
+from hwnas.runner.open_ask import OpenAsk, record_outcome
 from hwnas.runner.storage import AskRecord, Trials
 from hwnas.typing import Codes
 
@@ -49,7 +48,7 @@ def evaluate_in_parallel(
             in_flight.add(i)
         for outcome in executor.wait():
             in_flight.discard(outcome.number)
-            _note_failure(outcome, failures)
+            record_outcome(outcome, failures)
             elapsed = executor.now() - start
             ask.results[outcome.number] = ask.trial(
                 outcome.number, outcome, columns, tell=0, elapsed=elapsed
@@ -57,13 +56,3 @@ def evaluate_in_parallel(
         while n_yielded in ask.results:
             yield ask.results[n_yielded]
             n_yielded += 1
-
-
-def _note_failure(outcome: TrialOutcome, failures: FailureLog) -> None:
-    """Record the error of a trial; raise it if nothing can be evaluated any more."""
-    if outcome.error is None:
-        failures.has_success |= outcome.status == "ok"
-        return
-    if outcome.ends_search:
-        raise (outcome.error.kind or HwnasError)(outcome.error.text)
-    failures.record(RemoteError(outcome.error), is_programming_error=outcome.is_programming_error)

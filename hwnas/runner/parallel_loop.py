@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hwnas.errors import HwnasError, InvalidInput, SpaceExhausted
+from hwnas.errors import InvalidInput, SpaceExhausted
 from hwnas.experiment import Budget
 from hwnas.optimizers import Optimizer
 from hwnas.problem import Problem
@@ -31,8 +31,8 @@ from hwnas.runner.ask_and_tell import (
 from hwnas.runner.budget import BudgetTracker
 from hwnas.runner.evaluation_cache import EvaluationCache, TrialPlan
 from hwnas.runner.executors.interface import Executor, TrialOutcome
-from hwnas.runner.failures import FailureLog, RemoteError
-from hwnas.runner.open_ask import OpenAsk, TrialKey, trial_key
+from hwnas.runner.failures import FailureLog
+from hwnas.runner.open_ask import OpenAsk, TrialKey, record_outcome, trial_key
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.storage import AskRecord, Store, Trials
 from hwnas.runner.warm_start import PriorTrials
@@ -235,7 +235,7 @@ class ParallelLoop:
         for (number, i), trial in zip(places, trials, strict=True):
             self._add_result(number, i, trial)
         for outcome in outcomes:
-            self._note_failure(outcome)
+            record_outcome(outcome, self.failures)
         self.report(self.tracker.evaluations)
 
     def _add_result(self, number: int, i: int, trial: Trials) -> None:
@@ -264,19 +264,6 @@ class ParallelLoop:
         self._reserved -= int(trials.evaluations.sum())
         tell_and_recommend(self.optimizer, self.problem, trials, self.tracker, self.store)
         self._n_tells += 1
-
-    def _note_failure(self, outcome: TrialOutcome) -> None:
-        """Record the error of a trial; raise it if it ends the search."""
-        if outcome.ends_search and outcome.error is not None:
-            kind = outcome.error.kind or HwnasError
-            raise kind(outcome.error.text)
-        if self.failures is None:
-            return
-        if outcome.error is None:
-            self.failures.has_success |= outcome.status == "ok"
-        else:
-            error = RemoteError(outcome.error)
-            self.failures.record(error, is_programming_error=outcome.is_programming_error)
 
     # -- replay ------------------------------------------------------------------------------------
 
