@@ -26,7 +26,7 @@ Outcome = TypeVar("Outcome")
 Progress = Callable[[int, int], None]  # index of the task, amount of work that is finished
 Function = Callable[[Task, Callable[[int], None]], Outcome]
 
-_START = "import sys; from hwnas.runner.workers import serve; serve(int(sys.argv[1]))"
+_MODULE = "hwnas.runner.workers"
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 _FILE_MODULES = "hwnas_file_"  # of plugin files, which a worker runs itself
 
@@ -102,6 +102,38 @@ def run_in_workers(
     return [outcomes[i] for i in range(len(tasks))]
 
 
+def start_interpreter(module: str, **options: Any) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Start an interpreter that calls the function `serve` of a module with one end of a pipe.
+
+    Parameters
+    ----------
+    module
+        Name of the module; `serve` takes the number of a file descriptor.
+    **options
+        Further arguments of `subprocess.Popen`.
+
+    Returns
+    -------
+    process, connection
+        The process, and the other end of the pipe.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                f"import sys; from {module} import serve; serve(int(sys.argv[1]))",
+                str(theirs.fileno()),
+            ],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+    return process, Connection(ours.detach())
+
+
 class Worker:
     """Worker process and the pipe to it.
 
@@ -112,15 +144,7 @@ class Worker:
     """
 
     def __init__(self, payload: bytes) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                stdin=subprocess.DEVNULL,
-            )
-        self.connection = Connection(ours.detach())
+        self._process, self.connection = start_interpreter(_MODULE)
         self.task: int | None = None
         self.is_alive = True
         self.connection.send((os.getpid(), list(sys.path)))

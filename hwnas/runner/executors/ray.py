@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,12 @@ from hwnas.runner.executors.interface import (
 from hwnas.runner.executors.ray_files import PortableFactory
 from hwnas.runner.executors.ray_gateway import GatewaySettings
 from hwnas.runner.executors.ray_pool import PoolSettings
+from hwnas.runner.workers import start_interpreter
 
 for _module in ("ray", "psutil"):
     if importlib.util.find_spec(_module) is None:
         raise MissingExtra("executor 'ray'", _module, "ray")
 
-_START = "import sys; from hwnas.runner.executors.ray_gateway import serve; serve(int(sys.argv[1]))"
 _PROBE_S = 5.0  # seconds to reach the port of a cluster
 _CONNECT_S = 60.0  # seconds to join a cluster or to start one
 _END_S = 10.0  # seconds to end a cluster
@@ -185,20 +184,14 @@ class RayExecutor(Executor):
             self._files.rmdir()  # where nothing was kept
 
     def _start(self, settings: GatewaySettings, factory: bytes) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                # What is sent to the group of the search must not end the gateway before it has
-                # cleaned up.
-                start_new_session=True,
-            )
-        self._connection = Connection(ours.detach())
+        self._process, self._connection = start_interpreter(
+            "hwnas.runner.executors.ray_gateway",
+            stdout=self._log,
+            stderr=self._log,
+            # What is sent to the group of the search must not end the gateway before it has
+            # cleaned up.
+            start_new_session=True,
+        )
         folders = [os.path.abspath(folder) for folder in sys.path]
         self._connection.send((settings, factory, os.getcwd(), folders))
 
