@@ -54,24 +54,7 @@ PROBLEMS = [
     ("gpt-l", "latency@v100"),
 ]
 WANTED = 0.65
-PLUGIN = """
-import time
-import numpy as np
-import hwnas
-
-@hwnas.register_backend("sleeper")
-class Sleeper(hwnas.Backend):
-    metrics = {"error": hwnas.Metric(""), "delay": hwnas.Metric("s")}
-
-    def __init__(self, space, *, pause: float):
-        super().__init__(space)
-        self.pause = pause
-
-    def evaluate(self, codes, objectives, *, seeds, fidelity=None):
-        time.sleep(self.pause)
-        total = codes.sum(axis=1).astype(float)
-        return hwnas.Evaluation(np.stack([total, 1 / (1 + total)], axis=1))
-"""
+PLUGIN = HERE / "sleeper.py"
 
 
 @dataclass(frozen=True)
@@ -250,8 +233,6 @@ class Stopwatch(ProcessExecutor):
 def utilisation(pause: float, workers: int, n: int) -> tuple[float, float, float]:
     """Share of busy time of workers after start-up, driver's ms a trial, and trials a second."""
     with tempfile.TemporaryDirectory() as folder:
-        plugin = Path(folder, "sleeper.py")
-        plugin.write_text(PLUGIN)
         content = {
             "name": "sleeper",
             "space": "gpt-s",
@@ -259,7 +240,7 @@ def utilisation(pause: float, workers: int, n: int) -> tuple[float, float, float
             "objectives": ["error", "delay"],
             "optimizers": ["random"],
             "budget": {"evaluations": n},
-            "plugins": [str(plugin)],
+            "plugins": [str(PLUGIN)],
         }
         experiment = validate_form(content)
         factory = EvaluatorFactory(experiment, Path(folder))

@@ -33,24 +33,7 @@ HERE = Path(__file__).parent
 WORKERS = 32
 TRIALS = {0.1: 3000, 0.3: 1500, 1.0: 500}  # by seconds of an evaluation
 REPEATS = 3
-PLUGIN = """
-import time
-import numpy as np
-import hwnas
-
-@hwnas.register_backend("sleeper")
-class Sleeper(hwnas.Backend):
-    metrics = {"error": hwnas.Metric(""), "delay": hwnas.Metric("s")}
-
-    def __init__(self, space, *, pause: float):
-        super().__init__(space)
-        self.pause = pause
-
-    def evaluate(self, codes, objectives, *, seeds, fidelity=None):
-        time.sleep(self.pause)
-        total = codes.sum(axis=1).astype(float)
-        return hwnas.Evaluation(np.stack([total, 1 / (1 + total)], axis=1))
-"""
+PLUGIN = HERE / "sleeper.py"
 
 
 class Stopwatch(RayExecutor):
@@ -96,8 +79,6 @@ def cpu_seconds() -> dict[str, float]:
 def measure(pause: float, n: int) -> dict[str, float]:
     """Run one search; return its figures, costs in milliseconds a trial."""
     with tempfile.TemporaryDirectory() as folder:
-        plugin = Path(folder, "sleeper.py")
-        plugin.write_text(PLUGIN)
         content = {
             "name": "sleeper",
             "space": "gpt-s",
@@ -105,7 +86,7 @@ def measure(pause: float, n: int) -> dict[str, float]:
             "objectives": ["error", "delay"],
             "optimizers": ["random"],
             "budget": {"evaluations": n},
-            "plugins": [str(plugin)],
+            "plugins": [str(PLUGIN)],
         }
         experiment = validate_form(content)
         factory = EvaluatorFactory(experiment, Path(folder))
