@@ -9,15 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import hwnas
 from hwnas.errors import ExperimentError, InvalidInput
-from hwnas.experiment import Experiment, validate_form
-from hwnas.runner.executors.interface import EvaluatorFactory, TrialOutcome, TrialRequest
+from hwnas.runner.executors.interface import EvaluatorFactory
 from hwnas.runner.executors.process import ProcessExecutor, memory_bytes
 from hwnas.runner.storage import Store
+
+sys.path.insert(0, str(Path(__file__).parent))
+from executor_driver import experiment, outcomes, request
 
 # What a trial does depends on the seed of its noise: the tests choose it.
 PLUGIN = """
@@ -55,47 +56,10 @@ class Moody(hwnas.Backend):
 """
 
 
-def experiment(folder: Path, **changes: Any) -> Experiment:
-    (folder / "moody.py").write_text(PLUGIN)
-    content = {
-        "name": "moody",
-        "space": "gpt-s",
-        "backend": {"type": "moody"},
-        "objectives": ["error", "delay"],
-        "reference": [60.0, 2.0],
-        "optimizers": ["random"],
-        "budget": {"evaluations": 12},
-        "seeds": 1,
-        "plugins": [str(folder / "moody.py")],
-        **changes,
-    }
-    return validate_form(content)
-
-
 @pytest.fixture
 def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorFactory:
     monkeypatch.chdir(tmp_path)
-    return EvaluatorFactory(experiment(tmp_path), tmp_path)
-
-
-def request(number: int, mood: int = 99) -> TrialRequest:
-    code = hwnas.space("gpt-s").sample(1, np.random.default_rng(number))
-    return TrialRequest(number, code.tobytes(), 0, mood, None, (0, 1))
-
-
-def outcomes(executor: ProcessExecutor, *requests: TrialRequest) -> dict[int, TrialOutcome]:
-    found: dict[int, TrialOutcome] = {}
-    waiting = list(requests)
-    n_running = 0
-    while waiting or n_running:
-        while waiting and n_running < executor.slots:
-            executor.submit(waiting.pop(0))
-            n_running += 1
-        for outcome in executor.wait():
-            assert outcome.number not in found
-            found[outcome.number] = outcome
-            n_running -= 1
-    return found
+    return EvaluatorFactory(experiment(tmp_path, PLUGIN), tmp_path)
 
 
 def test_trials_fail_alone(factory: EvaluatorFactory) -> None:
@@ -156,12 +120,14 @@ def test_sizes_of_memory(text: str) -> None:
 )
 def test_faults_of_the_key_are_named(tmp_path: Path, executor: Any, message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
-        hwnas.run(experiment(tmp_path, executor=executor), tmp_path / "out", allow_plugins=True)
+        hwnas.run(
+            experiment(tmp_path, PLUGIN, executor=executor), tmp_path / "out", allow_plugins=True
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_workers_belong_to_the_executor(tmp_path: Path) -> None:
-    source = experiment(tmp_path, executor="process")
+    source = experiment(tmp_path, PLUGIN, executor="process")
     with pytest.raises(ExperimentError, match="--workers is 1, found 2"):
         hwnas.run(source, tmp_path / "out", workers=2, allow_plugins=True)
 
@@ -176,7 +142,7 @@ def trials_of(folder: Path) -> list[bytes]:
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    content = experiment(tmp_path, backend={"type": "moody", "pause": 0.15})
+    content = experiment(tmp_path, PLUGIN, backend={"type": "moody", "pause": 0.15})
     (tmp_path / "moody.yaml").write_text(content.to_yaml())
     hwnas_command = str(Path(sys.executable).with_name("hwnas"))
     return [hwnas_command, "run", str(tmp_path / "moody.yaml"), "--allow-plugins", "--no-draw"]

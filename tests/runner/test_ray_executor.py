@@ -20,15 +20,12 @@ import yaml
 import hwnas
 from hwnas.cli.main import app
 from hwnas.errors import ExperimentError, InvalidInput
-from hwnas.experiment import ExecutorEntry, Experiment, validate_form
+from hwnas.experiment import ExecutorEntry
 from hwnas.objectives import Objective
 from hwnas.problem import Problem
 from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.executors.interface import (
     EvaluatorFactory,
-    Executor,
-    TrialOutcome,
-    TrialRequest,
     load_evaluator,
 )
 from hwnas.runner.executors.ray_files import PortableFactory
@@ -38,6 +35,9 @@ pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
 
 from hwnas.runner.executors.ray import RayExecutor, shared_folder  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))
+from executor_driver import experiment, outcomes, request  # noqa: E402
 
 TAG = "HWNAS_TEST"  # variable of the environment, by which the processes of a test are found
 # What a trial does depends on the seed of its noise: the tests choose it.
@@ -91,47 +91,10 @@ class Moody(hwnas.Backend):
 """
 
 
-def experiment(folder: Path, **changes: Any) -> Experiment:
-    (folder / "moody.py").write_text(PLUGIN)
-    content = {
-        "name": "moody",
-        "space": "gpt-s",
-        "backend": {"type": "moody"},
-        "objectives": ["error", "delay"],
-        "reference": [60.0, 2.0],
-        "optimizers": ["random"],
-        "budget": {"evaluations": 12},
-        "seeds": 1,
-        "plugins": [str(folder / "moody.py")],
-        **changes,
-    }
-    return validate_form(content)
-
-
 @pytest.fixture
 def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorFactory:
     monkeypatch.chdir(tmp_path)
-    return EvaluatorFactory(experiment(tmp_path), tmp_path)
-
-
-def request(number: int, mood: int = 99, fidelity: int | None = None) -> TrialRequest:
-    code = hwnas.space("gpt-s").sample(1, np.random.default_rng(number))
-    return TrialRequest(number, code.tobytes(), 0, mood, fidelity, (0, 1))
-
-
-def outcomes(executor: Executor, *requests: TrialRequest) -> dict[int, TrialOutcome]:
-    found: dict[int, TrialOutcome] = {}
-    waiting = list(requests)
-    n_running = 0
-    while waiting or n_running:
-        while waiting and n_running < max(1, executor.slots):
-            executor.submit(waiting.pop(0))
-            n_running += 1
-        for outcome in executor.wait():
-            assert outcome.number not in found
-            found[outcome.number] = outcome
-            n_running -= 1
-    return found
+    return EvaluatorFactory(experiment(tmp_path, PLUGIN), tmp_path)
 
 
 # -- without a cluster -----------------------------------------------------------------------------
@@ -159,7 +122,7 @@ def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
 def test_a_run_without_its_cluster_does_not_begin(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # a port that nobody else takes
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    source = experiment(tmp_path, executor={"type": "ray", "address": address})
+    source = experiment(tmp_path, PLUGIN, executor={"type": "ray", "address": address})
     with pytest.raises(ExperimentError, match=f"executor: address: nothing answers at {address}"):
         hwnas.run(source, tmp_path / "out", allow_plugins=True)
     assert not (tmp_path / "out").exists()
@@ -228,7 +191,7 @@ def in_another_process(data: bytes, file: Path) -> str:
 
 
 def test_plugin_files_are_brought_along(tmp_path: Path) -> None:
-    factory = PortableFactory.of(EvaluatorFactory(experiment(tmp_path), tmp_path))
+    factory = PortableFactory.of(EvaluatorFactory(experiment(tmp_path, PLUGIN), tmp_path))
     data = factory.to_bytes()
     (tmp_path / "moody.py").unlink()  # as on another machine
     assert in_another_process(data, tmp_path / "factory") == "ok"
@@ -241,7 +204,7 @@ def test_the_module_of_a_function_is_brought_along(tmp_path: Path) -> None:
     (package / "size.py").write_text("def size(config):\n    return {'error': 1.0, 'delay': 2.0}\n")
     backend = {"type": "python", "function": "package.size:size", "folder": str(tmp_path)}
     backend["returns"] = ["error", "delay"]  # type: ignore[assignment]
-    source = experiment(tmp_path, backend=backend, plugins=[])
+    source = experiment(tmp_path, PLUGIN, backend=backend, plugins=[])
     data = PortableFactory.of(EvaluatorFactory(source, tmp_path)).to_bytes()
     (package / "size.py").unlink()
     (package / "__init__.py").unlink()
@@ -250,7 +213,7 @@ def test_the_module_of_a_function_is_brought_along(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_a_node_does_not_see_is_named(tmp_path: Path) -> None:
-    factory = EvaluatorFactory(experiment(tmp_path), tmp_path / "elsewhere")
+    factory = EvaluatorFactory(experiment(tmp_path, PLUGIN), tmp_path / "elsewhere")
     with pytest.raises(InvalidInput, match="shared: expected a folder that all nodes see"):
         load_evaluator(PortableFactory.of(factory).to_bytes())
 
@@ -397,6 +360,7 @@ def cluster(none_left: str) -> Iterator[Any]:
 def test_every_trial_is_there_once_when_a_node_dies(tmp_path: Path, cluster: Any) -> None:
     source = experiment(
         tmp_path,
+        PLUGIN,
         backend={"type": "moody", "pause": 0.5},
         budget={"evaluations": 40},
         executor={"type": "ray", "address": cluster.address},
@@ -433,6 +397,7 @@ def test_workers_share_gpus(factory: EvaluatorFactory, cluster: Any) -> None:
 def test_checkpoints_in_a_shared_folder(tmp_path: Path, cluster: Any) -> None:
     source = experiment(
         tmp_path,
+        PLUGIN,
         backend={"type": "moody", "rungs": [1, 3]},
         optimizers=["moasha"],
         executor={
@@ -458,7 +423,7 @@ def test_checkpoints_in_a_shared_folder(tmp_path: Path, cluster: Any) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, none_left: str) -> None:
-    source = experiment(tmp_path, backend={"type": "moody", "pause": 0.4})
+    source = experiment(tmp_path, PLUGIN, backend={"type": "moody", "pause": 0.4})
     (tmp_path / "moody.yaml").write_text(source.to_yaml())
     command = [str(Path(sys.executable).with_name("hwnas")), "run", str(tmp_path / "moody.yaml")]
     command += ["--allow-plugins", "--no-draw", "--quiet", "--out"]
