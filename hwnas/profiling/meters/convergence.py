@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+_NORMAL_97_5 = 1.96  # 97.5 % quantile of the standard normal distribution
 WINDOW = 5  # samples in each of the two windows that `is_steady` compares
 
 
@@ -60,6 +61,29 @@ def median_interval(samples: ArrayLike) -> tuple[float, float]:
     ordered = np.sort(np.asarray(samples, dtype=np.float64))
     k = median_rank(len(ordered))
     return (float(ordered[k - 1]), float(ordered[-k])) if k else (math.nan, math.nan)
+
+
+def median_standard_error(samples: ArrayLike) -> float:
+    """Return the standard error of the median; for a single sample the median itself.
+
+    Parameters
+    ----------
+    samples : (n,) numbers
+
+    Examples
+    --------
+    >>> round(median_standard_error([3, 1, 4, 1, 5, 9]), 2)
+    2.04
+    """
+    array = np.asarray(samples, dtype=np.float64)
+    low, high = median_interval(array)
+    if math.isfinite(high - low):
+        return (high - low) / 2 / _NORMAL_97_5
+    if len(array) < 2:
+        return float(np.median(array))
+    # Too few samples for an interval of order statistics: standard error of the median of a normal
+    # distribution (Kendall and Stuart 1977, section 10.10).
+    return float(math.sqrt(math.pi / 2 / len(array)) * array.std(ddof=1))
 
 
 def is_precise(samples: ArrayLike, within: float) -> bool:

@@ -14,7 +14,6 @@ from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.convergence import is_precise, is_steady, median_interval
 from hwnas.profiling.meters.forward_pass import (
     Environment,
-    ForwardPass,
     PassSettings,
     Protocol,
     prepare_forward_pass,
@@ -118,7 +117,7 @@ def latency(
     _check_arguments(within, min_repeats, max_repeats, max_seconds, warm_up_seconds)
     with prepare_forward_pass(model, settings or PassSettings()) as forward_pass:
         # Clocks, caches and allocators settle during the warm-up, whose samples do not count.
-        time_pass = pass_timer(forward_pass)
+        time_pass = pass_timer(forward_pass.run, forward_pass.device)
         warm_up_passes, steady = warm_up(time_pass, max_seconds=warm_up_seconds)
         result = collect_samples(
             time_pass,
@@ -167,28 +166,46 @@ def _check_arguments(
         raise InvalidInput(f"max_repeats: expected at least {min_repeats}, found {max_repeats}")
 
 
-def pass_timer(forward_pass: ForwardPass) -> Callable[[], float]:
-    """Return a function that runs a pass, waits for its end and returns its duration in ms."""
-    if forward_pass.device.type != "cuda":
+def pass_timer(
+    run: Callable[[], object], device: torch.device, *, replays: int = 1
+) -> Callable[[], float]:
+    """Return a function that runs a pass, waits for its end and returns its duration in ms.
+
+    Parameters
+    ----------
+    run
+        Function that runs the pass; on CUDA it returns before the pass has ended.
+    device
+        Device on which it runs.
+    replays
+        Number of consecutive passes of which the mean duration is returned.
+    """
+    if device.type != "cuda":
 
         def time_by_clock() -> float:
             start = time.perf_counter_ns()
-            forward_pass.run()
-            return (time.perf_counter_ns() - start) / 1e6
+            for _ in range(replays):
+                run()
+            return (time.perf_counter_ns() - start) / 1e6 / replays
 
         return time_by_clock
 
     # Events are timestamps taken by the GPU itself, so launching the pass does not count.
     start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
     end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(forward_pass.device)
+    torch.cuda.synchronize(device)
 
     def time_by_events() -> float:
+        # A pass before the first of several keeps the GPU busy until that one is launched, so that
+        # there is no gap after the start.
+        if replays > 1:
+            run()
         start.record()
-        forward_pass.run()
+        for _ in range(replays):
+            run()
         end.record()
         end.synchronize()
-        return float(start.elapsed_time(end))
+        return float(start.elapsed_time(end)) / replays
 
     return time_by_events
 
