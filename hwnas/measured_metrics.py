@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hwnas.objectives import Metric
+from hwnas.objectives import UNITS, Metric
+from hwnas.workloads import CLOSED_FORMS, Workload
 
 # Text for a workload that is not known yet.
 DEFAULT_WORKLOAD = "one forward pass of a batch: by default 8 sequences as long as the context"
@@ -54,3 +55,103 @@ TRAINED_METRICS = {
         meaning="the same documents, by byte: comparable between tokenizers",
     ),
 }
+
+# Metrics of a workload that are measured on a device, the fastest measurement first.
+WORKLOAD_DEVICE_METRICS = (
+    "peak_memory",
+    "ttft",
+    "tpot",
+    "latency",
+    "throughput",
+    "energy_per_token",
+)
+_REPEATED = ("ttft", "tpot", "latency")  # whose repeated requests have a distribution
+
+
+def workload_metrics(name: str, workload: Workload) -> dict[str, Metric]:
+    """Return the metrics of one workload.
+
+    One forward pass, which generates nothing, has latency and energy alone. Without a second token
+    there are no decoding steps, and so no ``tpot``.
+
+    Parameters
+    ----------
+    name
+        Name of the workload.
+    workload
+        What is asked for.
+
+    Returns
+    -------
+    dict of str to Metric
+        By metric and workload, ``"tpot.serve"``. Those of `WORKLOAD_DEVICE_METRICS` and ``energy``
+        are measured on a device, as ``tpot.serve@cuda``; the others have none.
+
+    Examples
+    --------
+    >>> from hwnas.workloads import BUILT_IN
+    >>> list(workload_metrics("serve", BUILT_IN["serve"]))  # doctest: +NORMALIZE_WHITESPACE
+    ['kv_cache.serve', 'weight_memory.serve', 'peak_memory.serve', 'ttft.serve', 'tpot.serve',
+     'latency.serve', 'throughput.serve', 'energy_per_token.serve', 'perplexity.serve']
+    >>> list(workload_metrics("forward", BUILT_IN["forward"]))
+    ['latency.forward', 'energy.forward']
+    """
+    if workload.generate == 0:
+        metrics = device_metrics(workload.meaning)
+        return {f"{metric}.{name}": metrics[metric] for metric in ("latency", "energy")}
+    metrics = {
+        **workload_closed_forms(name, workload),
+        **{f"{metric}.{name}": _measured(metric, workload) for metric in WORKLOAD_DEVICE_METRICS},
+        f"perplexity.{name}": Metric(
+            "",
+            "expensive",
+            fidelity_dependent=True,
+            meaning="held-out documents of your text, by token, after a training from scratch, "
+            f"with weights in {workload.precision}",
+        ),
+    }
+    if workload.generate == 1:
+        del metrics[f"tpot.{name}"]
+    return metrics
+
+
+def workload_closed_forms(name: str, workload: Workload) -> dict[str, Metric]:
+    """Return the metrics of one workload that need no measurement; none of a forward pass.
+
+    Examples
+    --------
+    >>> metrics = workload_closed_forms("chat", Workload(prompt=512, generate=256, batch=1))
+    >>> metrics["kv_cache.chat"].meaning
+    'keys and values of 1 sequence of 768 tokens, in bfloat16; exact'
+    """
+    if workload.generate == 0:
+        return {}
+    is_quantized = workload.precision in ("int8", "fp8")
+    cache_precision = "bfloat16" if is_quantized else workload.precision
+    sequences = f"{workload.batch:,} sequence" + ("s" if workload.batch > 1 else "")
+    meanings = {
+        "kv_cache": f"keys and values of {sequences} of {workload.positions:,} tokens, in "
+        f"{cache_precision}; exact",
+        "weight_memory": f"all weights and buffers in {workload.precision}"
+        + (", embedding and output layer in bfloat16" if is_quantized else "")
+        + "; exact",
+    }
+    return {
+        f"{metric}.{name}": Metric(UNITS[metric], "free", meaning=meanings[metric])
+        for metric in CLOSED_FORMS
+    }
+
+
+def _measured(metric: str, workload: Workload) -> Metric:
+    """Return a metric of a workload that is measured on a device."""
+    quantities = {
+        "peak_memory": "maximum memory, weights and cache included",
+        "ttft": "time to the first token: prefill of the prompt",
+        "tpot": "time per output token: mean decoding step of the whole batch",
+        "latency": "the whole request: ttft + (generate - 1) x tpot",
+        "throughput": "tokens generated in all over the latency of the request",
+        "energy_per_token": "energy of the whole request over the tokens generated in all, idle "
+        "power included",
+    }
+    meaning = f"{quantities[metric]}; {workload.meaning}"
+    return Metric(UNITS[metric], "cheap", quantiles=metric in _REPEATED, meaning=meaning)

@@ -2,14 +2,15 @@
 
 ::
 
-    objective   = ["-"] metric ["@" device {"+" device}] [":" statistic]
+    objective   = ["-"] metric ["." workload] ["@" device {"+" device}] [":" statistic]
     constraint  = objective ("<=" | ">=") number
     statistic   = "median" | "p01" ... "p99"
 
 ``latency@h100:p90`` is the 0.9 quantile of the latency on an H100, ``latency@h100+rtx3080`` the
-worst ratio to each device's own optimum, ``-flops`` is maximized, ``params <= 1e8`` is a
-constraint. Values are stored in the metric's own unit; `Objective.loss` is the only function that
-changes a sign.
+worst ratio to each device's own optimum, ``tpot.serve@cuda`` the time of a decoding step of the
+workload ``serve`` (`hwnas.workloads`), ``-flops`` is maximized, ``params <= 1e8`` is a constraint.
+Values are stored in the metric's own unit; `Objective.loss` is the only function that changes a
+sign.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _DEVICE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::\d+)?"  # "cuda:1" is a device
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _GRAMMAR = re.compile(
-    rf"(?P<minus>-)?\s*(?P<metric>{_NAME})"
+    rf"(?P<minus>-)?\s*(?P<metric>{_NAME})(?:\.(?P<workload>{_NAME}))?"
     rf"(?:@(?P<devices>{_DEVICE}(?:\+{_DEVICE})*))?"
     r"(?::(?P<statistic>median|p\d\d))?"
     rf"(?:\s*(?P<relation><=|>=)\s*(?P<bound>{_NUMBER}))?",
     re.ASCII,
 )
-_FORM = "expected [-]METRIC[@DEVICE[+DEVICE]][:pNN], for a constraint with <= or >= and a number"
+_FORM = (
+    "expected [-]METRIC[.WORKLOAD][@DEVICE[+DEVICE]][:pNN], for a constraint with <= or >= and a "
+    "number"
+)
 _RELATION = re.compile(
     rf"(?P<objective>[^<>=≤≥]+?)\s*(?P<relation>=<|=>|==|<|>|=|≤|≥)\s*(?P<bound>{_NUMBER})",
     re.ASCII,
@@ -52,6 +56,12 @@ _PREFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "B": 1e9, "b": 1e
 UNITS = {
     "latency": "ms",
     "energy": "mWh",
+    "ttft": "ms",
+    "tpot": "ms",
+    "throughput": "tokens/s",
+    "energy_per_token": "mJ",
+    "kv_cache": "MB",
+    "weight_memory": "MB",
     "peak_memory": "MB",
     "float16_memory": "MB",
     "bfloat16_memory": "MB",
@@ -120,6 +130,8 @@ class Objective:
         Whether larger values are better.
     relation, bound
         For a constraint, ``"<="`` or ``">="`` and the number in the metric's unit; else ``None``.
+    workload
+        Name of the workload, ``"serve"``; ``None`` for a metric without one.
     """
 
     metric: str
@@ -128,6 +140,7 @@ class Objective:
     maximise: bool = False
     relation: Literal["<=", ">="] | None = None
     bound: float | None = None
+    workload: str | None = None  # last, so that positional arguments keep their meaning
 
     @classmethod
     def parse(cls, text: str) -> Objective:
@@ -142,6 +155,8 @@ class Objective:
         --------
         >>> Objective.parse("latency@h100:p90 <= 20").level
         0.9
+        >>> Objective.parse("tpot.serve@cuda").workload
+        'serve'
         >>> str(Objective.parse("params<=1e8"))
         'params <= 100000000'
         """
@@ -168,7 +183,8 @@ class Objective:
                 raise InvalidInput(f"objective {text!r}: a constraint takes no '-'; use >=")
         # The grammar has no other relations.
         relation: Literal["<=", ">="] | None = match["relation"]  # type: ignore[assignment]
-        return cls(match["metric"], devices, level, bool(match["minus"]), relation, bound)
+        is_negative, workload = bool(match["minus"]), match["workload"]
+        return cls(match["metric"], devices, level, is_negative, relation, bound, workload)
 
     def __str__(self) -> str:
         text = ("-" if self.maximise else "") + self.key
@@ -182,14 +198,19 @@ class Objective:
         return text
 
     @property
+    def quantity(self) -> str:
+        """Metric and workload without devices: ``"tpot.serve"``."""
+        return self.metric if self.workload is None else f"{self.metric}.{self.workload}"
+
+    @property
     def key(self) -> str:
-        """Metric and devices, the name under which a backend offers it: ``"latency@h100"``."""
-        return self.metric + ("@" + "+".join(self.devices) if self.devices else "")
+        """Metric, workload and devices, by which a backend offers it: ``"latency@h100"``."""
+        return self.quantity + ("@" + "+".join(self.devices) if self.devices else "")
 
     @property
     def keys(self) -> tuple[str, ...]:
         """One name for each device: ``("latency@h100", "latency@rtx3080")``."""
-        return tuple(f"{self.metric}@{d}" for d in self.devices) or (self.metric,)
+        return tuple(f"{self.quantity}@{d}" for d in self.devices) or (self.quantity,)
 
     @property
     def value(self) -> Objective:
@@ -255,11 +276,12 @@ def _unit_hint(text: str) -> str:
         return f"leave the unit {found!r} out; the bound is in the unit of {metric}"
     unit = UNITS[metric]
     if not unit:
+        quantity = metric + (f".{constraint['workload']}" if constraint["workload"] else "")
         factor = _PREFIXES.get(found, 1.0)
         bound = match["number"] if factor == 1 else f"{float(match['number']) * factor:g}"
         return (
             f"{metric} is a plain number; write the bound without {found!r}, as in "
-            f"'{constraint['metric']} {constraint['relation']} {bound}'"
+            f"'{quantity} {constraint['relation']} {bound}'"
         )
     if found.lower() == unit.lower():
         return f"leave the unit out, as in {match['bounded']!r}; it is {unit}"

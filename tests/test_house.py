@@ -27,7 +27,7 @@ FLOORS = [
         "statistics",
     },
     {"spaces"},
-    {"objectives", "additive", "observations"},
+    {"objectives", "additive", "observations", "workloads"},
     {"fronts", "measured_metrics"},
     {"optimizers", "backends"},
     {"surrogates", "profiling", "problems"},

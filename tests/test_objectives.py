@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hwnas.backends import EXACT_METRICS
 from hwnas.errors import InvalidInput
-from hwnas.measured_metrics import TRAINED_METRICS, device_metrics
+from hwnas.measured_metrics import TRAINED_METRICS, device_metrics, workload_metrics
 from hwnas.objectives import (
     UNITS,
     Metric,
@@ -23,8 +23,10 @@ from hwnas.objectives import (
     parse_objectives,
 )
 from hwnas.surrogates import surrogate
+from hwnas.workloads import BUILT_IN
 
 metrics = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+workloads = st.none() | metrics
 devices = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,6}(:[0-9]{1,2})?", fullmatch=True)
 bounds = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -40,6 +42,7 @@ def objectives(draw: st.DrawFn) -> Objective:
         relation is None and draw(st.booleans()),
         relation,
         None if relation is None else draw(bounds),
+        draw(workloads),
     )
 
 
@@ -72,6 +75,17 @@ def test_string_round_trip(objective: Objective) -> None:
         ("latency@cuda:1:p90", Objective("latency", ("cuda:1",), 0.9)),
         ("latency@h100+rtx3080", Objective("latency", ("h100", "rtx3080"))),
         ("latency@cuda:0+cuda:1:p10", Objective("latency", ("cuda:0", "cuda:1"), 0.1)),
+        ("kv_cache.chat", Objective("kv_cache", workload="chat")),
+        ("tpot.serve@cuda", Objective("tpot", ("cuda",), workload="serve")),
+        ("tpot.serve@cuda:1:p90", Objective("tpot", ("cuda:1",), 0.9, workload="serve")),
+        (
+            "-throughput._w2@a.b+c",
+            Objective("throughput", ("a.b", "c"), maximise=True, workload="_w2"),
+        ),
+        (
+            "kv_cache.serve<=.5",
+            Objective("kv_cache", relation="<=", bound=0.5, workload="serve"),
+        ),
         ("params <= 1e8", Objective("params", relation="<=", bound=1e8)),
         ("params<=1e8", Objective("params", relation="<=", bound=1e8)),
         ("x >= -.5", Objective("x", relation=">=", bound=-0.5)),
@@ -110,6 +124,13 @@ def test_shortest_spelling(text: str, spelling: str) -> None:
         ("two words", "expected"),
         ("9lives", "expected"),
         ("latency@", "expected"),
+        ("tpot.", "expected"),
+        ("tpot.@cuda", "expected"),
+        ("tpot.9@cuda", "expected"),
+        ("tpot.se-rve@cuda", "expected"),
+        ("tpot.a.b", "expected"),
+        (".serve", "expected"),
+        ("tpot .serve", "expected"),
         ("latency@h100+", "expected"),
         ("latency@h100:p9", "expected"),
         ("latency@h100:p100", "expected"),
@@ -201,8 +222,11 @@ def test_units_are_those_that_the_backends_declare() -> None:
         **surrogate("gpt-s").metrics,
         **device_metrics(),
         **TRAINED_METRICS,
+        **workload_metrics("forward", BUILT_IN["forward"]),
+        **workload_metrics("serve", BUILT_IN["serve"]),
     }
-    assert {name.partition("@")[0]: metric.unit for name, metric in declared.items()} == UNITS
+    parsed = {Objective.parse(name).metric: metric.unit for name, metric in declared.items()}
+    assert parsed == UNITS
 
 
 def test_keys() -> None:
@@ -212,6 +236,44 @@ def test_keys() -> None:
     several = Objective.parse("latency@a+cuda:1:p90 <= 3")
     assert several.key == "latency@a+cuda:1"
     assert several.keys == ("latency@a", "latency@cuda:1")
+
+
+def test_keys_with_a_workload() -> None:
+    assert Objective.parse("kv_cache.chat <= 3").keys == ("kv_cache.chat",)
+    several = Objective.parse("-tpot.chat@a+cuda:1:p90")
+    assert several.quantity == "tpot.chat"
+    assert several.key == "tpot.chat@a+cuda:1"
+    assert several.keys == ("tpot.chat@a", "tpot.chat@cuda:1")
+    assert several.value == Objective("tpot", ("a", "cuda:1"), 0.9, workload="chat")
+
+
+@given(objectives())
+def test_key_is_an_objective_of_its_own(objective: Objective) -> None:
+    for key in (objective.key, *objective.keys):
+        parsed = Objective.parse(key)
+        assert parsed.key == key
+        assert (parsed.metric, parsed.workload) == (objective.metric, objective.workload)
+    assert objective.value.workload == objective.workload
+
+
+@given(objectives(), metrics)
+def test_workloads_tell_objectives_apart(objective: Objective, other: str) -> None:
+    changed = dataclasses.replace(objective, workload=other)
+    assert (changed == objective) == (changed.key == objective.key)
+
+
+def test_objectives_of_two_workloads_are_distinct() -> None:
+    texts = ["tpot.chat@a", "tpot.serve@a", "tpot@a"]
+    assert [str(o) for o in parse_objectives(texts)] == texts
+    with pytest.raises(InvalidInput, match="expected distinct objectives"):
+        parse_objectives(["tpot.chat@a", "-tpot.chat@a"])
+
+
+def test_a_unit_after_a_workload_is_explained() -> None:
+    with pytest.raises(InvalidInput, match=r"as in 'kv_cache\.serve <= 24000'; it is MB$"):
+        parse_constraints(["kv_cache.serve <= 24000 MB"])
+    with pytest.raises(InvalidInput, match=r"as in 'perplexity\.serve <= 30'$"):
+        parse_constraints(["perplexity.serve <= 30 MB"])
 
 
 def test_value_has_neither_sign_nor_bound() -> None:

@@ -26,6 +26,7 @@ from hwnas.spaces.choices import (
 )
 from hwnas.spaces.language_model import (
     LanguageModelSpace,
+    ModelSizes,
     architectures_of,
     check_countable,
     layer_rows,
@@ -247,9 +248,7 @@ class GPTSpace(LanguageModelSpace):
         (n,) int64
         """
         array = self._matrix(codes).astype(np.intp)
-        active = self.active(array)[:, LEADING::2]
-        ratios = active * np.array(self.mlp_ratio)[array[:, LEADING::2]]
-        heads = active * np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
+        ratios, heads = self._layer_values(array)
         return count_params(
             np.array(self.embed_dim)[array[:, EMBED_DIM]],
             (heads > 0).sum(axis=1),
@@ -277,6 +276,30 @@ class GPTSpace(LanguageModelSpace):
         width = np.array(self.embed_dim)[array[:, EMBED_DIM]]
         depth = self.depths[array[:, N_LAYER]]
         return count_flops(self.params(array), width, depth, context=self.context)
+
+    def model_sizes(self, codes: ArrayLike) -> ModelSizes:
+        """Return the counts behind ``kv_cache`` and ``weight_memory``; see `ModelSizes`."""
+        array = self._matrix(codes).astype(np.intp)
+        ratios, heads = self._layer_values(array)
+        width = np.array(self.embed_dim)[array[:, EMBED_DIM]]
+        inner = self.head_size * heads.sum(axis=1)
+        # Queries, keys, values and projection; the two layers of an MLP.
+        linear = width * (4 * inner + 2 * width * ratios.sum(axis=1))
+        # Their outputs: 3 * inner and width; ratio * width and width.
+        branches = (heads > 0).sum(axis=1) + (ratios > 0).sum(axis=1)
+        rows = 3 * inner + width * (ratios.sum(axis=1) + branches)
+        # Cosine and sine of a quarter of each head: half of it is rotated, in pairs.
+        tables = 2 * self.context * (self.head_size // 4)
+        return ModelSizes(inner, linear, rows, self.params(array) - linear, tables)
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def _layer_values(self, array: IntArray) -> tuple[IntArray, IntArray]:
+        """Return the ratios and the heads of each layer, (n, L) each; 0 beyond the depth."""
+        active = self.active(array)[:, LEADING::2]
+        ratios = active * np.array(self.mlp_ratio)[array[:, LEADING::2]]
+        heads = active * np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
+        return ratios, heads
 
 
 def require_gpt(space: SearchSpace) -> GPTSpace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
@@ -15,6 +15,33 @@ from hwnas.spaces.search_space import SearchSpace
 from hwnas.typing import IntArray
 
 _Architecture = TypeVar("_Architecture")
+
+# Formats of weights that a model can be deployed in.
+PRECISIONS = ("float32", "float16", "bfloat16", "int8", "fp8")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSizes:
+    """Counts of n models that determine the memory of their deployment.
+
+    Attributes
+    ----------
+    kv_width : (n,) int64
+        Numbers of the keys of one position, summed over the layers: heads of keys and values times
+        `head_size`. There are as many of the values.
+    linear_weights, linear_rows : (n,) int64
+        Weights, and output rows, of the linear layers of all blocks, biases left out.
+    other_weights : (n,) int64
+        All other parameters: embedding, output layer, norms and biases.
+    tables : int
+        Numbers in buffers that all layers share, kept in float32: those of rotary positions.
+    """
+
+    kv_width: IntArray
+    linear_weights: IntArray
+    linear_rows: IntArray
+    other_weights: IntArray
+    tables: int
 
 
 class LanguageModelSpace(SearchSpace):
@@ -42,6 +69,24 @@ class LanguageModelSpace(SearchSpace):
     @abstractmethod
     def flops(self, codes: ArrayLike) -> IntArray:
         """Return the operations (n,) of one forward pass over a full context."""
+
+    def model_sizes(self, codes: ArrayLike) -> ModelSizes:
+        """Return the counts from which `hwnas.workloads` computes the memory of a deployment.
+
+        Parameters
+        ----------
+        codes : (n, d) integers
+            Valid codes.
+
+        Raises
+        ------
+        InvalidInput
+            The family does not define them.
+        """
+        raise InvalidInput(
+            f"space {self.name!r}: kv_cache and weight_memory need the sizes of its models; define "
+            f"model_sizes(codes) in {type(self).__name__}"
+        )
 
 
 def check_countable(

@@ -25,6 +25,7 @@ from hwnas.spaces.choices import (
 from hwnas.spaces.gpt import HEAD_SIZE
 from hwnas.spaces.language_model import (
     LanguageModelSpace,
+    ModelSizes,
     architectures_of,
     check_countable,
     layer_rows,
@@ -288,6 +289,21 @@ class LlamaSpace(LanguageModelSpace):
         weights = width * (self._layer_weights(array) + self.vocab_size)
         inner = self.head_size * self._layer_values(array, "n_head").sum(axis=1)
         return np.asarray(2 * weights * self.context + 4 * inner * self.context**2, dtype=np.int64)
+
+    def model_sizes(self, codes: ArrayLike) -> ModelSizes:
+        """Return the counts behind ``kv_cache`` and ``weight_memory``; see `ModelSizes`."""
+        array = self._matrix(codes).astype(np.intp)
+        hidden, heads, groups = (self._layer_values(array, name) for name in _PER_LAYER)
+        width = np.array(self.embed_dim)[array[:, 0]]
+        linear = width * self._layer_weights(array)
+        # Outputs: queries, keys and values, and width; gate and up, and width.
+        branches = (heads > 0).sum(axis=1) + (hidden > 0).sum(axis=1)
+        rows = self.head_size * (heads + 2 * groups).sum(axis=1) + 2 * hidden.sum(axis=1)
+        rows += width * branches
+        # Cosine and sine of half of each head, which is rotated in pairs.
+        tables = 2 * self.context * (self.head_size // 2)
+        kv_width = self.head_size * groups.sum(axis=1)
+        return ModelSizes(kv_width, linear, rows, self.params(array) - linear, tables)
 
     # -- helpers -------------------------------------------------------------------------------
 
