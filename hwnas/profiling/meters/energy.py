@@ -22,7 +22,6 @@ from hwnas.profiling.meters.forward_pass import (
     Environment,
     ForwardPass,
     PassSettings,
-    Protocol,
     prepare_forward_pass,
 )
 from hwnas.profiling.meters.nvml import (
@@ -32,8 +31,10 @@ from hwnas.profiling.meters.nvml import (
     nvml_device,
     state_reader,
 )
+from hwnas.profiling.meters.request_protocol import AnyProtocol
 from hwnas.profiling.meters.sustained_load import (
     LEAD_IN,
+    MIN_SEGMENT,
     IdleLoad,
     Load,
     QueuedLoad,
@@ -62,7 +63,8 @@ class Energy:
     Attributes
     ----------
     joules, net_joules
-        Energy per pass; net of the energy of the idle device in the same time.
+        Energy per pass, or per request of a workload; net of the energy of the idle device in the
+        same time.
     error, net_error
         Relative errors of both, with 95 % confidence. They include the scatter of the segments and
         the uncertainty of the counter's ticks, but not the error of the counter itself.
@@ -101,7 +103,7 @@ class Energy:
     dropped: int
     states: tuple[GpuState, ...]
     counter: str
-    protocol: Protocol
+    protocol: AnyProtocol
     environment: Environment
 
     @property
@@ -140,7 +142,7 @@ class EnergyMeter:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.device, self.counter = device, counter
-        self._state, self._clock, self._sleep = state, clock, sleep
+        self.clock, self._state, self._sleep = clock, state, sleep
 
     def idle(self, *, seconds: float = 1.0) -> Power:
         """Measure the power of the idle device, after half a second of settling.
@@ -156,7 +158,7 @@ class EnergyMeter:
             The counter does not tick.
         """
         segments: list[Segment] = []
-        for segment in measure_segments(self.counter, IdleLoad(self._sleep), clock=self._clock):
+        for segment in measure_segments(self.counter, IdleLoad(self._sleep), clock=self.clock):
             segments.append(segment)
             window = sum(s.seconds for s in segments)
             # Neighbouring segments share a tick, so only the two ticks at the ends of the window
@@ -203,19 +205,86 @@ class EnergyMeter:
         """
         self._check_arguments(model, within, min_seconds, max_seconds)
         with prepare_forward_pass(model, settings or PassSettings()) as forward_pass:
-            # The idle power is measured with the model in memory, before the first pass.
-            idle = self.idle() if idle is None else idle
-            load = self._create_load(forward_pass)
-            segments, dropped, states = self.window(
-                load, within=within, min_seconds=min_seconds, max_seconds=max_seconds
+            return self.measure_load(
+                self._create_load(forward_pass),
+                forward_pass.protocol,
+                forward_pass.environment,
+                within=within,
+                min_seconds=min_seconds,
+                max_seconds=max_seconds,
+                idle=idle,
             )
-            # Passes may still be queued; their memory must not be released before they end.
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-        return self._summarize(segments, dropped, states, idle, within, forward_pass)
+
+    def measure_load(
+        self,
+        load: Load,
+        protocol: AnyProtocol,
+        environment: Environment,
+        *,
+        within: float,
+        min_seconds: float,
+        max_seconds: float,
+        idle: Power | None = None,
+        segment_seconds: float = MIN_SEGMENT,
+    ) -> Energy:
+        """Measure the energy of a pass of a load, over many consecutive passes.
+
+        Parameters
+        ----------
+        load
+            Passes of a workload on the meter's device.
+        protocol, environment
+            Of the passes, for the result.
+        segment_seconds
+            Minimum length of a segment, long enough for the segments to be alike.
+        within, min_seconds, max_seconds, idle
+            See `measure`.
+        """
+        # The idle power is measured with the model in memory, before the first pass.
+        idle = self.idle() if idle is None else idle
+        segments, dropped, states = self.window(
+            load,
+            within=within,
+            min_seconds=min_seconds,
+            max_seconds=max_seconds,
+            segment_seconds=segment_seconds,
+        )
+        # Passes may still be queued; their memory must not be released before they end.
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        # Ratio estimator: total energy over total passes, not the mean of the segments' ratios.
+        window, joules = sum(s.seconds for s in segments), sum(s.joules for s in segments)
+        passes, error = sum(s.passes for s in segments), _window_error(segments)
+        gross, seconds = joules / passes, window / passes
+        net = gross - idle.watts * seconds
+        # The absolute errors of gross and idle energy add up: an upper bound.
+        net_error = error * gross + idle.error * idle.watts * seconds
+        return Energy(
+            joules=gross,
+            net_joules=net,
+            error=error,
+            net_error=net_error / net if net > 0 else float("inf"),
+            idle=idle,
+            power=joules / window,
+            seconds=seconds,
+            window=window,
+            passes=passes,
+            precise=error <= within,
+            dropped=dropped,
+            states=states,
+            counter=self.counter.name,
+            protocol=protocol,
+            environment=environment,
+        )
 
     def window(
-        self, load: Load, *, within: float, min_seconds: float, max_seconds: float
+        self,
+        load: Load,
+        *,
+        within: float,
+        min_seconds: float,
+        max_seconds: float,
+        segment_seconds: float = MIN_SEGMENT,
     ) -> tuple[list[Segment], int, tuple[GpuState, ...]]:
         """Measure segments under a load until the bounds of `measure` are met.
 
@@ -227,10 +296,12 @@ class EnergyMeter:
         """
         segments: list[Segment] = []
         states: list[GpuState] = []
-        dropped, start = 0, self._clock()
-        for segment in measure_segments(self.counter, load, clock=self._clock):
+        dropped, start = 0, self.clock()
+        for segment in measure_segments(
+            self.counter, load, clock=self.clock, min_seconds=segment_seconds
+        ):
             # The lead-in before the first segment does not count.
-            is_over = self._clock() - start >= max_seconds + LEAD_IN
+            is_over = self.clock() - start >= max_seconds + LEAD_IN
             # Drop the segment if the GPU was throttled, unless it would be the only one.
             if self._state is not None:
                 states.append(self._state())
@@ -266,48 +337,15 @@ class EnergyMeter:
         if self.device.type != "cuda":
             return SequentialLoad(forward_pass.run)
 
-        # An event is enqueued behind the passes and can be queried without blocking.
-        def mark() -> Callable[[], bool]:
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record()
-            query: Callable[[], bool] = event.query
-            return query
+        return QueuedLoad(forward_pass.run, enqueue_mark, clock=self.clock)
 
-        return QueuedLoad(forward_pass.run, mark, clock=self._clock)
 
-    def _summarize(
-        self,
-        segments: Sequence[Segment],
-        dropped: int,
-        states: tuple[GpuState, ...],
-        idle: Power,
-        within: float,
-        forward_pass: ForwardPass,
-    ) -> Energy:
-        # Ratio estimator: total energy over total passes, not the mean of the segments' ratios.
-        window, joules = sum(s.seconds for s in segments), sum(s.joules for s in segments)
-        passes, error = sum(s.passes for s in segments), _window_error(segments)
-        gross, seconds = joules / passes, window / passes
-        net = gross - idle.watts * seconds
-        # The absolute errors of gross and idle energy add up: an upper bound.
-        net_error = error * gross + idle.error * idle.watts * seconds
-        return Energy(
-            joules=gross,
-            net_joules=net,
-            error=error,
-            net_error=net_error / net if net > 0 else float("inf"),
-            idle=idle,
-            power=joules / window,
-            seconds=seconds,
-            window=window,
-            passes=passes,
-            precise=error <= within,
-            dropped=dropped,
-            states=states,
-            counter=self.counter.name,
-            protocol=forward_pass.protocol,
-            environment=forward_pass.environment,
-        )
+def enqueue_mark() -> Callable[[], bool]:
+    """Enqueue an event on the current CUDA stream; return a query for its end, without blocking."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    query: Callable[[], bool] = event.query
+    return query
 
 
 def energy_meter(device: str | torch.device) -> EnergyMeter:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hwnas.profiling.meters.energy_counter import Counter, wait_for_tick
 
 LEAD_IN = 0.5  # seconds for the power to settle before the first segment
-_MIN_SEGMENT = 0.05  # minimum length of a segment in seconds
+MIN_SEGMENT = 0.05  # minimum length of a segment in seconds
 _QUEUE_DEPTH = 3  # passes that are queued on a GPU, so that it never waits
 
 
@@ -150,8 +151,67 @@ class QueuedLoad(Load):
         return self._n_complete + min(max((moment - self._last_end) / pass_seconds, -1.0), 1.0)
 
 
+class CyclicLoad(Load):
+    """Unequal pieces of work in a fixed cycle, which is one pass.
+
+    Parameters
+    ----------
+    pieces
+        Functions that do the pieces, in their order, each with its share of the time of a cycle. On
+        a GPU a function enqueues its piece and returns without waiting for its end.
+    mark
+        As in `QueuedLoad`; None for a CPU, whose pieces have ended when their functions return.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[tuple[Callable[[], object], float]],
+        mark: Callable[[], Callable[[], bool]] | None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._pieces, self._mark, self._clock = itertools.cycle(pieces), mark, clock
+        self._pending: deque[tuple[Callable[[], bool], float]] = deque()
+        self._complete = self._complete_at_first_end = 0.0  # shares
+        self._first_end = self._last_end = 0.0
+
+    def step(self) -> None:
+        """Count the pieces that have ended, and do or enqueue the next one if there is room."""
+        while self._pending and self._pending[0][0]():
+            self._complete += self._pending.popleft()[1]
+            self._last_end = self._clock()
+            if not self._first_end:
+                self._first_end, self._complete_at_first_end = self._last_end, self._complete
+        if len(self._pending) < _QUEUE_DEPTH:
+            run, share = next(self._pieces)
+            run()
+            if self._mark is None:
+                self._complete += share
+            else:
+                self._pending.append((self._mark(), share))
+
+    def wait(self) -> None:
+        """Do the same as `step` on a GPU, which must not run out of work; else return at once."""
+        if self._mark is not None:
+            self.step()
+
+    def passes(self, moment: float) -> float:
+        """Return the number of completed cycles, plus the estimated share of the current piece."""
+        complete = self._complete - self._complete_at_first_end
+        if complete <= 0 or self._last_end <= self._first_end:
+            return self._complete
+        cycle_seconds = (self._last_end - self._first_end) / complete
+        next_share = self._pending[0][1] if self._pending else 0.0
+        share = (moment - self._last_end) / cycle_seconds
+        return self._complete + min(max(share, -next_share), next_share)
+
+
 def measure_segments(
-    counter: Counter, load: Load, *, clock: Callable[[], float] = time.perf_counter
+    counter: Counter,
+    load: Load,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    min_seconds: float = MIN_SEGMENT,
 ) -> Iterator[Segment]:
     """Yield consecutive segments, each from a tick to a tick, under continuous load."""
     # Let power and clocks settle; this part is not counted.
@@ -163,7 +223,7 @@ def measure_segments(
     while True:
         # The minimum length spans several ticks of a counter that ticks every ms, so that the
         # uncertainties of the two at the ends matter little.
-        while clock() - previous.time < _MIN_SEGMENT:
+        while clock() - previous.time < min_seconds:
             load.step()
         tick = wait_for_tick(counter, load.wait, clock=clock)
         passes = load.passes(tick.time)
