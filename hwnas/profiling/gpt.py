@@ -12,6 +12,8 @@ Shapes: B sequences of T tokens, C the width of the residual stream, nh heads of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from torch.nn import functional as F
 
 from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
+from hwnas.profiling.attention import Attend, causal_attention
 from hwnas.profiling.language_model import LanguageModel, build_model, check_sizes, draw_weights
 from hwnas.profiling.rotary import position_angles, rotate
 from hwnas.spaces import CONTEXT, HEAD_SIZE, VOCABULARY, GPTSpace
@@ -47,7 +50,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * n_head * head_size, bias=bias)
         self.proj = nn.Linear(n_head * head_size, width, bias=bias)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
         """Return the attention output; (B, T, C) to (B, T, C)."""
         B, T, _ = x.shape
         # The rows of query, key and value of one head are adjacent in the weights, so that a
@@ -55,9 +58,12 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(B, T, self.n_head, 3, self.head_size)  # (B, T, nh, 3, hs)
         # Split into heads, which become a batch dimension.
         q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind()  # (B, nh, T, hs) each
-        # Rotated queries and keys have products that depend on their distance only.
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, nh, T, hs)
+        if attend is None:
+            # Rotated queries and keys have products that depend on their distance only.
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+            y = causal_attention(q, k, v)  # (B, nh, T, hs)
+        else:
+            y = attend(q, k, v)  # rotates too, by the positions in its cache
         # Put the outputs of all heads side by side and project them back to the stream.
         y = y.transpose(1, 2).reshape(B, T, self.n_head * self.head_size)  # (B, T, nh * hs)
         out: Tensor = self.proj(y)  # (B, T, C)
@@ -92,12 +98,12 @@ class Block(nn.Module):
             self.norm_2 = nn.LayerNorm(width)
             self.mlp = MLP(width, ratio, bias)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
         """Return the residual stream after this layer; (B, T, C) to (B, T, C)."""
         # Both branches read the same x; in GPT-2 the output of attention is added first.
         out = x
         if self.attention is not None:
-            out = out + self.attention(self.norm_1(x), cos, sin)
+            out = out + self.attention(self.norm_1(x), cos, sin, attend)
         if self.mlp is not None:
             out = out + self.mlp(self.norm_2(x))
         return out
@@ -137,8 +143,6 @@ class GPT(LanguageModel):
     family = "gpt"
     arch_type = Architecture
     arch: Architecture
-    cos: Tensor
-    sin: Tensor
 
     def __init__(
         self,
@@ -180,7 +184,7 @@ class GPT(LanguageModel):
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())
 
-    def features(self, tokens: Tensor) -> Tensor:
+    def features(self, tokens: Tensor, attends: Sequence[Attend | None] | None = None) -> Tensor:
         """Return the input of the output layer; (B, T) integers to (B, T, C).
 
         Raises
@@ -191,8 +195,8 @@ class GPT(LanguageModel):
         x = self.embed(tokens)  # (B, T, C)
         T = tokens.shape[1]
         cos, sin = self.cos[:T], self.sin[:T]  # (T, hs // 4)
-        for block in self.blocks:
-            x = block(x, cos, sin)  # (B, T, C)
+        for block, attend in zip(self.blocks, attends or repeat(None), strict=False):
+            x = block(x, cos, sin, attend)  # (B, T, C)
         normalized: Tensor = self.norm(x)  # (B, T, C)
         return normalized
 
@@ -200,6 +204,11 @@ class GPT(LanguageModel):
     def output_weight(self) -> Tensor:
         """Matrix of the output layer, (vocab_size, C)."""
         return self.head.weight
+
+    @property
+    def kv_heads(self) -> tuple[int, ...]:
+        """Number of heads of keys and values of each layer, 0 where it has no attention."""
+        return self.arch.n_head
 
     def flops(self, tokens: int | None = None) -> int:
         """Return the exact number of floating-point operations of the matrix products of one pass.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwnas.errors import InvalidInput
+from hwnas.profiling.attention import Attend
 from hwnas.spaces import LanguageModelSpace
 
 LOGIT_ALIGNMENT = 64  # tensor cores are fastest on rows of a multiple of 64 logits
@@ -41,23 +42,38 @@ class LanguageModel(nn.Module, ABC):
         these names.
     arch
         Architecture of the model.
-    context, vocab_size : int
-        Maximum length of a sequence, and number of tokens.
+    head_size, context, vocab_size : int
+        Size of a head, maximum length of a sequence, and number of tokens.
     embedding
         Token embeddings.
+    blocks
+        The layers.
+    cos, sin
+        (context, p), tables of the rotary positions.
     """
 
     family: ClassVar[str]
     arch_type: ClassVar[Any]
     settings: ClassVar[tuple[str, ...]] = ("head_size", "context", "vocab_size")
     arch: Any
+    head_size: int
     context: int
     vocab_size: int
     embedding: nn.Embedding
+    blocks: nn.ModuleList
+    cos: Tensor
+    sin: Tensor
 
     @abstractmethod
-    def features(self, tokens: Tensor) -> Tensor:
-        """Return the input of the output layer; (B, T) integers to (B, T, C)."""
+    def features(self, tokens: Tensor, attends: Sequence[Attend | None] | None = None) -> Tensor:
+        """Return the input of the output layer; (B, T) integers to (B, T, C).
+
+        Parameters
+        ----------
+        attends
+            During generation, the attention of each layer, which reads and writes a cache; None
+            for a layer without attention.
+        """
 
     @property
     @abstractmethod
@@ -67,6 +83,14 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def flops(self, tokens: int | None = None) -> int:
         """Return the operations of all matrix products of one pass over `tokens` [the context]."""
+
+    @property
+    def kv_heads(self) -> tuple[int, ...]:
+        """Number of heads of keys and values of each layer, for the cache of generation."""
+        raise InvalidInput(
+            f"{self.family}: its models have no kv_heads, so they generate no text; see "
+            "hwnas.profiling.LanguageModel"
+        )
 
     @property
     def device(self) -> torch.device:

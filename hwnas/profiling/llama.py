@@ -13,11 +13,15 @@ keys and values, hs the size of each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwnas.errors import InvalidInput
+from hwnas.profiling.attention import Attend, causal_attention
 from hwnas.profiling.language_model import LanguageModel, check_sizes, draw_weights
 from hwnas.profiling.rotary import position_angles, rotate
 from hwnas.spaces import LlamaArchitecture
@@ -48,21 +52,17 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, (n_head + 2 * n_kv_head) * head_size, bias=False)
         self.proj = nn.Linear(n_head * head_size, width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
         """Return the attention output; (B, T, C) to (B, T, C)."""
         B, T, _ = x.shape
         qkv = self.qkv(x).view(B, T, -1, self.head_size).transpose(1, 2)  # (B, nh + 2 nkv, T, hs)
         q, k, v = qkv.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
-        # Rotated queries and keys have products that depend on their distance only.
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        # Query i uses the keys and values of head i // (nh / nkv).
-        is_grouped = self.n_kv_head != self.n_head
-        if is_grouped and q.is_cuda and q.dtype == torch.float32:
-            # No fused kernel for CUDA groups queries in this precision. With repeated keys and
-            # values one is used, four times as fast for 2,048 tokens on an H100.
-            k, v = (x.repeat_interleave(self.n_head // self.n_kv_head, dim=1) for x in (k, v))
-            is_grouped = False
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=is_grouped)
+        if attend is None:
+            # Rotated queries and keys have products that depend on their distance only.
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+            y = causal_attention(q, k, v)  # (B, nh, T, hs)
+        else:
+            y = attend(q, k, v)  # rotates too, by the positions in its cache
         # Put the outputs of all heads side by side and project them back to the stream.
         y = y.transpose(1, 2).reshape(B, T, self.n_head * self.head_size)  # (B, T, nh * hs)
         out: Tensor = self.proj(y)  # (B, T, C)
@@ -100,10 +100,10 @@ class Block(nn.Module):
             self.norm_2 = RMSNorm(width)
             self.mlp = MLP(width, hidden)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
         """Return the residual stream after this layer; (B, T, C) to (B, T, C)."""
         if self.attention is not None:
-            x = x + self.attention(self.norm_1(x), cos, sin)
+            x = x + self.attention(self.norm_1(x), cos, sin, attend)
         if self.mlp is not None:
             x = x + self.mlp(self.norm_2(x))
         return x
@@ -144,8 +144,6 @@ class Llama(LanguageModel):
     family = "llama"
     arch_type = LlamaArchitecture
     arch: LlamaArchitecture
-    cos: Tensor
-    sin: Tensor
 
     def __init__(
         self,
@@ -186,7 +184,7 @@ class Llama(LanguageModel):
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())
 
-    def features(self, tokens: Tensor) -> Tensor:
+    def features(self, tokens: Tensor, attends: Sequence[Attend | None] | None = None) -> Tensor:
         """Return the input of the output layer; (B, T) integers to (B, T, C).
 
         Raises
@@ -197,8 +195,8 @@ class Llama(LanguageModel):
         x = self.embed(tokens)  # (B, T, C)
         T = tokens.shape[1]
         cos, sin = self.cos[:T], self.sin[:T]  # (T, hs // 2)
-        for block in self.blocks:
-            x = block(x, cos, sin)  # (B, T, C)
+        for block, attend in zip(self.blocks, attends or repeat(None), strict=False):
+            x = block(x, cos, sin, attend)  # (B, T, C)
         normalized: Tensor = self.norm(x)  # (B, T, C)
         return normalized
 
@@ -206,6 +204,11 @@ class Llama(LanguageModel):
     def output_weight(self) -> Tensor:
         """Matrix of the output layer, (vocab_size, C); that of the embedding if it is tied."""
         return self.embedding.weight if self.head is None else self.head.weight
+
+    @property
+    def kv_heads(self) -> tuple[int, ...]:
+        """Number of heads of keys and values of each layer, 0 where it has no attention."""
+        return self.arch.n_kv_head
 
     def flops(self, tokens: int | None = None) -> int:
         """Return the exact number of floating-point operations of the matrix products of one pass.

@@ -7,21 +7,19 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
 from hwnas.errors import InvalidInput
+from hwnas.profiling.cuda_graph import capture_graph
 from hwnas.profiling.errors import release_memory
 from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.nvml import GpuState, NoMeter, nvml_device
 from hwnas.profiling.training.config import Precision, autocast
 
 Mode = Literal["auto", "graph", "eager", "compiled"]
-
-_GRAPH_WARM_UP = 3  # passes before the capture of a CUDA graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +170,8 @@ def prepare_forward_pass(model: LanguageModel, settings: PassSettings) -> Iterat
     device = model.device
     if device.type == "meta":
         raise InvalidInput(f"{model.arch}: expected a model with weights, found one on meta")
-    with release_memory(device, f"measuring {model.arch}"), _thread_settings(protocol):
+    action = f"measuring {model.arch}"
+    with release_memory(device, action), thread_settings(protocol.threads, protocol.cpus):
         # The token ids do not affect the time; a fixed seed makes the output reproducible.
         generator = torch.Generator().manual_seed(0)
         shape = (protocol.batch_size, protocol.tokens)
@@ -191,7 +190,7 @@ def prepare_forward_pass(model: LanguageModel, settings: PassSettings) -> Iterat
                 run()  # compiles, which takes longer than any warm-up
             if device.type == "cuda":
                 with torch.cuda.device(device):
-                    run_on_gpu = _capture_graph(run) if protocol.mode == "graph" else run
+                    run_on_gpu = capture_graph(run) if protocol.mode == "graph" else run
                     yield ForwardPass(run_on_gpu, device, protocol, environment(device))
             else:
                 yield ForwardPass(run, device, protocol, environment(device))
@@ -255,52 +254,22 @@ def environment(device: torch.device) -> Environment:
     )
 
 
-@lru_cache
-def _capture_stream(index: int) -> torch.cuda.Stream:
-    """Return the stream of a device for captures.
-
-    It is shared by all captures: cuBLAS never releases the workspace of a stream.
-    """
-    return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
-
-
-def _capture_graph(run: Callable[[], object]) -> Callable[[], object]:
-    """Capture a pass as a CUDA graph and return a function that replays it."""
-    # Libraries select kernels and allocate workspaces in the first passes. This must happen before
-    # the capture, on a side stream (PyTorch documentation, "CUDA graphs").
-    stream = _capture_stream(torch.cuda.current_device())
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(_GRAPH_WARM_UP):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = run()
-
-    # The default argument keeps the output alive: each replay writes to its memory.
-    def replay(output: object = output) -> None:
-        graph.replay()
-
-    return replay
-
-
 @contextmanager
-def _thread_settings(protocol: Protocol) -> Iterator[None]:
-    """Apply the number of threads and the processors of a protocol; restore them at the end."""
-    threads = torch.get_num_threads()
+def thread_settings(threads: int | None, cpus: tuple[int, ...] | None) -> Iterator[None]:
+    """Apply a number of threads and the processors to pin them to; restore both at the end."""
+    previous = torch.get_num_threads()
     affinities: dict[int, set[int]] = {}
     try:
-        if protocol.threads is not None:
-            torch.set_num_threads(protocol.threads)
-        if protocol.cpus is not None:
-            affinities = _pin_threads(protocol.cpus)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if cpus is not None:
+            affinities = _pin_threads(cpus)
         yield
     finally:
-        torch.set_num_threads(threads)
-        for thread, cpus in affinities.items():
+        torch.set_num_threads(previous)
+        for thread, allowed in affinities.items():
             with suppress(ProcessLookupError):  # the thread may have ended
-                os.sched_setaffinity(thread, cpus)
+                os.sched_setaffinity(thread, allowed)
 
 
 def _pin_threads(cpus: tuple[int, ...]) -> dict[int, set[int]]:

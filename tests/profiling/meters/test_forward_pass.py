@@ -10,7 +10,7 @@ import torch
 from hwnas.errors import InvalidInput
 from hwnas.profiling.errors import OutOfMemory
 from hwnas.profiling.gpt import GPT
-from hwnas.profiling.meters import forward_pass as forward_pass_module
+from hwnas.profiling import cuda_graph
 from hwnas.profiling.meters.forward_pass import (
     PassSettings,
     Protocol,
@@ -119,13 +119,13 @@ def test_graph_is_captured_after_three_passes_on_a_side_stream(
         def __exit__(self, *error: object) -> None:
             log.append("end")
 
-    monkeypatch.setattr(forward_pass_module, "_capture_stream", lambda index: Stream())
+    monkeypatch.setattr(cuda_graph, "_capture_stream", lambda index: Stream())
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("main"))
     monkeypatch.setattr(torch.cuda, "stream", nullcontext)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
-    replay = forward_pass_module._capture_graph(lambda: log.append("run"))
+    replay = cuda_graph.capture_graph(lambda: log.append("run"))
     warm_up = ["side waits for main", "run", "run", "run", "main waits for side"]
     assert log == [*warm_up, "begin", "run", "end"]
     replay()
