@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation, Status
 from hwnas.errors import InvalidInput, MachineFailed, UnknownName
-from hwnas.measured_metrics import TRAINED_METRICS
+from hwnas.measured_metrics import TRAINED_METRICS, workload_metrics
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
 from hwnas.profiling.data.corpus import Corpus, cache_folder, load_corpus
-from hwnas.profiling.device_profiler import DeviceProfiler
+from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler, fitting_workloads
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.trial import Trial, TrialSettings
 from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.typing import Codes
+from hwnas.workloads import BUILT_IN, Workload
 
 # Errors of the machine, not of an architecture: a full disk, a device lost to this process (for
 # which newer versions of torch have an error of their own).
@@ -48,8 +49,10 @@ class Profile(Backend):
 
     ``perplexity`` and ``bits_per_byte`` are those of held-out documents. ``latency@cuda`` (ms),
     ``energy@cuda`` (mWh) and ``peak_memory@cuda`` (MB) are those of one forward pass of a batch,
-    on ``cuda``, ``cuda:1`` or ``cpu``. The cheapest metric is measured first, and an architecture
-    that violates a constraint is not measured further.
+    on ``cuda``, ``cuda:1`` or ``cpu``. The metrics of a workload, such as ``tpot.serve@cuda``, are
+    those of its requests; ``perplexity.serve`` is the perplexity with weights in its precision. The
+    cheapest metric is measured first, and an architecture that violates a constraint is not
+    measured further.
 
     Parameters
     ----------
@@ -91,6 +94,8 @@ class Profile(Backend):
     peak_tflops
         Peak throughput of the device in the precision of the training, needed to report the
         utilization of a GPU that is not in `hwnas.profiling.peak_flops`.
+    workloads
+        Workloads by name; the built-in ones by default. Those of an experiment are given to it.
 
     Notes
     -----
@@ -128,6 +133,7 @@ class Profile(Backend):
         max_seconds: float = 10.0,
         threads: int | None = None,
         peak_tflops: float | None = None,
+        workloads: Mapping[str, Workload] | None = None,
     ) -> None:
         if not isinstance(space, LanguageModelSpace):
             raise InvalidInput(
@@ -151,16 +157,25 @@ class Profile(Backend):
                 f"passes.tokens: expected at most {space.context}, the context of {space.name}, "
                 f"found {pass_settings.tokens}"
             )
+        self.workloads = BUILT_IN if workloads is None else workloads
+        fitting, reasons = fitting_workloads(space, self.workloads)
         self.profiler = DeviceProfiler(
             device=device,
             passes=replace(pass_settings, threads=self.threads),
             within=within,
             energy_within=energy_within,
             max_seconds=max_seconds,
+            workloads=fitting,
         )
         # Metrics depend on the device: without an energy counter there is no energy.
         self.metrics = {**self.profiler.metrics, **TRAINED_METRICS}
-        self.missing = self.profiler.missing
+        for name, workload in fitting.items():
+            metric = workload_metrics(name, workload).get(f"perplexity.{name}")
+            self.metrics |= {} if metric is None else {f"perplexity.{name}": metric}
+        self.missing = {
+            **self.profiler.missing,
+            **_missing_metrics(self.workloads, reasons, self.profiler.name),
+        }
         self.keep_checkpoints = keep_checkpoints
         self._text_settings = {
             "source": text,
@@ -288,6 +303,18 @@ def _parse_settings(kind: type[_Settings], name: str, values: Mapping[str, Any])
         return kind(**arguments)
     except InvalidInput as error:
         raise InvalidInput(f"{name}.{error}") from None
+
+
+def _missing_metrics(
+    workloads: Mapping[str, Workload], reasons: Mapping[str, str], device: str
+) -> dict[str, str]:
+    """Return the reasons why the metrics of some workloads cannot be measured, by metric."""
+    missing = {}
+    for name, reason in reasons.items():
+        for quantity in workload_metrics(name, workloads[name]):
+            is_on_device = quantity.partition(".")[0] in MEASURES
+            missing[f"{quantity}@{device}" if is_on_device else quantity] = reason
+    return missing
 
 
 def _rungs_to_fidelities(rungs: Sequence[int], steps: int) -> tuple[int, ...] | None:

@@ -6,22 +6,23 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from hwnas.backends import Status, stop_reason
 from hwnas.measured_metrics import TRAINED_METRICS
 from hwnas.objectives import Objective
 from hwnas.profiling.data.corpus import Corpus
-from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler
+from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler, workload_of
 from hwnas.profiling.errors import TrialFailed
 from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.nvml import NoMeter
-from hwnas.profiling.meters.perplexity import perplexity
-from hwnas.profiling.training.config import TrainingSettings
+from hwnas.profiling.meters.perplexity import Perplexity, perplexity
+from hwnas.profiling.training.config import Precision, TrainingSettings
 from hwnas.profiling.training.train_loop import Progress, train
 from hwnas.spaces import LanguageModelSpace
 from hwnas.typing import Array
+from hwnas.workloads import Workload
 
 _COST_ORDER = (*MEASURES, *TRAINED_METRICS)  # cheapest first
 _EVALUATION_TOKENS = 8192  # tokens whose losses are computed in one batch
@@ -122,21 +123,19 @@ class Trial:
             The reason is empty if the status is ``"ok"``.
         """
         # Values are written in the order of the objectives but measured in the order of cost.
-        order = sorted(
-            range(len(objectives)), key=lambda j: _COST_ORDER.index(objectives[j].metric)
-        )
+        order = sorted(range(len(objectives)), key=lambda j: self.cost_rank(objectives[j]))
         statistics: dict[str, Statistic] = {}
         try:
             for position, j in enumerate(order):
                 objective = objectives[j]
-                # One measurement may answer several objectives: quantiles of one latency, or both
+                # One measurement may answer several objectives: quantiles of one latency, or all
                 # metrics of one training.
-                if objective.metric not in statistics:
-                    statistics |= self.measure(objective.metric)
-                values[j], std[j] = statistics[objective.metric](objective.level)
+                if objective.quantity not in statistics:
+                    statistics |= self.measure(objective, objectives)
+                values[j], std[j] = statistics[objective.quantity](objective.level)
                 # Stopping early saves time only if another measurement would follow.
                 remaining = any(
-                    objectives[k].metric not in statistics for k in order[position + 1 :]
+                    objectives[k].quantity not in statistics for k in order[position + 1 :]
                 )
                 if remaining and _is_violated(objective, values[j : j + 1]):
                     return "infeasible", stop_reason(objective, values[j])
@@ -145,22 +144,61 @@ class Trial:
             self.record(failed=reason)
             self.is_complete = True
             return "failed", reason
+        finally:
+            self.settings.profiler.release()
         return "ok", ""
 
-    def measure(self, metric: str) -> dict[str, Statistic]:
-        """Measure a metric; return the statistics of all metrics of that measurement."""
-        if metric in TRAINED_METRICS:
-            return self.train()
-        result = self.settings.profiler.measure(self.model, metric)  # type: ignore[arg-type]
-        self.record(metric=metric, value=result.value, std=result.std, how=result.record)
+    def cost_rank(self, objective: Objective) -> tuple[int, int, int]:
+        """Return the place of an objective in the order of cost, as a key for sorting.
+
+        Times come before energies and these before trainings; within each, workload by workload,
+        since the metrics of one share its cache and graphs.
+        """
+        index = _COST_ORDER.index(objective.metric)
+        stage = 2 if objective.metric in TRAINED_METRICS else objective.metric.startswith("energy")
+        names = [None, *self.settings.profiler.workloads]
+        return int(stage), names.index(objective.workload), index
+
+    def measure(
+        self, objective: Objective, objectives: Sequence[Objective]
+    ) -> dict[str, Statistic]:
+        """Measure an objective; return the statistics of all quantities of that measurement.
+
+        Parameters
+        ----------
+        objective
+            Objective to measure.
+        objectives
+            All objectives of the trial, which may share the measurement.
+        """
+        if objective.metric in TRAINED_METRICS:
+            names = [o.workload for o in objectives if o.metric in TRAINED_METRICS]
+            return self.train([name for name in names if name is not None])
+        result = self.settings.profiler.measure(
+            self.model,
+            objective.metric,  # type: ignore[arg-type]
+            None if objective.workload is None else self.workload(objective.workload),
+            quantiles=any(o.quantity == objective.quantity and o.level for o in objectives),
+        )
+        self.record(
+            metric=objective.quantity, value=result.value, std=result.std, how=result.record
+        )
 
         def statistic(level: float | None) -> tuple[float, float]:
             return result.value if level is None else result.quantile(level), result.std
 
-        return {metric: statistic}
+        return {objective.quantity: statistic}
 
-    def train(self) -> dict[str, Statistic]:
-        """Train the model, or continue its training, and evaluate it on the held-out text."""
+    def workload(self, name: str) -> Workload:
+        """Return a workload by name, with the precision of the architecture if it chooses one."""
+        settings = self.settings
+        return workload_of(settings.space, self.arch, settings.profiler.workloads[name])
+
+    def train(self, workloads: Sequence[str] = ()) -> dict[str, Statistic]:
+        """Train the model, or continue its training, and evaluate it on the held-out text.
+
+        It is evaluated in the precision of the training, and in that of each of the workloads.
+        """
         settings = self.settings
         # Train up to this trial's fidelity, from the checkpoint of a lower one if there is one.
         training = replace(settings.training, seed=self.seed)
@@ -176,13 +214,7 @@ class Trial:
             peak_flops=settings.peak_flops,
             report=self.report,
         )
-        # Evaluate on the held-out documents, in batches whose logits fit into memory.
-        quality = perplexity(
-            self.model,
-            corpus.held_out,
-            batch_size=max(1, _EVALUATION_TOKENS // settings.space.context),
-            precision=training.precision,
-        )
+        quality = self.evaluate(self.model, training.precision)
         # A pause below the complete length keeps the checkpoint for the next rung.
         self.is_complete = self.steps == training.steps
         self.record(
@@ -193,11 +225,30 @@ class Trial:
             settings=training,
             device=settings.profiler.device,
         )
+        values = {"perplexity": quality.value, "bits_per_byte": quality.bits_per_byte}
+        # Copies of the weights from before the training are not those to evaluate.
+        settings.profiler.release()
+        for name in dict.fromkeys(workloads):
+            precision = self.workload(name).precision
+            model = settings.profiler.inference_model(self.model, precision)
+            # The weights have the precision; nothing is cast in a pass.
+            quality = self.evaluate(model, "float32")
+            values[f"perplexity.{name}"] = quality.value
+            self.record(
+                metric=f"perplexity.{name}", value=quality.value, how=quality, precision=precision
+            )
         # Perplexities have no standard error and no quantiles, see `Profile`.
-        return {
-            "perplexity": lambda level: (quality.value, 0.0),
-            "bits_per_byte": lambda level: (quality.bits_per_byte, 0.0),
-        }
+        return {name: partial(_exact, value) for name, value in values.items()}
+
+    def evaluate(self, model: LanguageModel, precision: Precision) -> Perplexity:
+        """Evaluate a model on the held-out documents, in batches whose logits fit into memory."""
+        space = self.settings.space
+        return perplexity(
+            model,
+            self.settings.load_corpus().held_out,
+            batch_size=max(1, _EVALUATION_TOKENS // space.context),
+            precision=precision,
+        )
 
     def report(self, progress: Progress) -> None:
         """Log the progress of the training, at most once in `_REPORT_SECONDS`."""
@@ -214,6 +265,11 @@ class Trial:
             "?" if speed is None else f"{speed:,.0f}",
             "" if utilization is None else f", {utilization:.0%} of the peak",
         )
+
+
+def _exact(value: float, level: float | None) -> tuple[float, float]:
+    """Return a value without a standard error, as a `Statistic` does."""
+    return value, 0.0
 
 
 def _is_violated(objective: Objective, value: Array) -> bool:

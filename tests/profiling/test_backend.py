@@ -129,9 +129,11 @@ def test_cheapest_metric_is_measured_first(backend: Profile, codes: Any, monkeyp
     order: list[str] = []
     profiler = backend.profiler
 
-    def counting_measure(model: Any, metric: str, real: Any = profiler.measure) -> Any:
+    real = profiler.measure
+
+    def counting_measure(model: Any, metric: Any, *arguments: Any, **options: Any) -> Any:
         order.append(metric)
-        return real(model, metric)
+        return real(model, metric, *arguments, **options)
 
     monkeypatch.setattr(profiler, "measure", counting_measure)
     monkeypatch.setattr(

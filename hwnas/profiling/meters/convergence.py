@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-_NORMAL_97_5 = 1.96  # 97.5 % quantile of the standard normal distribution
+NORMAL_97_5 = 1.96  # 97.5 % quantile of the standard normal distribution
 WINDOW = 5  # samples in each of the two windows that `is_steady` compares
 
 
@@ -78,7 +78,7 @@ def median_standard_error(samples: ArrayLike) -> float:
     array = np.asarray(samples, dtype=np.float64)
     low, high = median_interval(array)
     if math.isfinite(high - low):
-        return (high - low) / 2 / _NORMAL_97_5
+        return (high - low) / 2 / NORMAL_97_5
     if len(array) < 2:
         return float(np.median(array))
     # Too few samples for an interval of order statistics: standard error of the median of a normal

@@ -23,20 +23,20 @@ from hwnas.profiling.language_model import LanguageModel, import_model_class
 from hwnas.profiling.meters.forward_pass import (
     Environment,
     PassSettings,
-    Protocol,
     environment,
     prepare_forward_pass,
     resolve_protocol,
 )
+from hwnas.profiling.meters.request_protocol import AnyProtocol
 from hwnas.spaces.architecture import Architecture
 
 MB = 1e6
-_CHILD = "import sys; from hwnas.profiling.meters.memory import _child_main; _child_main()"
+_CHILD = "from {} import child_main; child_main()"  # a module whose function is to run
 
 
 @dataclass(frozen=True, slots=True)
 class PeakMemory:
-    """Peak memory of a forward pass, in MB of 10**6 bytes.
+    """Peak memory of a forward pass or of a request, in MB of 10**6 bytes.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class PeakMemory:
     value: float
     reserved: float | None
     before: float
-    protocol: Protocol
+    protocol: AnyProtocol
     environment: Environment
 
 
@@ -121,22 +121,39 @@ def _measure_on_cpu(model: LanguageModel, settings: PassSettings, time_limit: fl
     # The number of threads must be explicit: the default of the child may differ.
     settings = replace(settings, threads=protocol.threads)
     task = {
-        "class": f"{type(model).__module__}:{type(model).__qualname__}",
-        "arch": str(model.arch),
-        "model": {name: getattr(model, name) for name in model.settings},
+        **model_description(model),
         "weights": protocol.weights,
         "settings": asdict(settings),
     }
     # The peak of a process never decreases, so each measurement needs a new process.
-    peak, baseline = _run_child(task, f"peak memory of {model.arch}", time_limit)
+    peak, baseline = run_child(__name__, task, f"peak memory of {model.arch}", time_limit)
     return PeakMemory(peak / MB, None, baseline / MB, protocol, environment(torch.device("cpu")))
 
 
-def _run_child(task: Mapping[str, Any], action: str, time_limit: float) -> tuple[int, int]:
-    """Measure in a new process; return its peak memory and its baseline, in bytes."""
+def run_child(
+    module: str, task: Mapping[str, Any], action: str, time_limit: float
+) -> tuple[int, int]:
+    """Call ``child_main`` of a module in a new process; return its peak and its baseline, in bytes.
+
+    Parameters
+    ----------
+    module
+        Name of the module.
+    task
+        What JSON can represent; the function finds it on the command line.
+    action
+        Description of the measurement for error messages.
+    time_limit
+        Maximum duration of the process in seconds.
+
+    Raises
+    ------
+    OutOfMemory, TimedOut, TrialFailed
+        The measurement failed.
+    """
     try:
         process = subprocess.run(
-            [sys.executable, "-c", _CHILD, json.dumps(task)],
+            [sys.executable, "-c", _CHILD.format(module), json.dumps(task)],
             capture_output=True,
             text=True,
             timeout=time_limit,
@@ -158,21 +175,43 @@ def _run_child(task: Mapping[str, Any], action: str, time_limit: float) -> tuple
     return peak, baseline
 
 
-def _child_main() -> None:
+def child_main() -> None:
     """Run the model that is described on the command line; print peak and baseline, in bytes."""
     task = json.loads(sys.argv[1])
     cpus = task["settings"].pop("cpus")
     settings = PassSettings(**task["settings"], cpus=None if cpus is None else tuple(cpus))
-    # The baseline contains Python, torch and its libraries, which are loaded by the first pass.
-    # It is that of a GPT for all families, so that it does not differ between them.
-    gpt = import_model_class("hwnas.profiling.gpt:GPT")
-    minimal = gpt(Architecture("minimal", 4, 1, (1,), (1,), True), head_size=4, vocab_size=4)
-    _run_passes(minimal, task["weights"], replace(settings, batch_size=1, tokens=1))
+    _run_passes(minimal_model(), task["weights"], replace(settings, batch_size=1, tokens=1))
     baseline = peak_resident_memory()
-    cls = import_model_class(task["class"])
-    model = cls(cls.arch_type.parse(task["arch"]), **task["model"])
-    _run_passes(model, task["weights"], settings)
+    _run_passes(described_model(task), task["weights"], settings)
     print(json.dumps([peak_resident_memory(), baseline]))
+
+
+def model_description(model: LanguageModel) -> dict[str, Any]:
+    """Return what `described_model` needs to build a model again, with other weights."""
+    return {
+        "class": f"{type(model).__module__}:{type(model).__qualname__}",
+        "arch": str(model.arch),
+        "model": {name: getattr(model, name) for name in model.settings},
+    }
+
+
+def described_model(task: Mapping[str, Any]) -> LanguageModel:
+    """Build the model of `model_description`."""
+    cls = import_model_class(task["class"])
+    model: LanguageModel = cls(cls.arch_type.parse(task["arch"]), **task["model"])
+    return model
+
+
+def minimal_model() -> LanguageModel:
+    """Return a model whose process shows the memory of Python, torch and its libraries.
+
+    It is a GPT for all families, so that the baseline does not differ between them.
+    """
+    gpt = import_model_class("hwnas.profiling.gpt:GPT")
+    model: LanguageModel = gpt(
+        Architecture("minimal", 4, 1, (1,), (1,), True), head_size=4, vocab_size=4
+    )
+    return model
 
 
 def _run_passes(model: LanguageModel, weights: str, settings: PassSettings) -> None:

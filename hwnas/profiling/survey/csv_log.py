@@ -97,7 +97,9 @@ class CsvLog:
             os.fsync(stream.fileno())
 
 
-def open_log(file: Path, settings: Mapping[str, Any], header: Sequence[str]) -> CsvLog:
+def open_log(
+    file: Path, settings: Mapping[str, Any], header: Sequence[str], *, optional: str = ""
+) -> CsvLog:
     """Open the log of a new survey, or of one that is to be continued.
 
     The first line of the records' file contains the settings. Records without a row are removed.
@@ -110,6 +112,8 @@ def open_log(file: Path, settings: Mapping[str, Any], header: Sequence[str]) -> 
         Settings, as JSON has them, that must be equal for a survey to continue.
     header
         Columns of the CSV file.
+    optional
+        Column that a file of an earlier version may lack; it is then continued without.
 
     Raises
     ------
@@ -143,6 +147,9 @@ def open_log(file: Path, settings: Mapping[str, Any], header: Sequence[str]) -> 
     if not records:
         _write_records(records_file, [{"asked": settings}])
         return CsvLog(file, header)
+    earlier = _format_line([column for column in header if column != optional])
+    if file.exists() and file.read_bytes().startswith(earlier.encode()):
+        header = [column for column in header if column != optional]
     log = CsvLog(file, header)
     # A process that was killed between a record and its row left a record too many.
     n_rows = len(log.rows)

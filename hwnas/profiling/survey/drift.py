@@ -48,12 +48,15 @@ class Summary:
         Architectures per minute, including repeated and failed measurements; NaN before the first.
     drifts
         Drift of each metric.
+    imprecise
+        Number of values that missed the requested precision.
     """
 
     measured: int
     failed: int
     per_minute: float
     drifts: tuple[Drift, ...]
+    imprecise: int = 0
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the drifts as a table: its header and its rows."""
@@ -71,10 +74,13 @@ class Summary:
         ]
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"{self.measured} architectures measured, {self.failed} failed, "
             f"{self.per_minute:.3g} per minute"
         )
+        if self.imprecise:
+            text += f"; {self.imprecise} values missed the requested precision (column imprecise)"
+        return text
 
 
 def summarize(rows: Sequence[Row], units: Mapping[str, str]) -> Summary:
@@ -105,7 +111,8 @@ def summarize(rows: Sequence[Row], units: Mapping[str, str]) -> Summary:
         count = int(np.isfinite(values).sum())
         drifts.append(Drift(name, unit, count, minimum, maximum, spread))
     per_minute = len(rows) / minutes if minutes else float("nan")
-    return Summary(measured, len(design) - measured, per_minute, tuple(drifts))
+    imprecise = sum(len(_imprecise(row)) for row in rows)
+    return Summary(measured, len(design) - measured, per_minute, tuple(drifts), imprecise)
 
 
 def rows_with_role(rows: Sequence[Row], role: str) -> list[Row]:
@@ -114,8 +121,21 @@ def rows_with_role(rows: Sequence[Row], role: str) -> list[Row]:
 
 
 def describe_row(row: Row, units: Mapping[str, str]) -> str:
-    """Return a row as one line of text; `units` has the units of the metrics by name."""
+    """Return a row as one line of text; `units` has the units of the metrics by name.
+
+    Values that missed the requested precision are marked.
+    """
     _, (n_layer, embed_dim, *_), _ = split_string(row["arch"], "")
-    values = [f"{name} {float(row[name]):.4g} {units[name]}" for name in units if row.get(name)]
+    mark = dict.fromkeys(_imprecise(row), " (imprecise)")
+    values = [
+        f"{name} {float(row[name]):.4g} {units[name]}{mark.get(name, '')}"
+        for name in units
+        if row.get(name)
+    ]
     description = ", ".join([*values, row["reason"]] if row["reason"] else values)
     return f"{n_layer} layers of {embed_dim}: {description}, {float(row['seconds']):.1f} s"
+
+
+def _imprecise(row: Row) -> list[str]:
+    """Return the metrics whose values in a row missed the requested precision."""
+    return row.get("imprecise", "").split()

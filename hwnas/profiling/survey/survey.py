@@ -17,28 +17,28 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.errors import InvalidInput, UnknownName
+from hwnas.errors import InvalidInput
+from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
-from hwnas.profiling.device_profiler import DeviceProfiler, Measure, Measurement
+from hwnas.profiling.device_profiler import DeviceProfiler, Measure, Measurement, workload_of
 from hwnas.profiling.errors import TrialFailed
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.meters.forward_pass import environment, resolve_protocol
 from hwnas.profiling.meters.memory import PeakMemory
 from hwnas.profiling.meters.nvml import NoMeter
+from hwnas.profiling.survey.columns import (
+    CONSTANT_COLUMNS,
+    SOFTWARE,
+    csv_columns,
+    resolve_metrics,
+    value_cells,
+    workloads_of,
+)
 from hwnas.profiling.survey.csv_log import CsvLog, open_log
 from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Row, Summary, rows_with_role, summarize
 from hwnas.spaces import LanguageModelSpace
 from hwnas.spaces.architecture import Architecture
-
-# Measurements in the order of their columns, and the statistics in columns behind each value.
-_STATISTICS: dict[Measure, tuple[str, ...]] = {
-    "latency": ("std", "p90"),
-    "energy": ("std",),
-    "peak_memory": (),
-}
-_SOFTWARE = ("device_name", "torch", "driver")
-_CONSTANT_COLUMNS = (*_SOFTWARE, "mode", "precision", "batch_size", "tokens", "threads")
 
 
 def run_survey(
@@ -60,9 +60,9 @@ def run_survey(
     Parameters
     ----------
     metrics
-        ``latency``, ``energy``, ``memory``, or full names such as ``peak_memory@cuda``.
+        See `hwnas.profiling.survey.columns.resolve_metrics`.
     file
-        The CSV file, see `csv_columns`.
+        The CSV file, see `hwnas.profiling.survey.columns.csv_columns`.
     count
         Number of architectures without the anchor.
     seed
@@ -89,9 +89,9 @@ def run_survey(
     settings = _survey_settings(space, profiler, names, seed=seed, anchor_every=anchor_every)
     archs = space.decode(d_optimal_design(space, count, np.random.default_rng(seed)))
     anchor_arch = space.decode(anchor(space)[None])[0]
-    log = open_log(file, settings, csv_columns(names))
+    log = open_log(file, settings, csv_columns(names), optional="imprecise")
     _check_rows(log, archs, anchor_arch)
-    constants = {name: settings[name] for name in _CONSTANT_COLUMNS}
+    constants = {name: settings[name] for name in CONSTANT_COLUMNS}
     # The rows determine what is measured next, so a survey needs no other state to continue.
     while (role := _next_role(log.rows, count, anchor_every)) is not None:
         n_design = len(rows_with_role(log.rows, "design"))
@@ -100,53 +100,6 @@ def run_survey(
         if report is not None:
             report(row, n_design + (role == "design"))
     return summarize(log.rows, {name: profiler.metrics[name].unit for name in names})
-
-
-def resolve_metrics(profiler: DeviceProfiler, metrics: Sequence[str]) -> list[str]:
-    """Return the full names of metrics, in the order of their columns.
-
-    Raises
-    ------
-    UnknownName
-        There is no metric of this name.
-    InvalidInput
-        A metric cannot be measured here, or occurs twice, or there are no metrics.
-    """
-    # A metric can be given as "latency", as "latency@cpu", and memory by a short name too.
-    by_measure: dict[str, str] = {name: f"{name}@{profiler.name}" for name in _STATISTICS}
-    aliases = {
-        **by_measure,
-        "memory": by_measure["peak_memory"],
-        **{name: name for name in by_measure.values()},
-    }
-    names = []
-    for metric in metrics:
-        if metric not in aliases:
-            raise UnknownName("metric", metric, aliases)
-        if (name := aliases[metric]) not in profiler.metrics:
-            reason = profiler.missing.get(name, f"there is no meter on {profiler.name}")
-            raise InvalidInput(f"{name}: leave it out, it cannot be measured here: {reason}")
-        names.append(name)
-    if not names or len(set(names)) < len(names):
-        raise InvalidInput(f"expected distinct metrics, found {', '.join(metrics) or 'none'}")
-    return sorted(names, key=list(by_measure.values()).index)
-
-
-def csv_columns(names: Sequence[str]) -> list[str]:
-    """Return the columns of a survey of metrics.
-
-    Examples
-    --------
-    >>> csv_columns(["latency@cuda"])[:6]
-    ['number', 'role', 'arch', 'latency@cuda', 'latency@cuda std', 'latency@cuda p90']
-    """
-    values = [[name, *(f"{name} {s}" for s in _STATISTICS[_measure_of(name)])] for name in names]
-    return [
-        *("number", "role", "arch"),
-        *(column for group in values for column in group),
-        *("seconds", "time", "status", "reason", *_CONSTANT_COLUMNS),
-        *("clock_mhz", "temperature_c"),
-    ]
 
 
 def _survey_settings(
@@ -163,6 +116,11 @@ def _survey_settings(
     )
     machine = environment(profiler.device)
     choices = space.to_dict()
+    protocol = asdict(resolve_protocol(smallest, profiler.passes))
+    workloads = {name: asdict(profiler.workloads[name]) for name in workloads_of(names)}
+    if len(workloads_of(names, plain=True)) == len(workloads):
+        # No forward pass is measured; workloads have a batch and a precision of their own.
+        protocol |= {"batch_size": None, "tokens": None, "precision": None}
     all_settings = {
         "space": choices.pop("name"),
         **choices,
@@ -171,9 +129,10 @@ def _survey_settings(
         "within": profiler.within,
         "energy_within": profiler.energy_within,
         "max_seconds": profiler.max_seconds,
-        **asdict(resolve_protocol(smallest, profiler.passes)),
+        **protocol,
+        **({"workloads": workloads} if workloads else {}),
         "device": profiler.name,
-        **{name: getattr(machine, name) for name in _SOFTWARE},
+        **{name: getattr(machine, name) for name in SOFTWARE},
     }
     plain: dict[str, Any] = measurement_log.to_json(all_settings)
     return plain
@@ -224,10 +183,11 @@ def _measure_row(
     return log.append(
         {
             **identity,
-            **_value_cells(results),
+            **value_cells(results),
             "seconds": f"{time.perf_counter() - start:.3f}",
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "status": "failed" if reason else "ok",
+            "imprecise": " ".join(name for name, result in results.items() if not result.precise),
             **constants,
             **_gpu_cells(results),
         }
@@ -242,21 +202,18 @@ def _measure(
     try:
         model = profiler.build_model(space, arch)
         for name in names:
-            results[name] = profiler.measure(model, _measure_of(name))
+            objective = Objective.parse(name)
+            measure: Measure = objective.metric  # type: ignore[assignment]
+            if objective.workload is None:
+                results[name] = profiler.measure(model, measure)
+            else:
+                workload = workload_of(space, arch, profiler.workloads[objective.workload])
+                results[name] = profiler.measure(model, measure, workload)
     except (TrialFailed, NoMeter) as error:
         return results, str(error) or type(error).__name__
+    finally:
+        profiler.release()
     return results, ""
-
-
-def _value_cells(results: Mapping[str, Measurement]) -> dict[str, float]:
-    """Return the values and statistics of the results, by column."""
-    cells = {}
-    for name, result in results.items():
-        cells[name] = result.value
-        for statistic in _STATISTICS[_measure_of(name)]:
-            value = result.std if statistic == "std" else result.quantile(0.9)
-            cells[f"{name} {statistic}"] = value
-    return cells
 
 
 def _gpu_cells(results: Mapping[str, Measurement]) -> dict[str, int | None]:
@@ -269,9 +226,3 @@ def _gpu_cells(results: Mapping[str, Measurement]) -> dict[str, int | None]:
         "clock_mhz": int(np.median(clocks)) if clocks else None,
         "temperature_c": max(temperatures, default=None),
     }
-
-
-def _measure_of(name: str) -> Measure:
-    """Return the part of a metric's name before the device."""
-    measure: Measure = name.partition("@")[0]  # type: ignore[assignment]
-    return measure

@@ -27,11 +27,13 @@ from hwnas.profiling.meters.latency import Latency
 from hwnas.profiling.meters.memory import PeakMemory
 from hwnas.profiling.meters.nvml import GpuState
 from hwnas.profiling.survey import survey as survey_module
+from hwnas.profiling.survey.columns import csv_columns, resolve_metrics
 from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Drift, Summary
-from hwnas.profiling.survey.survey import csv_columns, resolve_metrics, run_survey
+from hwnas.profiling.survey.survey import run_survey
 from hwnas.spaces import GPTSpace, LanguageModelSpace, LlamaSpace, SearchSpace
 from hwnas.spaces.architecture import Architecture
+from hwnas.workloads import Workload
 
 CHOICES: dict[str, Any] = {
     "embed_dim": [16, 32],
@@ -71,6 +73,7 @@ class Fake:
     """
 
     device, name = torch.device("cpu"), "cpu"
+    workloads: dict[str, Workload] = {}  # noqa: RUF012
     energy_within, max_seconds = 0.03, 10.0
     metrics = {"latency@cpu": Metric("ms", quantiles=True), "peak_memory@cpu": Metric("MB")}  # noqa: RUF012
     missing = {"energy@cpu": "the processor's energy cannot be read: no RAPL"}  # noqa: RUF012
@@ -90,6 +93,9 @@ class Fake:
         if self.failing(arch, "built"):
             raise OutOfMemory(f"building {arch}: not enough memory\non cpu")
         return GPT(arch, head_size=space.head_size, context=space.context, device="meta")
+
+    def release(self) -> None:
+        pass
 
     def measure(self, model: GPT, measure: str) -> Measurement:
         if len(self.log) == self.dies_at:
@@ -162,8 +168,8 @@ def test_columns_of_a_row(file: Path) -> None:
     row = rows_in(file)[1]
     assert list(row) == [
         *("number", "role", "arch", "latency@cpu", "latency@cpu std", "latency@cpu p90"),
-        *("peak_memory@cpu", "seconds", "time", "status", "reason", "device_name", "torch"),
-        *("driver", "mode", "precision", "batch_size", "tokens", "threads", "clock_mhz"),
+        *("peak_memory@cpu", "seconds", "time", "status", "reason", "imprecise", "device_name"),
+        *("torch", "driver", "mode", "precision", "batch_size", "tokens", "threads", "clock_mhz"),
         "temperature_c",
     ]
     arch = Architecture.parse(row["arch"])
