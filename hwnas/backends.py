@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from hwnas.deprecation import accept_former_methods, call_renamed, warn_renamed
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
+from hwnas.measured_metrics import workload_closed_forms, workload_metrics
+from hwnas.objectives import UNITS, Objective
 from hwnas.objectives import Metric as Metric  # part of the backends' namespace
-from hwnas.objectives import Objective
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.typing import Array, Codes
+from hwnas.workloads import BUILT_IN, CLOSED_FORMS, Workload, workload_named
 
 Status = Literal["ok", "failed", "infeasible"]
 
@@ -74,11 +76,14 @@ class Backend(ABC):
         constraint on ``params`` or ``flops`` is not measured.
     side_by_side
         Whether searches may run side by side even so, if the user asks for several workers.
+    workloads
+        Workloads that objectives may name: the built-in ones and those of the experiment.
 
     Notes
     -----
     Settings are named keyword arguments of ``__init__``. A backend that takes ``noise: bool`` can
-    be run with ``noise: true``; `evaluate` then draws its noise from `seeds` alone.
+    be run with ``noise: true``; `evaluate` then draws its noise from `seeds` alone. One that takes
+    ``workloads: Mapping[str, Workload] | None`` is given those of the experiment.
 
     Examples
     --------
@@ -95,6 +100,7 @@ class Backend(ABC):
     fidelities: tuple[int, ...] | None = None
     on_hardware: bool = False
     side_by_side: bool = False
+    workloads: Mapping[str, Workload] = BUILT_IN
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -213,8 +219,37 @@ def _meaning(space: SearchSpace, name: str) -> str:
     return line.removeprefix("Return ").removeprefix("the ").rstrip(".")
 
 
+def is_closed_form(space: SearchSpace, objective: Objective) -> bool:
+    """Return whether an objective follows from architectures alone, without a measurement.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> texts = ["params", "kv_cache.serve", "tpot.serve@cuda"]
+    >>> [is_closed_form(hwnas.space("gpt-s"), Objective.parse(text)) for text in texts]
+    [True, True, False]
+    """
+    if objective.workload is None:
+        return objective.key in space.closed_forms
+    is_known = objective.metric in CLOSED_FORMS and not objective.devices
+    return is_known and isinstance(space, LanguageModelSpace)
+
+
+def closed_form_values(backend: Backend, objective: Objective, codes: Codes) -> Array:
+    """Return the values (n,) of a closed form of architectures (n, d), see `is_closed_form`."""
+    space = backend.space
+    if objective.workload is None:
+        return np.asarray(getattr(space, objective.key)(codes), dtype=np.float64)
+    assert isinstance(space, LanguageModelSpace)
+    workload = workload_named(objective.workload, backend.workloads)
+    return CLOSED_FORMS[objective.metric](space, codes, workload)
+
+
 def all_metrics(backend: Backend) -> dict[str, Metric]:
-    """Return the backend's own metrics and the closed forms of its space, by name."""
+    """Return the backend's own metrics and the closed forms of its space, by name.
+
+    Closed forms of workloads are left out; `metric_of` knows them too.
+    """
     return {**closed_forms(backend.space), **backend.metrics}
 
 
@@ -226,13 +261,21 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
     Raises
     ------
     UnknownName
-        The backend has no such metric, or not on that device.
+        The backend has no such metric, or not on that device; or there is no such workload.
     InvalidInput
-        A device is missing or superfluous, the metric has no quantiles, or the worst ratio over
-        several devices is asked of a backend that does not know each device's optimum.
+        A device or a workload is missing or superfluous, a workload does not fit the space, the
+        metric has no quantiles, or the worst ratio over several devices is to be maximized or is
+        asked of a backend that does not know each device's optimum.
     """
+    if objective.maximise and len(objective.devices) > 1:
+        workload = f".{objective.workload}" if objective.workload else ""
+        uses = " or ".join(f"{name}{workload}" for name in ("latency", "tpot"))
+        raise InvalidInput(
+            f"{objective}: the worst ratio to the optima can only be minimised; for several "
+            f"devices use {uses if workload else 'latency'}"
+        )
     # Devices on which each metric is offered; "" for a metric without a device.
-    metrics = all_metrics(backend)
+    metrics = all_metrics(backend) | _closed_forms_of_workload(backend, objective)
     devices: dict[str, list[str]] = {}
     for key in metrics:
         name, _, device = key.partition("@")
@@ -241,20 +284,20 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
     for key in objective.keys:
         if key in backend.missing:
             raise InvalidInput(f"{key} cannot be measured here: {backend.missing[key]}")
-    if objective.metric not in devices:
-        raise UnknownName("metric", objective.metric, devices)
-    offered = devices[objective.metric]
+    if objective.quantity not in devices:
+        raise _not_offered(backend, objective, devices)
+    offered = devices[objective.quantity]
     if not objective.devices and objective.key not in metrics:
         raise InvalidInput(
-            f"{objective.metric} needs a device, as in {objective.metric}@{offered[0]}; "
+            f"{objective.quantity} needs a device, as in {objective.quantity}@{offered[0]}; "
             f"known: {', '.join(offered)}"
         )
     for device in objective.devices:
         if offered == [""]:
-            raise InvalidInput(f"{objective.metric} takes no device, found {objective.key!r}")
+            raise InvalidInput(f"{objective.quantity} takes no device, found {objective.key!r}")
         if device not in offered:
             known = (d for d in offered if d)
-            reason = f"there are no figures of its {objective.metric} here"
+            reason = f"there are no figures of its {objective.quantity} here"
             raise UnknownName("device", device, known, reason=reason)
     # All names are known from here on.
     requested = [metrics[key] for key in objective.keys]
@@ -262,8 +305,6 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
         raise InvalidInput(f"{objective.key} has no quantiles, found {str(objective)!r}")
     if len(requested) == 1:
         return requested[0]
-    if objective.maximise:
-        raise InvalidInput(f"{objective}: the worst ratio to the optima can only be minimised")
     if any(optimum(backend, key, objective.level) is None for key in objective.keys):
         raise InvalidInput(
             f"{objective.key}: this backend does not know the devices' optima, expected one device"
@@ -271,10 +312,67 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
     return replace(requested[0], unit="")
 
 
+def _closed_forms_of_workload(backend: Backend, objective: Objective) -> dict[str, Metric]:
+    """Return the closed forms of an objective's workload, after a check that it fits the space."""
+    workload = backend.workloads.get(objective.workload or "")
+    if workload is None or not isinstance(backend.space, LanguageModelSpace):
+        return {}
+    try:
+        workload.check(backend.space)
+        if objective.metric in CLOSED_FORMS:
+            backend.space.model_sizes(backend.space.encode([]))  # a family may define none
+    except InvalidInput as error:
+        raise InvalidInput(f"{objective}: {error}") from None
+    return workload_closed_forms(str(objective.workload), workload)
+
+
+def _not_offered(
+    backend: Backend, objective: Objective, offered: Mapping[str, Sequence[str]]
+) -> InvalidInput:
+    """Return the error of a metric that a backend does not offer, or not of that workload."""
+    metric, name = objective.metric, objective.workload
+    is_language_model = isinstance(backend.space, LanguageModelSpace)
+    names = {quantity.partition(".")[0] for quantity in offered}
+    by_workload = {w: workload_metrics(w, content) for w, content in backend.workloads.items()}
+    having = [w for w, metrics in by_workload.items() if f"{metric}.{w}" in metrics]
+    # 1. Without a workload: one is missing, or there is no such metric.
+    if name is None:
+        having = having if is_language_model else []
+        if having:
+            return InvalidInput(
+                f"{metric} needs a workload, as in {metric}.{having[-1]}; known: "
+                f"{', '.join(having)}"
+            )
+        return UnknownName("metric", metric, names)
+    # 2. With one that is unknown, or that the metric does not have.
+    if not is_language_model:
+        return InvalidInput(
+            f"{objective}: workloads are those of language models, {backend.space.name} has other "
+            "members"
+        )
+    if name not in backend.workloads:
+        return UnknownName("workload", name, backend.workloads)
+    if not having:
+        if metric in names or metric in UNITS:
+            return InvalidInput(f"{metric} takes no workload, found {str(objective)!r}")
+        return UnknownName("metric", metric, names | set(UNITS))
+    if name not in having:
+        has = " and ".join(key.partition(".")[0] for key in by_workload[name])
+        return InvalidInput(f"{objective}: the workload {name} has {has} alone")
+    # 3. With one that this backend does not measure.
+    by_command = f"with: hwnas profile --workload {name}, or " if name in BUILT_IN else ""
+    parts = [f"{objective} must be measured, {by_command}in a search with the profile backend"]
+    if closed := list(workload_closed_forms(name, backend.workloads[name])):
+        parts.append(f"of this workload there are {' and '.join(closed)} here")
+    if metric in offered and metric != "perplexity":
+        plain = replace(objective, workload=None, relation=None, bound=None)
+        parts.append(f"{plain} is one forward pass")
+    return InvalidInput("; ".join(parts))
+
+
 def optimum(backend: Backend, key: str, level: float | None) -> float | None:
     """Return the minimum of a metric over the whole space; ``None`` where it is unknown."""
-    metric, _, device = key.partition("@")
-    front = backend.front((Objective(metric, (device,) if device else (), level),))
+    front = backend.front((replace(Objective.parse(key), level=level),))
     return None if front is None else float(front.values[0, 0])
 
 

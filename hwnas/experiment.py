@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -29,7 +30,9 @@ from hwnas import form_errors
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
 from hwnas.foreign_code import completed_settings, function_files, run_files
 from hwnas.foreign_code import refuse_plugins as refuse_plugins
+from hwnas.form_schemas import SEEDS, SPACE, WORKLOADS
 from hwnas.function_source import FunctionError
+from hwnas.workloads import Workload, parse_workloads
 from hwnas.yaml_loader import dump_yaml, read_yaml
 
 NAME = r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$"  # a file name, and not dots alone
@@ -111,6 +114,13 @@ def _seed_list(seeds: Any) -> Any:
     return list(range(seeds)) if type(seeds) is int else seeds
 
 
+def _plain_workloads(workloads: Any) -> Any:
+    """Return workloads as keys and values, those too that a caller of Python gives as objects."""
+    if not isinstance(workloads, Mapping):
+        return workloads
+    return {k: asdict(w) if isinstance(w, Workload) else w for k, w in workloads.items()}
+
+
 class _NameOrEntry:
     """Annotation of the JSON Schema: a name, or an entry with settings."""
 
@@ -123,7 +133,6 @@ class _NameOrEntry:
 
 
 # Forms that a user may write in short: a name for an entry, a number for a list of seeds.
-_SEED_SCHEMA = {"type": "integer", "minimum": 0, "maximum": form_errors.MAX_SEED}
 Seed = Annotated[int, Field(ge=0, le=form_errors.MAX_SEED)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _NameOrEntry()]
@@ -133,32 +142,13 @@ Seeds = Annotated[
     list[Seed],
     BeforeValidator(_seed_list),
     Field(min_length=1, max_length=form_errors.MAX_SEEDS),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": form_errors.MAX_SEEDS},
-                {"type": "array", "items": _SEED_SCHEMA, "minItems": 1},
-            ]
-        }
-    ),
+    WithJsonSchema(SEEDS),
 ]
 
 
-AnySpace = Annotated[
-    str | dict[str, Any],
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {
-                    "type": "object",
-                    "description": "name and choices, with layers, depth, conditions and allowed "
-                    "if there are any; or family, name and the settings of the family",
-                },
-            ]
-        }
-    ),
-]
+AnySpace = Annotated[str | dict[str, Any], WithJsonSchema(SPACE)]
+# `parse_workloads` checks their form.
+AnyWorkloads = Annotated[Any, BeforeValidator(_plain_workloads), WithJsonSchema(WORKLOADS)]
 
 
 class Experiment(_Strict):
@@ -193,6 +183,8 @@ class Experiment(_Strict):
     executor
         Where the trials of a search are evaluated: one after another by default. It is no part of
         the problem, and a run can be resumed with another.
+    workloads
+        Workloads by name that objectives may refer to, beside those of `hwnas.workloads.BUILT_IN`.
     """
 
     name: Name
@@ -208,6 +200,7 @@ class Experiment(_Strict):
     warm_start: str | None = None
     plugins: list[str] = []
     executor: AnyExecutor | None = None
+    workloads: AnyWorkloads | None = None
 
     def to_yaml(self) -> str:
         """Return a YAML text that loads as the same experiment."""
@@ -302,6 +295,10 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
         raise ExperimentError(file, *fault)
     if len(set(experiment.seeds)) != len(experiment.seeds):
         raise ExperimentError(file, "seeds", f"expected distinct seeds, found {experiment.seeds}")
+    try:
+        parse_workloads(experiment.workloads)
+    except InvalidInput as error:
+        raise ExperimentError(file, "workloads", str(error)) from None
     if experiment.budget == Budget():
         raise ExperimentError(file, "budget", "expected 'evaluations', 'cost' or 'seconds'")
     return experiment

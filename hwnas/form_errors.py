@@ -57,6 +57,7 @@ EXPECTED = {
     "plugins[]": "the path of a Python file, as a text",
     "executor": "serial, process or ray, or keys and values as in {type: process, workers: 4}",
     "executor.type": "the name of an executor, such as process",
+    "workloads": "workloads by name, as in {mine: {prompt: 512, generate: 256, batch: 1}}",
 }
 
 

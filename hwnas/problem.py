@@ -11,13 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 from hwnas import registry
-from hwnas.backends import Backend, metric_of
+from hwnas.backends import Backend, is_closed_form, metric_of
 from hwnas.errors import ExperimentError, HwnasError, InvalidInput, SearchFailed
 from hwnas.experiment import Budget, Experiment, OptimizerEntry, read_experiment
 from hwnas.fault_location import fault_location
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.optimizers import Optimizer
 from hwnas.spaces import SearchSpace, space
+from hwnas.workloads import Workload, parse_workloads
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,12 @@ def build_problem(experiment: Experiment) -> Problem:
     """
     with _errors_at("space"):
         search_space = space(experiment.space)
+    with _errors_at("workloads"):
+        workloads = _workloads(experiment, search_space)
     with _errors_at("backend"):
         name, settings = experiment.backend.type, experiment.backend.settings
         registry.checked_settings("backend", name, settings)
+        settings = {**settings, "workloads": workloads}
         # Without noise, backend and truth are one object.
         with _errors_of_constructor("backend", name):
             truth = backend = registry.backend(name, search_space, **settings)
@@ -131,6 +135,17 @@ def build_problem(experiment: Experiment) -> Problem:
                 f"{len(experiment.reference)}"
             )
     return Problem(search_space, backend, truth, objectives, constraints)
+
+
+def _workloads(experiment: Experiment, search_space: SearchSpace) -> dict[str, Workload]:
+    """Return the workloads of an experiment, after a check that its own ones fit the space."""
+    workloads = parse_workloads(experiment.workloads)
+    for name in experiment.workloads or ():
+        try:
+            workloads[name].check(search_space)
+        except InvalidInput as error:
+            raise InvalidInput(f"{name}: {error}") from None
+    return workloads
 
 
 def build_optimizer(entry: OptimizerEntry, problem: Problem, *, seed: int) -> Optimizer:
@@ -197,7 +212,7 @@ def _check_budget(
     """Check that a budget of cost alone is ever spent."""
     # Closed forms cost nothing, so a budget of cost alone would never be spent.
     by_cost_alone = budget == Budget(cost=budget.cost)
-    if by_cost_alone and all(objective.key in search_space.closed_forms for objective in measured):
+    if by_cost_alone and all(is_closed_form(search_space, objective) for objective in measured):
         with _errors_at("budget.cost"):
             raise InvalidInput(
                 "what is asked for takes no time to evaluate, so no search would end; expected "

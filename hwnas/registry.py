@@ -25,6 +25,7 @@ from hwnas.setting_checks import describe_type as describe_type
 from hwnas.setting_checks import settings_of as settings_of
 from hwnas.spaces import SearchSpace, families
 from hwnas.spaces import space as space_of
+from hwnas.workloads import Workload
 
 Kind = Literal["optimizer", "backend", "space"]
 _T = TypeVar("_T")
@@ -261,9 +262,28 @@ def optimizer(
 
 
 def backend(
-    name: str | type[Backend], space: SearchSpace, /, *, noise: bool = False, **settings: Any
+    name: str | type[Backend],
+    space: SearchSpace,
+    /,
+    *,
+    noise: bool = False,
+    workloads: Mapping[str, Workload] | None = None,
+    **settings: Any,
 ) -> Backend:
     """Build a backend by its registered name, or of a class.
+
+    Parameters
+    ----------
+    name
+        Registered name, or a class.
+    space
+        Its search space.
+    noise
+        Whether it draws noise.
+    workloads
+        Workloads that objectives may name; the built-in ones by default.
+    **settings
+        Settings of the backend.
 
     Raises
     ------
@@ -278,8 +298,13 @@ def backend(
                 f"{_label('backend', name)} has no noise to draw, expected noise: false"
             )
         settings["noise"] = True
+    takes_workloads = "workloads" in inspect.signature(cls).parameters
+    if workloads is not None and takes_workloads:
+        settings["workloads"] = workloads
     instance = cls(space, **settings)
     assert isinstance(instance, Backend)
+    if workloads is not None and not takes_workloads:
+        instance.workloads = workloads
     return instance
 
 

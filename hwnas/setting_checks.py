@@ -31,6 +31,7 @@ _RESERVED = {
     "fidelities",
     "noise",
     "factory",
+    "workloads",
 }
 
 

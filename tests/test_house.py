@@ -33,7 +33,7 @@ FLOORS = [
     {"surrogates", "profiling", "problems"},
     {"registry"},
     {"plugin_files"},
-    {"foreign_code"},
+    {"foreign_code", "form_schemas"},
     {"experiment", "testing"},
     {"problem"},
     {"runner"},

@@ -16,7 +16,7 @@ import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
-from hwnas.backends import Backend, Evaluation
+from hwnas.backends import Backend, Evaluation, is_closed_form
 from hwnas.errors import InvalidInput, describe_value
 from hwnas.function_source import Function, load_function
 from hwnas.objectives import Metric, Objective
@@ -145,7 +145,7 @@ class PythonFunction(Backend):
                 raise InvalidInput(f"units: expected names of {', '.join(returns)}, found {name!r}")
         self.name, self.folder = function, Path(folder)
         # Closed forms of the space are exact already.
-        self.returns = tuple(name for name in returns if name not in space.closed_forms)
+        self.returns = tuple(name for name in returns if not _is_closed_form(space, name))
         self.fidelities = steps or None
         self.metrics = {
             name: Metric((units or {}).get(name, ""), "cheap", fidelity_dependent=len(steps) > 1)
@@ -247,6 +247,13 @@ class PythonFunction(Backend):
     def _libraries(self) -> threadpoolctl.ThreadpoolController:
         # Libraries that are loaded later have no limit.
         return threadpoolctl.ThreadpoolController()
+
+
+def _is_closed_form(space: SearchSpace, name: str) -> bool:
+    """Return whether a name is that of a closed form of a space, see `is_closed_form`."""
+    with contextlib.suppress(InvalidInput):  # a name that no objective can have
+        return is_closed_form(space, Objective.parse(name))
+    return False
 
 
 def _number(name: str, value: Any) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import Backend, Evaluation, Status
+from hwnas.backends import Backend, Evaluation, Status, closed_form_values, is_closed_form
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
 from hwnas.objectives import Metric, Objective, constraint_violations
@@ -151,19 +151,15 @@ class Table(Backend):
 
     def _column(self, objective: Objective) -> Array:
         """Return an objective of all rows (n,); over several devices the worst ratio."""
-        columns = [self._metric(key) for key in objective.keys]
+        if is_closed_form(self.space, objective):
+            return closed_form_values(self, objective, self._codes)
+        columns = [self.table.numbers[key][self._rows] for key in objective.keys]
         if len(columns) == 1:
             return columns[0]
         # The smallest value of each device is that of the whole table.
         scales = [1 / column[np.isfinite(column)].min() for column in columns]
         ratios = [column * scale for column, scale in zip(columns, scales, strict=True)]
         return np.asarray(np.max(ratios, axis=0))
-
-    def _metric(self, key: str) -> Array:
-        """Return a metric of all rows (n,), or a closed form of the space."""
-        if key in self.space.closed_forms:
-            return np.asarray(getattr(self.space, key)(self._codes), dtype=np.float64)
-        return self.table.numbers[key][self._rows]
 
     def _reason(self, row: int, values: Array, objectives: Sequence[Objective]) -> str:
         """Return why a configuration has no values."""

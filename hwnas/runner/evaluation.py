@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import Backend, Evaluation, Status, optimum, stop_reason
+from hwnas.backends import (
+    Backend,
+    Evaluation,
+    Status,
+    closed_form_values,
+    is_closed_form,
+    optimum,
+    stop_reason,
+)
 from hwnas.errors import MachineFailed
 from hwnas.objectives import Objective
 from hwnas.runner.failures import Failure, FailureLog
@@ -30,8 +38,8 @@ def measure(
 ) -> Evaluation:
     """Evaluate objectives and constraints of any kind.
 
-    The backend is asked for what it alone can answer. Closed forms (``params``, ``flops``) and the
-    worst ratio over several devices are added here.
+    The backend is asked for what it alone can answer. Closed forms (``params``, ``flops``,
+    ``kv_cache.serve``) and the worst ratio over several devices are added here.
 
     Parameters
     ----------
@@ -64,14 +72,14 @@ def measure(
 
     # 1. Closed forms, and the constraints on them that spare a measurement.
     closed_forms = {
-        j: np.asarray(getattr(backend.space, objective.key)(codes), dtype=np.float64)
+        j: closed_form_values(backend, objective, codes)
         for j, objective in enumerate(objectives)
-        if objective.key in backend.space.closed_forms
+        if is_closed_form(backend.space, objective)
     }
     stop_reasons = _stop_reasons(backend, objectives, closed_forms, n)
 
     # 2. One request for each metric on each device, answered for what is not stopped.
-    requests = _requests(objectives, backend.space.closed_forms)
+    requests = _requests([o for j, o in enumerate(objectives) if j not in closed_forms])
     running = np.flatnonzero([not reason for reason in stop_reasons])
     request = list(requests.values()), fidelity, failures
     answer = _ask(backend, codes[running], seeds[running], *request)
@@ -108,9 +116,7 @@ def _stop_reasons(
     return reasons
 
 
-def _requests(
-    objectives: Sequence[Objective], closed_forms: Collection[str]
-) -> dict[Request, Objective]:
+def _requests(objectives: Sequence[Objective]) -> dict[Request, Objective]:
     """Return what to ask the backend for: each metric on each device once.
 
     A constraint on one device keeps its bound, so that a backend may stop a trial there.
@@ -118,8 +124,6 @@ def _requests(
     requests: dict[Request, Objective] = {}
     for objective in objectives:
         for device, key in zip(objective.devices or (None,), objective.keys, strict=True):
-            if key in closed_forms:
-                continue
             single = replace(objective, devices=(device,) if device else (), maximise=False)
             bounded = len(objective.devices) <= 1 and single.bound is not None
             if bounded or (key, single.level) not in requests:
@@ -143,7 +147,7 @@ def _columns(
     std = np.zeros_like(values)
     column_of = {request: j for j, request in enumerate(requests)}
     for j, objective in enumerate(objectives):
-        if objective.key in backend.space.closed_forms:
+        if is_closed_form(backend.space, objective):
             continue
         columns = [column_of[key, objective.level] for key in objective.keys]
         scale = np.ones(len(columns))

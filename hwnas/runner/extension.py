@@ -15,7 +15,16 @@ from typing import Any
 from hwnas.errors import InvalidInput, describe_value
 from hwnas.experiment import Budget, Experiment, OptimizerEntry
 
-_PROBLEM = ("space", "backend", "objectives", "constraints", "noise", "reference", "warm_start")
+_PROBLEM = (
+    "space",
+    "backend",
+    "workloads",
+    "objectives",
+    "constraints",
+    "noise",
+    "reference",
+    "warm_start",
+)
 _ABSENT = object()  # a key that one of two mappings lacks
 
 Search = tuple[str, int]  # name of an optimizer, and a seed

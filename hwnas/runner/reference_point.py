@@ -179,9 +179,7 @@ def _extent(losses: Array, problem: Problem) -> tuple[Array, Array]:
 
 
 def _opposite(objective: Objective) -> Objective:
-    return Objective(
-        objective.metric, objective.devices, objective.level, maximise=not objective.maximise
-    )
+    return replace(objective, maximise=not objective.maximise)
 
 
 def _measure_losses(experiment: Experiment, problem: Problem, folder: Path) -> Array:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hwnas.spaces import SearchSpace
 from hwnas.spaces import space as named_space
 from hwnas.surrogates.backend import Model, Surrogate
+from hwnas.workloads import Workload
 
 __all__ = ["Surrogate", "surrogate"]
 
 
 def surrogate(
-    space: str | SearchSpace, *, noise: bool = False, model: Model = "additive"
+    space: str | SearchSpace,
+    *,
+    noise: bool = False,
+    model: Model = "additive",
+    workloads: Mapping[str, Workload] | None = None,
 ) -> Surrogate:
     """Return the surrogate backend of a space.
 
@@ -18,7 +25,7 @@ def surrogate(
     ----------
     space
         ``"gpt-s"``, ``"gpt-m"``, ``"gpt-l"``, or a space cut down from one of them.
-    noise, model
+    noise, model, workloads
         See `Surrogate`.
 
     Raises
@@ -34,4 +41,4 @@ def surrogate(
     (22746240.0, 162246144.0)
     """
     search_space = named_space(space) if isinstance(space, str) else space
-    return Surrogate(search_space, noise=noise, model=model)
+    return Surrogate(search_space, noise=noise, model=model, workloads=workloads)

@@ -8,7 +8,7 @@ their correlation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -20,7 +20,12 @@ from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
 from hwnas.objectives import Metric, Objective
 from hwnas.spaces import GPTSpace, SearchSpace
-from hwnas.surrogates.predictor import DISTRIBUTION_UNITS, NUMBER_UNITS, MetricPredictor
+from hwnas.surrogates.predictor import (
+    DISTRIBUTION_UNITS,
+    NUMBER_UNITS,
+    MetricPredictor,
+    divisor_of,
+)
 from hwnas.surrogates.problem_fronts import additive_front, best_known_front
 from hwnas.surrogates.protocol import published_meaning
 from hwnas.surrogates.published import scale_of
@@ -33,6 +38,7 @@ from hwnas.surrogates.quantiles import (
     standard_deviation,
 )
 from hwnas.typing import Array, Codes
+from hwnas.workloads import BUILT_IN, Workload
 
 Model = Literal["additive", "trees"]
 
@@ -51,6 +57,9 @@ class Surrogate(Backend):
         ``"additive"``: sums over layers, for which every front is known. ``"trees"``: boosted trees
         on top of them, closer to the published figures, with interactions between layers and no
         structure to exploit; only best known fronts.
+    workloads
+        Workloads whose ``kv_cache`` and ``weight_memory`` can be asked for, by name; the built-in
+        ones by default.
 
     Attributes
     ----------
@@ -82,15 +91,19 @@ class Surrogate(Backend):
         *,
         noise: bool = False,
         model: Model = "additive",
+        workloads: Mapping[str, Workload] | None = None,
     ) -> None:
         super().__init__(space)
+        self.workloads = BUILT_IN if workloads is None else workloads
         scale = scale_of(space)
         assert isinstance(space, GPTSpace)  # no other has figures
         if model not in get_args(Model):
             raise InvalidInput(f"model: expected 'additive' or 'trees', found {model!r}")
         self.noise = noise
         self.fidelities = (1, 3, 9, 27, 81) if noise else None
-        self.predictor = MetricPredictor(space, with_trees=model == "trees")
+        self.predictor = MetricPredictor(
+            space, with_trees=model == "trees", workloads=self.workloads
+        )
         self._objectives: dict[str | Objective, Objective] = {}
         self._fronts: dict[tuple[tuple[Objective, ...], ...], Front | None] = {}
         self.metrics = _published_metrics(scale, self.devices, noise)
@@ -105,7 +118,8 @@ class Surrogate(Backend):
         codes : (n, d) int8
             Canonical codes.
         names
-            m metrics, each on one device: ``"perplexity"``, ``"params"``, ``"latency@h100:p90"``.
+            m metrics, each on one device: ``"perplexity"``, ``"params"``, ``"latency@h100:p90"``,
+            ``"kv_cache.serve"``.
 
         Returns
         -------
@@ -186,8 +200,9 @@ class Surrogate(Backend):
         InvalidInput
             A metric, a device or a statistic does not exist.
         """
-        table = self.predictor.table(self._objective(name))
-        return table.minimum(), table.maximum()
+        objective = self._objective(name)
+        table, divisor = self.predictor.table(objective), divisor_of(objective)
+        return table.minimum() / divisor, table.maximum() / divisor
 
     # -- the backend ---------------------------------------------------------------------------
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from hwnas.objectives import Objective
 from hwnas.spaces import GPTSpace
@@ -13,6 +15,7 @@ from hwnas.surrogates.quantiles import LEVELS, MEDIAN
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.surrogates.trees import trees_of
 from hwnas.typing import Array, Codes
+from hwnas.workloads import BUILT_IN, BYTES, MB, Workload
 
 # Published metrics and their units: one number per architecture, or a distribution per device.
 NUMBER_UNITS = {"perplexity": "", "float16_memory": "MB", "bfloat16_memory": "MB"}
@@ -28,6 +31,8 @@ class MetricPredictor:
         gpt-s, gpt-m, gpt-l, or a space cut down from one of them.
     with_trees
         Add the corrections of `hwnas.surrogates.trees` to the tables.
+    workloads
+        Workloads that closed forms may be of, by name.
 
     Attributes
     ----------
@@ -44,8 +49,14 @@ class MetricPredictor:
         There are no published figures for the space.
     """
 
-    def __init__(self, space: GPTSpace, *, with_trees: bool = False) -> None:
-        self.space = space
+    def __init__(
+        self,
+        space: GPTSpace,
+        *,
+        with_trees: bool = False,
+        workloads: Mapping[str, Workload] = BUILT_IN,
+    ) -> None:
+        self.space, self.workloads = space, workloads
         self.figures = load_figures(space)
         self.trees = trees_of(space) if with_trees else None
         self._tables: dict[tuple[str, float | None], AdditiveTable] = {}
@@ -64,12 +75,13 @@ class MetricPredictor:
         if self.trees is not None:
             # All quantiles of a metric get the same correction, so their order is preserved.
             values += self.trees.correction(codes, [objective.key for objective in objectives])
-        return values
+        return np.asarray(values / [divisor_of(objective) for objective in objectives])
 
     def table(self, objective: Objective) -> AdditiveTable:
         """Return the table of a metric: its median, or the quantile that is named.
 
-        The same metric and level give the same object.
+        Its values are in the metric's unit times `divisor_of`. The same metric and level give the
+        same object.
         """
         key = objective.key
         is_distribution = objective.metric in DISTRIBUTION_UNITS
@@ -79,6 +91,11 @@ class MetricPredictor:
                 table = self.figures.quantile_table(objective.metric, objective.devices[0], level)
             elif key in NUMBER_UNITS:
                 table = self.figures.table(key)
+            elif objective.workload is not None:
+                workload, count = self.workloads[objective.workload], BYTES[objective.metric]
+                table = AdditiveTable.from_function(
+                    self.space, lambda codes: count(self.space, codes, workload)
+                )
             else:
                 table = AdditiveTable.from_function(self.space, getattr(self.space, key))
             self._tables[key, level] = table
@@ -94,3 +111,29 @@ class MetricPredictor:
         scale = scale_of(self.space)
         files = [f"{scale}.npz"] + ([f"{scale}-trees.npz"] if self.trees else [])
         return hashlib.sha256(b"".join((DATA / file).read_bytes() for file in files)).hexdigest()
+
+
+def divisor_of(objective: Objective) -> float:
+    """Return the number by which values of a metric's table are divided.
+
+    Memory of a workload is added up in bytes: sums of integers are exact, in any order of layers.
+    """
+    return float(MB) if objective.workload is not None else 1.0
+
+
+def bound_of_table(objective: Objective, bound: float) -> float:
+    """Return the greatest value of a metric's table that is at most a bound in the metric's unit.
+
+    Examples
+    --------
+    >>> bound_of_table(Objective.parse("kv_cache.serve"), 0.1), bound_of_table(
+    ...     Objective.parse("params"), 1e8
+    ... )
+    (100000.0, 100000000.0)
+    """
+    divisor = divisor_of(objective)
+    if divisor == 1:
+        return bound
+    # The product is rounded: the integers around it decide.
+    nearest = np.rint(bound * divisor) + np.array([-1.0, 0.0, 1.0])
+    return float(nearest[nearest / divisor <= bound].max(initial=nearest[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.surrogates.pareto_front import Limit, find_front
-from hwnas.surrogates.predictor import MetricPredictor
+from hwnas.surrogates.predictor import MetricPredictor, bound_of_table
 from hwnas.surrogates.tables import AdditiveTable
 
 
@@ -40,7 +40,7 @@ def additive_front(
     for constraint in constraints:
         assert constraint.bound is not None
         negative = constraint.relation == ">="
-        bound = -constraint.bound if negative else constraint.bound
+        bound = bound_of_table(constraint, -constraint.bound if negative else constraint.bound)
         limits.append(Limit(loss_table(constraint, negative), bound))
     solution = find_front(tables, limits)
     if solution is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.results import Result
+from hwnas.workloads import parse_workloads
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +83,19 @@ def _problem_key(result: Result) -> tuple[str, ...]:
         json.dumps(experiment.backend.model_dump(), sort_keys=True),
         *map(str, result.objectives),
         *sorted(map(str, result.constraints)),
+        *_workloads(result),
         str(experiment.noise),
         # Version of the data behind the backend; other data is another problem.
         result.searches[0].meta.get("data", ""),
         result.reference.source,
     )
+
+
+def _workloads(result: Result) -> list[str]:
+    """Return the workloads of a run's objectives and constraints: two may have one name."""
+    workloads = parse_workloads(result.experiment.workloads)
+    named = {o.workload for o in (*result.objectives, *result.constraints) if o.workload}
+    return [f"{name}: {workloads.get(name)}" for name in sorted(named)]
 
 
 def _scale_key(result: Result) -> tuple[str, ...]:

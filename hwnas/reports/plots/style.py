@@ -20,7 +20,7 @@ from matplotlib.ticker import LogFormatter
 
 from hwnas.errors import InvalidInput
 from hwnas.files import atomic_writer
-from hwnas.objectives import Objective
+from hwnas.objectives import UNITS, Objective
 from hwnas.typing import Array
 
 # The palette of Okabe and Ito can be distinguished with every kind of color vision. Its yellow is
@@ -54,14 +54,6 @@ _HANDLE_WIDTH, _LETTER_WIDTH, _LINE_HEIGHT = 0.6, 0.068, 0.17
 
 _MAX_TEXT = 24  # characters of a user's own text in a plot
 
-# Units in runs that did not record those of their metrics.
-_UNITS = {
-    "latency": "ms",
-    "energy": "mWh",
-    "float16_memory": "MB",
-    "bfloat16_memory": "MB",
-    "peak_memory": "MB",
-}
 _NO_UNITS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -93,7 +85,8 @@ def unit(objective: Objective, units: Mapping[str, str] = _NO_UNITS) -> str:
     """
     if str(objective.value) in units:
         return units[str(objective.value)]
-    return "" if len(objective.devices) > 1 else _UNITS.get(objective.metric, "")
+    # Runs of earlier versions did not record the units of their metrics.
+    return "" if len(objective.devices) > 1 else UNITS.get(objective.metric, "")
 
 
 def axis_label(objective: Objective, units: Mapping[str, str] = _NO_UNITS) -> str:
@@ -103,6 +96,8 @@ def axis_label(objective: Objective, units: Mapping[str, str] = _NO_UNITS) -> st
     --------
     >>> axis_label(Objective.parse("latency@h100"))
     'latency@h100 (ms)'
+    >>> axis_label(Objective.parse("kv_cache.serve"))
+    'kv_cache.serve (MB)'
     """
     suffix = plain(unit(objective, units))
     return f"{objective.value} ({suffix})" if suffix else str(objective.value)
