@@ -18,7 +18,7 @@ from hwnas.deprecation import FormerModuleFinder
 
 if TYPE_CHECKING:
     from hwnas import testing as testing
-    from hwnas.api import Result, resume, run
+    from hwnas.api import Result, load, resume, run
     from hwnas.backends import Backend, Evaluation
     from hwnas.errors import HwnasError, SpaceExhausted
     from hwnas.fronts import Front
@@ -40,7 +40,7 @@ _HOMES = {
     "hwnas.objectives": ("Metric", "Objective"),
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
     "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
-    "hwnas.api": ("Result", "resume", "run"),
+    "hwnas.api": ("Result", "load", "resume", "run"),
     "hwnas.spaces": ("SearchSpace", "register_space", "space"),
     "hwnas.surrogates": ("surrogate",),
 }
@@ -64,6 +64,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "register_backend",
     "register_optimizer",
     "Result",
+    "load",
     "resume",
     "run",
     "SearchSpace",

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwnas.errors import DrawingFailed, HwnasError, HwnasWarning, InvalidInput, SearchFailed
 from hwnas.experiment import Experiment, override, run_plugin_files, validate_form
@@ -38,6 +38,9 @@ from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE as WARM_START
 from hwnas.runner.warm_start import PriorTrials
 from hwnas.yaml_loader import read_yaml
+
+if TYPE_CHECKING:
+    from hwnas.profiling.language_model import LanguageModel
 
 
 def ignore_progress(run: SearchRun, evaluations: int) -> None:
@@ -302,6 +305,44 @@ def _draw(result: Result) -> None:
         )
 
 
+def load(folder: str | Path, *, device: str = "cpu") -> LanguageModel:
+    """Load a network that ``hwnas build`` or `hwnas.profiling.save_model` wrote.
+
+    Parameters
+    ----------
+    folder
+        Directory with ``config.json`` and ``model.safetensors``.
+    device
+        Device for its weights, such as ``"cuda"``.
+
+    Returns
+    -------
+    LanguageModel
+        A torch module of the architecture.
+
+    Raises
+    ------
+    InvalidInput
+        A file is missing, or was not written by hwnas. Pickles are never read.
+    MissingExtra
+        safetensors is not installed.
+
+    Examples
+    --------
+    >>> import hwnas, tempfile
+    >>> from hwnas.profiling import build_model, save_model
+    >>> space = hwnas.space({"name": "tiny", "embed_dim": [16], "n_layer": [1], "mlp_ratio": [1],
+    ...                      "n_head": [2], "head_size": 8, "context": 16, "vocab_size": 50})
+    >>> model = build_model(space, space.parse("tiny-1-16-1-2-True"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     hwnas.load(save_model(model, folder)).params == model.params
+    True
+    """
+    from hwnas.profiling.export.safetensors import load_model  # needs torch
+
+    return load_model(folder, device=device)
+
+
 def _stored_reference(path: Path, n_objectives: int) -> Reference | None:
     """Return the reference that the stores of a run hold, if there are any."""
     reference = None
@@ -322,4 +363,4 @@ def _check_workers(workers: int, problem: Problem | None = None) -> None:
         )
 
 
-__all__ = ["Result", "SearchFailed", "resume", "run"]
+__all__ = ["Result", "SearchFailed", "load", "resume", "run"]

@@ -486,3 +486,26 @@ def test_a_run_that_draws_nothing(tmp_path: Path) -> None:
     assert (result.path / "summary.csv").is_file()
     assert not (result.path / "plots").exists()
     assert not (result.path / "report.html").exists()
+
+
+def test_load_gives_back_a_built_network(tmp_path: Path) -> None:
+    from hwnas.profiling import build_model, save_model
+
+    space: Any = hwnas.space(
+        {
+            "name": "tiny",
+            "embed_dim": [16],
+            "n_layer": [1],
+            "mlp_ratio": [1],
+            "n_head": [2],
+            "head_size": 8,
+            "context": 16,
+            "vocab_size": 50,
+        }
+    )
+    model = build_model(space, space.parse("tiny-1-16-1-2-True"), seed=3)
+    loaded = hwnas.load(save_model(model, tmp_path / "net"))
+    expected = model.state_dict()
+    assert all((tensor == expected[name]).all() for name, tensor in loaded.state_dict().items())
+    with pytest.raises(hwnas.HwnasError, match=r"config\.json: No such file"):
+        hwnas.load(tmp_path / "other")

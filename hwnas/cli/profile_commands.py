@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwnas.cli.console import Quiet, echo, print_table
-from hwnas.errors import HwnasError
+from hwnas.cli.console import Quiet, echo, print_figures, print_table
+from hwnas.cli.query_commands import Format
+from hwnas.errors import HwnasError, InvalidInput
+
+if TYPE_CHECKING:
+    from hwnas.cli.chosen_networks import MeasuredNetwork
+    from hwnas.workloads import Workload
 
 
 def profile(
+    archs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ARCH]...",
+            help="Networks to measure: strings such as gpt-s-12-768-..., files such as front.csv, "
+            "or - for standard input. Without any, a survey of --count networks.",
+        ),
+    ] = None,
     space: Annotated[
-        str, typer.Option(help="Name of a search space, or a YAML of a space or an experiment.")
-    ],
+        str | None,
+        typer.Option(
+            help="Name of a search space, or a YAML of a space or an experiment [of ARCH, the "
+            "space that the names begin with]."
+        ),
+    ] = None,
     count: Annotated[
-        int, typer.Option(help="Architectures to measure, not counting the anchor.", min=1)
-    ],
-    out: Annotated[Path, typer.Option(help="CSV file to create or to continue.")],
+        int | None,
+        typer.Option(help="Of a survey: architectures to measure, not counting the anchor.", min=1),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Of a survey: CSV file to create or to continue.")
+    ] = None,
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(help="A workload: chat, serve, forward, or your own; can be repeated."),
+    ] = None,
+    workload_file: Annotated[
+        Path | None,
+        typer.Option(help="YAML with your own workloads: [that of --space]."),
+    ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(help="Comma-separated: latency, energy, memory [all that are available]."),
+        typer.Option(
+            help="Comma-separated: latency, energy, memory; of workloads ttft, tpot, latency, "
+            "throughput, energy_per_token, memory, for one alone tpot.serve [all that are "
+            "available]."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Sequences per forward pass.", min=1)] = 8,
@@ -36,49 +68,125 @@ def profile(
     within: Annotated[
         float,
         typer.Option(
-            help="Target precision of a latency: half-width of its 95 % confidence interval.",
+            help="Target precision of a time: half-width of its 95 % confidence interval.",
             min=1e-4,
             max=1.0,
         ),
     ] = 0.01,
+    max_seconds: Annotated[
+        float, typer.Option(help="Limit of the sampling of one value.", min=0.01)
+    ] = 10.0,
     seed: Annotated[int, typer.Option(help="Seed of the choice of architectures.", min=0)] = 0,
     anchor_every: Annotated[
         int, typer.Option(help="Architectures between two measurements of the anchor.", min=1)
     ] = 10,
+    format_: Annotated[Format, typer.Option("--format", help="Of ARCH: output format.")] = (
+        Format.table
+    ),
     quiet: Quiet = False,
 ) -> None:
-    """Measure the most informative architectures of a space on this machine, into a CSV file.
+    """Measure networks on this machine: those given, or the most informative ones of a space.
 
-    The same command continues an existing file, also to a larger --count. One architecture, the
-    anchor, is measured repeatedly to show the drift of the machine.
+    Networks that are given are printed beside the values of the surrogate benchmark. A survey
+    writes a CSV file. The same command continues an existing one, also to a larger --count. One
+    architecture, the anchor, is measured repeatedly to show the drift of the machine.
     """
+    from hwnas.cli.chosen_networks import read_archs
+    from hwnas.cli.space_values import space_of
+    from hwnas.spaces import load_space, require_language_model
+
+    if archs:
+        if count is not None or out is not None:
+            raise InvalidInput(
+                "profile: --count and --out are those of a survey; with ARCH use --format csv"
+            )
+        given = None if space is None else load_space(space)
+        chosen = read_archs(archs, given)
+        members = require_language_model(space_of(chosen, given))
+    else:
+        options = {"--space": space, "--count": count, "--out": out}
+        if missing := [name for name, value in options.items() if value is None]:
+            raise InvalidInput(
+                f"profile: expected networks, or for a survey --space, --count and --out; missing: "
+                f"{', '.join(missing)}"
+            )
+        chosen, members = [], require_language_model(load_space(str(space)))
     # torch is imported only when a command needs it.
     from hwnas.profiling.device_profiler import DeviceProfiler
     from hwnas.profiling.meters.forward_pass import PassSettings
-    from hwnas.profiling.survey.drift import describe_row
-    from hwnas.profiling.survey.survey import run_survey
-    from hwnas.spaces import load_space, require_language_model
+    from hwnas.profiling.survey.columns import default_metrics, resolve_metrics
 
+    workloads = chosen_workloads(workload or [], workload_file, space)
+    for name, content in workloads.items():
+        try:
+            content.check(members)
+        except InvalidInput as error:
+            raise InvalidInput(f"--workload {name}: {error}") from None
     passes: Any = {"batch_size": batch_size, "tokens": tokens, "threads": threads}
     passes |= {"precision": precision, "mode": mode}
-    profiler = DeviceProfiler(device=device, passes=PassSettings(**passes), within=within)
-    names = list(profiler.metrics) if metrics is None else metrics.replace(" ", "").split(",")
+    profiler = DeviceProfiler(
+        device=device,
+        passes=PassSettings(**passes),
+        within=within,
+        max_seconds=max_seconds,
+        workloads=workloads,
+    )
+    names = default_metrics(profiler) if metrics is None else metrics.replace(" ", "").split(",")
+    if chosen:
+        names = resolve_metrics(profiler, names)
+        _profile_chosen(members, chosen, profiler, names, format_, quiet)
+    else:
+        survey = {"count": count, "seed": seed, "anchor_every": anchor_every}
+        _profile_survey(members, profiler, names, Path(str(out)), survey, quiet)
+
+
+def _profile_chosen(
+    space: Any, archs: Any, profiler: Any, names: list[str], format_: Format, quiet: bool
+) -> None:
+    """Measure networks and print them in a table."""
+    from hwnas.cli.chosen_networks import IMPRECISE, full_table, measure_networks, short_table
+    from hwnas.profiling.survey.drift import describe_row
+
+    units = {name: profiler.metrics[name].unit for name in names}
+    done: list[MeasuredNetwork] = []
+
+    def report(network: MeasuredNetwork) -> None:
+        done.append(network)
+        if not quiet:
+            echo(f"{len(done)} of {len(archs)}: {describe_row(network.row, units)}", err=True)
+
+    networks = measure_networks(space, archs, profiler, names, report)
+    if format_ != Format.table:
+        print_figures(*full_table(networks, names), format_)
+    else:
+        print_table(*short_table(networks, names, units))
+        if any(network.row["imprecise"] for network in networks):
+            echo(
+                f"{IMPRECISE} missed the requested precision within the time limit; a larger "
+                "--max-seconds or --within helps"
+            )
+    if failed := [network for network in networks if network.reason]:
+        raise HwnasError(
+            f"{len(failed)} of {len(networks)} networks could not be measured: {failed[0].reason}"
+        )
+
+
+def _profile_survey(
+    space: Any, profiler: Any, names: list[str], out: Path, settings: Any, quiet: bool
+) -> None:
+    """Measure designed architectures into a CSV file, and print their summary."""
+    from hwnas.profiling.survey.drift import describe_row
+    from hwnas.profiling.survey.survey import run_survey
+
     units = {name: metric.unit for name, metric in profiler.metrics.items()}
 
     def report(row: Any, n_measured: int) -> None:
-        label = "anchor" if row["role"] == "anchor" else f"{n_measured} of {count}"
+        label = "anchor" if row["role"] == "anchor" else f"{n_measured} of {settings['count']}"
         echo(f"{label}: {describe_row(row, units)}", err=True)
 
     try:
         summary = run_survey(
-            require_language_model(load_space(space)),
-            profiler,
-            names,
-            out,
-            count=count,
-            seed=seed,
-            anchor_every=anchor_every,
-            report=None if quiet else report,
+            space, profiler, names, out, **settings, report=None if quiet else report
         )
     except KeyboardInterrupt:
         # Each row is on the disk as soon as it is measured, so nothing has to be saved here.
@@ -88,6 +196,43 @@ def profile(
     if not quiet:
         print_table(*summary.table())
         echo(f"{out}: {summary}")
+
+
+def chosen_workloads(names: list[str], file: Path | None, space: str | None) -> dict[str, Workload]:
+    """Return the workloads of a command line, by name.
+
+    Parameters
+    ----------
+    names
+        Names of built-in workloads and of those in a file. Without names, but with a file, all that
+        the file defines.
+    file
+        YAML with the key ``workloads``.
+    space
+        Space of the command line; if it is a YAML, its workloads can be named too.
+
+    Raises
+    ------
+    InvalidInput
+        A name is unknown, or a file defines no workloads.
+    """
+    from hwnas.workloads import parse_workloads, workload_named
+    from hwnas.yaml_loader import read_yaml
+
+    own = {}
+    if file is not None:
+        if "workloads" not in (content := read_yaml(file)):
+            raise InvalidInput(f"{file}: expected the key workloads")
+        own = content["workloads"]
+    elif space is not None and space.endswith((".yaml", ".yml")):
+        own = read_yaml(Path(space)).get("workloads") or {}
+    try:
+        workloads = parse_workloads(own)
+    except InvalidInput as error:
+        raise InvalidInput(f"{file or space}: workloads: {error}") from None
+    if not names and file is not None:
+        names = list(own)
+    return {name: workload_named(name, workloads) for name in names}
 
 
 def build(

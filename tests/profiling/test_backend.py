@@ -30,6 +30,7 @@ from hwnas.runner.evaluation import measure
 from hwnas.runner.storage import Store
 from hwnas.spaces import SearchSpace
 from hwnas.testing.checks import NotJudged
+from hwnas.workloads import BUILT_IN, Workload
 
 SPACE = {
     "name": "tiny",
@@ -489,3 +490,69 @@ def test_backend_contract(check: Any, space: SearchSpace, text: Path) -> None:
         check("profile", space=space, networks=2, text=str(text), rungs=[1], **settings)
     except NotJudged as reason:
         pytest.skip(str(reason))
+
+
+# -- workloads -----------------------------------------------------------------------------------
+
+WORKLOADS = {
+    "forward": BUILT_IN["forward"],
+    "small": Workload(prompt=8, generate=6, batch=2, precision="bfloat16"),
+    "pair": Workload(prompt=4, generate=3, batch=1, precision="float32"),
+}
+
+
+@pytest.fixture
+def workload_backend(space: SearchSpace, text: Path) -> Profile:
+    return Profile(space, text=str(text), workloads=WORKLOADS, **SETTINGS)
+
+
+def test_metrics_of_workloads(workload_backend: Profile, codes: Any) -> None:
+    names = ["tpot.small@cpu", "ttft.small@cpu:p90", "latency.small@cpu", "perplexity.small"]
+    names += ["perplexity", "-throughput.pair@cpu", "perplexity.pair", "kv_cache.small"]
+    evaluation = measure(workload_backend, codes, parse_objectives(names), seeds=seeds(3))
+    assert evaluation.status == ["ok"] * 3, evaluation.reasons
+    tpot, ttft, latency, small, plain, throughput, pair, cache = evaluation.values.T
+    assert (evaluation.values > 0).all()
+    assert (latency >= 5 * tpot).all()
+    assert (ttft > 0).all()
+    # Weights in bfloat16 predict nearly as well as those of the training.
+    assert small == pytest.approx(plain, rel=0.05)
+    assert (small != plain).any()
+    assert pair == pytest.approx(plain, rel=1e-5)
+    assert (throughput < 1e6).all()
+    assert (cache > 0).all()
+    assert evaluation.std is not None
+    assert (evaluation.std[:, 0] > 0).all()
+    assert (evaluation.std[:, 3] == 0).all()
+
+
+def test_a_workload_beyond_the_context(workload_backend: Profile) -> None:
+    missing = workload_backend.missing
+    assert "context of tiny" in missing["latency.forward@cpu"]
+    with pytest.raises(InvalidInput, match=r"1,024 \+ 0 tokens: expected at most 32"):
+        metric_of(workload_backend, Objective.parse("latency.forward@cpu"))
+    assert "tpot.small@cpu" in workload_backend.metrics
+    assert "perplexity.forward" not in workload_backend.metrics
+
+
+def test_workloads_are_measured_one_after_the_other(
+    workload_backend: Profile, codes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    real = workload_backend.profiler.measure
+
+    def counting_measure(model: Any, metric: Any, workload: Any = None, **options: Any) -> Any:
+        order.append(f"{metric} {workload.batch}" if workload else metric)
+        return real(model, metric, workload, **options)
+
+    monkeypatch.setattr(workload_backend.profiler, "measure", counting_measure)
+    names = [
+        "tpot.pair@cpu",
+        "tpot.small@cpu",
+        "latency@cpu",
+        "ttft.pair@cpu",
+        "ttft.small@cpu:p90",
+    ]
+    evaluation = measure(workload_backend, codes[:1], parse_objectives(names), seeds=seeds(1))
+    assert evaluation.status == ["ok"], evaluation.reasons
+    assert order == ["latency", "ttft 2", "tpot 2", "ttft 1", "tpot 1"]

@@ -140,6 +140,11 @@ def value_cells(results: Mapping[str, Measurement]) -> dict[str, float]:
     return cells
 
 
+def imprecise_cell(results: Mapping[str, Measurement]) -> str:
+    """Return the metrics whose values missed the requested precision, separated by spaces."""
+    return " ".join(name for name, result in results.items() if not result.precise)
+
+
 def workloads_of(names: Iterable[str], *, plain: bool = False) -> list[str]:
     """Return the workloads of metrics, each once; with `plain` also "" for metrics without one.
 

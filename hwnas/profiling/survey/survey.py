@@ -30,6 +30,7 @@ from hwnas.profiling.survey.columns import (
     CONSTANT_COLUMNS,
     SOFTWARE,
     csv_columns,
+    imprecise_cell,
     resolve_metrics,
     value_cells,
     workloads_of,
@@ -175,7 +176,7 @@ def _measure_row(
 ) -> Row:
     """Measure one architecture; append its record and its row."""
     start = time.perf_counter()
-    results, reason = _measure(space, profiler, names, arch)
+    results, reason = measure_architecture(space, profiler, names, arch)
     identity = {"number": len(log.rows), "role": role, "arch": str(arch), "reason": reason}
     # The record goes first: `open_log` removes a record without a row, but cannot add one.
     records = {name: result.record for name, result in results.items()}
@@ -187,17 +188,23 @@ def _measure_row(
             "seconds": f"{time.perf_counter() - start:.3f}",
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "status": "failed" if reason else "ok",
-            "imprecise": " ".join(name for name, result in results.items() if not result.precise),
+            "imprecise": imprecise_cell(results),
             **constants,
             **_gpu_cells(results),
         }
     )
 
 
-def _measure(
+def measure_architecture(
     space: LanguageModelSpace, profiler: DeviceProfiler, names: Sequence[str], arch: object
 ) -> tuple[dict[str, Measurement], str]:
-    """Return the results until the first failure, and the reason of the failure if there is one."""
+    """Measure metrics of an architecture, given by their full names.
+
+    Returns
+    -------
+    results, reason
+        Results by name until the first failure, and its reason; empty where all were measured.
+    """
     results: dict[str, Measurement] = {}
     try:
         model = profiler.build_model(space, arch)
