@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hwnas.objectives import UNITS, Metric
-from hwnas.workloads import CLOSED_FORMS, Workload
+from hwnas.workloads import BUILT_IN, CLOSED_FORMS, QUANTIZED, Workload
 
 # Text for a workload that is not known yet.
 DEFAULT_WORKLOAD = "one forward pass of a batch: by default 8 sequences as long as the context"
@@ -66,6 +68,18 @@ WORKLOAD_DEVICE_METRICS = (
     "energy_per_token",
 )
 _REPEATED = ("ttft", "tpot", "latency")  # whose repeated requests have a distribution
+_QUANTITIES = {
+    "kv_cache": "keys and values of all positions of the whole batch; exact",
+    "weight_memory": "all weights and buffers at the workload's precision; exact",
+    "peak_memory": "maximum memory, weights and cache included",
+    "ttft": "time to the first token: prefill of the prompt",
+    "tpot": "time per output token: mean decoding step of the whole batch",
+    "latency": "the whole request: ttft + (generate - 1) x tpot",
+    "throughput": "tokens generated in all over the latency of the request",
+    "energy_per_token": "energy of the whole request over the tokens generated in all, idle power "
+    "included",
+    "perplexity": "held-out documents of your text, by token, at the workload's precision",
+}
 
 
 def workload_metrics(name: str, workload: Workload) -> dict[str, Metric]:
@@ -126,7 +140,7 @@ def workload_closed_forms(name: str, workload: Workload) -> dict[str, Metric]:
     """
     if workload.generate == 0:
         return {}
-    is_quantized = workload.precision in ("int8", "fp8")
+    is_quantized = workload.precision in QUANTIZED
     cache_precision = "bfloat16" if is_quantized else workload.precision
     sequences = f"{workload.batch:,} sequence" + ("s" if workload.batch > 1 else "")
     meanings = {
@@ -142,16 +156,24 @@ def workload_closed_forms(name: str, workload: Workload) -> dict[str, Metric]:
     }
 
 
+def any_workload_metrics() -> dict[str, Metric]:
+    """Return the metrics of workloads for a listing, without the numbers of any workload.
+
+    Examples
+    --------
+    >>> metrics = any_workload_metrics()
+    >>> metrics["tpot.WORKLOAD@DEVICE"].meaning
+    'time per output token: mean decoding step of the whole batch'
+    """
+    metrics = {}
+    for key, metric in workload_metrics("WORKLOAD", BUILT_IN["serve"]).items():
+        name = key.partition(".")[0]
+        key += "@DEVICE" if name in WORKLOAD_DEVICE_METRICS else ""
+        metrics[key] = replace(metric, meaning=_QUANTITIES[name])
+    return metrics
+
+
 def _measured(metric: str, workload: Workload) -> Metric:
     """Return a metric of a workload that is measured on a device."""
-    quantities = {
-        "peak_memory": "maximum memory, weights and cache included",
-        "ttft": "time to the first token: prefill of the prompt",
-        "tpot": "time per output token: mean decoding step of the whole batch",
-        "latency": "the whole request: ttft + (generate - 1) x tpot",
-        "throughput": "tokens generated in all over the latency of the request",
-        "energy_per_token": "energy of the whole request over the tokens generated in all, idle "
-        "power included",
-    }
-    meaning = f"{quantities[metric]}; {workload.meaning}"
+    meaning = f"{_QUANTITIES[metric]}; {workload.meaning}"
     return Metric(UNITS[metric], "cheap", quantiles=metric in _REPEATED, meaning=meaning)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +28,7 @@ MB = 10**6  # bytes, as in HW-GPT-Bench's memory
 # norms, biases and the cache stay in bfloat16 where weights are quantized.
 _WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "fp8": 1}
 _OTHER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 2, "fp8": 2}
+QUANTIZED = ("int8", "fp8")
 _SCALE_BYTES = {"int8": 4, "fp8": 4}  # a float32 for each output row of a quantized layer
 _TABLE_BYTES = 4
 
@@ -229,6 +231,38 @@ def workload_named(name: str, workloads: Mapping[str, Workload] = BUILT_IN) -> W
     if name not in workloads:
         raise UnknownName("workload", name, workloads)
     return workloads[name]
+
+
+def load_workloads(source: str | None) -> dict[str, Workload]:
+    """Return the built-in workloads and those of a YAML file, by name.
+
+    Parameters
+    ----------
+    source
+        A file that ends in ``.yaml`` or ``.yml``, such as an experiment with the key ``workloads``;
+        the name of a space, or ``None``, for the built-in ones alone. `hwnas.spaces.load_space`
+        takes the same texts.
+
+    Raises
+    ------
+    InvalidInput
+        The file cannot be read, or a workload in it is wrong; the message begins with its path.
+
+    Examples
+    --------
+    >>> list(load_workloads("gpt-s"))
+    ['forward', 'chat', 'serve']
+    """
+    if source is None or not source.endswith((".yaml", ".yml")):
+        return dict(BUILT_IN)
+    # The built-in ones need no YAML library.
+    from hwnas.yaml_loader import read_yaml
+
+    content = read_yaml(Path(source)).get("workloads")
+    try:
+        return parse_workloads(content)
+    except InvalidInput as error:
+        raise InvalidInput(f"{source}: workloads: {error}") from None
 
 
 def kv_cache(space: LanguageModelSpace, codes: ArrayLike, workload: Workload) -> Array:

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import hwnas
+from hwnas import registry
 from hwnas.backends import Backend, Evaluation, all_metrics, metric_of
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import Metric, Objective, parse_constraints, parse_objectives
 from hwnas.runner.evaluation import measure
 from hwnas.spaces import Codes, SearchSpace
+from hwnas.workloads import BUILT_IN, Workload, kv_cache, weight_memory
 
 Answer = Callable[[Codes, Sequence[Objective]], Any]
 LEADING = [0, 1, 2]  # columns that tell the networks of a sample apart
@@ -463,3 +466,127 @@ def test_hooks_of_former_names_still_serve(small_space: SearchSpace, tmp_path: P
     with pytest.warns(DeprecationWarning, match="on_end"):
         backend.on_end()
     assert backend.calls == ["begin", "end"]
+
+
+# -- workloads -----------------------------------------------------------------------------------
+
+GPT_S = hwnas.space("gpt-s")
+
+
+class Deployed(Scripted):
+    """Offers a metric of a workload on two devices."""
+
+    metrics: Mapping[str, Metric] = {
+        "latency@fast": Metric("ms"),
+        "tpot.chat@fast": Metric("ms", quantiles=True),
+        "tpot.chat@slow": Metric("ms", quantiles=True),
+        "perplexity.chat": Metric("", "expensive"),
+    }
+
+
+def test_metrics_of_workloads() -> None:
+    backend = Deployed(GPT_S, ones)
+    assert metric_of(backend, Objective.parse("tpot.chat@slow:p90")).unit == "ms"
+    assert metric_of(backend, Objective.parse("perplexity.chat")).cost == "expensive"
+    assert metric_of(backend, Objective.parse("kv_cache.serve <= 3")).cost == "free"
+    assert "bfloat16" in metric_of(backend, Objective.parse("weight_memory.chat")).meaning
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tpot.chat", r"^tpot\.chat needs a device, as in tpot\.chat@fast; known: fast, slow$"),
+        ("tpot.chat@fats", r"^unknown device 'fats'; did you mean 'fast'\?$"),
+        ("perplexity.chat@fast", r"^perplexity\.chat takes no device"),
+        ("kv_cache.chat@fast", r"^kv_cache\.chat takes no device"),
+        ("kv_cache.chat:p90", r"^kv_cache\.chat has no quantiles"),
+        ("tpot@fast", r"^tpot needs a workload, as in tpot\.serve; known: chat, serve$"),
+        ("kv_cache", r"^kv_cache needs a workload, as in kv_cache\.serve; known: chat, serve$"),
+        ("tpot.sreve@fast", r"^unknown workload 'sreve'; did you mean 'serve'\?$"),
+        ("kv_cache.chta", r"^unknown workload 'chta'; did you mean 'chat'\?$"),
+        ("params.chat", r"^params takes no workload, found 'params\.chat'$"),
+        ("tpott.chat@fast", r"^unknown metric 'tpott'; did you mean 'tpot'\?$"),
+        ("tpot.forward@fast", r": the workload forward has latency and energy alone$"),
+        (
+            "tpot.serve@fast",
+            r"^tpot\.serve@fast must be measured, with: hwnas profile --workload serve, or in a "
+            r"search with the profile backend; of this workload there are kv_cache\.serve and "
+            r"weight_memory\.serve here$",
+        ),
+        (
+            "latency.forward@fast:p90",
+            r"^latency\.forward@fast:p90 must be measured, .* backend; latency@fast:p90 is one "
+            r"forward pass$",
+        ),
+        (
+            "-throughput.serve@fast+slow",
+            r"can only be minimised; for several devices use latency\.serve or tpot\.serve$",
+        ),
+        ("tpot.chat@fast+slow", r"does not know the devices' optima"),
+    ],
+)
+def test_other_metrics_of_workloads_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
+        metric_of(Deployed(GPT_S, ones), Objective.parse(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_workloads_of_other_members_are_refused() -> None:
+    space = SearchSpace("mlp", {"width": [1, 2]})
+    for text in ("kv_cache.chat", "tpot.serve@fast"):
+        with pytest.raises(InvalidInput, match="workloads are those of language models, mlp has"):
+            metric_of(Scripted(space, ones), Objective.parse(text))
+
+
+def test_a_workload_that_exceeds_the_context_is_refused(small_space: SearchSpace) -> None:
+    backend = Scripted(GPT_S, ones)
+    backend.workloads = {"long": Workload(1000, 25, 1)}
+    with pytest.raises(InvalidInput, match=r"^kv_cache\.long: workload of 1,000 \+ 25 tokens: .*"):
+        metric_of(backend, Objective.parse("kv_cache.long"))
+
+
+def test_closed_forms_of_workloads_are_never_asked_for() -> None:
+    codes = GPT_S.sample(5, np.random.default_rng(0))
+    backend = Deployed(GPT_S, lambda c, o: Evaluation(ones(c, o)))
+    objectives = parse_objectives(["kv_cache.serve", "tpot.chat@fast", "weight_memory.chat"])
+    found = measure(backend, codes, objectives)
+    assert [str(o) for o in backend.calls[0][1]] == ["tpot.chat@fast"]
+    serve, chat = BUILT_IN["serve"], BUILT_IN["chat"]
+    np.testing.assert_array_equal(found.values[:, 0], kv_cache(GPT_S, codes, serve))
+    np.testing.assert_array_equal(found.values[:, 1], 1)
+    np.testing.assert_array_equal(found.values[:, 2], weight_memory(GPT_S, codes, chat))
+
+
+def test_a_violated_cache_spares_a_measurement() -> None:
+    codes = GPT_S.canonical([[0] * 27, [2] * 27])
+    backend = Deployed(GPT_S, lambda c, o: Evaluation(ones(c, o)))
+    backend.on_hardware = True
+    measured = (
+        *parse_objectives(["tpot.chat@fast"]),
+        *parse_constraints(["kv_cache.serve <= 1e3"]),
+    )
+    found = measure(backend, codes, measured)
+    assert found.status == ["ok", "infeasible"]
+    assert found.reasons == ["", "stopped at kv_cache.serve <= 1000: 2415.92"]
+
+
+def test_workloads_reach_backends_of_every_kind() -> None:
+    class Taking(Deployed):
+        def __init__(
+            self, space: SearchSpace, *, workloads: Mapping[str, Workload] | None = None
+        ) -> None:
+            super().__init__(space, ones)
+            self.given = workloads
+
+    class Other(Deployed):
+        def __init__(self, space: SearchSpace) -> None:
+            super().__init__(space, ones)
+
+    mine = {"mine": Workload(8, 8, 1)}
+    taking = registry.backend(Taking, GPT_S, workloads=mine)
+    assert isinstance(taking, Taking)
+    assert taking.given is mine
+    assert registry.backend(Other, GPT_S, workloads=mine).workloads is mine
+    assert registry.backend(Other, GPT_S).workloads is BUILT_IN
+    with pytest.raises(UnknownName, match="unknown setting of backend Taking: 'workloads'"):
+        registry.checked_settings("backend", Taking, {"workloads": {}})

@@ -22,6 +22,7 @@ from hwnas.experiment import (
 )
 from hwnas.form_errors import EXPECTED
 from hwnas.problem import build_problem, load_experiment
+from hwnas.workloads import BUILT_IN, Workload
 from hwnas.yaml_loader import parse_yaml
 
 GOOD: dict[str, Any] = {
@@ -38,6 +39,7 @@ OWN_SPACE = {
     "mlp_ratio": [2, 4],
     "n_head": [4],
 }
+MINE = {"prompt": 100, "generate": 50, "batch": 4, "precision": "float32"}
 
 
 def test_defaults_are_filled_in() -> None:
@@ -394,6 +396,7 @@ def test_schema_agrees_with_the_loader() -> None:
         quick,
         {**GOOD, "seeds": [1, 2], "backend": {"type": "surrogate"}},
         {**GOOD, "budget": {"cost": 0.5}},
+        {**GOOD, "workloads": {"mine": MINE}},
         {**GOOD, "optimizers": ["random", {"type": "nsga2", "pop_size": 8}]},
     ):
         assert check.is_valid(good), list(check.iter_errors(good))
@@ -405,6 +408,9 @@ def test_schema_agrees_with_the_loader() -> None:
         {**GOOD, "seeds": "three"},
         {**GOOD, "budget": {"evaluations": 0}},
         {**GOOD, "budget": {"cost": 0}},
+        {**GOOD, "workloads": {"mine": {**MINE, "batch": 0}}},
+        {**GOOD, "workloads": {"my-own": MINE}},
+        {**GOOD, "workloads": {"mine": {**MINE, "promt": 8}}},
     ):
         assert not check.is_valid(bad), bad
 
@@ -418,3 +424,71 @@ def test_a_setting_of_null_is_kept() -> None:
     again = validate_form(parse_yaml(experiment.to_yaml()))
     assert again == experiment
     assert again.optimizers[0].settings == {"size": None}
+
+
+# -- workloads -----------------------------------------------------------------------------------
+
+
+def test_workloads_of_an_experiment() -> None:
+    content = {
+        **GOOD,
+        "objectives": ["perplexity", "kv_cache.mine"],
+        "constraints": ["weight_memory.chat <= 200"],
+        "workloads": {"mine": MINE},
+    }
+    experiment, problem = load_experiment(content)
+    assert problem.backend.workloads == {**BUILT_IN, "mine": Workload(**MINE)}
+    assert yaml.safe_load(experiment.to_yaml())["workloads"] == {"mine": MINE}
+    # Callers of Python may give objects.
+    given = {**content, "workloads": {"mine": Workload(**MINE)}}
+    assert load_experiment(given)[0] == experiment
+    # A key that is not given is not written.
+    assert "workloads" not in load_experiment(GOOD)[0].to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"workloads": [1]}, "^workloads: expected workloads by name, as in .*, found"),
+        ({"workloads": {"mine": 3}}, "^workloads: mine: expected keys and values"),
+        ({"workloads": {"my-own": MINE}}, "^workloads: name of a workload: expected letters"),
+        ({"workloads": {"chat": MINE}}, "^workloads: chat: is built in as 1 request, .*another"),
+        (
+            {"workloads": {"mine": {**MINE, "batch": 1.5}}},
+            "^workloads: mine: batch: expected a positive integer .*, found 1.5$",
+        ),
+        (
+            {"workloads": {"mine": {**MINE, "precison": "int8"}}},
+            "^workloads: mine: unknown key of a workload 'precison'; did you mean 'precision'",
+        ),
+        (
+            {"workloads": {"mine": {**MINE, "prompt": 1000}}},
+            r"^workloads: mine: workload of 1,000 \+ 50 tokens: expected at most 1,024, the "
+            "context of gpt-s$",
+        ),
+        (
+            {"workloads": {"mine": MINE}, "objectives": ["perplexity", "kv_cache.mien"]},
+            r"^objectives\[1\]: unknown workload 'mien'; did you mean 'mine'\?$",
+        ),
+        (
+            {"workloads": {"mine": MINE}, "constraints": ["tpot.mine@h100 <= 3"]},
+            r"^constraints\[0\]: tpot.mine@h100 <= 3 must be measured, in a search with the",
+        ),
+        (
+            {"objectives": ["perplexity", "tpot.serve@h100"]},
+            r"^objectives\[1\]: .* --workload serve",
+        ),
+        (
+            {"workload": {"mine": MINE}},
+            "^workload: unknown key 'workload'; did you mean 'workloads'",
+        ),
+        (
+            {"objectives": ["kv_cache.chat", "params"], "budget": {"cost": 1.0}},
+            r"^budget\.cost: what is asked for takes no time",
+        ),
+    ],
+)
+def test_wrong_workloads_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load_experiment({**GOOD, **change})
+    assert "\n" not in str(caught.value)

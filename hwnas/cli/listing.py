@@ -8,22 +8,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from hwnas.backends import EXACT_METRICS, Backend, all_metrics, closed_forms, metric_of
+from hwnas.backends import EXACT_METRICS, Backend, all_metrics, metric_of
 from hwnas.cli.components import Table, component_table, experiment_table, space_table
+from hwnas.cli.metric_listing import metric_table, workload_table
+from hwnas.cli.metric_listing import published_figures as published_figures
 from hwnas.cli.space_values import ClosedForms, backend_of, encode, has_metrics, space_of, values_of
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.fronts import Front
-from hwnas.measured_metrics import TRAINED_METRICS, device_metrics
-from hwnas.objectives import Metric, Objective, parse_constraints, parse_objectives
+from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.registry import Kind
-from hwnas.spaces import GPTSpace, LanguageModelSpace, SearchSpace, load_space
+from hwnas.spaces import LanguageModelSpace, SearchSpace, load_space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.spaces.architecture import Architecture
-from hwnas.surrogates import Surrogate, surrogate
+from hwnas.surrogates import Surrogate
 from hwnas.surrogates.devices import device
-from hwnas.surrogates.protocol import published_meaning
-from hwnas.surrogates.published import SCALES, scale_of
 from hwnas.typing import Codes
+from hwnas.workloads import BUILT_IN, Workload, load_workloads
 
 _STATISTICS = {"": "median", "all": "all quantiles"}
 
@@ -34,13 +34,13 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
     Parameters
     ----------
     kind
-        ``"optimizers"``, ``"backends"``, ``"spaces"``, ``"devices"``, ``"metrics"`` or
-        ``"experiments"``.
+        ``"optimizers"``, ``"backends"``, ``"spaces"``, ``"devices"``, ``"metrics"``,
+        ``"workloads"`` or ``"experiments"``.
     verbose
         Whether to add details: settings, defaults, references, how optimizers
         treat constraints, the protocols of devices; see `fit` for the source of figures.
     scale
-        Name of the space of devices and metrics, or its YAML file.
+        Name of the space of devices and metrics, or its YAML file, which may define workloads.
 
     Raises
     ------
@@ -59,27 +59,12 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
         return space_table()
     if kind == "experiments":
         return experiment_table()
+    if kind == "workloads":
+        return workload_table(load_workloads(scale))
     space = load_space(scale)
     if kind == "devices":
         return _devices(published_figures(space), verbose)
-    return _metrics(space)
-
-
-def published_figures(space: SearchSpace) -> Surrogate:
-    """Return the surrogate benchmark of a space.
-
-    Raises
-    ------
-    InvalidInput
-        There are no published figures of it; the text says how to go on.
-    """
-    if not isinstance(space, GPTSpace):
-        way = "profile" if isinstance(space, LanguageModelSpace) else "python or a plugin of yours"
-        raise InvalidInput(
-            f"space {space.name!r}: published figures are of GPT architectures alone, "
-            f"{', '.join(SCALES)}; get its values with hwnas run and the backend {way}"
-        )
-    return surrogate(space)
+    return metric_table(space)
 
 
 @dataclass(frozen=True)
@@ -127,6 +112,7 @@ def figures(
     metrics: Sequence[str] = (),
     devices: Sequence[str] = (),
     space: SearchSpace | None = None,
+    workloads: Mapping[str, Workload] = BUILT_IN,
 ) -> Table:
     """Return the surrogate benchmark's values of architectures, a row for each.
 
@@ -141,6 +127,8 @@ def figures(
         All by default.
     space
         Space of the architectures; by default the one that they name.
+    workloads
+        Workloads that metrics may name.
 
     Returns
     -------
@@ -153,12 +141,12 @@ def figures(
         The architectures are of several spaces, the space has no figures, or a metric, a device or
         a statistic does not exist.
     """
-    # A space may bring its own values.
-    backend = backend_of(space_of(archs, space))
+    # A space may bring its own values, and closed forms need nothing else.
+    backend = backend_of(space_of(archs, space), metrics, workloads)
     if backend is not None and not devices and has_metrics(backend, metrics):
         return values_of(archs, metrics, backend)
     # 1. Predict all columns at once.
-    bench, codes = _encode(archs, space)
+    bench, codes = _encode(archs, space, workloads)
     objectives = _select_metrics(bench, metrics, devices)
     values = bench.predict(codes, objectives)
     # 2. Exact metrics are counts: print them as integers.
@@ -260,7 +248,8 @@ def exact_front(
     own = backend_of(space)
     # No front follows from closed forms alone.
     is_known = own is not None and not isinstance(own, ClosedForms)
-    bench: Backend = own if own is not None and is_known else published_figures(space)
+    workloads = load_workloads(name)
+    bench: Backend = own if own is not None and is_known else published_figures(space, workloads)
     for objective in parsed_objectives + limits:
         metric_of(bench, objective)
     front = bench.front(parsed_objectives, limits)
@@ -299,53 +288,6 @@ def _devices(bench: Surrogate, verbose: bool) -> Table:
     return header + (["precision", "latency", "energy"] if verbose else []), rows
 
 
-def _metrics(space: SearchSpace) -> Table:
-    """Return a row for each metric of each backend; those of devices share one.
-
-    Raises
-    ------
-    InvalidInput
-        All metrics of the space are those of a user's own backend.
-    """
-    rows = [_metric_row(name, "all", metric) for name, metric in closed_forms(space).items()]
-    rows += _published_metrics(space)
-    if isinstance(space, LanguageModelSpace):
-        for name, metric in TRAINED_METRICS.items():
-            rows.append(_metric_row(name, "profile", metric))
-        for name, metric in device_metrics().items():
-            rows.append(_metric_row(f"{name}@DEVICE", "profile", metric))
-    if not rows:
-        raise InvalidInput(
-            f"space {space.name!r}: its metrics are those of your own function or backend; hwnas "
-            "has none for it"
-        )
-    return ["name", "backend", "unit", "cost", "quantiles", "meaning"], rows
-
-
-def _published_metrics(space: SearchSpace) -> list[list[str]]:
-    """Return a row for each published metric of a space; none where there are no figures."""
-    try:
-        bench = published_figures(space)
-    except InvalidInput:
-        return []
-    rows = []
-    for name, metric in bench.metrics.items():
-        # Metrics of devices are listed once, for the first device, as latency@DEVICE.
-        metric_name, at, device_name = name.partition("@")
-        if not at:
-            rows.append(_metric_row(name, "surrogate", metric))
-        elif device_name == bench.devices[0]:
-            meaning = published_meaning(metric_name, scale_of(bench.space))
-            generic = replace(metric, meaning=meaning)
-            rows.append(_metric_row(f"{metric_name}@DEVICE", "surrogate", generic))
-    return rows
-
-
-def _metric_row(name: str, backend: str, metric: Metric) -> list[str]:
-    quantiles = "p01 ... p99" if metric.quantiles else ""
-    return [name, backend, metric.unit, metric.cost, quantiles, metric.meaning]
-
-
 def _device_table(values: Mapping[str, Any]) -> Table:
     """Return values by ``METRIC@DEVICE`` or ``METRIC@DEVICE:STATISTIC``, a row for each device."""
     rows: dict[str, dict[str, str]] = {}
@@ -361,10 +303,12 @@ def _device_table(values: Mapping[str, Any]) -> Table:
 
 
 def _encode(
-    archs: Sequence[LocatedArchitecture], space: SearchSpace | None
+    archs: Sequence[LocatedArchitecture],
+    space: SearchSpace | None,
+    workloads: Mapping[str, Workload] = BUILT_IN,
 ) -> tuple[Surrogate, Codes]:
     """Return the benchmark of the one space of architectures, and their codes."""
-    bench = published_figures(space_of(archs, space))
+    bench = published_figures(space_of(archs, space), workloads)
     return bench, encode(archs, bench.space)
 
 
@@ -384,7 +328,7 @@ def _select_metrics(
         if objective != objective.value:
             raise InvalidInput(f"metric {text!r}: expected neither sign nor bound")
         # A metric of devices that names none stands for the requested devices, or all of them.
-        if objective.devices or f"{objective.metric}@{bench.devices[0]}" not in offered:
+        if objective.devices or f"{objective.quantity}@{bench.devices[0]}" not in offered:
             selected.append(objective)
         else:
             selected += [replace(objective, devices=(name,)) for name in devices or bench.devices]

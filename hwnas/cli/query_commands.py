@@ -21,6 +21,7 @@ class Listing(StrEnum):
     spaces = "spaces"
     devices = "devices"
     metrics = "metrics"
+    workloads = "workloads"
     experiments = "experiments"
 
 
@@ -37,18 +38,22 @@ def list_(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print details.")] = False,
     space: Annotated[
         str | None,
-        typer.Option(help="The space or its YAML file, for devices and metrics [gpt-s]."),
+        typer.Option(
+            help="The space or its YAML file, for devices, metrics and workloads [gpt-s]."
+        ),
     ] = None,
 ) -> None:
-    """List optimizers, backends, spaces, devices, metrics or experiments.
+    """List optimizers, backends, spaces, devices, metrics, workloads or experiments.
 
     For a device: ranges of the median latency (ms) and energy (mWh) over all architectures.
     """
     from hwnas.cli import listing
 
     has_figures = kind in (Listing.devices, Listing.metrics)
-    if space is not None and not has_figures:
-        raise InvalidInput(f"list {kind.value}: takes no --space; devices and metrics do")
+    if space is not None and not has_figures and kind is not Listing.workloads:
+        raise InvalidInput(
+            f"list {kind.value}: takes no --space; devices, metrics and workloads do"
+        )
     scale = space or "gpt-s"
     print_table(*listing.listing(kind.value, verbose, scale))
     if verbose and has_figures:
@@ -78,7 +83,8 @@ def query(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this metric, such as latency or latency@h100:p90; can be repeated."
+            help="Only this metric, such as latency, latency@h100:p90 or kv_cache.serve; can be "
+            "repeated."
         ),
     ] = None,
     space: Annotated[
@@ -93,6 +99,7 @@ def query(
     """
     from hwnas.cli import listing
     from hwnas.spaces import arch_input, load_space
+    from hwnas.workloads import load_workloads
 
     given = None if space is None else load_space(space)
     # A single architecture has one row for each metric, with quantiles; several have one row each.
@@ -107,7 +114,9 @@ def query(
     else:
         text = _read_standard_input(requested=bool(archs))
         architectures = arch_input.parse_text(text, given)
-    print_figures(*listing.figures(architectures, metric or (), device or (), given), format_)
+    workloads = load_workloads(space)
+    table = listing.figures(architectures, metric or (), device or (), given, workloads)
+    print_figures(*table, format_)
 
 
 def front(

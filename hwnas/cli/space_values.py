@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwnas import registry
-from hwnas.backends import Backend, Evaluation, all_metrics, metric_of
+from hwnas.backends import Backend, Evaluation, all_metrics, is_closed_form, metric_of
 from hwnas.cli.components import Table
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Metric, Objective
@@ -18,6 +18,7 @@ from hwnas.spaces import GPTSpace, SearchSpace
 from hwnas.spaces import space as named_space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.typing import Codes
+from hwnas.workloads import BUILT_IN, Workload
 
 # Families whose spaces are all that the backend of the same name needs.
 _OWN_BACKENDS = ("table", "problem")
@@ -33,8 +34,21 @@ class ClosedForms(Backend):
         return Evaluation(np.empty((len(codes), 0)))
 
 
-def backend_of(space: SearchSpace) -> Backend | None:
+def backend_of(
+    space: SearchSpace,
+    metrics: Sequence[str] = (),
+    workloads: Mapping[str, Workload] = BUILT_IN,
+) -> Backend | None:
     """Return the backend that a space brings along; ``None`` if its values must be measured.
+
+    Parameters
+    ----------
+    space
+        Search space.
+    metrics
+        Metrics that are asked for. Closed forms alone need no other backend.
+    workloads
+        Workloads that metrics may name.
 
     Examples
     --------
@@ -42,12 +56,18 @@ def backend_of(space: SearchSpace) -> Backend | None:
     >>> sorted(all_metrics(backend_of(hwnas.space("llama-s"))))
     ['flops', 'params']
     """
-    if isinstance(space, GPTSpace):  # its figures are the surrogate's
+    objectives = [Objective.parse(text) for text in metrics]
+    are_closed_forms = metrics and all(is_closed_form(space, o) for o in objectives)
+    if isinstance(space, GPTSpace) and not are_closed_forms:  # its figures are the surrogate's
         return None
     family = space.to_dict().get("family")
     if family in _OWN_BACKENDS:
         return registry.backend(family, space)
-    return ClosedForms(space) if space.closed_forms else None
+    if not space.closed_forms:
+        return None
+    backend = ClosedForms(space)
+    backend.workloads = workloads
+    return backend
 
 
 def space_of(archs: Sequence[LocatedArchitecture], space: SearchSpace | None) -> SearchSpace:
@@ -129,9 +149,10 @@ def values_of(
 
 
 def has_metrics(backend: Backend, metrics: Sequence[str]) -> bool:
-    """Return whether a backend has all of the metrics by name."""
+    """Return whether a backend has all of the metrics by name, or is to say why it lacks one."""
     names = {name.partition("@")[0] for name in all_metrics(backend)}
-    return all(Objective.parse(text).metric in names for text in metrics)
+    objectives = [Objective.parse(text) for text in metrics]
+    return all(o.workload is not None or o.metric in names for o in objectives)
 
 
 def _cell(value: float, is_count: bool) -> Any:

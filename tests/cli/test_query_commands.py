@@ -15,6 +15,7 @@ import pytest
 
 import hwnas
 from hwnas.cli.console import print_table
+from hwnas.workloads import BUILT_IN, Workload, kv_cache, weight_memory
 
 sys.path.insert(0, str(Path(__file__).parent))
 from command_line import ARCH, Terminal, assert_user_error
@@ -200,3 +201,95 @@ def test_front_maximized_or_empty(hw: Any, tmp_path: Path) -> None:
     assert (empty.code, empty.out) == (0, "arch,flops,params\n")
     assert empty.err == "no architecture satisfies the constraints\n"
     assert not list(tmp_path.iterdir())
+
+
+# -- workloads -----------------------------------------------------------------------------------
+
+OWN_WORKLOAD = """
+name: mine
+space: gpt-s
+workloads: {mine: {prompt: 100, generate: 50, batch: 4, precision: float32}}
+objectives: [perplexity, kv_cache.mine]
+optimizers: [random]
+budget: {evaluations: 10}
+"""
+
+
+@pytest.fixture
+def own_workload(tmp_path: Path) -> str:
+    file = tmp_path / "mine.yaml"
+    file.write_text(OWN_WORKLOAD)
+    return str(file)
+
+
+def test_list_workloads(hw: Any, own_workload: str) -> None:
+    rows = hw("list", "workloads").out.splitlines()
+    assert rows[0].split() == ["name", "prompt", "generate", "batch", "precision", "meaning"]
+    assert [row.split()[:5] for row in rows[1:]] == [
+        ["forward", "1024", "0", "8", "bfloat16"],
+        ["chat", "512", "256", "1", "bfloat16"],
+        ["serve", "896", "128", "64", "bfloat16"],
+    ]
+    own = hw("list", "workloads", "--space", own_workload).out.splitlines()
+    assert own[4].split()[:5] == ["mine", "100", "50", "4", "float32"]
+    assert_user_error(hw("list", "optimizers", "--space", "gpt-s"), "metrics and workloads do")
+
+
+def test_list_metrics_of_workloads(hw: Any) -> None:
+    for space in ("gpt-s", "llama-s"):
+        listed = hw("list", "metrics", "--space", space).out
+        assert re.search(r"^tpot\.WORKLOAD@DEVICE +profile +ms +cheap +p01", listed, re.MULTILINE)
+        assert re.search(r"^kv_cache\.WORKLOAD +all +MB +free", listed, re.MULTILINE)
+        assert re.search(r"^perplexity\.WORKLOAD +profile +expensive", listed, re.MULTILINE)
+
+
+def test_query_of_a_workload(hw: Any, own_workload: str) -> None:
+    metrics = ["--metric", "kv_cache.serve", "--metric", "weight_memory.chat", "--metric", "params"]
+    (row,) = json.loads(hw("query", ARCH, *metrics, "--format", "json").out)
+    space = hwnas.space("gpt-s")
+    codes = space.encode([ARCH])
+    assert row["kv_cache.serve"] == kv_cache(space, codes, BUILT_IN["serve"])[0]
+    assert row["weight_memory.chat"] == weight_memory(space, codes, BUILT_IN["chat"])[0]
+    assert row["params"] == space.params(codes)[0]
+    # Beside published figures, and of an own workload.
+    options = ["--metric", "kv_cache.mine", "--metric", "perplexity", "--space", own_workload]
+    (row,) = json.loads(hw("query", ARCH, *options, "--format", "json").out)
+    mine = Workload(100, 50, 4, "float32")
+    assert row["kv_cache.mine"] == kv_cache(space, codes, mine)[0]
+    assert row["perplexity"] > 0
+
+
+@pytest.mark.parametrize("name", ["llama-s", "gpt-xl"])
+def test_spaces_without_figures_have_closed_forms_of_workloads(hw: Any, name: str) -> None:
+    space: Any = hwnas.space(name)
+    (arch,) = space.decode(space.canonical([[0] * len(space.columns)]))
+    (row,) = json.loads(hw("query", str(arch), "--metric", "kv_cache.chat", "--format", "json").out)
+    assert row["kv_cache.chat"] == kv_cache(space, space.encode([arch]), BUILT_IN["chat"])[0]
+
+
+def test_front_of_a_workload(hw: Any, own_workload: str) -> None:
+    for space, metric in (("gpt-s", "kv_cache.serve"), (own_workload, "kv_cache.mine")):
+        rows = list(
+            csv.DictReader(io.StringIO(hw("front", space, "perplexity", metric, "--csv").out))
+        )
+        caches = [float(row[metric]) for row in rows]
+        assert len(caches) > 10
+        assert caches == sorted(caches, reverse=True)
+    bounded = hw(
+        "front", "gpt-s", "perplexity", "latency@h100", "--constraint", "kv_cache.serve<=1e3"
+    )
+    assert bounded.code == 0
+
+
+def test_what_must_be_measured_is_refused(hw: Any) -> None:
+    message = (
+        r"tpot\.serve.* must be measured, with: hwnas profile --workload serve, or in a search"
+    )
+    assert_user_error(hw("query", ARCH, "--metric", "tpot.serve"), message)
+    assert_user_error(hw("front", "gpt-s", "perplexity", "tpot.serve@h100"), message)
+    llama = "llama-s-4-256-512-512-512-512-2-2-2-2-1-1-1-1-True"
+    assert_user_error(hw("query", llama, "--metric", "tpot.serve"), message)
+    assert_user_error(
+        hw("query", ARCH, "--metric", "kv_cache.srve"),
+        "unknown workload 'srve'; did you mean 'serve'",
+    )

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hwnas import pareto
+from hwnas.backends import metric_of
 from hwnas.errors import InvalidInput
 from hwnas.objectives import (
     Objective,
@@ -20,7 +23,9 @@ from hwnas.pareto import non_dominated
 from hwnas.runner.evaluation import measure
 from hwnas.spaces import GPTSpace
 from hwnas.surrogates import Surrogate, surrogate
+from hwnas.surrogates.predictor import bound_of_table, divisor_of
 from hwnas.surrogates.published import SCALES
+from hwnas.workloads import BUILT_IN, CLOSED_FORMS, Workload
 
 # Small enough to enumerate.
 SMALL = {
@@ -50,6 +55,13 @@ PROBLEMS: list[tuple[str, list[str], list[str]]] = [
     ("m", ["perplexity", "energy@a40"], []),
     ("s-heads", ["perplexity", "latency@cpu_amd_7502"], []),
     ("s-shallow", ["perplexity", "flops"], ["latency@P100:p10 <= 100"]),
+    ("s-heads", ["perplexity", "kv_cache.serve"], []),
+    ("s-heads", ["-kv_cache.chat", "latency@h100"], []),
+    ("s-shallow", ["perplexity", "weight_memory.chat"], []),
+    # Bounds that 60 heads reach exactly: 2 x 64 x 1,024 x 64 x 60 numbers of 2 bytes.
+    ("s-heads", ["perplexity", "latency@h100"], ["kv_cache.serve <= 1006.63296"]),
+    ("s-heads", ["perplexity", "latency@h100"], ["kv_cache.serve >= 1006.63296"]),
+    ("s", ["perplexity", "latency@h100"], ["weight_memory.serve <= 120"]),
 ]
 
 
@@ -228,3 +240,42 @@ def test_front_refuses_invalid_problems(
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
         bench.front(**arguments)
+
+
+# -- workloads ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["kv_cache.serve", "weight_memory.chat", "kv_cache.mine"])
+@pytest.mark.parametrize("model", ["additive", "trees"])
+def test_closed_forms_of_workloads_are_exact(name: str, model: Any) -> None:
+    """The tables' values are those of the formula, to the last bit."""
+    mine = {**BUILT_IN, "mine": Workload(100, 50, 3, "int8")}
+    backend = surrogate("gpt-s", model=model, workloads=mine)
+    codes = sample(backend, 500)
+    objective = Objective.parse(name)
+    assert objective.workload is not None
+    form = CLOSED_FORMS[objective.metric]
+    expected = form(backend.space, codes, mine[objective.workload])
+    assert np.array_equal(backend.predict(codes, [name])[:, 0], expected)
+    assert np.array_equal(measure(backend, codes, [objective]).values[:, 0], expected)
+    corners = backend.space.canonical([[0] * 27, [9] * 27])
+    ends = form(backend.space, corners, mine[objective.workload])
+    assert backend.range(name) == tuple(ends)
+    assert metric_of(backend, objective).unit == "MB"
+
+
+def test_equal_memory_gives_one_member_of_a_front() -> None:
+    """Sums in bytes: the order of layers makes no difference."""
+    bench = surrogate(SMALL["s-heads"])
+    front = bench.front(["perplexity", "kv_cache.chat"])
+    assert front is not None
+    assert front.epsilon == 0
+    assert len(set(front.values[:, 1])) == len(front) <= 21
+
+
+@given(st.floats(-1e6, 1e6), st.sampled_from(["kv_cache.serve", "params"]))
+def test_bounds_of_tables_separate_the_same_values(bound: float, name: str) -> None:
+    objective = Objective.parse(name)
+    limit, divisor = bound_of_table(objective, bound), divisor_of(objective)
+    assert limit / divisor <= bound
+    assert (limit + 1) / divisor > bound

@@ -328,3 +328,19 @@ def test_searches_that_ended_earlier_are_refused(make_run: Any) -> None:
     exhausted.searches = exhausted.searches[:2]
     (problem,) = problem_comparisons([exhausted], at=1000)
     assert problem.scores[0].evaluations.tolist() == [40, 40]
+
+
+def test_workloads_of_one_name_are_separate_problems(make_run: Any) -> None:
+    objectives = ["perplexity", "kv_cache.mine"]
+    mine = {"prompt": 100, "generate": 50, "batch": 4}
+    named = [
+        make_run("ab"[i], objectives=objectives, workloads={"mine": workload, "unused": unused})
+        for i, (workload, unused) in enumerate([(mine, mine), (mine, {**mine, "batch": 2})])
+    ]
+    scaled = make_run("c", objectives=objectives, workloads={"mine": {**mine, "precision": "int8"}})
+    # Caches of int8 weights are those of bfloat16: the same numbers, of another workload.
+    problems = problem_comparisons([*named, scaled])
+    assert [problem.name for problem in problems] == [
+        "perplexity, kv_cache.mine on gpt-s (a, b)",
+        "perplexity, kv_cache.mine on gpt-s (c)",
+    ]
