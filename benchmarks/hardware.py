@@ -2,6 +2,7 @@
 
     python benchmarks/hardware.py again        the same networks in five new processes
     python benchmarks/hardware.py throughput   networks measured a minute, and where the time goes
+    python benchmarks/hardware.py requests     workloads: repeatability, networks a minute, memory
     python benchmarks/hardware.py training     tokens a second, beside a plain GPT
     python benchmarks/hardware.py largest      the largest network of gpt-xl, measured and trained
     python benchmarks/hardware.py tests        the tests that need a GPU
@@ -29,6 +30,7 @@ from xml.etree import ElementTree
 import hardware_report
 from hardware_common import HERE, OUT, Work, command, save, work_of
 from hardware_meters import again, once, throughput
+from hardware_requests import all_requests, request_once
 from hardware_training import VARIANTS, largest, training
 
 ROOT = HERE.parent
@@ -86,8 +88,10 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = top.add_subparsers(dest="what", required=True)
-    for name in ("again", "throughput", "tests", "once"):
+    for name in ("again", "throughput", "tests", "once", "request_once"):
         commands.add_parser(name, parents=[shared])
+    sub = commands.add_parser("requests", parents=[shared])
+    sub.add_argument("--seconds", type=float, default=540.0, help="after them nothing is begun")
     sub = commands.add_parser("training", parents=[shared])
     sub.add_argument("--batch", type=int, nargs="+", default=None, help="by default 16, 32 and 64")
     sub.add_argument("--variants", nargs="+", default=list(VARIANTS))
@@ -110,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.to.write_text(hardware_report.page(given.out), encoding="utf-8")
         return
     work = work_of(given.device, given.small)
-    if given.what == "once":
-        print(json.dumps(once(work)))
+    if given.what in ("once", "request_once"):
+        print(json.dumps({"once": once, "request_once": request_once}[given.what](work)))
         return
     print(command(arguments), flush=True)
     if given.what == "training":
@@ -125,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds=given.seconds,
             kernels=given.kernels,
         )
+    elif given.what == "requests":
+        all_requests(work, given.out, seconds=given.seconds)
     elif given.what == "largest":
         largest(work, given.out, accumulate=given.accumulate, compiled=given.compile)
     else:

@@ -159,7 +159,7 @@ class Stopwatch:
     def watching(self) -> Iterator[None]:
         """Time the steps of the meters."""
         steps: list[tuple[str, Any, str]] = [
-            ("graph", forward_pass, "_capture_graph"),
+            ("graph", forward_pass, "capture_graph"),
             ("warm-up", latencies, "warm_up"),
             ("sampling", latencies, "collect_samples"),
             ("energy window", EnergyMeter, "window"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from hardware_common import percent, table, verdict
 from hardware_meters import ENERGY_WITHIN, again_table, throughput_tables
+from hardware_requests import requests_tables
 from hardware_training import largest_tables, rates, training_table
 
 Record = dict[str, Any]
@@ -183,6 +184,24 @@ def largest(records: list[Record]) -> Iterator[str]:
             yield f"Memory was not enough for a batch in so many parts: {parts}."
 
 
+def requests(records: list[Record]) -> Iterator[str]:
+    """Meters of requests."""
+    for record in records:
+        results = record["results"]
+        meanings = "; ".join(f"{name}: {text}" for name, text in results["workloads"].items())
+        yield (
+            f"Three networks of gpt-s with all layers alike, in new processes, and networks drawn "
+            f"at random from an architecture to TTFT and TPOT of both workloads ({meanings}). A "
+            "network that was measured less precisely than wanted does not count. *Off by* of "
+            "memory is the distance of the closed forms from the bytes that torch asks of its "
+            "allocator, *blocks* that from the allocator's blocks."
+        )
+        for header, body in requests_tables(results):
+            yield table(header, body)
+        if results.get("no_energy"):
+            yield f"Energy was not measured: {results['no_energy']}."
+
+
 def tests(records: list[Record]) -> Iterator[str]:
     """The tests that need a GPU."""
     for record in records:
@@ -197,6 +216,7 @@ def tests(records: list[Record]) -> Iterator[str]:
 SECTIONS: tuple[tuple[str, str, Callable[[list[Record]], Iterator[str]]], ...] = (
     ("The same again", "again", again),
     ("Networks a minute", "throughput", throughput),
+    ("Requests", "requests", requests),
     ("Training", "training", training),
     ("The largest network", "largest", largest),
     ("Tests on a GPU", "tests", tests),
