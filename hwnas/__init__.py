@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hwnas.spaces import SearchSpace, register_space, space
     from hwnas.spaces.architecture import Architecture
     from hwnas.surrogates import surrogate
+    from hwnas.workloads import Workload
 
 # Public names by the module that defines them.
 _HOMES = {
@@ -43,6 +44,7 @@ _HOMES = {
     "hwnas.api": ("Result", "load", "resume", "run"),
     "hwnas.spaces": ("SearchSpace", "register_space", "space"),
     "hwnas.surrogates": ("surrogate",),
+    "hwnas.workloads": ("Workload",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 # Modules that are available after ``import hwnas``.
@@ -71,6 +73,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "register_space",
     "space",
     "surrogate",
+    "Workload",
 ]
 
 
