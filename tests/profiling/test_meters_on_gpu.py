@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
+from hwnas.profiling.generation import Generator
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.llama import Llama
 from hwnas.profiling.meters.energy import energy_meter
@@ -14,8 +17,11 @@ from hwnas.profiling.meters.forward_pass import Mode, PassSettings, prepare_forw
 from hwnas.profiling.meters.latency import latency
 from hwnas.profiling.meters.memory import peak_memory
 from hwnas.profiling.meters.nvml import nvml_device
+from hwnas.profiling.meters.request_memory import model_bytes
+from hwnas.profiling.meters.requests import RequestMeter
 from hwnas.spaces import LlamaArchitecture
 from hwnas.spaces.architecture import Architecture
+from hwnas.workloads import Workload
 
 pytestmark = [
     pytest.mark.gpu,
@@ -109,3 +115,73 @@ def test_gpu_state() -> None:
     state = nvml_device(torch.device("cuda:0")).state()
     assert state.clock
     assert state.temperature
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+CHAT = Workload(prompt=512, generate=256, batch=1)
+
+
+@pytest.fixture
+def meter() -> Iterator[RequestMeter]:
+    with RequestMeter(new_model(4), PassSettings(), max_seconds=3.0) as meter:
+        yield meter
+
+
+def test_times_of_a_request(meter: RequestMeter) -> None:
+    first, steps, whole = meter.ttft(CHAT), meter.tpot(CHAT), meter.latency(CHAT)
+    assert first.precise
+    assert steps.precise
+    assert 0.01 < steps.value < first.value < 100
+    assert first.protocol.mode == "graph"
+    assert steps.tpot is not None
+    assert [row.bucket.steps for row in steps.tpot.buckets] == [128, 127]
+    assert all(timing.replays > 1 for timing in steps.tpot.timings)
+    # A request without pauses takes as long as its parts.
+    times = meter.times(CHAT)
+    assert np.median(times.latency) == pytest.approx(whole.value, rel=0.05)
+    assert np.median(times.tpot) == pytest.approx(steps.value, rel=0.05)
+
+
+def test_times_of_requests_are_reproducible() -> None:
+    values = []
+    for _ in range(2):
+        with RequestMeter(new_model(4), PassSettings(), max_seconds=3.0) as meter:
+            values.append((meter.ttft(CHAT).value, meter.tpot(CHAT).value))
+    assert values[0] == pytest.approx(values[1], rel=0.03)
+
+
+def test_energy_of_requests(meter: RequestMeter) -> None:
+    pytest.importorskip("pynvml")
+    counter = energy_meter("cuda")
+    idle = counter.idle()
+    energy = meter.energy(CHAT, counter, within=0.03, idle=idle)
+    assert energy.seconds == pytest.approx(meter.latency(CHAT).value / 1e3, rel=0.1)
+    assert energy.power > idle.watts
+    assert 0 < energy.net_joules < energy.joules
+    assert energy.window > 0.5
+
+
+def test_peak_memory_of_a_request(meter: RequestMeter) -> None:
+    workload = Workload(prompt=256, generate=32, batch=8)
+    peak = meter.peak_memory(workload)
+    model = meter.inference_model("bfloat16")
+    cache = Generator(model, batch=8, positions=288, mode="eager").cache_bytes
+    assert peak.value >= (model_bytes(model) + cache) / 1e6
+    assert peak.value < 2 * (model_bytes(model) + cache) / 1e6 + 500
+    assert peak.before == model_bytes(model) / 1e6
+
+
+def test_memory_is_released() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    model = new_model(4)
+    meter = RequestMeter(model, PassSettings(), max_seconds=0.5, within=0.5)
+    meter.latency(Workload(prompt=256, generate=32, batch=8))
+    meter.close()
+    del meter, model
+    gc.collect()
+    torch.cuda.empty_cache()
+    # Workspaces of libraries stay.
+    assert torch.cuda.memory_allocated() - before < 100e6
