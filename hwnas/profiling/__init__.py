@@ -7,8 +7,11 @@ Importing it needs no packages other than numpy and torch. Its modules, from the
     errors.py            reasons for which a trial fails
     data/                text (documents), tokenizer (token ids), corpus (both, for a search space)
     training/            config (settings), train_loop (the loop), checkpoint (its files)
+    generation/          prefill and decoding steps with a cache of keys and values
     meters/              forward_pass (the workload), latency, energy, memory, perplexity;
-                         behind them convergence (when to stop sampling), nvml (state of a GPU),
+                         requests (workloads that generate): generation (TTFT, TPOT),
+                         request_energy, request_memory; behind them timing (short passes),
+                         convergence (when to stop sampling), nvml (state of a GPU),
                          energy_counter and sustained_load (energy over a window)
     device_profiler.py   all meters of one device behind one method
     measurement_log.py   a file with one JSON record for each measurement
@@ -16,7 +19,8 @@ Importing it needs no packages other than numpy and torch. Its modules, from the
     trial.py             one architecture measured and trained, the cheapest measurement first
     backend.py           the backend ``profile``, which runs trials for a search
     survey/              designed sets of architectures measured into a CSV: design (the choice of
-                         architectures), csv_log (the file), drift (the summary), survey (the loop)
+                         architectures), columns (metrics and header), csv_log (the file),
+                         drift (the summary), survey (the loop)
     export/              a model as files for use elsewhere
 """
 
