@@ -18,6 +18,7 @@ _MIN_INTERVAL = 3.0  # ms of an interval, far above the resolution of events and
 _LONG_INTERVAL = 10.0  # ms above which fewer samples suffice: one averages over many kernels
 _MIN_REPEATS = {False: 20, True: 10}  # by whether an interval is long
 _MAX_REPEATS = 2000
+_ESTIMATES = 3  # runs before the warm-up
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,19 @@ def time_work(
     >>> timing.replays > 1
     True
     """
-    # The first run may load kernels; the fastest of the next ones tells how many fill a sample.
-    run()
+    # The first run may load kernels; the fastest of three tells how many fill a sample. Where one
+    # takes seconds, it is all there is time for.
+    limit = min(warm_up_seconds, max_seconds)
     time_run = pass_timer(run, device)
-    replays = replay_count(min(time_run() for _ in range(2)))
+    estimates = [time_run()]
+    while len(estimates) < _ESTIMATES and sum(estimates) < 1e3 * limit:
+        estimates.append(time_run())
+    replays = replay_count(min(estimates))
     time_sample = pass_timer(run, device, replays=replays)
-    n_warm_up, steady = warm_up(time_sample, max_seconds=min(warm_up_seconds, max_seconds))
-    is_long = time_sample() > _LONG_INTERVAL
+    n_warm_up, steady, seconds_left = 0, False, limit - sum(estimates) / 1e3
+    if seconds_left > 0:
+        n_warm_up, steady = warm_up(time_sample, max_seconds=seconds_left)
+    is_long = replays * min(estimates) > _LONG_INTERVAL
     result = collect_samples(
         time_sample,
         within=within,
@@ -108,7 +115,7 @@ def time_work(
         len(samples),
         is_precise(samples, within),
         steady,
-        n_warm_up + 1,
+        n_warm_up,
         result.dropped,
         result.states,
         samples,

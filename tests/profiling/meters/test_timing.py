@@ -24,7 +24,7 @@ def test_short_work_is_repeated_within_a_sample() -> None:
     assert 0.2 <= timing.median < 2
     assert 2 <= timing.replays <= 15
     assert len(timing.samples) == timing.repeats >= 20
-    # One run loads, two tell the duration, and every sample is the mean of several.
+    # Three runs tell the duration, and every sample is the mean of several.
     assert n_runs == 3 + timing.replays * (timing.warm_up + timing.repeats)
     assert timing.std == median_standard_error(timing.samples)
 
@@ -34,6 +34,20 @@ def test_long_work_needs_fewer_samples() -> None:
     assert (timing.replays, timing.repeats) == (1, 10)
     assert timing.median == pytest.approx(12, rel=0.2)
     assert timing.precise
+
+
+def test_slow_work_runs_twice_at_most() -> None:
+    n_runs = 0
+
+    def run() -> None:
+        nonlocal n_runs
+        n_runs += 1
+        time.sleep(0.05)
+
+    timing = time_work(run, CPU, max_seconds=0.04)
+    assert n_runs == 2  # an estimate and a sample
+    assert (timing.warm_up, timing.repeats, timing.steady, timing.precise) == (0, 1, False, False)
+    assert timing.std == timing.median
 
 
 def test_a_limit_leaves_an_imprecise_value() -> None:
