@@ -269,8 +269,8 @@ def _correlation_matrices(
     on_devices = [o for o in architectures.objectives if not o.devices or set(o.devices) & devices]
     # Two devices have one correlation, which needs no matrix.
     across = []
-    for metric in style.unique_names([o.metric for o in architectures.objectives if o.devices]):
-        variants = [o for o in architectures.objectives if o.metric == metric]
+    for name in style.unique_names([o.quantity for o in architectures.objectives if o.devices]):
+        variants = [o for o in architectures.objectives if o.quantity == name]
         if len(variants) > 2:
             across.append(variants)
     return [on_devices, *across]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hwnas.backends import Backend, all_metrics
+from hwnas.backends import Backend, all_metrics, is_closed_form, metric_of
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.runner.evaluation import measure
@@ -74,7 +74,11 @@ def members_name(space: SearchSpace) -> str:
 
 
 def sample_architectures(
-    backend: Backend, n: int = N_SAMPLES, seed: int = 0
+    backend: Backend,
+    n: int = N_SAMPLES,
+    seed: int = 0,
+    *,
+    closed_forms: Sequence[Objective] = (),
 ) -> SampledArchitectures:
     """Sample architectures of a backend's space, with all of its metrics and closed forms.
 
@@ -88,6 +92,8 @@ def sample_architectures(
         Number of architectures.
     seed
         Seed of the sample.
+    closed_forms
+        Closed forms of workloads to add to the backend's metrics.
 
     Examples
     --------
@@ -96,7 +102,7 @@ def sample_architectures(
     '10 random architectures of gpt-s'
     """
     codes = backend.space.sample(n, np.random.default_rng(seed))
-    metrics = all_metrics(backend)
+    metrics = {str(o): metric_of(backend, o) for o in closed_forms} | all_metrics(backend)
     objectives = tuple(map(Objective.parse, metrics))
     values = measure(backend, codes, objectives).values
     finite = np.isfinite(values).all(axis=1)
@@ -143,4 +149,8 @@ def representative_architectures(result: Result) -> SampledArchitectures:
     """
     if result.reference.best is None:
         return measured_architectures(result)
-    return sample_architectures(result.problem.truth)
+    # Those without a workload are among the backend's metrics.
+    closed_forms = [
+        o.value for o in result.objectives if o.workload and is_closed_form(result.space, o)
+    ]
+    return sample_architectures(result.problem.truth, closed_forms=closed_forms)

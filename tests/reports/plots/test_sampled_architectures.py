@@ -18,8 +18,10 @@ from hwnas.reports.plots.sampled_architectures import (
     representative_architectures,
     sample_architectures,
 )
+from hwnas.reports.plots.style import axis_label
 from hwnas.runner.results import Result
 from hwnas.spaces import GPTSpace, SearchSpace
+from hwnas.workloads import BUILT_IN, kv_cache
 
 
 def test_random_architectures_have_every_metric_of_the_surrogate() -> None:
@@ -91,3 +93,15 @@ def test_groups_are_values_or_thirds() -> None:
     groups = feature_groups(Feature(np.arange(90.0)))
     assert [name for name, _ in groups] == ["0 to 29", "30 to 59", "60 to 89"]
     assert (np.sum([inside for _, inside in groups], axis=0) == 1).all()
+
+
+def test_closed_forms_of_workloads_are_sampled_too() -> None:
+    backend = hwnas.surrogate("gpt-s")
+    cache = Objective.parse("kv_cache.serve")
+    sample = sample_architectures(backend, 50, closed_forms=[cache])
+    plain = sample_architectures(backend, 50)
+    assert sample.objectives == (cache, *plain.objectives)
+    np.testing.assert_array_equal(sample.values[:, 1:], plain.values)
+    expected = kv_cache(backend.space, sample.codes, BUILT_IN["serve"])
+    np.testing.assert_array_equal(sample.values[:, 0], expected)
+    assert axis_label(cache, sample.units) == "kv_cache.serve (MB)"
