@@ -52,8 +52,8 @@ class MeasuredNetwork:
         from hwnas.profiling.survey.columns import imprecise_cell
 
         values = {name: repr(result.value) for name, result in self.results.items()}
-        other = {"arch": self.arch, "reason": self.reason, "seconds": repr(self.seconds)}
-        return {**values, **other, "imprecise": imprecise_cell(self.results)}
+        description = {"arch": self.arch, "reason": self.reason, "seconds": repr(self.seconds)}
+        return {**values, **description, "imprecise": imprecise_cell(self.results)}
 
 
 def read_archs(texts: Sequence[str], space: SearchSpace | None) -> list[LocatedArchitecture]:
@@ -95,9 +95,9 @@ def measure_networks(
     from hwnas.profiling.survey.survey import measure_architecture
 
     encode(archs, space)  # an architecture of another space is refused before the first measurement
-    known = surrogate_values(space, [item.arch for item in archs], profiler, names)
+    references = surrogate_values(space, [item.arch for item in archs], profiler, names)
     networks = []
-    for item, values in zip(archs, known, strict=True):
+    for item, values in zip(archs, references, strict=True):
         start = time.perf_counter()
         results, reason = measure_architecture(space, profiler, names, item.arch)
         seconds = time.perf_counter() - start
@@ -127,7 +127,7 @@ def surrogate_values(
     device = published_device(environment(profiler.device).device_name)
     pairs = {"perplexity": "perplexity"}
     pairs |= {name: f"{name.partition('@')[0]}@{device}" for name in names}
-    pairs = {name: known for name, known in pairs.items() if known in bench.metrics}
+    pairs = {name: key for name, key in pairs.items() if key in bench.metrics}
     values = bench.predict(space.encode(archs), list(pairs.values()))
     return [dict(zip(pairs, row, strict=True)) for row in values.tolist()]
 

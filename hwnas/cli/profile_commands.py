@@ -100,9 +100,9 @@ def profile(
             raise InvalidInput(
                 "profile: --count and --out are those of a survey; with ARCH use --format csv"
             )
-        given = None if space is None else load_space(space)
-        chosen = read_archs(archs, given)
-        members = require_language_model(space_of(chosen, given))
+        own_space = None if space is None else load_space(space)
+        chosen = read_archs(archs, own_space)
+        members = require_language_model(space_of(chosen, own_space))
     else:
         options = {"--space": space, "--count": count, "--out": out}
         if missing := [name for name, value in options.items() if value is None]:
@@ -148,12 +148,12 @@ def _profile_chosen(
     from hwnas.profiling.survey.drift import describe_row
 
     units = {name: profiler.metrics[name].unit for name in names}
-    done: list[MeasuredNetwork] = []
+    finished: list[MeasuredNetwork] = []
 
     def report(network: MeasuredNetwork) -> None:
-        done.append(network)
+        finished.append(network)
         if not quiet:
-            echo(f"{len(done)} of {len(archs)}: {describe_row(network.row, units)}", err=True)
+            echo(f"{len(finished)} of {len(archs)}: {describe_row(network.row, units)}", err=True)
 
     networks = measure_networks(space, archs, profiler, names, report)
     if format_ != Format.table:

@@ -163,9 +163,9 @@ def step_times(
     timings = {k: measure(k) for k in (range(n) if n <= _ON_LINE else (0, n // 2, n - 1))}
     ms, errors, line_error = np.zeros(n), np.zeros(n), None
     if len(timings) < n:
-        known, positions = [*timings], np.array([bucket.position for bucket in buckets])
-        medians = [timings[k].median for k in known]
-        line, line_error = fit_line(positions[known], medians, positions)
+        measured, positions = [*timings], np.array([bucket.position for bucket in buckets])
+        medians = [timings[k].median for k in measured]
+        line, line_error = fit_line(positions[measured], medians, positions)
         if line_error < LINE_TOLERANCE:
             ms, errors = line, np.full(n, max(timing.std for timing in timings.values()))
         else:

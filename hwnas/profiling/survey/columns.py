@@ -62,13 +62,13 @@ def resolve_metrics(profiler: Measurable, metrics: Sequence[str]) -> list[str]:
     InvalidInput
         A metric cannot be measured here, or occurs twice, or there are no metrics.
     """
-    known = _known_names(profiler)
-    aliases = {name: [name] for name in known}
-    for name in known:
+    full_names = _full_names(profiler)
+    aliases = {name: [name] for name in full_names}
+    for name in full_names:
         quantity = name.partition("@")[0]
         aliases[quantity] = [name]
     for measure in MEASURES:
-        of_workloads = [name for name in known if name.startswith(f"{measure}.")]
+        of_workloads = [name for name in full_names if name.startswith(f"{measure}.")]
         if of_workloads:
             aliases[measure] = of_workloads
     if "peak_memory" in aliases:
@@ -84,7 +84,7 @@ def resolve_metrics(profiler: Measurable, metrics: Sequence[str]) -> list[str]:
             names.append(name)
     if not names or len(set(names)) < len(names):
         raise InvalidInput(f"expected distinct metrics, found {', '.join(metrics) or 'none'}")
-    return sorted(names, key=known.index)
+    return sorted(names, key=full_names.index)
 
 
 def default_metrics(profiler: Measurable) -> list[str]:
@@ -92,19 +92,19 @@ def default_metrics(profiler: Measurable) -> list[str]:
 
     They are all that can be measured of the workloads, if there are any, else of one forward pass.
     """
-    names = [name for name in _known_names(profiler) if name in profiler.metrics]
+    names = [name for name in _full_names(profiler) if name in profiler.metrics]
     of_workloads = [name for name in names if Objective.parse(name).workload]
     return of_workloads or names
 
 
-def _known_names(profiler: Measurable) -> list[str]:
+def _full_names(profiler: Measurable) -> list[str]:
     """Return the full names of all metrics, measurable or not, in the order of their columns."""
-    known = [f"{measure}@{profiler.name}" for measure in _PLAIN]
+    full_names = [f"{measure}@{profiler.name}" for measure in _PLAIN]
     available = {*profiler.metrics, *profiler.missing}
     for workload in profiler.workloads:
         names = (f"{measure}.{workload}@{profiler.name}" for measure in _by_duration())
-        known += [name for name in names if name in available]
-    return known
+        full_names += [name for name in names if name in available]
+    return full_names
 
 
 def _by_duration() -> list[str]:
