@@ -1,7 +1,8 @@
-"""Capture of a function's GPU work as a CUDA graph, which one launch replays."""
+"""Capture of a function's GPU work as a CUDA graph, and the compiler of our own kernels."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -42,3 +43,9 @@ def capture_graph(run: Callable[[], object]) -> Callable[[], object]:
         return output
 
     return replay
+
+
+@lru_cache
+def has_triton() -> bool:
+    """Return whether Triton, which torch brings with CUDA on Linux, is installed."""
+    return importlib.util.find_spec("triton") is not None

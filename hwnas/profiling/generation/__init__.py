@@ -5,8 +5,8 @@
     precision.py   the weights in the precision of a workload
     cache.py       static cache, and the attention that reads and writes it
     generator.py   prefill and decoding steps, eager or as CUDA graphs
-    decoder.py     the decoding step on CUDA, made of kernels.py
-    kernels.py     fused kernels for one token a sequence
+    decoder.py     the decoding step on CUDA, made of attention_kernel.py and, for one sequence,
+                   linear_kernels.py; launch.py: how their launches overlap
     sampling.py    `generate`: greedy decoding and sampling
 """
 

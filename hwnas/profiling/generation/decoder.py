@@ -2,14 +2,14 @@
 
 Attention, with rotary positions and the update of the cache, is one kernel a layer. For one
 sequence, where launches and small operations would cost more than the traffic of the weights,
-everything else is fused kernels too, see `hwnas.profiling.generation.kernels`; for larger batches
-it is torch's operations, whose matrix products use tensor cores.
+everything else is fused kernels too, see `hwnas.profiling.generation.linear_kernels`; for larger
+batches it is torch's operations, whose matrix products use tensor cores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from hwnas.profiling import gpt, llama
 from hwnas.profiling.attention import Attend
-from hwnas.profiling.generation import kernels
+from hwnas.profiling.generation import linear_kernels as kernels
+from hwnas.profiling.generation.attention_kernel import attend_step
 from hwnas.profiling.generation.cache import KVCache
 from hwnas.profiling.language_model import LanguageModel
 
@@ -37,8 +38,8 @@ def decoding_step(
         if layer is None:
             attends.append(None)
             continue
-        attend = partial(
-            kernels.attend,
+        attend_layer = partial(
+            attend_step,
             keys=layer.keys,
             values=layer.values,
             cos=layer.cos,
@@ -46,7 +47,7 @@ def decoding_step(
             position=position,
             arrivals=arrivals,
         )
-        attends.append(attend)
+        attends.append(attend_layer)
     norm: Any = getattr(model, "norm", None)
     block_step = _BLOCK_STEPS.get(type(model)) if len(tokens) == 1 else None
 
@@ -57,30 +58,27 @@ def decoding_step(
         x = model.embedding(tokens[:, 0])  # (1, C)
         for block, attend_layer in zip(model.blocks, attends, strict=True):
             x = block_step(block, x, attend_layer)  # (1, C)
-        return kernels.norm_linear(x, norm, model.output_weight)  # (1, V)
+        output = (norm, model.output_weight, kernels.NO_ACTIVATION)
+        return kernels.norm_linear(x, output)[0]  # (1, V)
 
     return step
 
 
 def _gpt_block(block: Any, x: Tensor, attend: Any) -> Tensor:
     """Return the residual stream (1, C) after a block with attention and MLP in parallel."""
-    terms, attention, mlp = [], block.attention, block.mlp
-    main = torch.cuda.current_stream()
-    side = _side_stream(main.device_index)
+    attention, mlp = block.attention, block.mlp
+    layers, terms = [], []
     if attention is not None:
-        qkv = kernels.norm_linear(x, block.norm_1, attention.qkv)  # (1, nh * 3 * hs)
+        layers.append((block.norm_1, attention.qkv, kernels.NO_ACTIVATION))
     if mlp is not None:
-        # The MLP reads its weights while attention, which keeps few processors busy, runs.
-        side.wait_stream(main)
-        with torch.cuda.stream(side):
-            h = kernels.norm_linear(x, block.norm_2, mlp.fc, kernels.GELU)
+        layers.append((block.norm_2, mlp.fc, kernels.GELU))
+    outputs = kernels.norm_linear(x, *layers)
     if attention is not None:
-        heads = qkv.view(1, attention.n_head, 3, 1, attention.head_size)
+        heads = outputs[0].view(1, attention.n_head, 3, 1, attention.head_size)
         q, k, v = heads.unbind(dim=2)  # (1, nh, 1, hs) each
         terms.append((attend(q, k, v), attention.proj))
     if mlp is not None:
-        main.wait_stream(side)
-        terms.append((h, mlp.proj))
+        terms.append((outputs[-1], mlp.proj))
     return kernels.add_linear(x, *terms)
 
 
@@ -88,21 +86,15 @@ def _llama_block(block: Any, x: Tensor, attend: Any) -> Tensor:
     """Return the residual stream (1, C) after a block with attention, then the MLP."""
     if block.attention is not None:
         attention = block.attention
-        qkv = kernels.norm_linear(x, block.norm_1, attention.qkv)
+        (qkv,) = kernels.norm_linear(x, (block.norm_1, attention.qkv, kernels.NO_ACTIVATION))
         heads = qkv.view(1, -1, 1, attention.head_size)  # (1, nh + 2 nkv, 1, hs)
-        n_heads = (attention.n_head, attention.n_kv_head, attention.n_kv_head)
+        n_heads = [attention.n_head, attention.n_kv_head, attention.n_kv_head]
         y = attend(*torch.split(heads, n_heads, dim=1))  # (1, nh, 1, hs)
         x = kernels.add_linear(x, (y, attention.proj))
     if block.mlp is not None:
-        h = kernels.norm_linear(x, block.norm_2, block.mlp.fc, kernels.SWIGLU)
+        (h,) = kernels.norm_linear(x, (block.norm_2, block.mlp.fc, kernels.SWIGLU))
         x = kernels.add_linear(x, (h, block.mlp.proj))
     return x
 
 
 _BLOCK_STEPS: dict[type, Callable[..., Tensor]] = {gpt.GPT: _gpt_block, llama.Llama: _llama_block}
-
-
-@lru_cache
-def _side_stream(index: int) -> torch.cuda.Stream:
-    """Return the second stream of a device."""
-    return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hwnas.errors import InvalidInput
-from hwnas.profiling.cuda_graph import capture_graph
+from hwnas.profiling.cuda_graph import capture_graph, has_triton
 from hwnas.profiling.generation.cache import KVCache
 from hwnas.profiling.language_model import LanguageModel
 
@@ -28,7 +27,7 @@ class Generator:
 
     On a CPU, and in mode ``"eager"``, they are torch's operations. In mode ``"graph"`` the prefill
     of each length and the decoding step are captured once as CUDA graphs; the step then consists
-    of the kernels of `hwnas.profiling.generation.kernels`, which read the position from memory, so
+    of the kernels of `hwnas.profiling.generation.decoder`, which read the position from memory, so
     that one graph serves all positions and costs what its position needs.
 
     Parameters
@@ -72,7 +71,7 @@ class Generator:
         if mode == "graph" and not is_cuda:
             raise InvalidInput(f"mode: graph needs a CUDA device, found {model.device}")
         if mode == "auto":
-            mode = "graph" if is_cuda and _has_triton() else "eager"
+            mode = "graph" if is_cuda and has_triton() else "eager"
         self.mode: DecodingMode = mode
         self.model, self.batch = model, batch
         self.cache = KVCache(model, batch=batch, positions=positions)
@@ -82,6 +81,7 @@ class Generator:
         self._position = torch.zeros(1, dtype=torch.int32, device=model.device)
         self._prompts: dict[int, Tensor] = {}
         self._prefill_graphs: dict[int, Callable[[], object]] = {}
+        self._step: Callable[[], object] | None = None
         self._step_graph: Callable[[], object] | None = None
 
     def __enter__(self) -> Generator:
@@ -92,7 +92,7 @@ class Generator:
 
     def close(self) -> None:
         """Release the graphs and the cache."""
-        self._step_graph = None
+        self._step = self._step_graph = None
         self._prefill_graphs.clear()
         self.cache.layers.clear()
 
@@ -181,6 +181,7 @@ class Generator:
             from hwnas.profiling.generation.decoder import decoding_step
 
             step = decoding_step(self.model, self.cache, self._token, self._position)
+            self._step = step  # holds tensors that the graph uses
             self._step_graph = self._capture(step)
         return self._step_graph
 
@@ -226,8 +227,3 @@ class Generator:
         is_cuda = self.model.device.type == "cuda"
         with torch.cuda.device(self.model.device) if is_cuda else nullcontext():
             return capture_graph(run)
-
-
-def _has_triton() -> bool:
-    """Return whether Triton, which torch brings with CUDA on Linux, can be imported."""
-    return importlib.util.find_spec("triton") is not None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwnas.errors import InvalidInput
+from hwnas.profiling.cuda_graph import has_triton
 from hwnas.profiling.language_model import LanguageModel
 
 InferencePrecision = Literal["float32", "float16", "bfloat16", "int8", "fp8"]
@@ -28,6 +29,7 @@ _DTYPES = {
     "int8": torch.int8,
     "fp8": torch.float8_e4m3fn,
 }
+_FEW_ROWS = 128  # tokens up to which reading the weights costs more than multiplying by them
 _ONE_BYTE_MAXIMUM = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
 
 
@@ -77,6 +79,12 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs; (..., inputs) to (..., outputs)."""
+        rows = x.reshape(-1, x.shape[-1])
+        if x.is_cuda and len(rows) <= _FEW_ROWS and has_triton():
+            from hwnas.profiling.generation.linear_kernels import few_rows_linear
+
+            y = few_rows_linear(rows, self.weight, self.scale, self.bias)
+            return y.view(*x.shape[:-1], -1)
         y = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
         return y if self.bias is None else y + self.bias
 
