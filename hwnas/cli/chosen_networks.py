@@ -67,6 +67,8 @@ def read_archs(texts: Sequence[str], space: SearchSpace | None) -> list[LocatedA
     archs: list[LocatedArchitecture] = []
     for number, text in enumerate(texts, 1):
         if text == "-":
+            if sys.stdin is None:
+                raise InvalidInput("profile: expected networks on standard input, it is closed")
             archs += arch_input.parse_text(_decode(sys.stdin.buffer.read(), "-"), space)
         elif text.endswith((".csv", ".json", ".jsonl", ".txt")):
             try:
@@ -90,7 +92,13 @@ def measure_networks(
     names: Sequence[str],
     report: Callable[[MeasuredNetwork], object],
 ) -> list[MeasuredNetwork]:
-    """Measure networks one after the other; `report` is called after each."""
+    """Measure networks one after the other; `report` is called after each.
+
+    Raises
+    ------
+    InvalidInput
+        An architecture is not in the space; nothing is measured then.
+    """
     from hwnas.cli.space_values import encode
     from hwnas.profiling.survey.survey import measure_architecture
 

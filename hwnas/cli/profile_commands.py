@@ -155,7 +155,14 @@ def _profile_chosen(
         if not quiet:
             echo(f"{len(finished)} of {len(archs)}: {describe_row(network.row, units)}", err=True)
 
-    networks = measure_networks(space, archs, profiler, names, report)
+    is_stopped = False
+    try:
+        measure_networks(space, archs, profiler, names, report)
+    except KeyboardInterrupt:
+        if not finished:
+            raise
+        is_stopped = True
+    networks = finished
     if format_ != Format.table:
         print_figures(*full_table(networks, names), format_)
     else:
@@ -165,6 +172,8 @@ def _profile_chosen(
                 f"{IMPRECISE} missed the requested precision within the time limit; a larger "
                 "--max-seconds or --within helps"
             )
+    if is_stopped:
+        raise HwnasError(f"stopped after {len(finished)} of {len(archs)} networks")
     if failed := [network for network in networks if network.reason]:
         raise HwnasError(
             f"{len(failed)} of {len(networks)} networks could not be measured: {failed[0].reason}"

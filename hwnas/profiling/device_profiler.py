@@ -326,7 +326,8 @@ def fitting_workloads(
         try:
             workload.check(space)
             if workload.generate == 0:
-                _pass_settings(workload, PassSettings())
+                for precision in space.choices.get("precision", [workload.precision]):
+                    _pass_settings(replace(workload, precision=str(precision)), PassSettings())
             fitting[name] = workload
         except InvalidInput as error:
             reasons[name] = str(error)

@@ -301,6 +301,27 @@ def test_networks_from_standard_input(hw: Any, tiny: str) -> None:
     assert_user_error(hw("profile", "-", *options), "expected architectures, found none")
 
 
+def test_an_interrupt_keeps_what_was_measured(
+    hw: Any, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hwnas.profiling.device_profiler import DeviceProfiler
+
+    real, archs = DeviceProfiler.measure, []
+
+    def measure(self: Any, model: Any, *arguments: Any) -> Any:
+        archs.append(model.arch)
+        if len(archs) == 2:
+            raise KeyboardInterrupt
+        return real(self, model, *arguments)
+
+    monkeypatch.setattr(DeviceProfiler, "measure", measure)
+    options = ("--space", tiny, *QUICK, "--metrics", "latency", "--format", "csv", "--quiet")
+    result = hw("profile", *NETWORKS, *options)
+    assert result.code == 2
+    assert result.err == "hwnas: stopped after 1 of 2 networks\n"
+    assert len(result.out.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("model", "name"),
     [
