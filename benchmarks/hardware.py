@@ -40,7 +40,7 @@ def tests(work: Work, out: Path) -> None:
     """Run the tests that are marked gpu; writes tests.json."""
     files = [
         str(file.relative_to(ROOT))
-        for file in sorted((ROOT / "tests" / "profiling").glob("test_*.py"))
+        for file in sorted((ROOT / "tests" / "profiling").rglob("test_*.py"))
         if "mark.gpu" in file.read_text(encoding="utf-8")
     ]
     options = ["-m", "gpu", "-p", "no:cacheprovider", "-v", "-rs"]
