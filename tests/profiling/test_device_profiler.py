@@ -5,13 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import hwnas
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.profiling import device_profiler
-from hwnas.profiling.device_profiler import DeviceProfiler, fitting_workloads
+from hwnas.profiling.device_profiler import DeviceProfiler, fitting_workloads, workload_of
 from hwnas.profiling.meters.forward_pass import PassSettings
 from hwnas.profiling.meters.latency import Latency
 from hwnas.profiling.meters.nvml import NoMeter
@@ -205,3 +206,13 @@ def test_workloads_that_do_not_fit() -> None:
     assert list(fitting) == ["small"]
     assert "context of tiny" in reasons["chat"]
     assert "precision: expected one of auto, float32, bfloat16" in reasons["half"]
+
+
+def test_a_precision_that_the_architecture_chooses() -> None:
+    space: Any = hwnas.space(SPACE)
+    assert workload_of(space, ARCH, SMALL) is SMALL
+    choosing: Any = SimpleNamespace(
+        choices={"embed_dim": (16,), "precision": ("bfloat16", "int8")},
+        encode=lambda archs: np.array([[0, 1]]),
+    )
+    assert workload_of(choosing, ARCH, SMALL) == Workload(6, 5, 2, "int8")
