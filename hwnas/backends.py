@@ -323,7 +323,9 @@ def _closed_forms_of_workload(backend: Backend, objective: Objective) -> dict[st
             backend.space.model_sizes(backend.space.encode([]))  # a family may define none
     except InvalidInput as error:
         raise InvalidInput(f"{objective}: {error}") from None
-    return workload_closed_forms(str(objective.workload), workload)
+    is_chosen = "precision" in backend.space.choices
+    name = str(objective.workload)
+    return workload_closed_forms(name, workload, precision_is_chosen=is_chosen)
 
 
 def _not_offered(

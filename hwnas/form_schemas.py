@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwnas.form_errors import MAX_SEED, MAX_SEEDS
-from hwnas.spaces.language_model import PRECISIONS
+from hwnas.spaces.precision import PRECISIONS
 
 _SEED = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
 SEEDS: dict[str, Any] = {

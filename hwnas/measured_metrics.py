@@ -129,8 +129,19 @@ def workload_metrics(name: str, workload: Workload) -> dict[str, Metric]:
     return metrics
 
 
-def workload_closed_forms(name: str, workload: Workload) -> dict[str, Metric]:
+def workload_closed_forms(
+    name: str, workload: Workload, *, precision_is_chosen: bool = False
+) -> dict[str, Metric]:
     """Return the metrics of one workload that need no measurement; none of a forward pass.
+
+    Parameters
+    ----------
+    name
+        Name of the workload.
+    workload
+        What is asked for.
+    precision_is_chosen
+        Whether networks have precisions of their own, which override the workload's.
 
     Examples
     --------
@@ -140,13 +151,14 @@ def workload_closed_forms(name: str, workload: Workload) -> dict[str, Metric]:
     """
     if workload.generate == 0:
         return {}
-    is_quantized = workload.precision in QUANTIZED
-    cache_precision = "bfloat16" if is_quantized else workload.precision
+    is_quantized = workload.precision in QUANTIZED and not precision_is_chosen
+    precision = "the precision of each network" if precision_is_chosen else workload.precision
+    cache_precision = "bfloat16" if is_quantized else precision
     sequences = f"{workload.batch:,} sequence" + ("s" if workload.batch > 1 else "")
     meanings = {
         "kv_cache": f"keys and values of {sequences} of {workload.positions:,} tokens, in "
         f"{cache_precision}; exact",
-        "weight_memory": f"all weights and buffers in {workload.precision}"
+        "weight_memory": f"all weights and buffers in {precision}"
         + (", embedding and output layer in bfloat16" if is_quantized else "")
         + "; exact",
     }

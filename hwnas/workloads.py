@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hwnas.errors import InvalidInput, UnknownName, describe_value
 from hwnas.spaces import LanguageModelSpace, SearchSpace, require_language_model
-from hwnas.spaces.language_model import PRECISIONS
+from hwnas.spaces.precision import PRECISIONS
 from hwnas.typing import Array, IntArray
 
 MB = 10**6  # bytes, as in HW-GPT-Bench's memory

@@ -13,7 +13,7 @@ import hwnas
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.measured_metrics import workload_closed_forms, workload_metrics
 from hwnas.spaces import GPTSpace, LanguageModelSpace, LlamaSpace
-from hwnas.spaces.language_model import PRECISIONS
+from hwnas.spaces.precision import PRECISIONS
 from hwnas.workloads import (
     BUILT_IN,
     Workload,

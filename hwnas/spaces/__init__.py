@@ -9,6 +9,7 @@
     enumeration.py      all members of a small space
     configuration.py    members with names of a user's own; values.py: their values and codes
     families.py         families of spaces, registered by name
+    precision.py        precision of weights as a choice
     language_model.py   what all families of language models have in common
     gpt.py              GPT-2-family models: named spaces, constants, parameters and operations
     architecture.py     `Architecture`, a GPT-2-family model, and its string

@@ -152,7 +152,10 @@ def architecture_from_mapping(fields: Mapping[str, Any]) -> Architecture:
     # HW-GPT-Bench's lists always have as many entries as its deepest architecture.
     if prefix and n_layer > 0:
         ratios, heads = ratios[:n_layer], heads[:n_layer]
-    return Architecture(space, embed_dim, n_layer, tuple(ratios), tuple(heads), _BIASES[bias])
+    layers = tuple(ratios), tuple(heads)
+    # Whether the space offers the precision is for its `encode` to say, too.
+    precision = fields.get("precision")
+    return Architecture(space, embed_dim, n_layer, *layers, _BIASES[bias], precision)
 
 
 def parse_architecture(text: str, space: SearchSpace | None = None) -> Any:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from hwnas.errors import InvalidInput
+from hwnas.spaces.precision import split_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Architecture:
     """Architecture: one member of a search space.
 
     Its string is that of HW-GPT-Bench: ``SPACE-n_layer-embed_dim``, then one ``mlp_ratio`` for each
-    layer, one ``n_head`` for each layer, and ``bias``. `parse` reads it, ``str`` writes it.
+    layer, one ``n_head`` for each layer, and ``bias``; where the space offers it, ``precision``.
+    `parse` reads it, ``str`` writes it.
 
     Attributes
     ----------
@@ -29,6 +31,8 @@ class Architecture:
         width of attention is ``head_size * n_head`` and not `embed_dim`.
     bias
         Whether the linear layers of the blocks have biases.
+    precision
+        Format of the weights where the space offers a choice, else ``None``.
 
     Examples
     --------
@@ -45,11 +49,13 @@ class Architecture:
     mlp_ratio: tuple[int, ...]
     n_head: tuple[int, ...]
     bias: bool
+    precision: str | None = None
 
     def __str__(self) -> str:
         """Return HW-GPT-Bench's string: space, layers, width, ratios, heads, bias."""
         numbers = (self.n_layer, self.embed_dim, *self.mlp_ratio, *self.n_head)
-        return "-".join([self.space, *map(str, numbers), str(self.bias)])
+        suffix = [] if self.precision is None else [self.precision]
+        return "-".join([self.space, *map(str, numbers), str(self.bias), *suffix])
 
     @classmethod
     def parse(cls, text: str) -> Architecture:
@@ -67,6 +73,7 @@ class Architecture:
         """
         form = "expected SPACE-LAYERS-WIDTH-<one ratio a layer>-<one head count a layer>-True|False"
         space, (n_layer, embed_dim, *per_layer), bias = split_string(text, form)
+        precision = split_precision(text)[1]
         # The number of layers says how many numbers follow the width.
         if n_layer == 0 or len(per_layer) != 2 * n_layer:
             raise InvalidInput(
@@ -74,7 +81,7 @@ class Architecture:
                 f"counts, found {len(per_layer)}; {form}"
             )
         ratios, heads = tuple(per_layer[:n_layer]), tuple(per_layer[n_layer:])
-        return cls(space, embed_dim, n_layer, ratios, heads, bias)
+        return cls(space, embed_dim, n_layer, ratios, heads, bias, precision)
 
 
 def split_string(text: str, form: str) -> tuple[str, list[int], bool]:
@@ -83,7 +90,8 @@ def split_string(text: str, form: str) -> tuple[str, list[int], bool]:
     Parameters
     ----------
     text
-        ``SPACE-NUMBER-NUMBER-...-True|False`` with at least two numbers.
+        ``SPACE-NUMBER-NUMBER-...-True|False`` with at least two numbers; a precision that
+        follows is left out, see `hwnas.spaces.precision.split_precision`.
     form
         Expected form, for the message of an error.
 
@@ -100,7 +108,7 @@ def split_string(text: str, form: str) -> tuple[str, list[int], bool]:
     # The name ends where the numbers begin, so a space's name has no all-digit part. Numbers
     # have at most 9 digits: Python refuses to read extremely long ones.
     pattern = r"(?P<space>.+?)-(?P<numbers>[0-9]{1,9}(?:-[0-9]{1,9})+)-(?P<flag>True|False)"
-    match = re.fullmatch(pattern, text)
+    match = re.fullmatch(pattern, split_precision(text)[0])
     if match is None:
         raise InvalidInput(f"architecture {text!r}: {form}")
     return match["space"], [*map(int, match["numbers"].split("-"))], match["flag"] == "True"

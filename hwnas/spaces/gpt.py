@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput
+from hwnas.spaces import precision as precisions
 from hwnas.spaces.architecture import Architecture
 from hwnas.spaces.choices import (
     find_indices,
@@ -54,17 +55,16 @@ GPT_CHOICES: dict[str, dict[str, Any]] = {
 GPT_SPACES: tuple[str, ...] = tuple(GPT_CHOICES)
 
 
-# Columns of a code: three for the whole architecture, then two for each layer.
+# Columns of a code for the whole architecture, before two for each layer.
 EMBED_DIM, N_LAYER, BIAS = 0, 1, 2
-LEADING = 3
 PER_LAYER = ("mlp_ratio", "n_head")
 
 
 class GPTSpace(LanguageModelSpace):
     """Set of all GPT-2-family architectures that combine given choices.
 
-    The columns of a code are ``embed_dim``, ``n_layer`` and ``bias``, then ``mlp_ratio`` and
-    ``n_head`` of each layer in turn.
+    The columns of a code are ``embed_dim``, ``n_layer``, ``bias`` and, if it is a choice,
+    ``precision``, then ``mlp_ratio`` and ``n_head`` of each layer in turn.
 
     Parameters
     ----------
@@ -75,6 +75,8 @@ class GPTSpace(LanguageModelSpace):
         ratio of 0 leaves out the MLP of a layer, 0 heads its attention; never both.
     bias
         The choices of ``bias``.
+    precision
+        The choices of the weights' precision, by default none; see `hwnas.spaces.precision`.
     head_size
         Width of one attention head, even (half of it is rotated).
     context
@@ -109,6 +111,7 @@ class GPTSpace(LanguageModelSpace):
         mlp_ratio: Sequence[int],
         n_head: Sequence[int],
         bias: Sequence[bool] = (False, True),
+        precision: Sequence[str] = (),
         head_size: int = HEAD_SIZE,
         context: int = CONTEXT,
         vocab_size: int = VOCABULARY,
@@ -119,6 +122,7 @@ class GPTSpace(LanguageModelSpace):
         self.mlp_ratio = validate_integers("mlp_ratio", mlp_ratio, minimum=0)
         self.n_head = validate_integers("n_head", n_head, minimum=0)
         self.bias = validate_bias(bias)
+        self.precision = precisions.validate_precisions(precision)
         self.head_size = validate_positive("head_size", head_size)
         self.context = validate_positive("context", context)
         self.vocab_size = validate_positive("vocab_size", vocab_size)
@@ -135,7 +139,8 @@ class GPTSpace(LanguageModelSpace):
         may_be_empty = self.mlp_ratio[0] == self.n_head[0] == 0
         super().__init__(
             name,
-            {"embed_dim": self.embed_dim, "n_layer": self.n_layer, "bias": self.bias},
+            {"embed_dim": self.embed_dim, "n_layer": self.n_layer, "bias": self.bias}
+            | precisions.precision_choice(self.precision),
             layers={"mlp_ratio": self.mlp_ratio, "n_head": self.n_head},
             depth="n_layer",
             # A layer without both would equal a shallower network.
@@ -149,6 +154,7 @@ class GPTSpace(LanguageModelSpace):
         return {
             "name": self.name,
             **{key: list(getattr(self, key)) for key in choices},
+            **({"precision": [*self.precision]} if self.precision else {}),
             **{key: getattr(self, key) for key in scalars},
         }
 
@@ -172,8 +178,9 @@ class GPTSpace(LanguageModelSpace):
         widths: list[int] = np.array(self.embed_dim)[array[:, EMBED_DIM]].tolist()
         depths: list[int] = self.depths[array[:, N_LAYER]].tolist()
         biases: list[bool] = np.array(self.bias)[array[:, BIAS]].tolist()
-        ratios = np.array(self.mlp_ratio)[array[:, LEADING::2]]
-        heads = np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
+        names = precisions.decode_precisions(self, array)
+        ratios = np.array(self.mlp_ratio)[array[:, self.layer_columns[:, 0]]]
+        heads = np.array(self.n_head)[array[:, self.layer_columns[:, 1]]]
         return [
             Architecture(
                 self.name,
@@ -182,9 +189,10 @@ class GPTSpace(LanguageModelSpace):
                 tuple(ratio[:depth].tolist()),
                 tuple(head[:depth].tolist()),
                 bias,
+                name,
             )
-            for width, depth, ratio, head, bias in zip(
-                widths, depths, ratios, heads, biases, strict=True
+            for width, depth, ratio, head, bias, name in zip(
+                widths, depths, ratios, heads, biases, names, strict=True
             )
         ]
 
@@ -215,16 +223,17 @@ class GPTSpace(LanguageModelSpace):
         codes[:, EMBED_DIM] = find_indices("embed_dim", self.embed_dim, widths)
         codes[:, N_LAYER] = find_indices("n_layer", self.n_layer, depths)
         codes[:, BIAS] = find_indices("bias", [int(b) for b in self.bias], biases)
+        precisions.encode_precisions(self, codes, archs)
 
         # 2. Those of the layers: the values of all architectures as one array, in the order in
         #    which a mask (n, layers) is filled.
-        active = self.active(codes)[:, LEADING::2]
+        active = self.active(codes)[:, self.layer_columns[:, 0]]
         for offset, name in enumerate(PER_LAYER):
             rows = layer_rows(name, archs)
             values = to_int64(name, itertools.chain.from_iterable(rows))
             layers = np.zeros(active.shape, dtype=np.int8)
             layers[active] = find_indices(name, getattr(self, name), values)
-            codes[:, LEADING + offset :: 2] = layers
+            codes[:, self.layer_columns[:, offset]] = layers
         return codes
 
     def parse(self, text: str) -> Architecture:
@@ -296,9 +305,10 @@ class GPTSpace(LanguageModelSpace):
 
     def _layer_values(self, array: IntArray) -> tuple[IntArray, IntArray]:
         """Return the ratios and the heads of each layer, (n, L) each; 0 beyond the depth."""
-        active = self.active(array)[:, LEADING::2]
-        ratios = active * np.array(self.mlp_ratio)[array[:, LEADING::2]]
-        heads = active * np.array(self.n_head)[array[:, LEADING + 1 :: 2]]
+        first, second = self.layer_columns.T
+        active = self.active(array)[:, first]
+        ratios = active * np.array(self.mlp_ratio)[array[:, first]]
+        heads = active * np.array(self.n_head)[array[:, second]]
         return ratios, heads
 
 

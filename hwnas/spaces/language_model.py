@@ -16,9 +16,6 @@ from hwnas.typing import IntArray
 
 _Architecture = TypeVar("_Architecture")
 
-# Formats of weights that a model can be deployed in.
-PRECISIONS = ("float32", "float16", "bfloat16", "int8", "fp8")
-
 
 @dataclass(frozen=True, slots=True)
 class ModelSizes:
@@ -168,13 +165,13 @@ def architectures_of(
 def _architecture(space: str, cls: Any, member: Any) -> Any:
     if isinstance(member, str):
         return cls.parse(member)
-    names = [field.name for field in fields(cls) if field.name != "space"]
+    names = [field.name for field in fields(cls) if field.name not in ("space", "precision")]
     if not isinstance(member, Mapping):
         raise InvalidInput(
             f"{space}: expected {cls.__name__}, its string, or values of {', '.join(names)}, found "
             f"{describe_value(member)}"
         )
-    if {*member} - {"space"} != {*names}:
+    if {*member} - {"space", "precision"} != {*names}:
         raise InvalidInput(
             f"{space}: expected values of {', '.join(names)}, found {', '.join(map(str, member))}"
         )

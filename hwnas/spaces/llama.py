@@ -31,6 +31,12 @@ from hwnas.spaces.language_model import (
     layer_rows,
 )
 from hwnas.spaces.llama_architecture import LlamaArchitecture
+from hwnas.spaces.precision import (
+    decode_precisions,
+    encode_precisions,
+    precision_choice,
+    validate_precisions,
+)
 from hwnas.typing import Codes, IntArray
 
 LLAMA_CONTEXT = 2048
@@ -54,14 +60,16 @@ LLAMA_CHOICES: dict[str, dict[str, Any]] = {
         "llama-l": (2048, 16, 32),
     }.items()
 }
+_OUTSIDE = ("embed_dim", "n_layer", "tied")  # the layers; a choice of precision follows them
 _PER_LAYER = ("mlp_dim", "n_head", "n_kv_head")
 
 
 class LlamaSpace(LanguageModelSpace):
     """Set of all Llama-family architectures that combine given choices.
 
-    The columns of a code are ``embed_dim``, ``n_layer`` and ``tied``, then ``mlp_dim``, ``n_head``
-    and ``n_kv_head`` of each layer in turn. Within a layer ``n_kv_head`` divides ``n_head``.
+    The columns of a code are ``embed_dim``, ``n_layer``, ``tied`` and, if it is a choice,
+    ``precision``, then ``mlp_dim``, ``n_head`` and ``n_kv_head`` of each layer in turn. Within a
+    layer ``n_kv_head`` divides ``n_head``.
 
     Parameters
     ----------
@@ -75,6 +83,8 @@ class LlamaSpace(LanguageModelSpace):
     tied
         Whether the output layer uses the matrix of the token embeddings: ``[True]``, ``[False]``,
         or both as a choice.
+    precision
+        The choices of the weights' precision, by default none; see `hwnas.spaces.precision`.
     head_size
         Width of one attention head, even (it is rotated in pairs of numbers).
     context
@@ -112,6 +122,7 @@ class LlamaSpace(LanguageModelSpace):
         n_head: Sequence[int],
         n_kv_head: Sequence[int],
         tied: Sequence[bool] = (False, True),
+        precision: Sequence[str] = (),
         head_size: int = HEAD_SIZE,
         context: int = LLAMA_CONTEXT,
         vocab_size: int = LLAMA_VOCABULARY,
@@ -123,6 +134,7 @@ class LlamaSpace(LanguageModelSpace):
         self.n_head = validate_integers("n_head", n_head, minimum=0)
         self.n_kv_head = validate_integers("n_kv_head", n_kv_head)
         self.tied = _validate_tied(tied)
+        self.precision = validate_precisions(precision)
         self.head_size = validate_positive("head_size", head_size)
         self.context = validate_positive("context", context)
         self.vocab_size = validate_positive("vocab_size", vocab_size)
@@ -141,7 +153,12 @@ class LlamaSpace(LanguageModelSpace):
         has_condition = len(with_attention) < len(self.n_head)
         super().__init__(
             name,
-            {"embed_dim": self.embed_dim, "n_layer": self.n_layer, "tied": self.tied},
+            {
+                "embed_dim": self.embed_dim,
+                "n_layer": self.n_layer,
+                "tied": self.tied,
+                **precision_choice(self.precision),
+            },
             layers={key: getattr(self, key) for key in _PER_LAYER},
             depth="n_layer",
             conditions={"n_kv_head": {"n_head": with_attention}} if has_condition else None,
@@ -156,6 +173,7 @@ class LlamaSpace(LanguageModelSpace):
             "family": self.family,
             "name": self.name,
             **{key: list(getattr(self, key)) for key in choices},
+            **({"precision": [*self.precision]} if self.precision else {}),
             **{key: getattr(self, key) for key in scalars},
         }
 
@@ -176,8 +194,8 @@ class LlamaSpace(LanguageModelSpace):
         array = self._checked(codes).astype(np.intp)
         # Look up all values at once; lists of Python's own numbers go into the architectures.
         outside = (
-            np.array(values)[array[:, column]].tolist()
-            for column, values in enumerate(self.choices.values())
+            np.array(self.choices[name])[array[:, column]].tolist()
+            for column, name in enumerate(_OUTSIDE)
         )
         per_layer = (self._layer_values(array, name).tolist() for name in _PER_LAYER)
         return [
@@ -189,8 +207,11 @@ class LlamaSpace(LanguageModelSpace):
                 tuple(heads[:depth]),
                 tuple(groups[:depth]),
                 tied,
+                name,
             )
-            for width, depth, tied, mlp, heads, groups in zip(*outside, *per_layer, strict=True)
+            for width, depth, tied, mlp, heads, groups, name in zip(
+                *outside, *per_layer, decode_precisions(self, array), strict=True
+            )
         ]
 
     def encode(self, architectures: Iterable[LlamaArchitecture | Mapping[str, Any] | str]) -> Codes:
@@ -212,9 +233,11 @@ class LlamaSpace(LanguageModelSpace):
         archs = architectures_of(self.name, LlamaArchitecture, architectures)
         codes = np.zeros((len(archs), len(self.columns)), dtype=np.int8)
         # 1. The columns for the whole architecture.
-        for column, (name, choices) in enumerate(self.choices.items()):
+        for column, name in enumerate(_OUTSIDE):
             values = to_int64(name, (getattr(arch, name) for arch in archs))
-            codes[:, column] = find_indices(name, [int(choice) for choice in choices], values)
+            choices = [int(choice) for choice in self.choices[name]]
+            codes[:, column] = find_indices(name, choices, values)
+        encode_precisions(self, codes, archs)
         # 2. Those of the layers. Without attention, there are no heads of keys and values either.
         layers = {name: self._layer_matrix(archs, name) for name in _PER_LAYER}
         present = np.arange(len(self.layer_columns)) < self.depths[codes[:, 1]][:, None]  # (n, L)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hwnas.errors import InvalidInput
 from hwnas.spaces.architecture import split_string
+from hwnas.spaces.precision import split_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class LlamaArchitecture:
     """Architecture of a Llama-family model.
 
     Its string is ``SPACE-n_layer-embed_dim``, then one number for each layer of each of `mlp_dim`,
-    `n_head` and `n_kv_head`, and `tied`. `parse` reads it, ``str`` writes it.
+    `n_head` and `n_kv_head`, and `tied`; where the space offers it, `precision`. `parse` reads it,
+    ``str`` writes it.
 
     Attributes
     ----------
@@ -33,6 +35,8 @@ class LlamaArchitecture:
         share one. 0 where there is no attention.
     tied
         Whether the output layer uses the matrix of the token embeddings.
+    precision
+        Format of the weights where the space offers a choice, else ``None``.
 
     Examples
     --------
@@ -50,11 +54,13 @@ class LlamaArchitecture:
     n_head: tuple[int, ...]
     n_kv_head: tuple[int, ...]
     tied: bool
+    precision: str | None = None
 
     def __str__(self) -> str:
         """Return the string: space, layers, width, MLPs, heads, heads of keys and values, tied."""
         numbers = (self.n_layer, self.embed_dim, *self.mlp_dim, *self.n_head, *self.n_kv_head)
-        return "-".join([self.space, *map(str, numbers), str(self.tied)])
+        suffix = [] if self.precision is None else [self.precision]
+        return "-".join([self.space, *map(str, numbers), str(self.tied), *suffix])
 
     @classmethod
     def parse(cls, text: str) -> LlamaArchitecture:
@@ -72,6 +78,7 @@ class LlamaArchitecture:
         """
         form = "expected SPACE-LAYERS-WIDTH-<mlp_dim, n_head, n_kv_head of each layer>-True|False"
         space, (n_layer, embed_dim, *numbers), tied = split_string(text, form)
+        precision = split_precision(text)[1]
         # The number of layers says how many numbers follow the width.
         if n_layer == 0 or len(numbers) != 3 * n_layer:
             raise InvalidInput(
@@ -81,4 +88,4 @@ class LlamaArchitecture:
         mlp_dim, n_head, n_kv_head = (
             tuple(numbers[i * n_layer : (i + 1) * n_layer]) for i in range(3)
         )
-        return cls(space, embed_dim, n_layer, mlp_dim, n_head, n_kv_head, tied)
+        return cls(space, embed_dim, n_layer, mlp_dim, n_head, n_kv_head, tied, precision)

@@ -155,6 +155,8 @@ def _load_arrays(scale: str) -> dict[str, NDArray[Any]]:
 def _is_within(part: GPTSpace, scale: GPTSpace) -> bool:
     choices = ("embed_dim", "n_layer", "mlp_ratio", "n_head", "bias")
     constants = ("head_size", "context", "vocab_size")
+    if part.precision:  # figures are of one precision each
+        return False
     return all(set(getattr(part, c)) <= set(getattr(scale, c)) for c in choices) and all(
         getattr(part, c) == getattr(scale, c) for c in constants
     )

@@ -18,6 +18,7 @@ from hwnas.files import atomic_writer, write_text
 from hwnas.profiling.language_model import LanguageModel, import_model_class
 from hwnas.spaces import LanguageModelSpace
 from hwnas.spaces.families import family
+from hwnas.spaces.precision import without_absent_precision
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = "hwnas-{}-1"  # the family of the model
@@ -64,7 +65,7 @@ def save_model(model: LanguageModel, folder: str | Path) -> Path:
     for name in (CONFIG, WEIGHTS):
         if (folder / name).exists():
             raise InvalidInput(f"{folder / name} is there already; expected another folder")
-    choices = asdict(model.arch)
+    choices = without_absent_precision(asdict(model.arch))
     del choices["space"]
     config = {
         "format": _FORMAT.format(model.family),
