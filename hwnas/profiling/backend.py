@@ -27,6 +27,7 @@ from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler, fitting_wo
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
+from hwnas.profiling.training.shared_code import SharedCode, expected_models
 from hwnas.profiling.trial import Trial, TrialSettings
 from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.typing import Codes
@@ -38,6 +39,8 @@ _MACHINE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     getattr(torch, "AcceleratorError", OSError),
 )
+
+_MAX_COMPILERS = 8  # processes that compile code of trainings
 
 _Settings = TypeVar("_Settings", TrainingSettings, PassSettings)
 # Settings that the backend determines itself, so that they cannot be set under these names.
@@ -192,6 +195,7 @@ class Profile(Backend):
             checkpoint_every=checkpoint_every,
             time_limit=time_limit,
             peak_flops=self._known_peak() if peak_tflops is None else peak_tflops * 1e12,
+            code=self._shared_code(space),
         )
         self._folder: Path | None = None
         self._obsolete_checkpoints: list[Path] = []  # of trials that may not be stored yet
@@ -211,8 +215,17 @@ class Profile(Backend):
         # Invalid text should end a search here, not after its first measurements.
         _ = self.corpus
 
+    def _shared_code(self, space: LanguageModelSpace) -> SharedCode:
+        """Return the code that the trainings share; on CUDA other processes compile it."""
+        # Half of the processors are left to this process, for the launches of kernels.
+        is_cuda = self.profiler.device.type == "cuda"
+        workers = min(len(available_cpus()) // 2, _MAX_COMPILERS) if is_cuda else 0
+        return SharedCode(workers=workers, expected=lambda: expected_models(space))
+
     def on_end(self) -> None:
-        """Remove the checkpoints unless `keep_checkpoints` is set."""
+        """End processes that compile; remove the checkpoints unless `keep_checkpoints` is set."""
+        if self._trial_settings.code is not None:
+            self._trial_settings.code.close()
         if self._folder is not None and not self.keep_checkpoints:
             shutil.rmtree(self._folder / "checkpoints", ignore_errors=True)
 

@@ -140,15 +140,7 @@ class LanguageModel(nn.Module, ABC):
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy in nats; `tokens` and `targets` are (B, T) integers."""
-        x, n_padding = self.features(tokens), -self.vocab_size % LOGIT_ALIGNMENT
-        if x.is_cuda and n_padding:
-            # Pad the vocabulary; a bias of -inf gives the added tokens probability 0.
-            weight = F.pad(self.output_weight, (0, 0, 0, n_padding))  # (padded vocab_size, C)
-            bias = F.pad(weight.new_zeros(self.vocab_size), (0, n_padding), value=-math.inf)
-            logits = F.linear(x, weight, bias)  # (B, T, padded vocab_size)
-        else:
-            logits = F.linear(x, self.output_weight)  # (B, T, vocab_size)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return cross_entropy(self.features(tokens), self.output_weight, targets)
 
     def training_flops_per_token(self, tokens: int | None = None) -> int:
         """Return the operations per token of training: one forward and two of its size backward.
@@ -159,6 +151,36 @@ class LanguageModel(nn.Module, ABC):
         """
         length = self.context if tokens is None else tokens
         return 3 * self.flops(length) // length
+
+
+def cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of an output layer in nats.
+
+    Parameters
+    ----------
+    x
+        (B, T, C), input of the output layer.
+    weight
+        (vocab_size, C), its matrix.
+    targets
+        (B, T) integers.
+
+    Examples
+    --------
+    >>> x, weight, targets = torch.zeros(2, 3, 8), torch.ones(50, 8), torch.zeros(2, 3).long()
+    >>> round(cross_entropy(x, weight, targets).exp().item(), 3)
+    50.0
+    """
+    vocab_size = len(weight)
+    n_padding = -vocab_size % LOGIT_ALIGNMENT
+    if x.is_cuda and n_padding:
+        # Pad the vocabulary; a bias of -inf gives the added tokens probability 0.
+        weight = F.pad(weight, (0, 0, 0, n_padding))  # (padded vocab_size, C)
+        bias = F.pad(weight.new_zeros(vocab_size), (0, n_padding), value=-math.inf)
+        logits = F.linear(x, weight, bias)  # (B, T, padded vocab_size)
+    else:
+        logits = F.linear(x, weight)  # (B, T, vocab_size)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def build_model(

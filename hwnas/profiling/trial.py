@@ -19,6 +19,7 @@ from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.meters.perplexity import Perplexity, perplexity
 from hwnas.profiling.training.config import Precision, TrainingSettings
+from hwnas.profiling.training.shared_code import SharedCode
 from hwnas.profiling.training.train_loop import Progress, train
 from hwnas.spaces import LanguageModelSpace
 from hwnas.typing import Array
@@ -50,6 +51,8 @@ class TrialSettings:
         Function that returns the text. It is called when a model is first trained.
     checkpoint_every, time_limit, peak_flops
         See `hwnas.profiling.train`.
+    code
+        Compiled code that the trainings share.
     """
 
     space: LanguageModelSpace
@@ -59,6 +62,7 @@ class TrialSettings:
     checkpoint_every: int
     time_limit: float | None
     peak_flops: float | None
+    code: SharedCode | None = None
 
 
 class Trial:
@@ -212,6 +216,7 @@ class Trial:
             checkpoint_every=settings.checkpoint_every,
             time_limit=settings.time_limit,
             peak_flops=settings.peak_flops,
+            code=settings.code,
             report=self.report,
         )
         quality = self.evaluate(self.model, training.precision)

@@ -29,11 +29,14 @@ KEYS = frozenset({"identity", "step", "loss", "seconds", "model", "optimizer"})
 def training_identity(
     model: LanguageModel, tokens: Tokens, settings: TrainingSettings
 ) -> dict[str, Any]:
-    """Return everything that determines a training, except for the initial weights."""
+    """Return everything that determines a training, except for the initial weights.
+
+    Compiled code computes the same up to rounding, so `compile` is not part of it.
+    """
     return {
         "arch": str(model.arch),
         **{name: getattr(model, name) for name in model.settings},
-        **asdict(settings),
+        **{name: value for name, value in asdict(settings).items() if name != "compile"},
         "tokens": _fingerprint(tokens),
     }
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput
+from hwnas.profiling.training.compile_choice import Compile
 from hwnas.typing import IntArray, TokenArray
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -19,7 +20,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """Settings of a training. A checkpoint can be continued only with equal settings.
+    """Settings of a training.
+
+    A checkpoint can be continued only with equal settings, except for `compile`.
 
     Attributes
     ----------
@@ -44,7 +47,11 @@ class TrainingSettings:
         ``"bfloat16"``: autocast, with weights and optimizer state in float32. ``"auto"`` is
         bfloat16 on CUDA and float32 elsewhere.
     compile
-        Whether to compile the loss with ``torch.compile``.
+        Code of the training: ``"off"`` runs as it is written; ``"blocks"`` compiles each shape of
+        a block, and the output layer with the loss, once for all networks of a search; ``"whole"``
+        compiles each network as one. ``"auto"`` chooses by the length of the training, see
+        `hwnas.profiling.training.compile_choice.choose_code`, and is off on a CPU. True is
+        ``"whole"``, False ``"off"``. Compiled code computes the same up to rounding.
     seed
         Seed of the batches.
 
@@ -70,7 +77,7 @@ class TrainingSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
     precision: Precision = "auto"
-    compile: bool = False
+    compile: Compile = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,8 +103,13 @@ class TrainingSettings:
                 f"precision: expected one of {', '.join(get_args(Precision))}, found "
                 f"{self.precision!r}"
             )
-        if type(self.compile) is not bool:
-            raise InvalidInput(f"compile: expected true or false, found {self.compile!r}")
+        # YAML reads off as false.
+        if isinstance(self.compile, bool):
+            object.__setattr__(self, "compile", "whole" if self.compile else "off")
+        if self.compile not in get_args(Compile):
+            raise InvalidInput(
+                f"compile: expected one of {', '.join(get_args(Compile))}, found {self.compile!r}"
+            )
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0.

@@ -26,6 +26,7 @@ from hwnas.profiling.training.checkpoint import (
     write_checkpoint,
 )
 from hwnas.profiling.training.config import TrainingSettings, autocast
+from hwnas.profiling.training.shared_code import Loss, SharedCode, training_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def train(
     checkpoint_every: int | None = None,
     time_limit: float | None = None,
     peak_flops: float | None = None,
+    code: SharedCode | None = None,
     report: Callable[[Progress], None] | None = None,
     report_every: int = 10,
 ) -> Progress:
@@ -87,6 +89,9 @@ def train(
         Maximum duration of the training in seconds, without pauses.
     peak_flops
         Peak throughput of the device in operations per second, in the precision of the training.
+    code
+        Compiled code to share with the trainings of other models; without it ``compile: auto``
+        compiles long trainings only.
     report
         Function called every `report_every` steps and before each checkpoint.
 
@@ -110,11 +115,14 @@ def train(
     """
     until = settings.steps if until is None else until
     _check_arguments(model, tokens, settings, until, checkpoint_every, report_every, peak_flops)
-    with release_memory(model.device, f"training {model.arch}"):
+    with (
+        release_memory(model.device, f"training {model.arch}"),
+        training_loss(model, settings, until, code=code, peak_flops=peak_flops) as loss,
+    ):
         try:
             # The run is not bound to a name here: this frame is part of an error's traceback, and
             # a name in it would keep the run's memory alive.
-            return _TrainingRun(model, tokens, settings, peak_flops).run(
+            return _TrainingRun(model, tokens, settings, peak_flops, loss).run(
                 until,
                 None if checkpoint is None else Path(checkpoint),
                 checkpoint_every or settings.steps,
@@ -124,9 +132,6 @@ def train(
             )
         finally:
             model.zero_grad(set_to_none=True)
-            if settings.compile:
-                # torch stops compiling after a few models unless its caches are cleared.
-                torch.compiler.reset()
 
 
 class _TrainingRun:
@@ -138,6 +143,7 @@ class _TrainingRun:
         tokens: Tokens,
         settings: TrainingSettings,
         peak_flops: float | None,
+        loss: Loss,
     ) -> None:
         self.model, self.tokens, self.settings = model, tokens, settings
         self.device = model.device
@@ -153,7 +159,7 @@ class _TrainingRun:
             betas=settings.betas,
             fused=self.device.type == "cuda",
         )
-        self.loss_of = torch.compile(model.loss, dynamic=False) if settings.compile else model.loss
+        self.loss_of = loss
         self.peak_flops = peak_flops
         self.step, self.loss = 0, math.nan
         self.previous_seconds = 0.0  # duration of the steps before this call
@@ -241,6 +247,7 @@ class _TrainingRun:
                 )
             self.loss = loss
         self.marks.append((self.step, self.elapsed))
+        self.loss_of.refresh()
         return self._progress_between(*self.marks[-2:])
 
     def summary(self) -> Progress:

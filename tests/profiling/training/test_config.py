@@ -72,7 +72,7 @@ def test_precision_on_a_cpu(precision: Any, enabled: bool) -> None:
         ({"betas": (0.9, 1)}, "betas: expected numbers from 0 to below 1, found 1"),
         ({"betas": 0.9}, "betas: expected a pair of numbers, found 0.9"),
         ({"precision": "bf16"}, "precision: expected one of auto, float32, bfloat16, found 'bf16'"),
-        ({"compile": 1}, "compile: expected true or false, found 1"),
+        ({"compile": 1}, "compile: expected one of auto, off, blocks, whole, found 1"),
         ({"seed": -1}, "seed: expected an integer of at least 0, found -1"),
     ],
 )
