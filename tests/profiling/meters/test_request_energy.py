@@ -146,4 +146,4 @@ def test_marks_are_events(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_duration_of_a_part() -> None:
     meter = EnergyMeter(torch.device("cpu"), TwoPowers())  # type: ignore[arg-type]
     part = Part(lambda: lambda: time.sleep(0.002), 5)
-    assert module.part_ms(part, meter) == pytest.approx(10, rel=0.5)
+    assert 10 <= module.part_ms(part, meter) < 200  # a sleep lasts longer on a busy machine

@@ -1,38 +1,56 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hwnas.profiling.meters import timing as timing_module
 from hwnas.profiling.meters.convergence import median_standard_error
 from hwnas.profiling.meters.timing import replay_count, time_work
 
 CPU = torch.device("cpu")
 
 
-def test_short_work_is_repeated_within_a_sample() -> None:
-    n_runs = 0
+class Clockwork:
+    """Work of known durations, by a timer that returns them without waiting.
 
-    def run() -> None:
-        nonlocal n_runs
-        n_runs += 1
-        time.sleep(2e-4)
+    Parameters
+    ----------
+    durations
+        Of one run after the other, in ms.
+    """
 
-    timing = time_work(run, CPU, within=0.5, max_seconds=0.5)
-    assert 0.2 <= timing.median < 2
-    assert 2 <= timing.replays <= 15
-    assert len(timing.samples) == timing.repeats >= 20
+    def __init__(self, durations: Iterator[float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.durations, self.n_runs = durations, 0
+        monkeypatch.setattr(timing_module, "pass_timer", self.pass_timer)
+
+    def run(self) -> float:
+        self.n_runs += 1
+        return next(self.durations)
+
+    def pass_timer(self, run: Any, device: object, *, replays: int = 1) -> Callable[[], float]:
+        return lambda: sum(run() for _ in range(replays)) / replays
+
+
+def test_short_work_is_repeated_within_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first run loads kernels.
+    work = Clockwork(chain([50.0], repeat(0.25)), monkeypatch)
+    timing = time_work(work.run, CPU)
+    assert (timing.median, timing.replays) == (0.25, 12)
+    assert len(timing.samples) == timing.repeats == 20
+    assert (timing.precise, timing.steady, timing.std) == (True, True, 0.0)
     # Three runs tell the duration, and every sample is the mean of several.
-    assert n_runs == 3 + timing.replays * (timing.warm_up + timing.repeats)
-    assert timing.std == median_standard_error(timing.samples)
+    assert work.n_runs == 3 + 12 * (timing.warm_up + timing.repeats)
 
 
-def test_long_work_needs_fewer_samples() -> None:
-    timing = time_work(lambda: time.sleep(0.012), CPU, within=0.5)
-    assert (timing.replays, timing.repeats) == (1, 10)
-    assert timing.median == pytest.approx(12, rel=0.2)
+def test_long_work_needs_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = time_work(Clockwork(repeat(12.0), monkeypatch).run, CPU)
+    assert (timing.median, timing.replays, timing.repeats) == (12.0, 1, 10)
     assert timing.precise
 
 
@@ -46,15 +64,17 @@ def test_slow_work_runs_twice_at_most() -> None:
 
     timing = time_work(run, CPU, max_seconds=0.04)
     assert n_runs == 2  # an estimate and a sample
+    assert timing.median >= 50
     assert (timing.warm_up, timing.repeats, timing.steady, timing.precise) == (0, 1, False, False)
     assert timing.std == timing.median
 
 
-def test_a_limit_leaves_an_imprecise_value() -> None:
+def test_a_limit_leaves_an_imprecise_value(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    timing = time_work(lambda: time.sleep(0.004 * rng.uniform()), CPU, within=1e-6, max_seconds=0.2)
+    durations = (float(value) for value in rng.uniform(4, 8, size=100_000))
+    timing = time_work(Clockwork(durations, monkeypatch).run, CPU, within=1e-6, max_seconds=0.05)
     assert not timing.precise
-    assert timing.repeats > 1
+    assert timing.std == median_standard_error(timing.samples) > 0
 
 
 @pytest.mark.parametrize(
