@@ -126,13 +126,12 @@ context of gpt-s
             )
 
 
-BUILT_IN: Mapping[str, Workload] = MappingProxyType(
-    {
-        "forward": Workload(prompt=1024, generate=0, batch=8),  # that of HW-GPT-Bench for gpt-s
-        "chat": Workload(prompt=512, generate=256, batch=1),
-        "serve": Workload(prompt=896, generate=128, batch=64),
-    }
-)
+# A dict, because backends that hold it are pickled.
+BUILT_IN: Mapping[str, Workload] = {
+    "forward": Workload(prompt=1024, generate=0, batch=8),  # that of HW-GPT-Bench for gpt-s
+    "chat": Workload(prompt=512, generate=256, batch=1),
+    "serve": Workload(prompt=896, generate=128, batch=64),
+}
 
 
 def parse_workload(content: Any) -> Workload:

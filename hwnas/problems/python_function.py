@@ -21,6 +21,7 @@ from hwnas.errors import InvalidInput, describe_value
 from hwnas.function_source import Function, load_function
 from hwnas.objectives import Metric, Objective
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.precision import without_absent_precision
 from hwnas.typing import Codes
 
 
@@ -271,4 +272,5 @@ def _number(name: str, value: Any) -> float:
 def _fields(member: Any) -> dict[str, Any]:
     """Return the fields of an architecture that is no mapping, its space excepted."""
     names = getattr(type(member), "__dataclass_fields__", ())
-    return {name: getattr(member, name) for name in names if name != "space"}
+    fields = {name: getattr(member, name) for name in names if name != "space"}
+    return without_absent_precision(fields)
