@@ -70,15 +70,28 @@ class EvaluationCache:
         Seed of the run.
     failures
         Log that records the errors of the backend.
+    known
+        Trials measured before the search, whose values the first complete trials of their
+        architectures take over.
     """
 
-    def __init__(self, problem: Problem, seed: int, failures: FailureLog | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        seed: int,
+        failures: FailureLog | None = None,
+        known: Trials | None = None,
+    ) -> None:
         self.problem = problem
         self.seed = seed
         self.failures = failures
         self._n_trials = 0
         self._n_evaluations: Counter[bytes] = Counter()  # of each code, not counting continuations
         self._measurements: dict[bytes, _Measurement] = {}  # of codes measured at a fidelity
+        self._known: dict[bytes, Trials] = {}  # by code, one trial each
+        if known is not None:
+            for i in np.flatnonzero(known.ok).tolist():
+                self._known[known.codes[i].tobytes()] = known[i : i + 1]
 
     def __len__(self) -> int:
         return self._n_trials
@@ -137,9 +150,12 @@ class EvaluationCache:
         all_columns = np.arange(len(measured))
         changing_columns = np.array(self.problem.fidelity_dependent, dtype=np.intp)
         status, reason, seconds = [""] * n, [""] * n, np.zeros(n)
+        for i, trial in self._known_rows(plan).items():
+            values[i], std[i], seconds[i] = trial.values[0], trial.std[0], trial.seconds[0]
+            status[i], is_new[i] = "ok", False
         for rows, columns in (
             (np.flatnonzero(is_new), all_columns),
-            (np.flatnonzero(~is_new), changing_columns),
+            (np.flatnonzero(plan.continues), changing_columns),
         ):
             if len(rows) == 0:
                 continue
@@ -174,6 +190,15 @@ class EvaluationCache:
             status=status,
             reason=reason,
         )
+
+    def _known_rows(self, plan: TrialPlan) -> dict[int, Trials]:
+        """Return the trials that the first complete trials of a plan take over, by row."""
+        complete = (None, *(self.problem.backend.fidelities or ())[-1:])
+        if not self._known or plan.fidelity not in complete:
+            return {}
+        rows = np.flatnonzero((plan.repeat == 0) & ~plan.continues).tolist()
+        keys = {i: plan.codes[i].tobytes() for i in rows}
+        return {i: self._known[key] for i, key in keys.items() if key in self._known}
 
     def plan(self, codes: Codes, fidelity: int | None) -> TrialPlan:
         """Return what evaluating architectures (n, d) now would be: repeats, seeds and costs."""

@@ -6,6 +6,7 @@ An optimizer never sees them.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from hwnas import pareto
+from hwnas.backends import metric_of
 from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.experiment import Experiment
 from hwnas.objectives import Objective, losses_of
@@ -34,6 +36,8 @@ _SOURCES: dict[float | None, Source] = {0.0: "exact", None: "best known"}
 FOLDER = "reference"  # of the architectures that are measured, in the directory of the run
 _N_SAMPLES = 8  # architectures measured beside the smallest and the largest one
 
+_log = logging.getLogger("hwnas.runner")
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -44,9 +48,11 @@ class Reference:
     source
         ``"exact"``: the exact front; ``"epsilon"``: a front that is exact up to `epsilon`;
         ``"best known"``: a front without proof; ``"given"``: the experiment; ``"measured"``: the
-        smallest, the largest and a few fixed architectures.
+        smallest and the largest architecture, and cheap metrics of a few fixed ones.
     ideal, nadir : (m,)
-        Minimum and maximum of each objective over the front or the measured architectures.
+        Minimum and maximum of each objective over the front or the measured architectures. Where
+        the point is given and there is no front, the nadir is the point, and the ideal lies below
+        it by its absolute value.
     point : (m,)
         Reference point.
     best
@@ -109,7 +115,8 @@ def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> R
     """Build the reference of a problem.
 
     It is computed from the backend's front where there is one, and otherwise from a few
-    architectures, which are measured here. A reference point of the experiment takes precedence.
+    architectures, which are measured here. A reference point of the experiment takes precedence;
+    then nothing is measured.
 
     Parameters
     ----------
@@ -145,13 +152,15 @@ def build_reference(experiment: Experiment, problem: Problem, folder: Path) -> R
         best = pareto.hypervolume(front.losses, point)
         source = "given" if point_of_user is not None else _SOURCES.get(front.epsilon, "epsilon")
         return Reference(source, ideal, nadir, point, best, front.epsilon)
-    # 2. Without a front the scale comes from measurements.
-    losses = _measure_losses(experiment, problem, folder)
-    ideal, nadir = losses.min(axis=0), losses.max(axis=0)
-    nadir = np.where(nadir > ideal, nadir, ideal + 1)
+    # 2. Without a front the scale comes from the point of the user, or else from measurements.
     if point_of_user is not None:
-        point = _given_point(point_of_user, problem.objectives, ideal)
-        return Reference("given", ideal, nadir, point)
+        point = losses_of(problem.objectives, np.array([point_of_user], dtype=np.float64)).ravel()
+        ideal = point - np.where(point == 0, 1.0, np.abs(point))
+        _given_point(point_of_user, problem.objectives, ideal)
+        return Reference("given", ideal, point, point)
+    losses = _measure_losses(experiment, problem, folder)
+    ideal, nadir = np.nanmin(losses, axis=0), np.nanmax(losses, axis=0)
+    nadir = np.where(nadir > ideal, nadir, ideal + 1)
     return Reference("measured", ideal, nadir, nadir + 0.1 * (nadir - ideal))
 
 
@@ -182,33 +191,110 @@ def _opposite(objective: Objective) -> Objective:
     return replace(objective, maximise=not objective.maximise)
 
 
+def measured_references(problem: Problem, folder: Path) -> Trials | None:
+    """Return the trials of the reference architectures that searches need not repeat.
+
+    Parameters
+    ----------
+    problem
+        Problem of the searches.
+    folder
+        Directory of the run.
+
+    Returns
+    -------
+    Trials or None
+        Successful trials of all objectives and constraints; None if there are none.
+    """
+    file = folder / FOLDER / "trials.db"
+    if not problem.truth.on_hardware or not file.exists():
+        return None
+    with Store.open(file) as store:
+        trials = store.trials()
+    is_complete = trials.values.shape[1] == len(problem.measured)
+    return trials if is_complete and trials.ok.any() else None
+
+
 def _measure_losses(experiment: Experiment, problem: Problem, folder: Path) -> Array:
-    """Measure the smallest, the largest and a few other architectures, feasible or not."""
-    space = problem.space
-    # `canonical` clips codes, so the greatest index of every column is its last choice.
-    corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
-    samples = space.sample(_N_SAMPLES, np.random.default_rng(0))
-    codes = np.concatenate([corners, samples])
-    unconstrained = replace(problem, backend=problem.truth, constraints=())
+    """Return losses (k, m) of the smallest, the largest and other architectures, feasible or not.
+
+    NaN where a metric of the others is expensive.
+    """
+    codes, n_corners = _reference_codes(problem)
+    is_cheap = [not _is_expensive(problem, objective) for objective in problem.objectives]
     failures = FailureLog(folder, type(problem.truth))
     reason = ""
     try:
         with _executor(experiment, problem, folder) as executor:
-            trials = _measure(unconstrained, codes, folder / FOLDER, failures, executor)
-        if trials.ok.any():
-            return np.asarray(losses_of(problem.objectives, trials.values[trials.ok]))
+            # A constraint without its bound is measured and stops nothing. The evaluators of an
+            # executor have the bounds.
+            plain = (
+                () if executor else tuple(constraint.value for constraint in problem.constraints)
+            )
+            unbounded = replace(problem, backend=problem.truth, constraints=plain)
+            count = len(codes) if all(is_cheap) else n_corners
+            start = _announce(problem, count)
+            trials = _measure(unbounded, codes[:count], folder / FOLDER, failures, executor)
+            if trials.ok.sum() < 2 and count < len(codes):
+                # An extreme may be too large to train; others show the scale then.
+                count = len(codes)
+                trials = _measure(unbounded, codes, folder / FOLDER, failures, executor)
+            if trials.ok.any():
+                values = trials.values[trials.ok, : len(is_cheap)]
+                if any(is_cheap) and count < len(codes) and executor is None:
+                    others = _measure_cheap(unbounded, codes[count:], is_cheap, folder, failures)
+                    values = np.concatenate([values, others])
+                _log.info("measured the references in %.0f s", time.perf_counter() - start)
+                return np.asarray(losses_of(problem.objectives, values))
         reason = next((reason for reason in trials.reason if reason), "")
     except PROGRAMMING_ERRORS as error:
         if error is not failures.first_error:  # raised by the log once all have failed
             raise
     first = failures.first_error
     if first is None:  # without one, values were missing
-        raise InvalidInput(f"none of {len(codes)} architectures could be measured: {reason}")
+        raise InvalidInput(f"none of {count} architectures could be measured: {reason}")
     text = (
-        f"none of {len(codes)} architectures could be measured: "
+        f"none of {count} architectures could be measured: "
         f"{Failure.of(first, type(problem.truth))}; see {folder / ERROR_FILE}"
     )
     raise (SearchFailed if is_bug(first) else InvalidInput)(text) from first
+
+
+def _measure_cheap(
+    problem: Problem, codes: Codes, is_cheap: list[bool], folder: Path, failures: FailureLog
+) -> Array:
+    """Measure the cheap objectives alone; return values (k, m), NaN for the others."""
+    cheap = tuple(o for o, flag in zip(problem.objectives, is_cheap, strict=True) if flag)
+    part = replace(problem, objectives=cheap, constraints=())
+    trials = _measure(part, codes, folder / FOLDER / "others", failures, None)
+    values = np.full((int(trials.ok.sum()), len(is_cheap)), np.nan)
+    values[:, is_cheap] = trials.values[trials.ok]
+    return values
+
+
+def _reference_codes(problem: Problem) -> tuple[Codes, int]:
+    """Return distinct codes, and how many extremes of the space are the first of them."""
+    space = problem.space
+    # `canonical` clips codes, so the greatest index of every column is its last choice.
+    corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
+    codes = np.concatenate([corners, space.sample(_N_SAMPLES, np.random.default_rng(0))])
+    _, first = np.unique(codes, axis=0, return_index=True)
+    return codes[np.sort(first)], int((first < len(corners)).sum())
+
+
+def _is_expensive(problem: Problem, objective: Objective) -> bool:
+    return metric_of(problem.truth, objective).cost == "expensive"
+
+
+def _announce(problem: Problem, count: int) -> float:
+    """Say which measurements come before the searches; return the time of their start."""
+    if problem.truth.on_hardware:
+        _log.info(
+            "measuring %d architectures for the reference point; searches that propose them reuse "
+            "their values; with reference: in the experiment nothing is measured",
+            count,
+        )
+    return time.perf_counter()
 
 
 def _executor(
@@ -243,11 +329,14 @@ def _measure(
         return Trials.concatenate(list(trials_of(codes)))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "trials.db"
-    names = [str(objective) for objective in problem.objectives]
+    n_objectives = len(problem.objectives)
+    names = [f"{'constraint ' * (j >= n_objectives)}{o}" for j, o in enumerate(problem.measured)]
     if file.exists():
         with Store.open(file) as store:
-            failures.has_success = bool(store.trials().ok.any())
-        if not failures.has_success:  # what prevented them all may have been mended
+            trials = store.trials()
+            failures.has_success = bool(trials.ok.any())
+        # What prevented them all may have been mended; other columns are those of older versions.
+        if not failures.has_success or trials.values.shape[1] != len(names):
             file.unlink()
     with Store.open(file) if file.exists() else Store.create(file, names, {}) as store:
         shared = None if executor is None else executor.folder

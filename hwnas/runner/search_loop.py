@@ -31,7 +31,7 @@ from hwnas.runner.executors.interface import EvaluatorFactory, Executor, TrialEv
 from hwnas.runner.executors.serial import SerialExecutor
 from hwnas.runner.failures import ERROR_FILE, Failure, FailureLog
 from hwnas.runner.parallel_loop import ParallelLoop
-from hwnas.runner.reference_point import Reference
+from hwnas.runner.reference_point import Reference, measured_references
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.run_directory import locked
 from hwnas.runner.storage import Store, Trials
@@ -173,6 +173,7 @@ def _run_loop(
             prior=prior,
             report=report,
             failures=failures,
+            known=measured_references(problem, run.path.parents[1]),
         )
         return
     with executor:
@@ -203,6 +204,7 @@ def loop(
     prior: PriorTrials | None = None,
     report: Report = ignore_progress,
     failures: FailureLog | None = None,
+    known: Trials | None = None,
 ) -> None:
     """Propose, evaluate, store and tell, until the budget or the space is spent.
 
@@ -231,10 +233,12 @@ def loop(
         one by one, between them.
     failures
         Log that records the errors of the backend.
+    known
+        Trials measured before the search, see `hwnas.runner.evaluation_cache.EvaluationCache`.
     """
     replay = ReplayLog(store.trials())
     tracker = BudgetTracker(budget, start=time.perf_counter() - replay.elapsed)
-    cache = EvaluationCache(problem, seed, failures)
+    cache = EvaluationCache(problem, seed, failures, known)
     # Prior trials inform the optimizer but are no part of the search.
     if prior is not None and len(prior.codes):
         tell_values(optimizer, problem, prior.codes, prior.values, prior.std)

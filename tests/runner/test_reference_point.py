@@ -14,7 +14,8 @@ from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment
 from hwnas.objectives import parse_constraints, parse_objectives
 from hwnas.problem import Problem, build_problem, load_experiment
-from hwnas.runner.reference_point import Reference, build_reference
+from hwnas.runner.evaluation_cache import EvaluationCache
+from hwnas.runner.reference_point import Reference, build_reference, measured_references
 
 BASE: dict[str, Any] = {
     "name": "x",
@@ -116,7 +117,7 @@ def test_measured_where_no_front_is_known(small_space: hwnas.SearchSpace, tmp_pa
 
 def test_nothing_can_be_measured(small_space: hwnas.SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(
-        InvalidInput, match="none of 10 architectures could be measured: RuntimeError"
+        InvalidInput, match="none of 8 architectures could be measured: RuntimeError"
     ):
         build_reference(*frontless(small_space, broken=True), tmp_path)
     assert "RuntimeError" in (tmp_path / "error.txt").read_text()
@@ -154,3 +155,135 @@ def test_round_trip() -> None:
     assert again.best == found.best
     for name in ("ideal", "nadir", "point"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+
+
+class Machine(Frontless):
+    """A backend on hardware whose metric b is expensive; it counts what it measures."""
+
+    metrics = {  # noqa: RUF012
+        "a": hwnas.Metric("ms"),
+        "b": hwnas.Metric("", cost="expensive", fidelity_dependent=True),
+    }
+    on_hardware = True
+    too_large = float("inf")
+
+    def __init__(self, space: hwnas.SearchSpace) -> None:
+        super().__init__(space)
+        self.requests: list[tuple[int, tuple[str, ...]]] = []  # parameters and metrics
+
+    def evaluate(self, codes: Any, objectives: Any, **how: Any) -> Evaluation:
+        answer = super().evaluate(codes, objectives, **how)
+        keys = tuple(o.key for o in objectives)
+        sizes = self.space.params(codes).tolist()
+        self.requests += [(size, keys) for size in sizes]
+        failed = [size > self.too_large for size in sizes]
+        answer.values[failed] = np.nan
+        status = ["failed" if flag else "ok" for flag in failed]
+        return replace(answer, status=status, seconds=np.full(len(codes), 7.0))
+
+
+def on_machine(space: hwnas.SearchSpace, constraints: list[str] | None = None) -> Problem:
+    machine = Machine(space)
+    bounds = parse_constraints(constraints or [])
+    return Problem(space, machine, machine, parse_objectives(["a", "-b"]), bounds)
+
+
+def machine_of(problem: Problem) -> Machine:
+    assert isinstance(problem.truth, Machine)
+    return problem.truth
+
+
+def extremes(space: hwnas.SearchSpace) -> list[int]:
+    return space.params(space.canonical([[0] * 9, [9] * 9])).tolist()
+
+
+def test_expensive_metrics_are_those_of_the_extremes(
+    small_space: hwnas.SearchSpace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    problem = on_machine(small_space)
+    with caplog.at_level("INFO", "hwnas.runner"):
+        found = build_reference(load_experiment(BASE)[0], problem, tmp_path)
+    requests = machine_of(problem).requests
+    smallest, largest = extremes(small_space)
+    assert [size for size, keys in requests if "b" in keys] == [smallest, largest]
+    others = [size for size, keys in requests if keys == ("a",)]
+    assert others
+    assert not {smallest, largest} & {*others}
+    assert [found.ideal[0], found.nadir[0]] == [smallest, largest]
+    assert [found.ideal[1], found.nadir[1]] == [-1 / smallest, -1 / largest]
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message.split(" for ")[0] for message in messages] == [
+        "measuring 2 architectures",
+        "measured the references in 0 s",
+    ]
+    # A second time nothing is measured again.
+    build_reference(load_experiment(BASE)[0], problem, tmp_path)
+    assert len(machine_of(problem).requests) == len(requests)
+
+
+def test_others_are_measured_where_an_extreme_fails(
+    small_space: hwnas.SearchSpace, tmp_path: Path
+) -> None:
+    problem = on_machine(small_space)
+    machine_of(problem).too_large = extremes(small_space)[1] - 1
+    found = build_reference(load_experiment(BASE)[0], problem, tmp_path)
+    sizes = [size for size, keys in machine_of(problem).requests if keys == ("a", "b")]
+    assert len(sizes) > 2
+    assert found.nadir[0] == sorted(sizes)[-2]
+
+
+def test_a_space_of_one_architecture_is_measured_once(tmp_path: Path) -> None:
+    choices = {"embed_dim": [16], "n_layer": [1], "mlp_ratio": [1], "n_head": [1], "bias": [True]}
+    space = hwnas.space({"name": "one", **choices, "head_size": 16, "context": 8})
+    problem = on_machine(space)
+    found = build_reference(load_experiment(BASE)[0], problem, tmp_path)
+    assert len(machine_of(problem).requests) == 1
+    assert (found.nadir == found.ideal + 1).all()
+
+
+def test_nothing_is_measured_for_a_given_point(
+    small_space: hwnas.SearchSpace, tmp_path: Path
+) -> None:
+    problem = on_machine(small_space)
+    experiment = load_experiment({**BASE, "reference": [100.0, 0.5]})[0]
+    found = build_reference(experiment, problem, tmp_path)
+    assert (found.source, found.point.tolist()) == ("given", [100.0, -0.5])
+    assert (found.nadir > found.ideal).all()
+    assert not machine_of(problem).requests
+    assert not (tmp_path / "reference").exists()
+
+
+def test_searches_reuse_the_extremes(small_space: hwnas.SearchSpace, tmp_path: Path) -> None:
+    # A constraint that the largest architecture violates does not stop its measurement.
+    problem = on_machine(small_space, ["a <= 5"])
+    build_reference(load_experiment(BASE)[0], problem, tmp_path)
+    known = measured_references(problem, tmp_path)
+    assert known is not None
+    before = len(machine_of(problem).requests)
+    codes = small_space.canonical([[9] * 9, [0] * 9, [1] * 9])
+    for seed in (0, 1):
+        cache = EvaluationCache(problem, seed, known=known)
+        first = cache.evaluate(codes, None, 0, 0.0)
+        cache.add(first)
+        assert first.values[:, 0].tolist() == small_space.params(codes).tolist()
+        assert first.evaluations.tolist() == [1, 1, 1]
+        # They cost every search the same, whichever measured them.
+        assert first.seconds.tolist() == [7.0, 7.0, 7.0]
+        assert len(machine_of(problem).requests) == before + 1
+        # A second evaluation is a new one.
+        cache.evaluate(codes[:1], None, 1, 0.0)
+        before += 2
+        assert len(machine_of(problem).requests) == before
+
+
+def test_a_lower_fidelity_is_measured(small_space: hwnas.SearchSpace, tmp_path: Path) -> None:
+    problem = on_machine(small_space)
+    problem.backend.fidelities = (1, 3)
+    build_reference(load_experiment(BASE)[0], problem, tmp_path)
+    known = measured_references(problem, tmp_path)
+    codes = small_space.canonical([[9] * 9])
+    before = len(machine_of(problem).requests)
+    EvaluationCache(problem, 0, known=known).evaluate(codes, 3, 0, 0.0)
+    assert len(machine_of(problem).requests) == before
+    EvaluationCache(problem, 0, known=known).evaluate(codes, 1, 0, 0.0)
+    assert len(machine_of(problem).requests) == before + 1
