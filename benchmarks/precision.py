@@ -88,7 +88,7 @@ def measure(options: argparse.Namespace) -> None:
         start = time.monotonic()
         model = profiler.build_model(space, arch, seed=i)
         settings = TrainingSettings(
-            steps=options.steps, batch_size=2 if options.small else 16, learning_rate=6e-4, seed=i
+            steps=options.steps, batch_size=2 if options.small else 8, learning_rate=6e-4, seed=i
         )
         progress = train(model, corpus.train, settings)
         rows = measured_rows(space, profiler, model, corpus, workloads)
