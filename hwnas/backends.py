@@ -181,6 +181,10 @@ class Backend(ABC):
         """
         return int(done == 0)
 
+    def diagnostics(self) -> list[str]:
+        """Return notes for the report at the end of a search, one line each."""
+        return []
+
     def data_hash(self) -> str:
         """Return the SHA-256 of the data that answers rest on; empty where there is none."""
         return ""

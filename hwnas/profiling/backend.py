@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation, Status
-from hwnas.errors import InvalidInput, MachineFailed, UnknownName
+from hwnas.errors import HwnasWarning, InvalidInput, MachineFailed, UnknownName
 from hwnas.measured_metrics import TRAINED_METRICS, workload_metrics
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
@@ -27,6 +28,7 @@ from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler, fitting_wo
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
 from hwnas.profiling.training.config import TrainingSettings
+from hwnas.profiling.training.repetition import repetition_note
 from hwnas.profiling.training.shared_code import SharedCode, expected_models
 from hwnas.profiling.trial import Trial, TrialSettings
 from hwnas.spaces import LanguageModelSpace, SearchSpace
@@ -196,7 +198,9 @@ class Profile(Backend):
             time_limit=time_limit,
             peak_flops=self._known_peak() if peak_tflops is None else peak_tflops * 1e12,
             code=self._shared_code(space),
+            on_training=self._check_text,
         )
+        self._notes: list[str] = []
         self._folder: Path | None = None
         self._obsolete_checkpoints: list[Path] = []  # of trials that may not be stored yet
 
@@ -214,6 +218,17 @@ class Profile(Backend):
         self._folder = folder
         # Invalid text should end a search here, not after its first measurements.
         _ = self.corpus
+
+    def diagnostics(self) -> list[str]:
+        """Return a note if trainings see their text too often."""
+        return self._notes
+
+    def _check_text(self, corpus: Corpus) -> None:
+        """Warn once, and note for the report, if a training sees its text too often."""
+        note = repetition_note(corpus, self.training, self._trial_settings.space.context)
+        if note and note not in self._notes:
+            self._notes.append(note)
+            warnings.warn(note, HwnasWarning, stacklevel=2)
 
     def _shared_code(self, space: LanguageModelSpace) -> SharedCode:
         """Return the code that the trainings share; on CUDA other processes compile it."""

@@ -53,6 +53,8 @@ class TrialSettings:
         See `hwnas.profiling.train`.
     code
         Compiled code that the trainings share.
+    on_training
+        Function that is called with the text before each training.
     """
 
     space: LanguageModelSpace
@@ -63,6 +65,7 @@ class TrialSettings:
     time_limit: float | None
     peak_flops: float | None
     code: SharedCode | None = None
+    on_training: Callable[[Corpus], None] | None = None
 
 
 class Trial:
@@ -207,6 +210,8 @@ class Trial:
         # Train up to this trial's fidelity, from the checkpoint of a lower one if there is one.
         training = replace(settings.training, seed=self.seed)
         corpus = settings.load_corpus()
+        if settings.on_training is not None:
+            settings.on_training(corpus)
         progress = train(
             self.model,
             corpus.train,

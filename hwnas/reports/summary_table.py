@@ -103,8 +103,10 @@ def has_unmeasured(result: Result) -> bool:
 
 
 def search_notes(result: Result) -> list[str]:
-    """Return the notes of all searches, one line each."""
-    notes = []
+    """Return the notes of the backend and of all searches, one line each."""
+    # The backend says the same in every search.
+    lines = [line for s in result.searches for line in s.meta.get("backend_notes", "").splitlines()]
+    notes = [*dict.fromkeys(lines)]
     for search in result.searches:
         name = f"{search.optimizer} seed {search.seed}"
         lines = search.meta.get("notes", "").splitlines()

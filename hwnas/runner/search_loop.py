@@ -141,6 +141,8 @@ def search(
                 raise TypeError(f"{name}.diagnostics: expected a list of lines, found a text")
             if diagnostics:
                 store.set_meta("notes", "\n".join(diagnostics))
+            if notes := problem.backend.diagnostics():
+                store.set_meta("backend_notes", "\n".join(notes))
         problem.backend.on_end()
         store.set_meta("finished", "true")
 
