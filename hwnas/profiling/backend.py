@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -64,13 +64,14 @@ class Profile(Backend):
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` is CUDA where it is available.
     text
-        A text file, a folder of text files, or ``"pydoc"``: the help texts of Python.
+        A text file, a folder of text files, a data set ``"hf:NAME"``, or a text of every Python
+        installation: ``"pydoc"``, its help, and ``"stdlib"``, its standard library.
     separator
         String between two documents of a file; see `hwnas.profiling.data.text.text`.
     held_out
         Share of the text, in complete documents, on which perplexity is measured.
     tokenizer
-        ``"bytes"`` or ``"gpt2"``.
+        ``"bytes"``, ``"gpt2"``, a file ``tokenizer.json``, or ``"hf:NAME"``.
     vocabulary
         A file ``gpt2.tiktoken``; without it tiktoken downloads one.
     training
@@ -125,7 +126,7 @@ class Profile(Backend):
         text: str = "pydoc",
         separator: str | None = None,
         held_out: float = 0.1,
-        tokenizer: Literal["bytes", "gpt2"] = "bytes",
+        tokenizer: str = "bytes",
         vocabulary: str | None = None,
         training: dict[str, Any] | None = None,
         rungs: tuple[int, ...] = (),

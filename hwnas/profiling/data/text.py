@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +16,7 @@ from pathlib import Path
 from hwnas.errors import InvalidInput
 
 DEFAULT = "pydoc"
+STDLIB = "stdlib"
 END_OF_TEXT = "<|endoftext|>"
 
 
@@ -106,8 +108,10 @@ def text(source: str | Path = DEFAULT, *, separator: str | None = None) -> Text:
     ----------
     source
         A text file in UTF-8; a folder, whose files are all read, including those in subfolders but
-        not hidden ones; or ``"pydoc"``, the topics of Python's ``help()``, about 0.46 MB of
-        English that every Python installation has.
+        not hidden ones; ``"hf:NAME"``, a data set, see
+        `hwnas.profiling.data.hf_dataset.dataset_documents`; or a text that every Python
+        installation has: ``"pydoc"``, the topics of ``help()``, about 0.46 MB of English, and
+        ``"stdlib"``, the source files of the standard library, about 12 MB of Python and English.
     separator
         String between two documents of a file. By default ``<|endoftext|>``; a single file without
         it is divided at blank lines.
@@ -128,6 +132,12 @@ def text(source: str | Path = DEFAULT, *, separator: str | None = None) -> Text:
         from pydoc_data.topics import topics
 
         return _distinct_documents("Python's help topics", topics.values())
+    if source == STDLIB:
+        return _distinct_documents("Python's standard library", _library_sources())
+    if isinstance(source, str) and source.startswith("hf:"):
+        from hwnas.profiling.data.hf_dataset import dataset_documents
+
+        return _distinct_documents(source, dataset_documents(source.removeprefix("hf:")))
     path = Path(source)
     if path.is_dir():
         files = sorted(
@@ -142,13 +152,24 @@ def text(source: str | Path = DEFAULT, *, separator: str | None = None) -> Text:
         return _distinct_documents(str(path), documents)
     if not path.exists():
         raise InvalidInput(
-            f"{path}: no such file or folder; expected text, or {DEFAULT!r} for Python's own help"
+            f"{path}: no such file or folder; expected text, {DEFAULT!r} for Python's own "
+            f"help, {STDLIB!r} for its standard library, or hf:NAME"
         )
     content = _distinct_documents(str(path), _read_documents(path, separator))
     # A single file without any separator is divided at blank lines.
     if len(content.documents) == 1 and separator is None:
         content = _distinct_documents(str(path), re.split(r"\n\s*\n", content.documents[0]))
     return content
+
+
+def _library_sources() -> list[str]:
+    """Return the source files of Python's standard library, without its tests."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    left_out = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
+    files = sorted(
+        file for file in root.rglob("*.py") if not left_out & {*file.relative_to(root).parts}
+    )
+    return [file.read_text("utf-8", errors="replace") for file in files]
 
 
 def _read_documents(file: Path, separator: str | None) -> list[str]:

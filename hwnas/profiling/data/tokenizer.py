@@ -161,9 +161,10 @@ def tokenizer(
     Parameters
     ----------
     name
-        ``"bytes"`` or ``"gpt2"``.
+        ``"bytes"``, ``"gpt2"``, or of the library ``tokenizers``: a file ``NAME.json``, or
+        ``"hf:NAME"``.
     vocabulary, vocab_size
-        Parameters of `GPT2Tokenizer`; ``"bytes"`` has none.
+        Parameters of `GPT2Tokenizer`; the others have none.
 
     Raises
     ------
@@ -183,14 +184,21 @@ def tokenizer(
         return GPT2Tokenizer(
             vocabulary, vocab_size=VOCABULARY if vocab_size is None else vocab_size
         )
-    if name != "bytes":
-        raise UnknownName("tokenizer", name, ("bytes", "gpt2"))
-    if vocabulary is not None or vocab_size not in (None, ByteTokenizer.vocab_size):
+    found: Tokenizer
+    if name == "bytes":
+        found = ByteTokenizer()
+    elif name.startswith("hf:") or name.endswith(".json"):
+        from hwnas.profiling.data.hf_tokenizer import HuggingFaceTokenizer
+
+        found = HuggingFaceTokenizer(name)
+    else:
+        raise UnknownName("tokenizer", name, ("bytes", "gpt2", "hf:NAME", "FILE.json"))
+    if vocabulary is not None or vocab_size not in (None, found.vocab_size):
         raise InvalidInput(
-            f"tokenizer bytes: expected neither vocabulary nor vocab_size, found "
+            f"tokenizer {name}: expected neither vocabulary nor vocab_size, found "
             f"{vocabulary or vocab_size}"
         )
-    return ByteTokenizer()
+    return found
 
 
 @dataclass(frozen=True, eq=False)
