@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput, MissingExtra
-from hwnas.profiling.data.tokenizer import Tokenizer
+from hwnas.profiling.data.tokenizer_interface import Tokenizer
 from hwnas.typing import TokenArray
 
 PREFIX = "hf:"

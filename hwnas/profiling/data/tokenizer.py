@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
 from hwnas.files import atomic_writer
+from hwnas.profiling.data.hf_tokenizer import HuggingFaceTokenizer
+from hwnas.profiling.data.tokenizer_interface import Tokenizer as Tokenizer
 from hwnas.spaces import VOCABULARY
 from hwnas.typing import TokenArray
 
@@ -28,45 +28,6 @@ from hwnas.typing import TokenArray
 # merged within a word only.
 _GPT2_WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 _GPT2_N_MERGED = 50_256  # tokens of bytes and merges, without the end token
-
-
-class Tokenizer(ABC):
-    """Base class of tokenizers, which encode text as integers and decode it again.
-
-    Attributes
-    ----------
-    name
-        Short name, part of the names of cached files.
-    vocab_size
-        Number of tokens, including the end token.
-    end
-        Token at the end of a document. `encode` never returns it.
-    """
-
-    name: str
-    vocab_size: int
-    end: int
-
-    @abstractmethod
-    def encode(self, document: str) -> TokenArray:
-        """Return the (n,) tokens of a document, without the end token."""
-
-    @abstractmethod
-    def decode(self, ids: ArrayLike) -> str:
-        """Return the text of (n,) tokens.
-
-        End tokens are left out. Bytes that are not valid UTF-8 become the character "�".
-        """
-
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """String that is equal for two tokenizers only if they encode text in the same way."""
-
-    @property
-    def dtype(self) -> type[np.unsignedinteger[Any]]:
-        """Smallest data type that can represent every token."""
-        return np.uint16 if self.vocab_size <= 2**16 else np.uint32
 
 
 class ByteTokenizer(Tokenizer):
@@ -188,8 +149,6 @@ def tokenizer(
     if name == "bytes":
         found = ByteTokenizer()
     elif name.startswith("hf:") or name.endswith(".json"):
-        from hwnas.profiling.data.hf_tokenizer import HuggingFaceTokenizer
-
         found = HuggingFaceTokenizer(name)
     else:
         raise UnknownName("tokenizer", name, ("bytes", "gpt2", "hf:NAME", "FILE.json"))
