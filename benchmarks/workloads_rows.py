@@ -1,0 +1,86 @@
+"""Rows of ``workloads.py``: one CSV for each space, one row for each network and piece."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "workloads"
+# Batches of the forward pass, as HW-GPT-Bench has them for its three scales.
+FORWARD_BATCH = {
+    "gpt-s": 8, "gpt-s-wide": 8, "gpt-l": 1, "gpt-l-wide": 1, "gpt-xl": 1,
+    "llama-s": 8, "llama-m": 4, "llama-l": 1,
+}  # fmt: skip
+SPACES = tuple(FORWARD_BATCH)
+N_ANCHORS = 10
+TIMES = ("latency", "ttft.chat", "tpot.chat", "ttft.serve", "tpot.serve")
+ENERGIES = ("energy", "energy_per_token.chat", "energy_per_token.serve")
+# Index is the position in the sample; forward, chat and serve say what was asked for.
+COLUMNS = (
+    "arch", "index", "anchor", "piece", *TIMES, *ENERGIES, "imprecise", "failed", "forward",
+    "chat", "serve", "card", "torch", "cuda", "driver", "date", "seconds",
+)  # fmt: skip
+
+Row = Mapping[str, str]
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """Return the complete rows of a CSV, none if it does not exist.
+
+    Raises
+    ------
+    ValueError
+        The file has other columns.
+    """
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        rows = list(reader)
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise ValueError(f"{file}: expected the columns {','.join(COLUMNS)}")
+    # The end of a killed process may have cut its last row.
+    return [row for row in rows if None not in row.values() and row["seconds"]]
+
+
+def rows_of(space: str, folders: Iterable[Path]) -> list[dict[str, str]]:
+    """Return the rows of a space in several folders, each folder once, equal rows once."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        for row in read_rows(folder / f"{space}.csv"):
+            found[tuple(row.values())] = row
+    return list(found.values())
+
+
+def append_row(file: Path, row: Mapping[str, object]) -> None:
+    """Append a row to a CSV, and write the header of a new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = file.read_bytes() if file.exists() else b""
+    with file.open("a", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n", restval="")
+        if not content:
+            writer.writeheader()
+        elif not content.endswith(b"\n"):
+            lines.write("\n")
+        writer.writerow({key: shown(value) for key, value in row.items()})
+
+
+def merge(source: Path, target: Path) -> None:
+    """Add the rows of one folder to those of another, where they are not there already."""
+    for file in sorted(source.glob("*.csv")):
+        known = {tuple(row.values()) for row in read_rows(target / file.name)}
+        new = [row for row in read_rows(file) if tuple(row.values()) not in known]
+        for row in new:
+            append_row(target / file.name, row)
+        print(f"{file.name}: {len(new)} rows added to {len(known)}")
+
+
+def has_all(row: Row, metrics: Sequence[str]) -> bool:
+    """Return whether a row has a value for each of the metrics."""
+    return all(row[metric] for metric in metrics)
+
+
+def shown(value: object) -> str:
+    """Return a number with six digits, anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
