@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from hardware_common import OUT, peak_of, table, work_of
 from hardware_training import words
+from torch._dynamo.utils import counters
 
 from hwnas.profiling import TrainingSettings, build_model, train
 from hwnas.profiling.training.shared_code import SharedCode, expected_models
@@ -97,6 +98,9 @@ def trained(
     )
     row |= {"loss": end.loss, "steady": end.tokens_per_second, "utilisation": end.utilisation}
     if code is not None:
+        # Misses are code that this process had to compile itself.
+        cache = counters["aot_autograd"]
+        row |= {key: cache[f"autograd_cache_{key}"] for key in ("hit", "miss", "bypass")}
         row |= {"new_functions": len(code.functions) - compiled_before}
         row |= {"given_up": len(code.pool.given_up) if code.pool is not None else 0}
     return row
@@ -123,7 +127,8 @@ def progress(variant: str, runs: list[dict[str, Any]]) -> str:
     if run["utilisation"]:
         line += f", {run['utilisation']:.0%} of the peak"
     if "new_functions" in run:
-        line += f", {run['new_functions']} new functions, {run['given_up']} given up"
+        line += f", {run['new_functions']} new functions, {run['given_up']} given up, in all "
+        line += f"{run['hit']} found, {run['miss']} compiled here, {run['bypass']} not kept"
     return line + f", {run['arch'][:14]}"
 
 

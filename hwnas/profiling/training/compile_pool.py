@@ -66,6 +66,8 @@ class CompilePool:
         """Start or continue the processes."""
         if not self._processes:
             self._processes = [self._start() for _ in range(self.workers)]
+            for process in self._processes:
+                threading.Thread(target=self._serve, args=(process,), daemon=True).start()
         self._signal(signal.SIGCONT)
 
     def pause(self) -> None:
@@ -84,7 +86,7 @@ class CompilePool:
     def _start(self) -> subprocess.Popen[str]:
         # A process group of its own: if this process dies, the kernel continues the stopped group
         # with a hang-up, which ends it; a running worker reads the end of its input.
-        process = subprocess.Popen(
+        return subprocess.Popen(
             ["nice", "-n", "10", sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -93,15 +95,14 @@ class CompilePool:
             env=self.environment,
             process_group=0,
         )
-        threading.Thread(target=self._serve, args=(process,), daemon=True).start()
-        return process
 
     def _serve(self, process: subprocess.Popen[str]) -> None:
         """Pass parts of the queue to a process until it or the queue ends."""
         assert process.stdin is not None
         assert process.stdout is not None
-        while (part := self._queue.get()[2]) is not None:
-            if self._is_done(part):
+        while process in self._processes:
+            priority, order, part = self._queue.get()
+            if part is None or self._is_done(part):
                 continue
             try:
                 process.stdin.write(part.to_json() + "\n")
@@ -109,10 +110,12 @@ class CompilePool:
                 answer = process.stdout.readline()
             except (OSError, ValueError):
                 answer = ""
-            if not answer:
+            if not answer and process not in self._processes:  # closed: another one compiles it
+                self._queue.put((priority, order, part))
+            elif not answer:
                 self._fail(part, "the process that compiled it ended")
                 return
-            if reason := answer.strip():
+            elif reason := answer.strip():
                 self._fail(part, reason)
             else:
                 self.compiled.add(part.key)

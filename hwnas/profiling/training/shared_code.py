@@ -95,8 +95,10 @@ class SharedCode:
             loss.refresh()
             yield loss
         finally:
-            if self.pool is not None:
+            if self.pool is not None and self.pool.is_busy:
                 self.pool.pause()
+            else:  # its processes hold memory of the device
+                self.close()
             loss.close()
 
     def function(self, part: Part) -> Callable[..., Tensor] | None:

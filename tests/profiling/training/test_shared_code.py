@@ -199,6 +199,23 @@ def test_answers_of_a_worker(pool: CompilePool) -> None:
     assert not pool.is_busy
 
 
+def test_a_closed_pool_continues_later(
+    pool: CompilePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sleeper_of_test.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(compile_pool, "_MODULE", "sleeper_of_test")
+    *_, output = three_parts()
+    pool.submit([output], priority=0)
+    pool.resume()
+    wait_for(lambda: pool._queue.empty())
+    pool.close()
+    wait_for(lambda: not pool._queue.empty())
+    assert not pool.failed
+    monkeypatch.setattr(compile_pool, "_MODULE", "worker_of_test")
+    pool.resume()
+    wait_for(lambda: pool.compiled == {output.key})
+
+
 def test_a_paused_pool_is_stopped_and_ends_with_its_parent(pool: CompilePool) -> None:
     pool.resume()
     process = pool._processes[0]
