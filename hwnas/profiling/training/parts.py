@@ -110,6 +110,11 @@ def parts_of(model: LanguageModel, settings: TrainingSettings, device: torch.dev
     return [*blocks, Part(**common, layer=None, shape=output)]
 
 
+def has_parts(model: LanguageModel) -> bool:
+    """Return whether a model of any family has the blocks and tables that parts are made of."""
+    return all(hasattr(model, name) for name in ("blocks", "cos", "sin"))
+
+
 def _block_shape(block: nn.Module, model: LanguageModel) -> str:
     """Return the class, the shapes of the parameters and the numbers of a block, as a string."""
     numbers = {
@@ -134,9 +139,9 @@ def function_of(part: Part) -> Callable[..., Tensor]:
     return FunctionType(function.__code__.replace(co_name=name), function.__globals__, name)
 
 
-def _run_block(block: nn.Module, x: Tensor, cos: Tensor, sin: Tensor, attend: None) -> Tensor:
+def _run_block(block: nn.Module, *arguments: Any) -> Tensor:
     """Return the residual stream after a block; the class's own forward, see `SharedLoss`."""
-    out: Tensor = type(block).forward(block, x, cos, sin, attend)
+    out: Tensor = type(block).forward(block, *arguments)
     return out
 
 

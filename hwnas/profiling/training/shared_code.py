@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwnas.errors import InvalidInput
 from hwnas.profiling.data.corpus import cache_folder
 from hwnas.profiling.language_model import LanguageModel, build_model, cross_entropy
 from hwnas.profiling.training.compile_choice import choose_code
 from hwnas.profiling.training.compile_pool import CompilePool
 from hwnas.profiling.training.config import TrainingSettings
-from hwnas.profiling.training.parts import Part, compilation, function_of, parts_of
+from hwnas.profiling.training.parts import Part, compilation, function_of, has_parts, parts_of
 from hwnas.spaces import LanguageModelSpace
 
 _N_EXPECTED = 32  # random architectures that show which parts of a space are frequent
@@ -218,15 +219,25 @@ def training_loss(
         Code to share with other trainings.
     peak_flops
         Peak throughput of the device in operations per second, if it is known.
+
+    Raises
+    ------
+    InvalidInput
+        Blocks of a model that has none are to be compiled.
     """
     tokens = steps * settings.batch_size * model.context
     kind = choose_code(
         settings.compile,
         model.device,
         tokens * model.training_flops_per_token(),
-        can_share=code is not None,
+        can_share=code is not None and has_parts(model),
         peak_flops=peak_flops,
     )
+    if kind == "blocks" and not has_parts(model):
+        raise InvalidInput(
+            f"compile: blocks: models of {model.family} have no blocks, cos and sin; expected off, "
+            "whole or auto"
+        )
     if kind == "off":
         yield PlainLoss(model.loss)
         return

@@ -16,6 +16,7 @@ import torch
 from torch._dynamo.utils import counters
 
 import hwnas
+from hwnas.errors import InvalidInput
 from hwnas.profiling import Tokens, TrainingSettings, tokenizer, tokens, train
 from hwnas.profiling.language_model import build_model
 from hwnas.profiling.training import compile_pool
@@ -130,6 +131,14 @@ def test_an_error_restores_the_model(corpus: Tokens, code: SharedCode) -> None:
         train(model, corpus, SETTINGS, code=code, report=stop, report_every=1)
     assert all("forward" not in vars(block) for block in model.blocks)
     assert {**os.environ} == variables
+
+
+def test_a_model_without_blocks_is_refused(corpus: Tokens, code: SharedCode) -> None:
+    space, (arch,) = sample("gpt", 1)
+    model = build_model(space, arch)
+    del model.cos
+    with pytest.raises(InvalidInput, match="compile: blocks: models of gpt have no blocks"):
+        train(model, corpus, SETTINGS, code=code)
 
 
 def test_a_part_survives_json() -> None:
