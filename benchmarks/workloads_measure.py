@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from workloads_rows import (
     ENERGIES,
+    ENERGY_SECONDS,
     FOLDER,
     FORWARD_BATCH,
     N_ANCHORS,
+    TIME_SECONDS,
     TIMES,
     Row,
     append_row,
@@ -33,9 +35,6 @@ from hwnas.workloads import BUILT_IN, Workload
 
 _POOL = 512  # networks drawn of each space, of which the first ones are measured
 _ANCHOR_ENERGIES = 2  # anchors whose energies are measured again in every piece
-# Seconds of sampling: of one time, and of the window of one energy, in which a prefill and the
-# steps after it have to be repeated.
-_TIME_SECONDS, _ENERGY_SECONDS = 1.0, 3.0
 _SMALL_SECONDS = 0.05
 _TINY: dict[str, dict[str, Any]] = {
     "gpt": {"embed_dim": [16, 32, 48], "n_layer": [1, 2], "mlp_ratio": [1, 2], "n_head": [1, 2]},
@@ -201,7 +200,7 @@ def _metrics_of(workload: str, energy: bool) -> list[str]:
 
 def _profiler(device: str, small: bool, energy: bool) -> DeviceProfiler:
     """Return a profiler whose time limits suit times alone, or times and energies."""
-    seconds = _ENERGY_SECONDS if energy else _TIME_SECONDS
+    seconds = ENERGY_SECONDS if energy else TIME_SECONDS
     if not small:
         return DeviceProfiler(device=device, max_seconds=seconds)
     return DeviceProfiler(device=device, max_seconds=_SMALL_SECONDS, within=0.5)

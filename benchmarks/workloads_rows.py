@@ -14,6 +14,9 @@ FORWARD_BATCH = {
 }  # fmt: skip
 SPACES = tuple(FORWARD_BATCH)
 N_ANCHORS = 10
+# Seconds of sampling at most: of one time, and of the window of one energy, in which a prefill and
+# the steps after it are repeated.
+TIME_SECONDS, ENERGY_SECONDS = 1.0, 3.0
 TIMES = ("latency", "ttft.chat", "tpot.chat", "ttft.serve", "tpot.serve")
 ENERGIES = ("energy", "energy_per_token.chat", "energy_per_token.serve")
 # Index is the position in the sample; forward, chat and serve say what was asked for.

@@ -1,0 +1,147 @@
+"""Fronts found for one workload and judged by another, for ``workloads.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from workloads_statistics import Measured, is_enough, of_width
+
+from hwnas import pareto
+from hwnas.objectives import Objective
+from hwnas.spaces import GPTSpace
+from hwnas.surrogates.pareto_front import exact_front
+from hwnas.surrogates.predictor import MetricPredictor
+from hwnas.surrogates.tables import AdditiveTable, predict
+from hwnas.typing import Array, Codes
+
+_MARGIN = 0.1  # of a front's range beyond its worst values: the reference point of hypervolumes
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Loss by a front that was found for one metric and is judged by another.
+
+    Attributes
+    ----------
+    hypervolume
+        Share of the hypervolume of the other metric's own front that is missing.
+    mean, worst
+        Relative excess over the best network of at most the same perplexity: mean over the front,
+        and maximum.
+    """
+
+    hypervolume: float
+    mean: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class Fronts:
+    """Exact fronts of perplexity and each of several metrics.
+
+    Attributes
+    ----------
+    perplexity
+        Table of the perplexity.
+    tables
+        Table of each metric.
+    codes
+        Front for each metric, (n, d) int8.
+    """
+
+    perplexity: AdditiveTable
+    tables: dict[str, AdditiveTable]
+    codes: dict[str, Codes]
+
+    def points(self, found_for: str, judged_by: str) -> Array:
+        """Return perplexity and another metric of a front (n, 2), by increasing perplexity."""
+        points = predict([self.perplexity, self.tables[judged_by]], self.codes[found_for])
+        return points[np.lexsort(points.T[::-1])]
+
+    def loss(self, found_for: str, judged_by: str) -> Loss:
+        """Return what the front for one metric loses by another."""
+        return loss(self.points(found_for, judged_by), self.points(judged_by, judged_by))
+
+
+def table_of(of: Measured, metric: str) -> AdditiveTable | None:
+    """Return a linear model for each width as an additive table.
+
+    Parameters
+    ----------
+    of
+        Networks of a space of GPTs.
+    metric
+        Metric that they were measured by.
+
+    Returns
+    -------
+    AdditiveTable, or None
+        ``None`` where a width has too few networks.
+    """
+    space = of.space
+    assert isinstance(space, GPTSpace)
+    e, d, b, r, h = space.cardinalities[:5].tolist()
+    base, layers = np.zeros((e, d, b)), np.zeros((e, d, b, space.n_layer[-1], r, h))
+    ratios, heads = np.array(space.mlp_ratio)[:, None], np.array(space.n_head)
+    for k, width in enumerate(space.embed_dim):
+        x, y = of_width(of, metric, width)
+        if not is_enough(x):
+            return None
+        constant, layer, ratio, head, bias = np.linalg.lstsq(x, y, rcond=None)[0]
+        base[k] = constant + bias * np.array(space.bias)
+        layers[k] = layer + ratio * ratios + head * heads
+    return AdditiveTable(np.array(space.n_layer), base, layers)
+
+
+def find_fronts(of: Measured, metrics: tuple[str, ...]) -> Fronts:
+    """Return the exact fronts of perplexity and those metrics of which there is enough."""
+    assert isinstance(of.space, GPTSpace)
+    perplexity = MetricPredictor(of.space).table(Objective.parse("perplexity"))
+    found = {metric: table_of(of, metric) for metric in metrics}
+    tables = {metric: table for metric, table in found.items() if table is not None}
+    codes = {}
+    for metric, table in tables.items():
+        front = exact_front([perplexity, table])
+        assert front is not None, f"{of.space.name}, {metric}: too many labels"
+        codes[metric] = front
+    return Fronts(perplexity, tables, codes)
+
+
+def loss(points: Array, best: Array) -> Loss:
+    """Return what points lose against a front.
+
+    Parameters
+    ----------
+    points : (n, 2) float64
+        Perplexities, and values of a metric; none better than the front.
+    best : (m, 2) float64
+        The front.
+
+    Examples
+    --------
+    One of two members, and one that is half as slow again as the other:
+
+    >>> best = np.array([[10.0, 2.0], [20.0, 1.0]])
+    >>> found = loss(np.array([[10.0, 3.0], [20.0, 1.0]]), best)
+    >>> found.mean, found.worst
+    (0.25, 0.5)
+    """
+    reference = best.max(axis=0) + _MARGIN * np.ptp(best, axis=0)
+    missing = 1 - pareto.hypervolume(points, reference) / pareto.hypervolume(best, reference)
+    excess = points[:, 1] / best_at(points[:, 0], best) - 1
+    return Loss(float(missing), float(excess.mean()), float(excess.max()))
+
+
+def best_at(perplexities: Array, front: Array) -> Array:
+    """Return the least value (n,) of a front (m, 2) at perplexities of at most those given (n,).
+
+    Examples
+    --------
+    >>> best_at(np.array([10.0, 15.0, 20.0]), np.array([[20.0, 1.0], [10.0, 2.0]])).tolist()
+    [2.0, 2.0, 1.0]
+    """
+    ordered = front[np.argsort(front[:, 0])]
+    least = np.minimum.accumulate(ordered[:, 1])
+    at = np.searchsorted(ordered[:, 0], perplexities, side="right") - 1
+    return np.asarray(np.where(at >= 0, least[np.maximum(at, 0)], np.nan))

@@ -1,0 +1,277 @@
+"""Page of ``workloads.py``: every figure in it comes from the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from hardware_common import table
+from workloads_fronts import Fronts, find_fronts
+from workloads_plot import percent, plot
+from workloads_rows import (
+    ENERGIES,
+    ENERGY_SECONDS,
+    N_ANCHORS,
+    SPACES,
+    TIME_SECONDS,
+    TIMES,
+    Row,
+    rows_of,
+)
+from workloads_statistics import (
+    METRICS,
+    Measured,
+    held_out_error,
+    main_card,
+    measured,
+    rank_correlation,
+    repeatability,
+)
+
+MAX_BYTES = 2_000_000  # of all CSVs together
+WITH_PERPLEXITY = ("gpt-s", "gpt-l")  # spaces whose perplexity is published
+LABELS = {
+    "latency": "forward pass",
+    "ttft.chat": "chat, first token",
+    "tpot.chat": "chat, next tokens",
+    "ttft.serve": "serving, first token",
+    "tpot.serve": "serving, next tokens",
+    "energy": "energy of a forward pass",
+    "energy_per_token.chat": "energy a token, chat",
+    "energy_per_token.serve": "energy a token, serving",
+}
+# Pairs of metrics whose ranks are compared: all times, and each energy with its own time.
+PAIRS = (
+    *combinations(TIMES, 2),
+    ("latency", "energy"),
+    ("tpot.chat", "energy_per_token.chat"),
+    ("tpot.serve", "energy_per_token.serve"),
+    ("energy", "energy_per_token.serve"),
+)
+
+
+def write_page(folder: Path, to: Path) -> None:
+    """Write the page, and its plot beside it, from the CSVs of a folder."""
+    rows = {name: found for name in SPACES if (found := rows_of(name, [folder]))}
+    if not rows:
+        raise SystemExit(f"{folder}: expected CSVs of spaces; write some with measure or merge")
+    size = sum(file.stat().st_size for file in folder.glob("*.csv"))
+    if size > MAX_BYTES:
+        print(f"{folder}: {size:,} bytes; expected at most {MAX_BYTES:,}")
+    everything = [row for found in rows.values() for row in found]
+    card = main_card(everything)
+    networks = {
+        name: measured(name, ours)
+        for name, found in rows.items()
+        if (ours := [row for row in found if row["card"] == card])
+    }
+    fronts = {n: find_fronts(networks[n], METRICS) for n in WITH_PERPLEXITY if n in networks}
+    drawn = {name: found for name, found in fronts.items() if set(TIMES) <= set(found.tables)}
+    if drawn:
+        plot(drawn, card, to.with_suffix(".png"))
+    sections = [
+        "# Workloads",
+        *introduction(drawn, to.with_suffix(".png").name),
+        *protocol(networks, everything, card),
+        *repeatability_section(networks),
+        *additivity_section(networks),
+        *correlation_section(networks),
+        *losses_section(fronts, networks),
+    ]
+    to.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def introduction(fronts: dict[str, Fronts], plot_name: str) -> Iterator[str]:
+    """Yield the question, the answer and the plot."""
+    yield (
+        "HW-GPT-Bench's latency is that of one forward pass. People chat with a model, or serve "
+        "many requests at once. Random networks of several spaces were measured at all three, "
+        "to see whether the network that is best for one is best for the others."
+    )
+    if not fronts:
+        yield "There are not yet enough networks for fronts."
+        return
+    found = []
+    for name, front in fronts.items():
+        lost = front.loss("latency", "tpot.serve")
+        found.append(
+            f"on {name} {percent(lost.mean)} slower on average and {percent(lost.worst)} at most"
+        )
+    yield (
+        "**Networks on the front of perplexity and the forward pass are, at decoding for many "
+        f"requests at once, {'; '.join(found)}, than the best networks of the same perplexity.**"
+    )
+    yield f"![fronts found for the forward pass and for serving, and all losses]({plot_name})"
+
+
+def protocol(networks: dict[str, Measured], everything: Sequence[Row], card: str) -> Iterator[str]:
+    """Yield the hardware, the software, what was measured and how many networks there are."""
+    ours = [row for row in everything if row["card"] == card]
+    yield "## What was measured"
+    yield (
+        f"{card}; {listed(ours, 'torch', 'torch ')}; {listed(ours, 'cuda', 'CUDA ')}; "
+        f"{listed(ours, 'driver', 'driver ')}; {span(ours)}. `python benchmarks/workloads.py` "
+        "measures with `hwnas.profiling` and writes this page from the CSVs in "
+        "`benchmarks/workloads/`. All networks are uniformly random. Times are medians, repeated "
+        f"until the 95 % interval is within 1 % or {TIME_SECONDS:g} s are over "
+        f"({ENERGY_SECONDS:g} s where energy is measured too); energies are those of the whole "
+        "board under sustained load, idle power included, within 3 % or for "
+        f"{ENERGY_SECONDS:g} s. Values that missed this are counted as "
+        "imprecise; they are used all the same."
+    )
+    others = sorted({row["card"] for row in everything} - {card})
+    if others:
+        yield f"Rows from other cards are not used here: {', '.join(others)}."
+    yield table(
+        ["", "requests x tokens", "metrics"],
+        [
+            ["forward pass", listed(ours, "forward"), "`latency`, `energy`"],
+            ["chat", listed(ours, "chat"), "`ttft.chat`, `tpot.chat`, `energy_per_token.chat`"],
+            ["serving", listed(ours, "serve"), "`ttft.serve`, `tpot.serve`, ..."],
+        ],
+    )
+    yield (
+        "`(512 + 256)` stands for 512 tokens of prompt and 256 generated ones; `ttft` is the time "
+        "to the first token, `tpot` that of each further step of the whole batch."
+    )
+    header = [
+        "space", "networks", "with energy", "failed", "pieces", "forward pass", "imprecise values",
+        "seconds a network",
+    ]  # fmt: skip
+    yield table(header, [counts(name, of) for name, of in networks.items()])
+
+
+def counts(name: str, of: Measured) -> list[object]:
+    """Return the row of a space in the table of what was measured."""
+    complete = np.all([np.isfinite(of.values[metric]) for metric in TIMES], axis=0)
+    with_energy = np.all([np.isfinite(of.values[metric]) for metric in ENERGIES], axis=0)
+    failed = {row["arch"] for row in of.rows if row["failed"]}
+    imprecise = sum(len(row["imprecise"].split()) for row in of.rows)
+    total = sum(bool(row[metric]) for row in of.rows for metric in METRICS)
+    plain = [float(row["seconds"]) for row in of.rows if not row["energy"]]
+    return [
+        name,
+        int(complete.sum()),
+        int(with_energy.sum()),
+        len(failed),
+        len(of.pieces),
+        listed(of.rows, "forward"),
+        f"{imprecise} of {total:,}",
+        float(np.median(plain)) if plain else None,
+    ]
+
+
+def repeatability_section(networks: dict[str, Measured]) -> Iterator[str]:
+    """Yield how far the anchors of later pieces are from those of the first."""
+    yield "## Repeatability"
+    yield (
+        f"The first {N_ANCHORS} networks of each space are measured again in every piece, each "
+        "piece a process of its own. Distance from the value of the first piece: median and worst; "
+        "then the largest shift of a whole piece (the median of its signed distances). Empty where "
+        "nothing was measured twice."
+    )
+    rows = []
+    for name, of in networks.items():
+        cells = []
+        for metric in METRICS:
+            again = repeatability(of, metric)
+            cells.append(
+                ""
+                if again is None
+                else f"{small(again.median)}, {small(again.worst)}; {small(again.shift, '+')}"
+            )
+        rows.append([name, *cells])
+    yield table(["%", *(f"`{metric}`" for metric in METRICS)], rows)
+
+
+def additivity_section(networks: dict[str, Measured]) -> Iterator[str]:
+    """Yield the errors of linear models."""
+    yield "## Additivity"
+    yield (
+        "Mean error, relative and held out (leave one out), of a linear model for each "
+        "`embed_dim`: in the number of layers, the sums over layers of MLP ratios (Llama: widths) "
+        "and of heads (Llama: those of queries, and those of keys and values), and `bias` (Llama: "
+        "`tied`). Empty where a width has too few networks."
+    )
+    rows = [
+        [name, *(small(held_out_error(of, metric)) for metric in METRICS)]
+        for name, of in networks.items()
+    ]
+    yield table(["%", *(f"`{metric}`" for metric in METRICS)], rows)
+
+
+def correlation_section(networks: dict[str, Measured]) -> Iterator[str]:
+    """Yield Kendall's tau of pairs of metrics."""
+    yield "## Rank correlation"
+    yield (
+        "Kendall's tau over the random networks of a space, and its mean within one `embed_dim`: "
+        "1 where two metrics order all networks alike."
+    )
+    rows = []
+    for a, b in PAIRS:
+        taus = [rank_correlation(of, a, b) for of in networks.values()]
+        cells = ["" if math.isnan(all_) else f"{all_:.2f}, {one:.2f}" for all_, one in taus]
+        rows.append([f"`{a}`, `{b}`", *cells])
+    yield table(["", *networks], rows)
+
+
+def losses_section(fronts: dict[str, Fronts], networks: dict[str, Measured]) -> Iterator[str]:
+    """Yield the matrices of what a front for one metric loses by another."""
+    yield "## What a front for one workload loses by another"
+    yield (
+        "Linear models of each width are fitted to the measured values and make additive tables, "
+        "of which, with the surrogate's perplexity, exact fronts follow. Each front is judged by "
+        "the other metrics: the hypervolume it lacks of that metric's own front (reference point: "
+        "the front's worst values and 10 % of its range); then, over its networks, the mean and "
+        "the worst excess over the best network of at most the same perplexity. The other spaces "
+        "have no published perplexity."
+    )
+    for name, found in fronts.items():
+        yield f"### {name}"
+        metrics = [metric for metric in METRICS if metric in found.tables]
+        if len(metrics) < 2:
+            yield "Too few networks of each width so far."
+            continue
+        rows = []
+        for a in metrics:
+            losses = [found.loss(a, b) for b in metrics]
+            cells = [
+                "" if a == b else
+                f"{small(loss.hypervolume)}; {small(loss.mean)}, {small(loss.worst)}"
+                for b, loss in zip(metrics, losses, strict=True)
+            ]  # fmt: skip
+            rows.append([LABELS[a], f"{len(found.codes[a]):,}", *cells])
+        header = ["front for, by % of", "networks", *(f"`{metric}`" for metric in metrics)]
+        yield table(header, rows)
+        errors = ", ".join(f"`{m}` {small(held_out_error(networks[name], m))} %" for m in metrics)
+        yield f"Held-out errors of the models: {errors}."
+
+
+def small(share: float, sign: str = "") -> str:
+    """Return a share as a number of per cent with two or three digits; nothing for NaN.
+
+    Examples
+    --------
+    >>> small(0.00123), small(0.234), small(0.012, "+"), small(float("nan"))
+    ('0.12', '23', '+1.2', '')
+    """
+    if math.isnan(share):
+        return ""
+    number = 100 * share
+    digits = 2 if abs(number) < 0.995 else 1 if abs(number) < 9.95 else 0
+    return f"{number:{sign}.{digits}f}"
+
+
+def listed(rows: Sequence[Row], column: str, prefix: str = "") -> str:
+    """Return the different texts of a column."""
+    texts = sorted({row[column] for row in rows if row[column]})
+    return prefix + ", ".join(texts) if texts else f"no {prefix.strip() or column}"
+
+
+def span(rows: Sequence[Row]) -> str:
+    """Return the first and the last day."""
+    days = sorted({row["date"] for row in rows})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
