@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Any
 from hwnas.errors import DrawingFailed, HwnasError, HwnasWarning, InvalidInput, SearchFailed
 from hwnas.experiment import Experiment, override, run_plugin_files, validate_form
 from hwnas.files import write_text
+from hwnas.foreign_code import refuse_cluster
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.completion import is_finished
-from hwnas.runner.environment import note_plugins, recorded_plugins
+from hwnas.runner.environment import (
+    allowed_cluster,
+    note_plugins,
+    recorded_cluster,
+    recorded_plugins,
+    update_environment,
+)
 from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.extend_run import extend_run
 from hwnas.runner.preflight import reference_warnings, setup_warnings
@@ -76,7 +83,8 @@ def run(
     plugins
         Python files that register optimizers or backends.
     allow_plugins
-        Whether the plugin files that the experiment itself lists may run.
+        Whether the plugin files that the experiment itself lists may run, and a Ray cluster that a
+        YAML names may be joined.
     draw
         Whether to write ``plots/`` and ``report.html`` too.
     problem
@@ -186,7 +194,7 @@ def resume(
         They are written to its ``experiment.yaml``; a change that is made there by hand counts too.
     workers, progress, allow_plugins, draw
         As for `run`. A plugin file that the run was started with runs without leave as long as it
-        is unchanged; any other counts as listed by the experiment.
+        is unchanged, and its cluster is joined; any other counts as listed by the experiment.
     problem
         Problem of the run, if it is built already.
 
@@ -232,9 +240,16 @@ def resume(
         content = read_yaml(file)
         override(content, overrides or {})
         experiment = validate_form(content, str(file))
+        if experiment.executor and not allow_plugins:
+            settings, allowed = experiment.executor.settings, recorded_cluster(path)
+            refuse_cluster(settings, str(file), overrides or {}, allowed)
     else:
         experiment, problem = load_experiment(
-            file, overrides, allow_plugins=allow_plugins, allowed_hashes=recorded_plugins(path)
+            file,
+            overrides,
+            allow_plugins=allow_plugins,
+            allowed_hashes=recorded_plugins(path),
+            allowed_address=recorded_cluster(path),
         )
     _check_workers(workers, problem)
     check_executor(experiment.executor, problem, workers)
@@ -244,6 +259,8 @@ def resume(
             for line in setup_warnings(experiment, problem):
                 warnings.warn(line, HwnasWarning, stacklevel=2)
         note_plugins(path, run_plugin_files(experiment))
+        executor = experiment.executor
+        update_environment(path, allowed_cluster(executor.settings if executor else {}))
         # A warm start is copied before the searches start, unless the run was killed earlier.
         if (path / WARM_START).exists():
             PriorTrials.load(path / WARM_START)  # refused before a search starts

@@ -26,10 +26,8 @@ from pydantic import (
     model_serializer,
 )
 
-from hwnas import form_errors
+from hwnas import foreign_code, form_errors
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
-from hwnas.foreign_code import completed_settings, function_files, run_files
-from hwnas.foreign_code import refuse_plugins as refuse_plugins
 from hwnas.form_schemas import SEEDS, SPACE, WORKLOADS
 from hwnas.function_source import FunctionError
 from hwnas.workloads import Workload, parse_workloads
@@ -214,6 +212,7 @@ def read_experiment(
     plugins: Sequence[str | Path] = (),
     allow_plugins: bool = False,
     allowed_hashes: Mapping[str, str] = MappingProxyType({}),
+    allowed_address: str | None = None,
 ) -> tuple[Experiment, str]:
     """Read an experiment, check its form and run the plugin files that it may run.
 
@@ -226,9 +225,10 @@ def read_experiment(
     plugins
         Python files that register what the experiment names, beside those that it lists itself.
     allow_plugins
-        Whether the files that it lists may run. They can do whatever the user can.
-    allowed_hashes
-        SHA-256 by path of files that may run in any case.
+        Whether the files that it lists may run, and a cluster that it names may be joined. Both
+        can do whatever the user can.
+    allowed_hashes, allowed_address
+        SHA-256 by path of files, and a cluster, that are allowed in any case.
 
     Returns
     -------
@@ -258,10 +258,13 @@ def read_experiment(
     listed = [str((folder / name).absolute()) for name in experiment.plugins]
     experiment = _completed(experiment, folder.absolute())
     try:
-        function = function_files(experiment.backend.type, experiment.backend.settings)
+        function = foreign_code.function_files(experiment.backend.type, experiment.backend.settings)
         if not allow_plugins:
-            refuse_plugins(listed, file, allowed_hashes)
-            refuse_plugins(function, file, allowed_hashes, key="backend.function")
+            foreign_code.refuse_plugins(listed, file, allowed_hashes)
+            foreign_code.refuse_plugins(function, file, allowed_hashes, key="backend.function")
+            if file and experiment.executor:  # a mapping is the caller's own
+                settings = experiment.executor.settings
+                foreign_code.refuse_cluster(settings, file, overrides or {}, allowed_address)
         added = [str(Path(name).absolute()) for name in plugins]
         files = list(dict.fromkeys([*listed, *added]))
         experiment = experiment.model_copy(update={"plugins": files})
@@ -314,7 +317,9 @@ def run_plugin_files(experiment: Experiment) -> dict[str, str]:
     FunctionError
         The function of the backend ``python`` cannot be imported.
     """
-    return run_files(experiment.plugins, experiment.backend.type, experiment.backend.settings)
+    return foreign_code.run_files(
+        experiment.plugins, experiment.backend.type, experiment.backend.settings
+    )
 
 
 def _completed(experiment: Experiment, folder: Path) -> Experiment:
@@ -330,7 +335,8 @@ def _completed(experiment: Experiment, folder: Path) -> Experiment:
     entry, space = experiment.backend, experiment.space
     measured = (*experiment.objectives, *experiment.constraints)
     backend = BackendEntry(
-        type=entry.type, **completed_settings(entry.type, entry.settings, folder, measured)
+        type=entry.type,
+        **foreign_code.completed_settings(entry.type, entry.settings, folder, measured),
     )
     if isinstance(space, dict) and space.get("family") == "table":
         space = {**space, "file": str(folder / str(space.get("file", "")))}

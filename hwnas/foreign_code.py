@@ -1,6 +1,7 @@
 """Code of others in experiments: the files that would run, whether they may, and running them.
 
-An experiment lists plugin files, and its backend ``python`` names a function in a module.
+An experiment lists plugin files, its backend ``python`` names a function in a module, and its
+executor may name a Ray cluster, whose answers are pickles.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import ExperimentError, InvalidInput
+from hwnas.errors import ExperimentError, InvalidInput, describe_value
 from hwnas.function_source import function_file, is_defined_here, load_function
 from hwnas.objectives import Objective
 from hwnas.plugin_files import hash_of_file, load_plugin_file
@@ -50,6 +51,41 @@ def refuse_plugins(
             changed = ", and has changed since the run started"
         message = f"{file} runs code of others{changed}; read it, and allow it with --allow-plugins"
         raise ExperimentError(experiment_file, key, message)
+
+
+def refuse_cluster(
+    executor: Mapping[str, Any],
+    experiment_file: str,
+    overrides: Mapping[str, Any],
+    allowed_address: str | None,
+) -> None:
+    """Refuse to join a cluster that an experiment names, unless its address is allowed.
+
+    Parameters
+    ----------
+    executor
+        Settings of the executor.
+    experiment_file
+        File of the experiment, for error texts.
+    overrides
+        Values by dotted path that the user has set, who may name any cluster.
+    allowed_address
+        Address that may be joined.
+
+    Raises
+    ------
+    ExperimentError
+        Naming the options that allow it.
+    """
+    address = executor.get("address")
+    is_of_user = not overrides.keys().isdisjoint({"executor", "executor.address"})
+    if address is not None and address != allowed_address and not is_of_user:
+        raise ExperimentError(
+            experiment_file,
+            "executor.address",
+            f"whoever runs the cluster {describe_value(address)} can run code here; if it is yours "
+            "to trust, give it with --executor, or allow it with --allow-plugins",
+        )
 
 
 def run_files(plugins: Sequence[str], backend: str, settings: Mapping[str, Any]) -> dict[str, str]:

@@ -70,12 +70,13 @@ def load_experiment(
     plugins: Sequence[str | Path] = (),
     allow_plugins: bool = False,
     allowed_hashes: Mapping[str, str] = MappingProxyType({}),
+    allowed_address: str | None = None,
 ) -> tuple[Experiment, Problem]:
     """Read an experiment, build its problem and check that every optimizer can be built.
 
     Parameters
     ----------
-    source, overrides, plugins, allow_plugins, allowed_hashes
+    source, overrides, plugins, allow_plugins, allowed_hashes, allowed_address
         See `hwnas.experiment.read_experiment`.
 
     Raises
@@ -89,6 +90,7 @@ def load_experiment(
         plugins=plugins,
         allow_plugins=allow_plugins,
         allowed_hashes=allowed_hashes,
+        allowed_address=allowed_address,
     )
     try:
         problem = build_problem(experiment)

@@ -31,7 +31,12 @@ from hwnas.problems import csv_table
 from hwnas.reports.comparison.latex import escape_latex
 from hwnas.reports.html.page import write_page
 from hwnas.runner import storage, warm_start
-from hwnas.runner.environment import recorded_plugins
+from hwnas.runner.environment import (
+    allowed_cluster,
+    recorded_cluster,
+    recorded_plugins,
+    update_environment,
+)
 from hwnas.runner.results import Result
 from hwnas.runner.signature import key_file
 from hwnas.runner.warm_start import PriorTrials
@@ -74,8 +79,6 @@ SUSPECTS = {
     *("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
     *("pandas.read_pickle", "pd.read_pickle", "tarfile.open", "shutil.unpack_archive"),
 }
-# Of executors that hand work to other processes of the same user, with pickles of their own.
-CLUSTER = re.compile(r"hwnas/runner/executors/ray\w*\.py")
 
 
 @cache
@@ -96,7 +99,7 @@ def keywords(node: ast.Call) -> dict[str | None, str]:
 
 def test_calls_that_could_run_code_of_files_are_those_on_the_list() -> None:
     found = {(file, name) for file, name, _ in calls() if name in SUSPECTS}
-    assert {place for place in found if not CLUSTER.fullmatch(place[0])} == set(ALLOWED)
+    assert found == set(ALLOWED)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +369,54 @@ def test_commands_run_no_code_that_was_not_allowed(path: Path, arguments: list[s
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode in (0, 2), done.stderr
     assert not (folder / "ran.txt").exists()
+
+
+def with_cluster(path: Path, executor: str) -> Path:
+    """Set the executor in the experiment of a run, and make the run unfinished."""
+    file = path / "experiment.yaml"
+    file.write_text(file.read_text() + f"executor: {executor}\n")
+    with sqlite3.connect(path / "random/seed-0/trials.db") as database:
+        database.execute("DELETE FROM meta WHERE key = 'finished'")
+    database.close()
+    return file
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:6379", "auto"])
+def test_a_cluster_of_an_experiment_is_joined_by_leave_alone(path: Path, address: str) -> None:
+    file = with_cluster(path, f"{{type: ray, address: {address}, workers: 0}}")
+    refusal = rf"executor\.address: whoever runs the cluster '{address}' can run code here"
+    for use in (hwnas.run, hwnas.resume):
+        source = file if use is hwnas.run else path
+        for overrides in ({}, {"executor.workers": 0}):
+            with pytest.raises(ExperimentError, match=refusal):
+                use(source, overrides=overrides)
+        # With leave it gets as far as the setting that is wrong.
+        for leave in (
+            {"allow_plugins": True},
+            {"overrides": {"executor.address": address}},
+            {"overrides": {"executor": {"type": "ray", "address": address, "workers": 0}}},
+        ):
+            with pytest.raises(ExperimentError, match="workers: expected at least 1"):
+                use(source, **leave)
+    with pytest.raises(ExperimentError, match="workers: expected at least 1"):
+        hwnas.run(yaml_loader.read_yaml(file))
+
+
+def test_the_record_of_a_cluster_allows_that_address_of_that_user_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_cluster(path, "{type: ray, address: 'host:1', workers: 0}")
+    update_environment(path, allowed_cluster({"address": "host:1"}))
+    with pytest.raises(ExperimentError, match="workers: expected at least 1"):
+        hwnas.resume(path)
+    file = path / "experiment.yaml"
+    file.write_text(file.read_text().replace("host:1", "host:2"))
+    with pytest.raises(ExperimentError, match="whoever runs the cluster 'host:2'"):
+        hwnas.resume(path)
+    assert recorded_cluster(path) == "host:1"
+    # Of another user, who has another key.
+    monkeypatch.setenv("XDG_STATE_HOME", str(path / "other"))
+    assert recorded_cluster(path) is None
 
 
 # -- sizes -----------------------------------------------------------------------------------------

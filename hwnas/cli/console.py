@@ -23,8 +23,8 @@ AllowPlugins = Annotated[
     bool,
     typer.Option(
         "--allow-plugins",
-        help="Run the Python files that an experiment lists; of a run only needed for files that "
-        "have changed since it started.",
+        help="Run the Python files that an experiment lists, and join the Ray cluster that it "
+        "names; of a run only needed for what has changed since it started.",
     ),
 ]
 NoDraw = Annotated[bool, typer.Option("--no-draw", help="Write no plots and no report.")]

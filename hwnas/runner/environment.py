@@ -20,6 +20,7 @@ _MAX_MB = 10  # of a record
 _PLUGINS = "plugins"  # SHA-256 by path of the files that ran at the start
 _RESUMED = "plugins_when_resumed"  # and of those that have changed since
 _ALLOWED = "allowed"  # those that may run again, with a signature
+_CLUSTER = "cluster"  # that may be joined again, with a signature
 
 
 def allowed_code(hashes: Mapping[str, str], backend: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,6 +36,32 @@ def allowed_code(hashes: Mapping[str, str], backend: Mapping[str, Any]) -> dict[
         Settings of the backend, which may name a function.
     """
     return {_PLUGINS: dict(hashes), **(_allowed(hashes, backend) if hashes else {})}
+
+
+def allowed_cluster(executor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a record for the cluster that a user has allowed to be joined, signed.
+
+    Parameters
+    ----------
+    executor
+        Settings of the executor.
+    """
+    address = executor.get("address")
+    if address is None:
+        return {}
+    return {_CLUSTER: {"address": address, "signature": signature(_cluster_text(address))}}
+
+
+def recorded_cluster(path: Path) -> str | None:
+    """Return the address of the cluster that this user has allowed for a run, if any."""
+    entry = _mapping(read_environment(path).get(_CLUSTER))
+    address = entry.get("address")
+    is_allowed = is_signed(_cluster_text(address), entry.get("signature"))
+    return address if is_allowed else None
+
+
+def _cluster_text(address: Any) -> str:
+    return json.dumps(["cluster", address])
 
 
 def recorded_plugins(path: Path) -> dict[str, str]:

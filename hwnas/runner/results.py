@@ -12,8 +12,9 @@ import numpy as np
 from hwnas import pareto, registry
 from hwnas.backends import closed_forms, metric_of
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.experiment import Experiment, refuse_plugins
+from hwnas.experiment import Experiment
 from hwnas.files import write_csv
+from hwnas.foreign_code import refuse_plugins
 from hwnas.fronts import Front, exactness
 from hwnas.objectives import (
     Metric,

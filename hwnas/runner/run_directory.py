@@ -20,7 +20,7 @@ from hwnas.files import PARTIAL
 from hwnas.plugin_files import hash_of_file
 from hwnas.problem import Problem
 from hwnas.registry import lookup
-from hwnas.runner.environment import allowed_code
+from hwnas.runner.environment import allowed_cluster, allowed_code
 from hwnas.runner.extension import Change, changes, lowered_limits
 from hwnas.runner.failures import ERROR_FILE
 from hwnas.runner.run_files import search_folders
@@ -184,6 +184,7 @@ def describe_environment(experiment: Experiment, problem: Problem) -> dict[str, 
             for metric in [metric_of(problem.truth, objective)]
         },
         **allowed_code(run_plugin_files(experiment), experiment.backend.settings),
+        **allowed_cluster(experiment.executor.settings if experiment.executor else {}),
     }
 
 

@@ -23,6 +23,7 @@ from hwnas.errors import ExperimentError, InvalidInput
 from hwnas.experiment import ExecutorEntry
 from hwnas.objectives import Objective
 from hwnas.problem import Problem
+from hwnas.runner.environment import recorded_cluster
 from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.executors.interface import (
     EvaluatorFactory,
@@ -409,6 +410,7 @@ def test_checkpoints_in_a_shared_folder(tmp_path: Path, cluster: Any) -> None:
         },
     )
     hwnas.run(source, tmp_path / "out", draw=False, allow_plugins=True)
+    assert recorded_cluster(tmp_path / "out") == cluster.address  # resume needs no leave again
     with Store.open(tmp_path / "out" / "moasha" / "seed-0" / "trials.db") as store:
         trials = store.trials()
     continued = trials.fidelity == 3
