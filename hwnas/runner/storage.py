@@ -22,13 +22,12 @@ from hwnas.runner.store_connection import connect
 from hwnas.runner.store_schema import (
     CREATE_ASKS,
     FIXED,
-    VERSION,
     check_asks,
     check_columns,
     check_schema,
     check_version,
+    create_tables,
     quoted,
-    value_columns,
 )
 from hwnas.typing import Array, BoolArray, Codes, IntArray
 
@@ -159,23 +158,25 @@ class Store:
             Names of the values of a trial: objectives, then constraints.
         meta
             Texts beside the trials: the resolved experiment, the reference.
+
+        Raises
+        ------
+        InvalidInput
+            The file cannot be written, such as on a full disk; nothing of it is left.
         """
         # Created under another name, so that no store is ever seen without its tables.
         draft = path.with_name(path.name + ".part")
         draft.unlink(missing_ok=True)
-        columns = [f"{quoted(name)} {kind}" for name, kind in FIXED]
-        columns += [f"{quoted(name)} REAL" for name in value_columns(measured)]
-        with contextlib.closing(sqlite3.connect(draft)) as db, db:
-            db.execute(f"CREATE TABLE trials ({', '.join(columns)})")
-            db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            db.execute(
-                "CREATE TABLE recommendations (trials INTEGER PRIMARY KEY, codes BLOB NOT NULL)"
-            )
-            db.executemany(
-                "INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), *meta.items()]
-            )
-        draft.replace(path)
-        return cls(connect(path), path)
+        try:
+            with contextlib.closing(sqlite3.connect(draft)) as db, db:
+                create_tables(db, measured, meta)
+            draft.replace(path)
+            return cls(connect(path), path)
+        except sqlite3.OperationalError as error:
+            for file in (draft, path):
+                for suffix in ("", *_COMPANIONS):
+                    file.with_name(file.name + suffix).unlink(missing_ok=True)
+            raise InvalidInput(f"{path}: cannot be written: {error}") from error
 
     @classmethod
     def open(cls, path: Path) -> Store:

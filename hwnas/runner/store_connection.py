@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -18,10 +19,13 @@ def connect(path: Path) -> sqlite3.Connection:
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     # Another process may hold the lock for a moment: wait before giving up.
     db = sqlite3.connect(path, timeout=PATIENCE_S)
-    db.execute("PRAGMA trusted_schema=OFF")  # a file of others may name functions in its schema
-    # A write-ahead log survives a killed process at a third of the cost. Network file systems
-    # cannot share its memory and answer with the mode they keep: a rollback journal, which is safe
-    # too, once it is synchronised fully.
-    mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-    db.execute(f"PRAGMA synchronous={'NORMAL' if mode == 'wal' else 'FULL'}")
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(db.close)
+        db.execute("PRAGMA trusted_schema=OFF")  # a file of others may name functions in it
+        # A write-ahead log survives a killed process at a third of the cost. Network file systems
+        # cannot share its memory and answer with the mode they keep: a rollback journal, which is
+        # safe too, once it is synchronised fully.
+        mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        db.execute(f"PRAGMA synchronous={'NORMAL' if mode == 'wal' else 'FULL'}")
+        on_error.pop_all()
     return db

@@ -44,6 +44,26 @@ _TABLES = {"trials", "meta", "recommendations"}
 _OPTIONAL_TABLES = {"asks"}
 
 
+def create_tables(db: sqlite3.Connection, measured: Sequence[str], meta: Mapping[str, str]) -> None:
+    """Create the tables of an empty store.
+
+    Parameters
+    ----------
+    db
+        Connection to an empty database.
+    measured
+        Names of the values of a trial.
+    meta
+        Texts beside the trials.
+    """
+    columns = [f"{quoted(name)} {kind}" for name, kind in FIXED]
+    columns += [f"{quoted(name)} REAL" for name in value_columns(measured)]
+    db.execute(f"CREATE TABLE trials ({', '.join(columns)})")
+    db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    db.execute("CREATE TABLE recommendations (trials INTEGER PRIMARY KEY, codes BLOB NOT NULL)")
+    db.executemany("INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), *meta.items()])
+
+
 def check_version(db: sqlite3.Connection, path: Path) -> None:
     """Refuse a store of another version, which could be misread without an error.
 

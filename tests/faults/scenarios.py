@@ -377,6 +377,23 @@ def fill_disk(bench: Bench) -> str:
         return resumed(bench)
 
 
+def shrink_disk(bench: Bench) -> str:
+    """Start the run on disks with too little space for its files, then on a larger one."""
+    for kilobytes in (12, 16, 24, 32, 48):
+        with mounted(bench.run.parent / f"disk-{kilobytes}", f"size={kilobytes}k") as disk:
+            bench.run = disk / "run"
+            if wrong := fault_in_one_line(bench.start_run(), 2):
+                return f"{kilobytes} kB: {wrong}"
+            if left := [*disk.rglob("*.part"), *disk.rglob("*-journal")]:
+                return f"{kilobytes} kB: half-written {left[0].name}"
+            subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+            started = (bench.run / "experiment.yaml").exists()
+            again = bench.start_resume() if started else bench.start_run()
+            if wrong := fault_in_one_line(again, 0) or lost_trials(bench):
+                return f"{kilobytes} kB: {wrong}"
+    return ""
+
+
 def read_only(bench: Bench) -> str:
     """Resume a killed run on a disk that is read-only, then make it writable."""
     with mounted(bench.run.parent / "disk", "size=64m") as disk:
@@ -455,6 +472,7 @@ SCENARIOS: dict[str, tuple[Scenario, Sequence[str]]] = {
     "run copied": (copy_run, EVERYWHERE),
     "run moved": (move_run, EVERYWHERE),
     "disk full": (fill_disk, EVERYWHERE),
+    "disk too small": (shrink_disk, SERIAL),
     "directory read-only": (read_only, EVERYWHERE),
     "stdout closed": (close_stdout, EVERYWHERE),
     "stdout full": (fill_stdout, EVERYWHERE),

@@ -19,6 +19,7 @@ QUICK = [
     ("store truncated", "random", "serial"),
     ("two runs in one directory", "random", "serial"),
     ("disk full", "random", "serial"),
+    ("disk too small", "random", "serial"),
 ]
 
 

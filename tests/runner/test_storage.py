@@ -36,6 +36,20 @@ def some_trials(n: int, seed: int = 0) -> Trials:
     )
 
 
+@pytest.mark.parametrize("kilobytes", [1, 8, 12, 24])
+def test_a_store_without_space_leaves_nothing(tmp_path: Path, kilobytes: int) -> None:
+    """A limit of the size of files does what a full disk does."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, limits[1]))
+    try:
+        with pytest.raises(InvalidInput, match=r"trials\.db: cannot be written: "):
+            Store.create(tmp_path / "trials.db", MEASURED, {"experiment": "x" * 30_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [*tmp_path.iterdir()]
+
+
 def assert_same(left: Trials, right: Trials) -> None:
     for field in fields(Trials):
         np.testing.assert_array_equal(getattr(left, field.name), getattr(right, field.name))
