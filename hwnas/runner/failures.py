@@ -41,13 +41,16 @@ class Failure:
     traceback
         The whole traceback.
     kind
-        Class of an error that the user can correct; ``None`` for a bug.
+        Class of an error that the user can correct; ``None`` for any other.
+    is_bug
+        Whether it is an error of the code, see `is_bug`.
     """
 
     text: str
     location: str
     traceback: str
     kind: type[HwnasError] | None = None
+    is_bug: bool = False
 
     @classmethod
     def of(cls, error: BaseException, *owners: type) -> Failure:
@@ -61,6 +64,7 @@ class Failure:
             fault_location(error, *owners),
             "".join(traceback.format_exception(error)),
             kind,
+            is_bug(error),
         )
 
     def __str__(self) -> str:
@@ -93,6 +97,8 @@ def is_bug(error: BaseException) -> bool:
     >>> is_bug(ValueError()), is_bug(RuntimeError("out of memory")), is_bug(RecursionError())
     (True, False, True)
     """
+    if isinstance(error, RemoteError):
+        return error.failure.is_bug
     if isinstance(error, (*PROGRAMMING_ERRORS, RecursionError)):
         return True
     return not isinstance(error, (HwnasError, *_ENVIRONMENT_ERRORS))

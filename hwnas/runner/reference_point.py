@@ -25,7 +25,14 @@ from hwnas.problem import Problem
 from hwnas.runner.evaluation_cache import EvaluationCache
 from hwnas.runner.executors.choice import create_executor, is_parallel
 from hwnas.runner.executors.interface import EvaluatorFactory, Executor
-from hwnas.runner.failures import ERROR_FILE, PROGRAMMING_ERRORS, Failure, FailureLog, is_bug
+from hwnas.runner.failures import (
+    ERROR_FILE,
+    PROGRAMMING_ERRORS,
+    Failure,
+    FailureLog,
+    RemoteError,
+    is_bug,
+)
 from hwnas.runner.parallel_evaluation import evaluate_in_parallel
 from hwnas.runner.storage import Store, Trials
 from hwnas.typing import Array, Codes
@@ -247,7 +254,7 @@ def _measure_losses(experiment: Experiment, problem: Problem, folder: Path) -> A
                 _log.info("measured the references in %.0f s", time.perf_counter() - start)
                 return np.asarray(losses_of(problem.objectives, values))
         reason = next((reason for reason in trials.reason if reason), "")
-    except PROGRAMMING_ERRORS as error:
+    except (*PROGRAMMING_ERRORS, RemoteError) as error:
         if error is not failures.first_error:  # raised by the log once all have failed
             raise
     first = failures.first_error

@@ -127,6 +127,25 @@ def test_an_exit_in_a_plugin_is_a_failure(
     )
 
 
+@pytest.mark.parametrize("executor", ["serial", {"type": "process", "workers": 2}])
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("raise RuntimeError('no memory')", InvalidInput),
+        ("open('nothing.bin')", InvalidInput),
+        ("1 / 0", SearchFailed),
+        ("undefined_name", SearchFailed),
+    ],
+)
+def test_errors_of_a_reference_are_judged_alike_wherever_it_is_measured(
+    statement: str, kind: type[Exception], executor: Any, tmp_path: Path
+) -> None:
+    file = plugin(tmp_path, evaluate=statement)
+    line = line_of(file, statement)
+    with pytest.raises(kind, match=rf"could be measured: .*mine\.py, line {line}\); see x/error"):
+        run(file, optimizers=["random"], executor=executor)
+
+
 @pytest.mark.parametrize("statement", ["undefined_name", "len(3)", "{}['x']"])
 @pytest.mark.parametrize("kind", ["backend", "optimizer"])
 def test_a_bug_in_a_constructor(kind: str, statement: str, tmp_path: Path) -> None:
