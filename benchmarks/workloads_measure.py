@@ -73,7 +73,7 @@ def measure(
         Tiny networks and workloads; the CSVs are called ``small-SPACE.csv``.
     """
     end = time.monotonic() + seconds
-    profilers = {energy: _profiler(device, small, energy) for energy in (False, True)}
+    profilers = {energy: make_profiler(device, small, energy) for energy in (False, True)}
     if profilers[True].missing:
         print(*profilers[True].missing.values(), sep="\n", flush=True)
         n_energies = 0
@@ -81,8 +81,8 @@ def measure(
         now = time.monotonic()
         share = (end - now) / (len(names) - k)
         _measure_space(
-            _space(name, small),
-            _workloads(name, small),
+            make_space(name, small),
+            workloads_of(name, small),
             profilers,
             folders=(out, FOLDER),
             counts=(count, n_energies),
@@ -139,7 +139,7 @@ def _measure_space(
     rows = rows_of(space.name, folders)
     piece = 1 + max((int(row["piece"]) for row in rows), default=0)
     archs = sample(space)
-    machine = _machine(profilers[False]) | {key: _text(w) for key, w in workloads.items()}
+    origin = origin_of(profilers[False], workloads)
     wanted = plan([str(arch) for arch in archs], rows, counts)
     print(f"{space.name}: piece {piece}, {len(wanted)} networks to measure", flush=True)
     longest = {False: 0.0, True: 0.0}
@@ -149,8 +149,8 @@ def _measure_space(
             print(f"{space.name}: the time is over after {done} networks", flush=True)
             return
         row: dict[str, object] = {"arch": str(archs[index]), "index": index, "piece": piece}
-        row |= {"anchor": "anchor" if index < N_ANCHORS else ""} | machine
-        row |= _values(profilers[energy], space, archs[index], workloads, energy)
+        row |= {"anchor": "anchor" if index < N_ANCHORS else ""} | origin
+        row |= measure_network(profilers[energy], space, archs[index], workloads, energy=energy)
         took = time.monotonic() - begin
         append_row(folders[0] / f"{space.name}.csv", row | {"seconds": took})
         # The first network loads kernels and says little about the next.
@@ -162,11 +162,12 @@ def _measure_space(
         )
 
 
-def _values(
+def measure_network(
     profiler: DeviceProfiler,
     space: LanguageModelSpace,
     arch: Any,
     workloads: dict[str, Workload],
+    *,
     energy: bool,
 ) -> dict[str, object]:
     """Return the values of one network, the imprecise ones, and why others are missing."""
@@ -198,7 +199,7 @@ def _metrics_of(workload: str, energy: bool) -> list[str]:
     return [m for m in metrics if (m.partition(".")[2] or "forward") == workload]
 
 
-def _profiler(device: str, small: bool, energy: bool) -> DeviceProfiler:
+def make_profiler(device: str, small: bool, energy: bool) -> DeviceProfiler:
     """Return a profiler whose time limits suit times alone, or times and energies."""
     seconds = ENERGY_SECONDS if energy else TIME_SECONDS
     if not small:
@@ -206,7 +207,7 @@ def _profiler(device: str, small: bool, energy: bool) -> DeviceProfiler:
     return DeviceProfiler(device=device, max_seconds=_SMALL_SECONDS, within=0.5)
 
 
-def _space(name: str, small: bool) -> LanguageModelSpace:
+def make_space(name: str, small: bool = False) -> LanguageModelSpace:
     """Return a space, or a tiny one of the same family."""
     tiny = {
         "name": f"small-{name}", "head_size": 8, "context": 32, "vocab_size": 64,
@@ -217,7 +218,7 @@ def _space(name: str, small: bool) -> LanguageModelSpace:
     return space
 
 
-def _workloads(name: str, small: bool) -> dict[str, Workload]:
+def workloads_of(name: str, small: bool) -> dict[str, Workload]:
     """Return the forward pass, chat and serve, or shorter ones for tiny networks."""
     if small:
         return {
@@ -229,22 +230,23 @@ def _workloads(name: str, small: bool) -> dict[str, Workload]:
     return {"forward": forward, "chat": BUILT_IN["chat"], "serve": BUILT_IN["serve"]}
 
 
-def _text(workload: Workload) -> str:
+def workload_text(workload: Workload) -> str:
     """Return a short text on a workload without commas.
 
     Examples
     --------
-    >>> _text(Workload(512, 256, 1)), _text(Workload(1024, 0, 8))
+    >>> workload_text(Workload(512, 256, 1)), workload_text(Workload(1024, 0, 8))
     ('1 x (512 + 256) bfloat16', '8 x 1024 bfloat16')
     """
     tokens = f"({workload.prompt} + {workload.generate})" if workload.generate else workload.prompt
     return f"{workload.batch} x {tokens} {workload.precision}"
 
 
-def _machine(profiler: DeviceProfiler) -> dict[str, object]:
-    """Return the hardware and software, and the day."""
+def origin_of(profiler: DeviceProfiler, workloads: dict[str, Workload]) -> dict[str, object]:
+    """Return what all rows of a piece have in common: workloads, hardware, software and the day."""
     found = environment(profiler.device)
     return {
+        **{name: workload_text(workload) for name, workload in workloads.items()},
         "card": found.device_name,
         "torch": found.torch,
         "cuda": found.cuda or "",

@@ -10,13 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from workloads_fronts import Fronts, best_at
-from workloads_rows import TIMES
+from workloads_rows import FOUND_FOR, JUDGED_BY, TIMES
 
 from hwnas.reports.plots import style
 from hwnas.typing import Array
 from hwnas.workloads import BUILT_IN
 
-FOUND_FOR, JUDGED_BY = "latency", "tpot.serve"
 SHORT = {
     "latency": "forward pass", "ttft.chat": "chat:\nfirst token", "tpot.chat": "chat:\nnext tokens",
     "ttft.serve": "serving:\nfirst token", "tpot.serve": "serving:\nnext tokens",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from hardware_common import table
 from workloads_fronts import Fronts, find_fronts
+from workloads_pairs import Verdict, verdict
 from workloads_plot import percent, plot
 from workloads_rows import (
     ENERGIES,
@@ -18,6 +19,7 @@ from workloads_rows import (
     SPACES,
     TIME_SECONDS,
     TIMES,
+    WITH_PERPLEXITY,
     Row,
     rows_of,
 )
@@ -32,7 +34,6 @@ from workloads_statistics import (
 )
 
 MAX_BYTES = 2_000_000  # of all CSVs together
-WITH_PERPLEXITY = ("gpt-s", "gpt-l")  # spaces whose perplexity is published
 LABELS = {
     "latency": "forward pass",
     "ttft.chat": "chat, first token",
@@ -72,6 +73,11 @@ def write_page(folder: Path, to: Path) -> None:
     drawn = {name: found for name, found in fronts.items() if set(TIMES) <= set(found.tables)}
     if drawn:
         plot(drawn, card, to.with_suffix(".png"))
+    verdicts = {
+        name: verdict(networks[name], front, front_rows)
+        for name, front in fronts.items()
+        if (front_rows := [r for r in rows_of(f"front-{name}", [folder]) if r["card"] == card])
+    }
     sections = [
         "# Workloads",
         *introduction(drawn, to.with_suffix(".png").name),
@@ -80,6 +86,7 @@ def write_page(folder: Path, to: Path) -> None:
         *additivity_section(networks),
         *correlation_section(networks),
         *losses_section(fronts, networks),
+        *check_section(verdicts),
     ]
     to.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
@@ -248,6 +255,32 @@ def losses_section(fronts: dict[str, Fronts], networks: dict[str, Measured]) -> 
         yield table(header, rows)
         errors = ", ".join(f"`{m}` {small(held_out_error(networks[name], m))} %" for m in metrics)
         yield f"Held-out errors of the models: {errors}."
+
+
+def check_section(verdicts: Mapping[str, Verdict | None]) -> Iterator[str]:
+    """Yield how measured networks on the fronts agree with the models."""
+    known = {name: found for name, found in verdicts.items() if found is not None}
+    if not known:
+        return
+    yield "## Networks on the fronts, measured"
+    yield (
+        "Random networks are near the middle of their space, those on a front near its ends. Pairs "
+        "of networks were therefore measured: one of the front for the forward pass, and the best "
+        "by `tpot.serve` of at most its perplexity. Excess of the first over the second, mean and "
+        "worst, as measured and as the models predict; then the models' mean error on all of these "
+        "networks."
+    )
+    rows = [
+        [
+            name,
+            found.pairs,
+            *(", ".join(map(small, excess)) for excess in (found.measured, found.predicted)),
+            *(small(found.errors[metric]) for metric in TIMES),
+        ]
+        for name, found in known.items()
+    ]
+    header = ["%", "pairs", "measured", "predicted", *(f"`{metric}`" for metric in TIMES)]
+    yield table(header, rows)
 
 
 def small(share: float, sign: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 FOLDER = Path(__file__).parent / "workloads"
 # Batches of the forward pass, as HW-GPT-Bench has them for its three scales.
@@ -13,12 +14,14 @@ FORWARD_BATCH = {
     "llama-s": 8, "llama-m": 4, "llama-l": 1,
 }  # fmt: skip
 SPACES = tuple(FORWARD_BATCH)
+WITH_PERPLEXITY = ("gpt-s", "gpt-l")  # spaces whose perplexity is published
 N_ANCHORS = 10
 # Seconds of sampling at most: of one time, and of the window of one energy, in which a prefill and
 # the steps after it are repeated.
 TIME_SECONDS, ENERGY_SECONDS = 1.0, 3.0
 TIMES = ("latency", "ttft.chat", "tpot.chat", "ttft.serve", "tpot.serve")
 ENERGIES = ("energy", "energy_per_token.chat", "energy_per_token.serve")
+FOUND_FOR, JUDGED_BY = "latency", "tpot.serve"  # the two fronts that are drawn and checked
 # Index is the position in the sample; forward, chat and serve say what was asked for.
 COLUMNS = (
     "arch", "index", "anchor", "piece", *TIMES, *ENERGIES, "imprecise", "failed", "forward",
@@ -26,6 +29,28 @@ COLUMNS = (
 )  # fmt: skip
 
 Row = Mapping[str, str]
+PAIRS_FILE = "pairs.txt"
+
+
+class Pair(NamedTuple):
+    """Two networks of a space, found for different metrics, of at most the first's perplexity."""
+
+    space: str
+    number: int
+    first: str
+    second: str
+
+
+def write_pairs(file: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs, one a line."""
+    lines = [" ".join(map(str, pair)) for pair in pairs]
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def read_pairs(file: Path) -> list[Pair]:
+    """Return the pairs of a file."""
+    words = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
+    return [Pair(space, int(number), first, second) for space, number, first, second in words]
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:

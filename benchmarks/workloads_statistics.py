@@ -11,7 +11,6 @@ import numpy as np
 from workloads_rows import ENERGIES, TIMES, Row
 
 import hwnas
-from hwnas.reports.plots.correlation import kendall_tau
 from hwnas.spaces import LanguageModelSpace
 from hwnas.typing import Array
 
@@ -190,6 +189,9 @@ def rank_correlation(of: Measured, a: str, b: str) -> tuple[float, float]:
 
     The mean weighs widths by their numbers of networks. NaN where fewer than ten have both values.
     """
+    # A machine with a GPU alone has no Matplotlib.
+    from hwnas.reports.plots.correlation import kendall_tau
+
     points = np.column_stack([of.values[a], of.values[b]])
     known = np.isfinite(points).all(axis=1)
     if known.sum() < 10:

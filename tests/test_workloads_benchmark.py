@@ -1,5 +1,6 @@
 """Statistics of benchmarks/workloads.py, from rows whose answers are known."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ sys.path.append(str(FOLDER))
 
 import workloads_fronts as fronts  # noqa: E402
 import workloads_measure as measuring  # noqa: E402
+import workloads_pairs as pairing  # noqa: E402
 import workloads_plot as plotting  # noqa: E402
 import workloads_report as report  # noqa: E402
 import workloads_rows as files  # noqa: E402
@@ -164,6 +166,53 @@ def test_losses_of_points_by_hand():
     assert (found.mean, found.worst) == (0.5, 1.0)
 
 
+def make_front_rows(of, found, count, slower=1.0):
+    """Rows of measured pairs; those found for the forward pass decode slower than predicted."""
+    rows = []
+    for index, codes in enumerate(pairing.pairs_of(found, count)):
+        for metric, arch in zip(("latency", "tpot.serve"), of.space.decode(codes), strict=True):
+            row = dict.fromkeys(files.COLUMNS, "")
+            row |= {"arch": str(arch), "index": str(index), "anchor": metric, "piece": "1"}
+            row |= {m: repr(linear_value(arch, m)) for m in COEFFICIENTS}
+            if metric == "latency":
+                row["tpot.serve"] = repr(slower * linear_value(arch, "tpot.serve"))
+            rows.append(row | {"card": "NVIDIA TEST", "date": "2026-01-01", "seconds": "1"})
+    return rows
+
+
+def test_pairs_have_equal_perplexity_and_their_second_decodes_faster(gpt_s_fronts):
+    pairs = pairing.pairs_of(gpt_s_fronts, 7)
+    tables = [gpt_s_fronts.perplexity, gpt_s_fronts.tables["tpot.serve"]]
+    values = np.array([predict(tables, codes) for codes in pairs])
+    assert values.shape == (7, 2, 2)
+    assert (values[:, 1] <= values[:, 0]).all()
+    own = gpt_s_fronts.points("tpot.serve", "tpot.serve")
+    np.testing.assert_array_equal(values[:, 1, 1], fronts.best_at(values[:, 0, 0], own))
+
+
+def test_chosen_pairs_can_be_read_where_they_are_measured(tmp_path):
+    for row in make_rows("gpt-s", 60):
+        files.append_row(tmp_path / "gpt-s.csv", row)
+    pairing.choose_pairs(["gpt-s", "gpt-l"], count=3, folder=tmp_path)
+    pairs = files.read_pairs(tmp_path / files.PAIRS_FILE)
+    assert [(pair.space, pair.number) for pair in pairs] == [("gpt-s", k) for k in range(3)]
+    assert len(hwnas.space("gpt-s").encode([arch for pair in pairs for arch in pair[2:]])) == 6
+
+
+def test_verdict_compares_measured_pairs_with_predictions(gpt_s, gpt_s_fronts):
+    found = pairing.verdict(gpt_s, gpt_s_fronts, make_front_rows(gpt_s, gpt_s_fronts, 5))
+    assert found.pairs == 5
+    assert found.measured == pytest.approx(found.predicted)
+    assert max(found.errors.values()) < 1e-8
+    rows = make_front_rows(gpt_s, gpt_s_fronts, 5, slower=1.25)
+    rows[-1] |= {"failed": "out of memory"}
+    slower = pairing.verdict(gpt_s, gpt_s_fronts, rows)
+    assert slower.pairs == 4
+    assert 1 + slower.measured[0] == pytest.approx(1.25 * (1 + slower.predicted[0]))
+    assert slower.errors["tpot.serve"] == pytest.approx((1 - 1 / 1.25) / 2)
+    assert pairing.verdict(gpt_s, gpt_s_fronts, rows[-1:]) is None
+
+
 def test_plan_repeats_anchors_and_skips_what_is_known():
     texts = [str(k) for k in range(14)]
     assert measuring.plan(texts, [], (14, 3)) == [(k, k < 3) for k in range(14)]
@@ -205,17 +254,20 @@ def test_other_columns_are_refused(tmp_path):
         files.read_rows(tmp_path / "gpt-s.csv")
 
 
-def test_the_page_says_what_the_rows_say(tmp_path, gpt_s_fronts):
+def test_the_page_says_what_the_rows_say(tmp_path, gpt_s, gpt_s_fronts):
     for name, count, shift in (("gpt-s", 60, 1.0), ("llama-s", 14, 1.02)):
         for row in make_rows(name, count, shifts=(1.0, shift)):
             files.append_row(tmp_path / f"{name}.csv", row)
     for row in make_rows("gpt-s-wide", 2, card="another card"):
         files.append_row(tmp_path / "gpt-s-wide.csv", row)
+    for row in make_front_rows(gpt_s, gpt_s_fronts, 5):
+        files.append_row(tmp_path / "front-gpt-s.csv", row)
     report.write_page(tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     assert "NVIDIA TEST; " in page
     assert "Rows from other cards are not used here: another card." in page
     assert "| gpt-s   |       60 |           0 |      0 |      2 |" in page
+    assert re.search(r"\| gpt-s +\| +5 \| (\d+, \d+) +\| \1 +\| +0.00 \|", page)
     assert "| llama-s | 2.0, 2.0; +2.0 " in page
     assert "| gpt-s   | 0.00, 0.00; +0.00 " in page
     lost = gpt_s_fronts.loss("latency", "tpot.serve")
