@@ -294,7 +294,8 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     except pydantic.ValidationError as error:
         raise ExperimentError(file, *form_errors.first_fault(error)) from None
     # Checks that span several entries.
-    if fault := form_errors.name_fault([entry.name for entry in experiment.optimizers]):
+    names = [entry.name for entry in experiment.optimizers]
+    if fault := form_errors.name_fault(names) or form_errors.content_fault(content):
         raise ExperimentError(file, *fault)
     if len(set(experiment.seeds)) != len(experiment.seeds):
         raise ExperimentError(file, "seeds", f"expected distinct seeds, found {experiment.seeds}")

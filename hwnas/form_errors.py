@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hwnas.errors import UnknownName, describe_value
 
@@ -14,6 +14,7 @@ MAX_NAME = 200  # characters; file systems take 255, with suffixes
 MAX_EVALUATIONS = 10**12
 MAX_SEEDS = 10_000
 MAX_SEED = 2**63 - 1
+MAX_DEPTH = 100  # of lists and mappings, as of a YAML
 # Files and directories of a run beside those of its optimizers.
 RUN_FILES = (
     "experiment.yaml",
@@ -94,6 +95,29 @@ def name_fault(names: Sequence[str]) -> tuple[str, str] | None:
             return f"optimizers[{i}].name", f"a second {name!r}; give one of them another 'name:'"
         taken.add(key)
     return None
+
+
+def content_fault(content: Any, key_path: str = "", depth: int = 0) -> tuple[str, str] | None:
+    """Return the key path and the message of the first text with a NUL, or of too deep a content.
+
+    No path and no name may have one.
+
+    >>> content_fault({"warm_start": "a\\0b"})
+    ('warm_start', "expected a text without NUL characters, found 'a\\\\x00b'")
+    """
+    if isinstance(content, str):
+        message = f"expected a text without NUL characters, found {content!r:.80}"
+        return (key_path, message) if "\0" in content else None
+    if depth > MAX_DEPTH:
+        message = f"expected at most {MAX_DEPTH} lists and mappings within each other"
+        return key_path.partition(".")[0], message
+    entries: Iterable[tuple[str, Any]] = ()
+    if isinstance(content, Mapping):
+        entries = ((f"{key_path}.{key}".lstrip("."), value) for key, value in content.items())
+    elif isinstance(content, Sequence):
+        entries = ((f"{key_path}[{i}]", value) for i, value in enumerate(content))
+    faults = (content_fault(value, key, depth + 1) for key, value in entries)
+    return next(filter(None, faults), None)
 
 
 def _known_path(location: Sequence[str | int]) -> tuple[str, str]:

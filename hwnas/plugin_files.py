@@ -49,6 +49,8 @@ def load_plugin_file(path: str | Path) -> PluginFile:
         The file is missing, raises an error or registers nothing.
     """
     file = Path(path)
+    if "\0" in str(path):
+        raise InvalidInput(f"expected the path of a plugin file without NUL, found {str(path)!r}")
     try:
         source = file.read_bytes()
     except OSError as error:

@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 import yaml
 
-from hwnas.errors import InvalidInput
+import hwnas
+from hwnas.errors import ExperimentError, InvalidInput
 from hwnas.experiment import (
     Experiment,
-    ExperimentError,
     read_experiment,
     shipped_experiment,
     shipped_experiments,
@@ -342,6 +342,34 @@ def test_a_type_that_names_no_directory_is_refused_as_a_type(name: str, entry: A
     with pytest.raises(ExperimentError, match=r"optimizers\[0\].*did you mean 'moead'") as caught:
         load_experiment(content)
     assert "directory" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"warm_start": "a\0b"}, "warm_start"),
+        ({"plugins": ["x.py", "a\0b"]}, r"plugins\[1\]"),
+        ({"backend": {"type": "python", "function": "m:f", "folder": "a\0b"}}, "backend.folder"),
+        ({"space": {"family": "table", "file": "a\0b"}}, "space.file"),
+    ],
+)
+def test_texts_with_a_nul(tmp_path: Path, change: dict[str, Any], key: str) -> None:
+    message = rf"{key}: expected a text without NUL characters, found 'a\\x00b'"
+    with pytest.raises(ExperimentError, match=message):
+        hwnas.run({**GOOD, **change}, tmp_path / "run", allow_plugins=True)
+
+
+@pytest.mark.parametrize("arguments", [{"out": "a\0b"}, {"plugins": ["a\0b"]}])
+def test_paths_with_a_nul(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"without NUL, found '.*a\\x00b'"):
+        hwnas.run(GOOD, **arguments)
+
+
+def test_a_content_that_contains_itself(tmp_path: Path) -> None:
+    space: dict[str, Any] = {"family": "gpt"}
+    space["x"] = space
+    with pytest.raises(ExperimentError, match="space: expected at most 100 lists and mappings"):
+        hwnas.run({**GOOD, "space": space}, tmp_path / "run")
 
 
 def test_form_alone_needs_nothing_installed() -> None:

@@ -12,6 +12,8 @@ import typer
 from hwnas.cli.console import echo, print_figures, print_table
 from hwnas.errors import InvalidInput
 
+_MAX_MB = 256  # of standard input, as of a CSV file
+
 
 class Listing(StrEnum):
     """Listings of the command `list`."""
@@ -148,7 +150,8 @@ def front(
     rows = [[str(arch), *values] for arch, values in zip(exact.archs, exact.values, strict=True)]
     print_figures(header, rows, Format.csv if csv else Format.table)
     if not rows:
-        echo("no architecture satisfies the constraints", err=True)
+        kept = f"keeps {', '.join(constraint)}" if constraint else "has finite values"
+        echo(f"hwnas: the front is empty: no architecture of {exact.space} {kept}", err=True)
     elif plot:
         from hwnas.reports.plots.kinds import draw_front
 
@@ -160,8 +163,11 @@ def _read_standard_input(*, requested: bool) -> str:
     """Return the text on standard input; on a terminal only if it was requested by ``-``."""
     if sys.stdin is None or (sys.stdin.isatty() and not requested):
         raise InvalidInput("query: expected architectures, as arguments or on standard input")
+    content = sys.stdin.buffer.read(_MAX_MB * 1_000_000 + 1)
+    if len(content) > _MAX_MB * 1_000_000:
+        raise InvalidInput(f"standard input: is larger than {_MAX_MB} MB, the limit")
     try:
         # Some programs begin a file with a byte order mark.
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput("standard input: expected UTF-8 text") from None

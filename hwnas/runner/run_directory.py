@@ -97,6 +97,8 @@ def refuse_existing(path: Path, experiment: Experiment) -> None:
     InvalidInput
         Naming what to do: resume, or choose another directory.
     """
+    if "\0" in str(path):
+        raise InvalidInput(f"out: expected a path without NUL, found {str(path)!r}")
     if path.is_symlink() and not path.exists():
         raise InvalidInput(
             f"{path}: is a link to {path.readlink()}, which does not exist; make that directory, "

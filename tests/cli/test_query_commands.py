@@ -199,8 +199,16 @@ def test_front_maximized_or_empty(hw: Any, tmp_path: Path) -> None:
         "front", "gpt-s", "flops", "params", "--constraint", "params <= 1", "--csv", "--plot"
     )
     assert (empty.code, empty.out) == (0, "arch,flops,params\n")
-    assert empty.err == "no architecture satisfies the constraints\n"
+    assert empty.err == "hwnas: the front is empty: no architecture of gpt-s keeps params <= 1\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_standard_input_that_is_too_large(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwnas.cli.query_commands._MAX_MB", 1)
+    arch = "gpt-s-10-192-" + "-".join(["2-4"] * 10) + "-True\n"
+    result = hw("query", piped=arch * 20_000)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "hwnas: standard input: is larger than 1 MB, the limit\n"
 
 
 # -- workloads -----------------------------------------------------------------------------------
