@@ -129,9 +129,10 @@ def search(
         # The backend may restore its own state before anything is replayed.
         problem.backend.on_start(run.path)
         _check_same_data(store, problem)
-        if all(status != "failed" for status in store.trials().status):
+        statuses = store.statuses()
+        if "failed" not in statuses:
             (run.path / ERROR_FILE).unlink(missing_ok=True)  # of an attempt that was mended
-        failures = FailureLog(run.path, type(problem.backend), bool(store.trials().ok.any()))
+        failures = FailureLog(run.path, type(problem.backend), "ok" in statuses)
         with one_thread():  # of the libraries that the optimizer has loaded by now
             _run_loop(run, problem, optimizer, store, prior, report, failures)
             failures.raise_bug()

@@ -336,6 +336,11 @@ class Store:
             rows = self._db.execute("SELECT trials, codes FROM recommendations ORDER BY trials")
             return [(n, _codes_of(blob, n_columns)) for n, blob in rows]
 
+    def statuses(self) -> set[str]:
+        """Return the distinct statuses of all trials, without reading the rest of them."""
+        with self._reading():
+            return {status for (status,) in self._db.execute("SELECT DISTINCT status FROM trials")}
+
     def trials(self) -> Trials:
         """Read all trials.
 

@@ -36,6 +36,14 @@ def some_trials(n: int, seed: int = 0) -> Trials:
     )
 
 
+def test_statuses_are_those_of_the_trials(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "trials.db", MEASURED, {}) as made:
+        assert made.statuses() == set()
+        trials = some_trials(5)
+        made.add(trials)
+        assert made.statuses() == set(trials.status) == {"ok", "failed"}
+
+
 @pytest.mark.parametrize("kilobytes", [1, 8, 12, 24])
 def test_a_store_without_space_leaves_nothing(tmp_path: Path, kilobytes: int) -> None:
     """A limit of the size of files does what a full disk does."""
