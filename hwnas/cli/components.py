@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from itertools import islice, takewhile
+from itertools import groupby, takewhile
 from typing import Any
 
 from hwnas import registry
@@ -121,15 +121,21 @@ def _choice_texts(choices: Mapping[str, Sequence[Value]]) -> list[str]:
 
     >>> _choice_texts({"kind": ["a", "b"], "size": range(1, 41)})
     ['kind a b', 'size 1 ... 40 (40 values)']
+    >>> _choice_texts({"x1": [0, 1], "x2": [0, 1], "x3": [0, 1]})
+    ['x1 ... x3 0 1']
     """
-    texts = []
-    more = len(choices) - _MAX_CHOICES
-    for name, values in islice(choices.items(), _MAX_CHOICES):
+    texts: list[str] = []
+    # Choices with the same values, one after another, share an entry.
+    for values, group in groupby(choices, lambda name: tuple(choices[name])):
+        names = [*group]
+        if len(names) > 2:
+            names = [f"{names[0]} ... {names[-1]}"]
         listed = " ".join(map(str, values))
         if len(values) > _MAX_VALUES:
             listed = f"{values[0]} ... {values[-1]} ({len(values)} values)"
-        texts.append(f"{name} {listed}")
-    return [*texts, f"and {more} more"] if more > 0 else texts
+        texts += [f"{name} {listed}" for name in names]
+    more = len(texts) - _MAX_CHOICES
+    return [*texts[:_MAX_CHOICES], f"and {more} more"] if more > 0 else texts
 
 
 def experiment_table() -> Table:

@@ -100,8 +100,11 @@ def test_spaces_of_all_families_are_listed(monkeypatch: pytest.MonkeyPatch) -> N
     for name, cells in table.items():
         assert families.named_spaces()[name] is families.family(cells["family"])
         assert float(cells["members"]) == pytest.approx(hwnas.space(name).size, rel=5e-3)
-    assert table["pair-50"]["choices"].startswith("a 0 ... 49 (50 values); b x y; c0 0 1; ")
-    assert table["pair-50"]["choices"].endswith("; c5 0 1; and 14 more")
+    assert table["pair-50"]["choices"] == "a 0 ... 49 (50 values); b x y; c0 ... c19 0 1"
+    assert table["zdt4"]["choices"] == (
+        "x1 0.0 ... 1.0 (64 values); x2 ... x10 -5.0 ... 5.0 (64 values)"
+    )
+    assert max(len(cells["choices"]) for cells in table.values()) < 150
     assert table["llama-s"]["choices"].count("a layer: mlp_dim 512 1024 1536; n_head") == 1
     # A family that cannot be loaded is named in the list.
     monkeypatch.setattr("hwnas.cli.components.family", load_all_but_pair)

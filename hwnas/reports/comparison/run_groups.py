@@ -138,7 +138,12 @@ def _separation_notes(result: Result, firsts: Sequence[Result]) -> list[str]:
 def _problem_name(result: Result) -> str:
     """Return objectives, space, constraints and backend of a run as a title."""
     experiment = result.experiment
-    settings = "".join(f", {key} {value}" for key, value in experiment.backend.settings.items())
+    # What is no plain value is too long for a title; so is the folder of a function.
+    settings = "".join(
+        f", {key} {value}"
+        for key, value in experiment.backend.settings.items()
+        if isinstance(value, str | int | float) and key != "folder"
+    )
     backend = experiment.backend.type + settings
     parts = [
         f"{', '.join(map(str, result.objectives))} on {result.space.name}",

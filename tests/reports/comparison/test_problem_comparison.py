@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pymoo.indicators.hv import HV
 from pymoo.indicators.igd_plus import IGDPlus
 
+import hwnas
 from hwnas import registry
 from hwnas.api import run
 from hwnas.backends import Backend, Evaluation
@@ -120,6 +121,23 @@ def test_indicators_agree_with_moocore_and_pymoo(
             assert values["r2"] == pytest.approx(moocore.r2_exact(points, ref=[0.0, 0.0]))
 
 
+def test_titles_of_functions_are_short(tmp_path: Path) -> None:
+    result = hwnas.minimize(
+        lambda config: {"error": config["a"], "ms": -config["a"]},
+        {"a": [1, 2, 3]},
+        ["error", "ms"],
+        name="own",
+        units={"ms": "ms"},
+        optimizers="random",
+        budget=3,
+        out=tmp_path / "run",
+        draw=False,
+    )
+    (problem,) = problem_comparisons([result])
+    module = f"{__name__}:test_titles_of_functions_are_short.<locals>.<lambda>"
+    assert problem.name == f"error, ms on own; python, function {module}"
+
+
 def test_different_problems_are_separate(make_run: Any) -> None:
     # Each variant changes one part of the problem or of its scale.
     variants = [
@@ -222,6 +240,11 @@ def test_different_measured_references(
     ]
     assert all("give both the same 'reference:'" in problem.notes[0] for problem in apart)
     # The user's reference point is shared: one problem.
+    (together,) = problem_comparisons(results[1::2])
+    assert together.notes == ()
+    # Runs of older versions have measured their scales in any case.
+    shared = results[3].reference
+    results[3].reference = replace(shared, ideal=shared.ideal * 1.01)
     (together,) = problem_comparisons(results[1::2])
     assert together.notes == ("all indicators but hypervolumes are on the scale of drift-1.0-1",)
     assert len(together.by_optimizer) == 4
