@@ -43,6 +43,7 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
+MAX_LINES = 400  # of a module
 PLUGINS_MAY_USE = {"additive", "errors", "history", "optimizers", "pareto", "spaces", "typing"}
 
 
@@ -103,6 +104,14 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "plugins").glob("*.py")), ids=lambda f: f.name)
 def test_plugins_use_the_public_contract_only(file: Path) -> None:
     assert imported(file) <= PLUGINS_MAY_USE
+
+
+def test_modules_are_short() -> None:
+    """A module of more than 400 lines holds more than one idea: split it."""
+    files = [file for folder in ("hwnas", "plugins") for file in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 100
+    lines = {str(f.relative_to(ROOT)): f.read_text(encoding="utf-8").count("\n") for f in files}
+    assert not {name: n for name, n in lines.items() if n > MAX_LINES}
 
 
 def loaded_by(code: str) -> set[str]:
