@@ -271,11 +271,13 @@ def loop(
         parts = [replay.trials(ask)]
         cache.add(parts[0])
         unstored = replay.unstored(ask, codes)
+        evaluations, untold = 0, 0.0  # of the trials that the optimizer has not been told
         while len(unstored):
             group, unstored = np.split(unstored, [groups.size])
-            if any(map(len, parts)):
-                report(tracker.evaluations + sum(int(p.evaluations.sum()) for p in parts))
-                untold = sum(float(part.seconds.sum()) for part in parts)
+            evaluations += int(parts[-1].evaluations.sum())
+            untold += float(parts[-1].seconds.sum())
+            if len(parts) > 1 or len(parts[0]):
+                report(tracker.evaluations + evaluations)
                 # Groups of fast evaluations depend on timing, so they must not decide about cost.
                 is_spent = groups.one_by_one and tracker.cost_is_spent(untold)
                 if is_spent or tracker.time_is_up():
