@@ -35,9 +35,9 @@ _defined: ContextVar[Mapping[str, Function]] = ContextVar("defined", default=Map
 
 
 @contextlib.contextmanager
-def defined_here(name: str, function: Function) -> Iterator[None]:
-    """Let `load_function` return a function by its name within the block."""
-    token = _defined.set({**_defined.get(), name: function})
+def defined_here(functions: Mapping[str, Function]) -> Iterator[None]:
+    """Let `load_function` return functions by their names within the block."""
+    token = _defined.set({**_defined.get(), **functions})
     try:
         yield
     finally:
@@ -65,6 +65,11 @@ def name_of(function: Function) -> tuple[str, Path | None]:
         return f"{module}:<{qualified}>", None
     n_parents = module.count(".") + (Path(source).name == "__init__.py")
     return name, Path(source).resolve().parents[n_parents]
+
+
+def functions_here() -> dict[str, Function]:
+    """Return the functions by name that are in use by `defined_here`."""
+    return dict(_defined.get())
 
 
 def is_defined_here(name: str) -> bool:

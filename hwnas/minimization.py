@@ -14,9 +14,11 @@ from hwnas.api import ignore_progress, resume, run
 from hwnas.errors import InvalidInput, describe_value
 from hwnas.function_source import Function, defined_here, name_of
 from hwnas.problem import load_experiment
+from hwnas.runner.executors.choice import SERIAL
 from hwnas.runner.results import Result
 from hwnas.runner.run_directory import extension_of_run
 from hwnas.runner.run_searches import Progress
+from hwnas.runner.workers import NotPicklable, pickled
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.choices import Value, plain_value
 from hwnas.spaces.layer_options import Allowed
@@ -46,6 +48,7 @@ def minimize(
     warm_start: str | Path | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int = 1,
+    executor: str | Mapping[str, Any] | None = None,
     progress: Progress = ignore_progress,
     draw: bool = True,
 ) -> Result:
@@ -96,6 +99,10 @@ def minimize(
     workers
         Number of processes that run searches side by side; more than one need a function that can
         be imported.
+    executor
+        Where configurations are evaluated, several at once: ``"process"``, ``"ray"``, or keys and
+        values as in ``{"type": "process", "workers": 4}``. A function that cannot be imported is
+        handed over by value, with the variables that it uses.
     progress
         Called with a search and the number of its evaluations so far.
     draw
@@ -143,6 +150,8 @@ def minimize(
         )
     if name is None:
         name = re.findall(r"[A-Za-z0-9_]+", reference_name)[-1]
+    if executor not in (None, SERIAL) and folder is None:
+        _check_picklable(function, reference_name)
     space = choices
     if not isinstance(space, SearchSpace):
         space = SearchSpace(
@@ -174,15 +183,18 @@ def minimize(
         else _list("seeds", seeds),
         "reference": None if reference is None else _list("reference", reference),
         "warm_start": None if warm_start is None else str(warm_start),
+        "executor": dict(executor) if isinstance(executor, Mapping) else executor,
     }
     path = Path("runs", name) if out is None else Path(out)
     is_local = folder is None
-    with defined_here(reference_name, function) if is_local else contextlib.nullcontext():
+    with defined_here({reference_name: function}) if is_local else contextlib.nullcontext():
         experiment, problem = load_experiment(
             _given(content), plugins=_list("plugins", plugins), allow_plugins=True
         )
         extension = extension_of_run(path, experiment)
         if extension is not None:
+            if executor is not None:
+                extension = {**extension, "executor": content["executor"]}
             return resume(
                 path,
                 overrides=extension,
@@ -192,6 +204,18 @@ def minimize(
                 problem=problem,
             )
         return run(experiment, path, workers=workers, progress=progress, draw=draw, problem=problem)
+
+
+def _check_picklable(function: Function, name: str) -> None:
+    """Check that a function which cannot be imported can be handed to another process."""
+    try:
+        pickled(function)
+    except NotPicklable as error:
+        reason = " ".join(str(error.__cause__).split())
+        raise InvalidInput(
+            f"executor: {name} uses what cannot be handed to another process: {reason}; create it "
+            "within the function, or leave executor out"
+        ) from error
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_completed_settings() -> None:
     assert complete("table", file="/data/t.csv") == {"file": "/data/t.csv"}
     assert complete("surrogate", file="t.csv") == {"file": "t.csv"}
     # A function of this program has no folder: the run does not depend on where it is started.
-    with defined_here("__main__:f", len):
+    with defined_here({"__main__:f": len}):
         assert complete("python", function="__main__:f") == {
             "function": "__main__:f", "returns": names,
         }  # fmt: skip

@@ -85,7 +85,7 @@ def test_functions_that_cannot_be_imported_are_loaded_where_they_are_defined(fun
     for _ in range(2):  # before the block and after it
         with pytest.raises(FunctionError, match=r"the program alone that defined it; go on there"):
             load_function(name, Path())
-        with defined_here(name, function):
+        with defined_here({name: function}):
             assert load_function(name, Path()) is function
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def test_called_again_it_goes_on(tmp_path: Path) -> None:
     calls: list[str] = []
 
     def counted(config: FunctionConfig) -> dict[str, float]:
-        if len(calls) == 15:
+        if len(calls) == 11:
             raise KeyboardInterrupt
         calls.append(str(config))
         return evaluate(config)
@@ -111,16 +112,18 @@ def test_called_again_it_goes_on(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             hwnas.minimize(counted, CHOICES, ["error", "ms"], **options(path))
-    assert len(calls) == 15
+    assert len(calls) == 11
     # The same function by another name would be another run: `counted` is what `calls` belongs to.
     calls_before, calls[:] = calls[:], []
     result = hwnas.minimize(counted, CHOICES, ["error", "ms"], **options(path))
-    assert len(calls_before) + len(calls) == 12 + 10  # ten for the scale of the hypervolume
+    # Ten calls set the scale of the hypervolume; nothing is called twice, nor for both.
+    n_calls = len({*calls_before, *calls})
+    assert len(calls_before) + len(calls) == n_calls > 12
     assert len(result.searches[0].trials) == 12
     # A run that is complete is read again.
     again = hwnas.minimize(counted, CHOICES, ["error", "ms"], **options(path))
     assert again.summary == result.summary
-    assert len(calls_before) + len(calls) == 12 + 10
+    assert len(calls_before) + len(calls) == n_calls
     whole = tmp_path / "whole"
     calls[:] = []
     hwnas.minimize(lambda config: evaluate(config), CHOICES, ["error", "ms"], **options(whole))
@@ -226,6 +229,40 @@ def test_an_importable_function_runs_in_several_processes(tmp_path: Path) -> Non
     assert_same_trials(alone.path, beside.path)
     with pytest.raises(InvalidInput, match=r"workers: expected 1, because .* cannot be imported"):
         hwnas.minimize(lambda config: 1, CHOICES, ["a", "b"], **options(tmp_path, workers=2))
+
+
+def test_a_function_of_this_process_is_evaluated_by_workers(tmp_path: Path) -> None:
+    offset, parent = 0.5, os.getpid()
+
+    def local(config: FunctionConfig) -> dict[str, float]:
+        return {**evaluate(config), "error": offset, "ms": float(os.getpid() != parent)}
+
+    executor = {"type": "process", "workers": 2}
+    settings = options(tmp_path / "run", reference=[9.0, 9.0])
+    for budget in (6, 12):  # the second call goes on with the run
+        settings["budget"] = budget
+        result = hwnas.minimize(local, CHOICES, ["error", "ms"], executor=executor, **settings)
+        values = result.searches[0].trials.values
+        assert values.tolist() == [[offset, 1.0]] * budget
+    # Without an executor an evaluation is one of this process.
+    settings |= {"out": tmp_path / "serial", "budget": 3, "executor": "serial"}
+    result = hwnas.minimize(local, CHOICES, ["error", "ms"], **settings)
+    assert result.searches[0].trials.values.tolist() == [[offset, 0.0]] * 3
+
+
+def test_a_function_that_workers_cannot_have(tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    def locked(config: FunctionConfig) -> dict[str, float]:
+        with lock:
+            return evaluate(config)
+
+    message = "executor: .*locked uses what cannot be handed to another process: .*lock"
+    with pytest.raises(InvalidInput, match=message):
+        hwnas.minimize(
+            locked, CHOICES, ["error", "ms"], executor="process", **options(tmp_path / "run")
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_multi_fidelity_optimizer_stops_calls_early(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ CODES = np.array([[1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 1, 0]], dtype=np.int8)
 def backend_of(function: Callable[[Any], Any], **settings: Any) -> PythonFunction:
     settings = {"returns": ("error", "ms"), **settings}
     backend = PythonFunction(SPACE, function="__main__:f", **settings)
-    with defined_here("__main__:f", function):
+    with defined_here({"__main__:f": function}):
         assert backend.function is function
     return backend
 

@@ -22,6 +22,7 @@ from hwnas import registry
 from hwnas.backends import Status
 from hwnas.errors import MachineFailed
 from hwnas.experiment import Experiment, run_plugin_files
+from hwnas.function_source import Function, defined_here, functions_here
 from hwnas.problem import Problem, build_problem
 from hwnas.runner.evaluation import measure
 from hwnas.runner.executors.threads import one_thread
@@ -181,22 +182,26 @@ class EvaluatorFactory:
         Directory of the search, in which a backend keeps what must outlast a process.
     classes
         Registered classes of no plugin file, by kind and name; those of this process by default.
+    functions
+        Functions by name that no import can reach; those in use in this process by default.
     """
 
     experiment: Experiment
     folder: Path
     classes: dict[Any, dict[str, type]] = field(default_factory=lambda: _classes_to_hand_over())
+    functions: dict[str, Function] = field(default_factory=functions_here)
 
     def __call__(self) -> Evaluator:
         """Build the problem and return the function that evaluates its trials."""
         registry.replace_registered(self.classes)
-        run_plugin_files(self.experiment)
-        problem = build_problem(self.experiment)
-        problem.backend.on_start(self.folder)
+        with defined_here(self.functions):
+            run_plugin_files(self.experiment)
+            problem = build_problem(self.experiment)
+            problem.backend.on_start(self.folder)  # loads the function, if it calls one
         return TrialEvaluator(problem)
 
     def to_bytes(self) -> bytes:
-        """Return the factory for `load_evaluator`; classes of scripts and notebooks by value.
+        """Return the factory for `load_evaluator`; what scripts and notebooks define by value.
 
         Raises
         ------
