@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 import hwnas
-from hwnas.pareto import non_dominated
 from hwnas.profiling import TrainingSettings, perplexity, train
 from hwnas.profiling.data.corpus import Corpus, load_corpus
 from hwnas.profiling.device_profiler import DeviceProfiler
@@ -149,6 +148,8 @@ def read(file: Path) -> list[dict[str, str]]:
 
 def page(rows: Sequence[dict[str, str]]) -> str:
     """Return the page: ratios to bfloat16, and the fronts over precisions and architectures."""
+    from hwnas.pareto import non_dominated  # needs moocore, which a machine that measures may lack
+
     by_precision = {p: {r["arch"]: r for r in rows if r["precision"] == p} for p in PRECISIONS}
     archs = [
         arch
