@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hardware_common import OUT, peak_of, table, work_of
+from hardware_common import HERE, peak_of, table, work_of
 from hardware_training import words
 from torch._dynamo.utils import counters
 
@@ -190,7 +190,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--small", action="store_true", help="tiny networks, to try the script")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "hwnas-code")
-    parser.add_argument("--out", type=Path, default=OUT / "shared_compilation.json")
+    parser.add_argument("--out", type=Path, default=HERE / "shared_compilation.json")
     parser.add_argument("--variants", nargs="+", default=["eager", "cold", "warm"])
     return parser.parse_args()
 

@@ -13,7 +13,7 @@ import torch
 Compile = Literal["auto", "off", "blocks", "whole"]
 Code = Literal["off", "blocks", "whole"]
 
-# Constants from trainings of gpt-s on one H100 with bfloat16 and batches of 32 x 1,024 tokens.
+# Constants from trainings of gpt-s on one H100 with bfloat16 and batches of 8 to 32 x 1,024 tokens.
 EAGER_FLOPS = 1.5e14  # operations per second without compiled code: 9 to 24 % of the peak
 EAGER_SHARE = 0.15  # the same as a share of a device's peak
 WHOLE_SECONDS = 30.0  # to compile a whole network, which is done anew for each network
