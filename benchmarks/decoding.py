@@ -41,7 +41,7 @@ def main() -> None:
         "# Decoding",
         "",
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}: a copy moves "
-        f"{bandwidth / 1e9:,.0f} GB/s. Made by `benchmarks/decoding.py`, which says what is measured.",
+        f"{bandwidth / 1e9:,.0f} GB/s. `benchmarks/decoding.py` made this page and explains it.",
         "",
         "| largest network of | ms a token | share of the bandwidth | wanted | kernels, us |",
         "|---|---|---|---|---|",
@@ -92,7 +92,7 @@ def copy_bandwidth(size: int = 2**30) -> float:
 
 
 def step_bytes(model: LanguageModel) -> int:
-    """Return the bytes of all weights but the input embedding, and of the cache that a step reads."""
+    """Return the bytes that a step reads: of all weights but the input embedding, and the cache."""
     weights = sum(
         parameter.nbytes
         for name, parameter in model.named_parameters()
