@@ -120,8 +120,8 @@ def main() -> None:
     python benchmarks/serial_overhead.py /tmp/before --repeats {chosen.repeats}
 
 Processor seconds of the loop with its store, on a backend that costs next to nothing; {commit} is
-the last version without executors. {chosen.repeats} processes of each, in turns. Times of nsga2 differ by 15 %
-between repeats of either, so that the smallest says less than the median over pairs.
+the last version without executors. {chosen.repeats} processes of each, in turns. Times of nsga2
+differ by 15 % between repeats of either, so that the smallest says less than the median over pairs.
 
 | search | {commit}, smallest | now, smallest | ratio | median ratio of a pair |
 |---|---:|---:|---:|---:|
