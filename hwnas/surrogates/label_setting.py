@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas import pareto
-from hwnas.surrogates.tables import N_ROOT_COLUMNS, AdditiveTable
+from hwnas.surrogates.layer_layout import N_ROOT_COLUMNS
+from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes, IndexArray
 
 Reduction = Callable[[Array, Array], tuple[IndexArray, Array]]
@@ -160,7 +161,7 @@ class LabelSetting:
             rows, labels = reduction(extended, self._rival_labels(extended, group, i + 1, rivals))
             indices = indices[rows]
             parents.append((indices % n).astype(np.int32))
-            options.append(useful[indices // n].astype(np.int16))
+            options.append(group.options[useful[indices // n]].astype(np.int16))
             # 4. Roots of this depth are complete: add their bases, check their bounds.
             for root, depth, base in zip(group.roots, group.depths, group.bases, strict=True):
                 if depth == i + 1:
@@ -227,7 +228,9 @@ class _RootGroup:
     bases : arrays (k,)
         Base of each root, one number per table.
     layers : (k, L, O)
-        Entries of the deepest root's layers, by option ``ratio * H + head``.
+        Entries of the deepest root's layers, for each of `options`.
+    options : (O,)
+        The options of a layer that exist, ``ratio * H + head``.
     min_completion, max_completion : (L + 1, k)
         Minimum and maximum that labels can still gain after each number of layers.
     tolerance : (L + 1, k)
@@ -239,6 +242,7 @@ class _RootGroup:
     depths: list[int]
     bases: list[Array]
     layers: Array
+    options: IndexArray
     min_completion: Array
     max_completion: Array
     tolerance: Array
@@ -255,6 +259,9 @@ class _RootGroup:
         deepest, bias = roots[0]
         layers = np.stack([t.layers[embed_dim, deepest, bias, : n_layer[deepest]] for t in tables])
         layers = layers.reshape(*layers.shape[:2], -1)  # (k, L, O)
+        allowed = tables[0].allowed
+        options = np.arange(layers.shape[2]) if allowed is None else np.flatnonzero(allowed)
+        layers = layers[:, :, options]
         depths = [n_layer[d] for d, _ in roots]
         bases = [np.array([t.base[embed_dim, d, b] for t in tables]) for d, b in roots]
         low = _completions(layers, depths, bases, np.min)
@@ -262,7 +269,7 @@ class _RootGroup:
         tolerance = _TOLERANCE * (
             np.abs(low) + np.abs(high) + np.where(np.isinf(bounds), 0, np.abs(bounds))
         )
-        return cls(embed_dim, roots, depths, bases, layers, low, high, tolerance)
+        return cls(embed_dim, roots, depths, bases, layers, options, low, high, tolerance)
 
 
 def keep_non_dominated(labels: Array, rivals: Array) -> tuple[IndexArray, Array]:

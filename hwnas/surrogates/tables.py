@@ -3,7 +3,8 @@
 ``value(code) = sum over active layers i of layers[e, d, b, i, r_i, h_i] + base[e, d, b]``
 
 with e, d, b the indices of ``embed_dim``, ``n_layer`` and ``bias`` and r, h those of a layer's
-``mlp_ratio`` and ``n_head``. Tables add and scale, so a quantile between two others, or the
+``mlp_ratio`` and ``n_head``; of other families `hwnas.surrogates.layer_layout` packs the codes so.
+Tables add and scale, so a quantile between two others, or the
 negative of a metric, is a table again. Sums run from the first layer to the last and end with the
 base, everywhere: floating-point addition is monotone, so what holds for every entry of two tables
 (one is nowhere above the other) holds for their sums to the last bit.
@@ -12,17 +13,16 @@ base, everywhere: floating-point addition is monotone, so what holds for every e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.spaces import GPTSpace
-from hwnas.typing import Array, Codes, IntArray
-
-N_ROOT_COLUMNS = 3  # columns of a code before those of its first layer: e, d, b
+from hwnas.spaces import LanguageModelSpace
+from hwnas.surrogates.layer_layout import N_ROOT_COLUMNS, LayerLayout
+from hwnas.typing import Array, BoolArray, Codes, IntArray
 
 # Architectures summed together: short enough for the cache, long enough for numpy. One thread:
 # numpy's steps are so short that a second one mostly waits for the interpreter.
@@ -42,6 +42,8 @@ class AdditiveTable:
         Term of the architecture as a whole.
     layers : (E, D, B, L, R, H) float64
         Term of each active layer; L is the maximum depth. Entries beyond a depth are ignored.
+    allowed : (R * H,) bool, optional
+        Mask of the options of a layer that exist, ``r * H + h``; ``None`` if all do.
 
     Examples
     --------
@@ -58,9 +60,12 @@ class AdditiveTable:
     depths: IntArray
     base: Array
     layers: Array
+    allowed: BoolArray | None = None
 
     @classmethod
-    def from_function(cls, space: GPTSpace, function: Callable[[Codes], IntArray]) -> AdditiveTable:
+    def from_function(
+        cls, space: LanguageModelSpace, function: Callable[[Codes], Array | IntArray]
+    ) -> AdditiveTable:
         """Return the table of a function that is known to be additive over layers.
 
         Parameters
@@ -68,31 +73,46 @@ class AdditiveTable:
         space
             The space that the table covers.
         function
-            Codes (n, d) to values (n,), such as ``space.params``; exact where its values and
-            their differences are integers below 2**53.
+            Codes (n, d) of the space to values (n,), such as ``space.params``; exact where its
+            values and their differences are integers below 2**53.
         """
-        e, d, b, ratios, heads = space.cardinalities[:5].tolist()
-        depth = space.n_layer[-1]
-        # Base: the value of each root with option 0 in every layer.
-        roots = np.zeros((e, d, b, len(space.columns)), dtype=np.int8)
+        layout = LayerLayout(space)
+        (e, d, b), (ratios, heads), depth = layout.roots, layout.options, layout.depth
+        allowed = np.arange(ratios * heads)
+        if layout.allowed is not None:
+            allowed = np.flatnonzero(layout.allowed)
+        width = N_ROOT_COLUMNS + 2 * depth
+        active = np.arange(depth) < space.depths[:, None]  # (D, L)
+
+        def values_of(packed: Codes) -> Array:
+            values = function(layout.unpack(packed.reshape(-1, width)))
+            return np.asarray(values, dtype=np.float64).reshape(packed.shape[:-1])
+
+        # Base: the value of each root with the first option in every active layer.
+        roots = np.zeros((e, d, b, width), dtype=np.int8)
         for column, axis in enumerate(np.indices((e, d, b))):
             roots[..., column] = axis
-        base = function(roots.reshape(e * d * b, -1)).reshape(e, d, b)
-        # Layers: the difference that each option of each single layer makes.
-        variants = np.zeros((e, d, b, depth, ratios, heads, len(space.columns)), dtype=np.int8)
-        variants[:] = roots[:, :, :, None, None, None]
+        first = np.array(divmod(allowed[0], heads), dtype=np.int8)
+        layers_of_roots = roots[..., N_ROOT_COLUMNS:].reshape(e, d, b, depth, 2)
+        layers_of_roots += (active[:, None, :, None] * first).astype(np.int8)
+        base = values_of(roots)
+        # Layers: the difference that each option of each single active layer makes.
+        variants = np.empty((e, d, b, depth, len(allowed), width), dtype=np.int8)
+        variants[:] = roots[:, :, :, None, None]
+        options = np.stack(np.divmod(allowed, heads), axis=1)  # (O, 2)
         for i in range(depth):
-            variants[..., i, :, :, N_ROOT_COLUMNS + 2 * i] = np.arange(ratios)[:, None]
-            variants[..., i, :, :, N_ROOT_COLUMNS + 2 * i + 1] = np.arange(heads)
-        values = function(variants.reshape(-1, len(space.columns))).reshape(variants.shape[:-1])
-        layers = values - base[..., None, None, None]
-        return cls(np.array(space.n_layer), base.astype(float), layers.astype(float))
+            columns = slice(N_ROOT_COLUMNS + 2 * i, N_ROOT_COLUMNS + 2 * i + 2)
+            variants[:, active[:, i], :, i, :, columns] = options
+        layers = np.zeros((e, d, b, depth, ratios * heads))
+        layers[..., allowed] = values_of(variants) - base[..., None, None]
+        layers = layers.reshape(e, d, b, depth, ratios, heads)
+        return cls(space.depths, base, layers, layout.allowed)
 
     def __add__(self, table: AdditiveTable) -> AdditiveTable:
-        return AdditiveTable(self.depths, self.base + table.base, self.layers + table.layers)
+        return replace(self, base=self.base + table.base, layers=self.layers + table.layers)
 
     def __mul__(self, factor: float) -> AdditiveTable:
-        return AdditiveTable(self.depths, factor * self.base, factor * self.layers)
+        return replace(self, base=factor * self.base, layers=factor * self.layers)
 
     __rmul__ = __mul__
 
@@ -102,11 +122,17 @@ class AdditiveTable:
 
     def minimum(self) -> float:
         """Return the minimum over all architectures."""
-        return float((self.base + self._sums(self.layers.min(axis=(4, 5)))).min())
+        return float((self.base + self._sums(self._options.min(axis=4))).min())
 
     def maximum(self) -> float:
         """Return the maximum over all architectures."""
-        return float((self.base + self._sums(self.layers.max(axis=(4, 5)))).max())
+        return float((self.base + self._sums(self._options.max(axis=4))).max())
+
+    @property
+    def _options(self) -> Array:
+        """Terms (E, D, B, L, O) of the options of a layer that exist."""
+        options = self.layers.reshape(*self.layers.shape[:4], -1)
+        return options if self.allowed is None else options[..., self.allowed]
 
     def _sums(self, per_layer: Array) -> Array:
         """Return the sums (E, D, B) over active layers of values (E, D, B, L)."""

@@ -1,0 +1,315 @@
+"""Device files: what was measured on a user's device, as tables of numbers without code.
+
+One npz file per device, named after it. ``about`` is a JSON text, ``{"format": 1, "name": ...,
+"version": ..., "figures": [...]}``; figure k has in addition the arrays ``k.base`` (E, D, B) and
+``k.layers`` (E, D, B, L, R, H), float64, as in `hwnas.surrogates.tables` by packed codes
+(`hwnas.surrogates.layer_layout`).
+
+A file may come from a stranger: nothing in it is executed or unpickled, sizes are checked before
+memory is taken, names, types and shapes before anything is used.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwnas.errors import InvalidInput, describe_value
+from hwnas.files import atomic_writer, read_bounded
+from hwnas.objectives import Objective
+from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces import space as space_of
+from hwnas.surrogates.devices import DEVICES
+from hwnas.surrogates.layer_layout import LayerLayout
+from hwnas.surrogates.tables import AdditiveTable
+from hwnas.typing import Array
+from hwnas.workloads import Workload, parse_workload
+
+FORMAT = 1
+MAX_MB = 32  # of a file, and of its content
+MAX_FIGURES = 256
+MEASURED = ("latency", "energy", "ttft", "tpot", "throughput", "energy_per_token", "peak_memory")
+
+_MAX_TEXT = 500  # characters of a text in a file
+_MAX_ABOUT = 1_000_000
+_MAX_CHOICES, _MAX_LAYERS, _MAX_VALUE = 127, 512, 2**24
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_MACHINES = ("cpu", "cuda", "mps", "xpu", "hpu")
+_TEXTS = ("protocol", "card", "date", "versions")
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError, OSError)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceFigure:
+    """One metric of one space on a device.
+
+    Attributes
+    ----------
+    space
+        The space that was measured.
+    quantity
+        Metric and workload, ``"tpot.serve"``.
+    table
+        The fitted table, by packed codes.
+    points
+        Number of measured architectures.
+    error
+        Expected relative error of an unmeasured architecture.
+    kendall
+        Rank correlation within one ``embed_dim`` of architectures that a fit has not seen; NaN
+        where there were too few.
+    workload
+        Definition of the workload; ``None`` without one.
+    protocol, card, date, versions
+        Short texts on the measurements; empty where unknown.
+    """
+
+    space: LanguageModelSpace
+    quantity: str
+    table: AdditiveTable
+    points: int
+    error: float
+    kendall: float = math.nan
+    workload: Workload | None = None
+    protocol: str = ""
+    card: str = ""
+    date: str = ""
+    versions: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """Short text on the measurements, for people."""
+        parts = [f"{self.points} measured networks, expected error {self.error:.1%}"]
+        parts += [self.workload.meaning] if self.workload else []
+        parts += [text for text in (self.protocol, self.card, self.date) if text]
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceFile:
+    """Device of a user: its name and what is known of it, one figure a space and metric."""
+
+    name: str
+    figures: tuple[DeviceFigure, ...]
+    version: str = ""  # of hwnas, that has written it
+
+    def write(self, path: Path) -> None:
+        """Write the file; an interrupted write leaves the former one."""
+        figures = []
+        arrays: dict[str, Any] = {}
+        for k, figure in enumerate(self.figures):
+            figures.append(_plain(figure))
+            arrays |= {f"{k}.base": figure.table.base, f"{k}.layers": figure.table.layers}
+        about = {"format": FORMAT, "name": self.name, "version": self.version, "figures": figures}
+        arrays["about"] = np.array(json.dumps(about))
+        with atomic_writer(path) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def check_device_name(name: str) -> str:
+    """Return a name if a user's device may have it.
+
+    Raises
+    ------
+    InvalidInput
+        It is no name of a device, or that of a published device or of a machine.
+
+    Examples
+    --------
+    >>> check_device_name("h100-lab")
+    'h100-lab'
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"name of a device: expected letters, digits, '_', '.' and '-', at most 64, found "
+            f"{describe_value(name)}"
+        )
+    if name.lower() in {published.lower() for published in DEVICES}:
+        raise InvalidInput(
+            f"{name!r} is a published device; expected another name, such as '{name}-mine'"
+        )
+    if name.lower() in _MACHINES:
+        raise InvalidInput(
+            f"{name!r} is this machine on the profile backend; expected another name, such as "
+            f"'my-{name}'"
+        )
+    return name
+
+
+def read_device_file(path: Path) -> DeviceFile:
+    """Read a device file.
+
+    Raises
+    ------
+    InvalidInput
+        It cannot be read, is too large, or is no device file of this version of hwnas.
+    """
+    try:
+        content = read_bounded(path, MAX_MB)
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        arrays = _arrays(content)
+        return _device(arrays)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from None
+    except (*_DAMAGED, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InvalidInput(
+            f"{path}: expected a device file of hwnas device add: {reason:.200}"
+        ) from None
+
+
+def _arrays(content: bytes) -> dict[str, Any]:
+    """Return the arrays of an npz file; those of `_MAX_ABOUT` and more are numbers."""
+    out = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if len(members) > 2 * MAX_FIGURES + 1:
+            raise InvalidInput(f"expected at most {MAX_FIGURES} metrics")
+        if sum(member.file_size for member in members) > MAX_MB * 1_000_000:
+            raise InvalidInput(f"holds more than {MAX_MB} MB, the limit")
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            if name in out:
+                raise InvalidInput(f"holds {describe_value(name)} twice")
+            with archive.open(member) as stream:
+                # No more than was declared, whatever the compressed bytes unfold to.
+                out[name] = _array(stream.read(member.file_size + 1))
+    return out
+
+
+def _array(content: bytes) -> Any:
+    """Return the array of an npy file whose header agrees with its length."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise InvalidInput(f"expected arrays of npy format 1.0, found {version}")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    rest = content[stream.tell() :]
+    is_text = dtype.kind == "U" and shape == ()
+    if not is_text and dtype != np.dtype("<f8"):
+        raise InvalidInput(f"expected arrays of float64, found {dtype}")
+    if math.prod(shape) * dtype.itemsize != len(rest):
+        raise InvalidInput(f"an array of {shape} has {len(rest)} bytes")
+    array = np.frombuffer(rest, dtype=dtype)
+    return array.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _device(arrays: Mapping[str, Any]) -> DeviceFile:
+    """Return the device of arrays, after all checks."""
+    text = str(arrays["about"])
+    if len(text) > _MAX_ABOUT:
+        raise InvalidInput("its description is too long")
+    about = json.loads(text)
+    if about["format"] != FORMAT:
+        raise InvalidInput(
+            f"is of format {about['format']!r:.20}; this version of hwnas reads {FORMAT}"
+        )
+    name = check_device_name(_text(about["name"]))
+    figures, spaces = [], {}
+    for k, plain in enumerate(about["figures"]):
+        key = json.dumps(plain["space"], sort_keys=True)
+        if key not in spaces:
+            spaces[key] = _space(plain["space"])
+        figures.append(_figure(plain, spaces[key], arrays[f"{k}.base"], arrays[f"{k}.layers"]))
+    keys = [(json.dumps(f.space.to_dict(), sort_keys=True), f.quantity) for f in figures]
+    if not figures or len(set(keys)) != len(keys):
+        raise InvalidInput("expected metrics, each once for a space")
+    return DeviceFile(name, tuple(figures), _text(about["version"]))
+
+
+def _figure(
+    plain: Mapping[str, Any], space: LanguageModelSpace, base: Array, layers: Array
+) -> DeviceFigure:
+    """Return a figure of its description and its arrays."""
+    layout = LayerLayout(space)
+    shape = (*layout.roots, layout.depth, *layout.options)
+    if base.shape != layout.roots or layers.shape != shape:
+        raise InvalidInput(
+            f"expected tables of {layout.roots} and {shape} for {space.name}, found {base.shape} "
+            f"and {layers.shape}"
+        )
+    if not (np.isfinite(base).all() and np.isfinite(layers).all()):
+        raise InvalidInput("expected finite numbers in its tables")
+    quantity = quantity_of(_text(plain["quantity"]))
+    workload = None if plain["workload"] is None else parse_workload(plain["workload"])
+    if (workload is None) != (Objective.parse(quantity).workload is None):
+        raise InvalidInput(f"{quantity}: expected a workload's definition where it has one")
+    points, error, kendall = plain["points"], plain["error"], plain["kendall"]
+    if type(points) is not int or not 0 < points < 10**9:
+        raise InvalidInput(f"{quantity}: expected a number of points, found {points!r:.40}")
+    table = AdditiveTable(space.depths, base, layers, layout.allowed)
+    texts = {key: _text(plain[key]) for key in _TEXTS}
+    kendall = math.nan if kendall is None else float(kendall)
+    if not 0 <= float(error) < 1e6 or abs(kendall) > 1:
+        raise InvalidInput(f"{quantity}: expected an error and a rank correlation in their ranges")
+    return DeviceFigure(space, quantity, table, points, float(error), kendall, workload, **texts)
+
+
+def quantity_of(text: str) -> str:
+    """Return metric and workload of a measured metric; a device that is named is left out.
+
+    Raises
+    ------
+    InvalidInput
+        The text is none, or a metric that is not measured on devices.
+
+    Examples
+    --------
+    >>> quantity_of("tpot.serve@cuda")
+    'tpot.serve'
+    """
+    objective = Objective.parse(text)
+    is_plain = objective == objective.value and objective.level is None
+    if not is_plain or len(objective.devices) > 1 or objective.metric not in MEASURED:
+        raise InvalidInput(
+            f"expected one of {', '.join(MEASURED)}, with a workload where it has one, found "
+            f"{describe_value(text)}"
+        )
+    return objective.quantity
+
+
+def _space(plain: Any) -> LanguageModelSpace:
+    """Return a space of its description, whose numbers are checked before anything grows."""
+    if not isinstance(plain, dict) or len(plain) > 16:
+        raise InvalidInput("expected the choices of a space")
+    if plain.get("family", "gpt") not in ("gpt", "llama") or "embed_dim" not in plain:
+        raise InvalidInput("expected a space of the GPT or the Llama family")
+    for key, values in plain.items():
+        for value in values if isinstance(values, list) else [values]:
+            largest = _MAX_LAYERS if key == "n_layer" else _MAX_VALUE
+            if isinstance(value, int) and 0 <= value <= largest:
+                continue
+            if not isinstance(value, str) or len(value) > _MAX_TEXT:
+                raise InvalidInput(f"space: {key!r:.40}: {value!r:.40} is out of range")
+        if isinstance(values, list) and len(values) > _MAX_CHOICES:
+            raise InvalidInput(f"space: {key!r:.40}: expected at most {_MAX_CHOICES} choices")
+    space = space_of(plain)
+    assert isinstance(space, LanguageModelSpace)  # by its family
+    return space
+
+
+def _plain(figure: DeviceFigure) -> dict[str, Any]:
+    """Return the description of a figure as texts and numbers."""
+    names = {field.name for field in fields(figure)} - {"space", "table", "workload"}
+    plain = {name: getattr(figure, name) for name in names}
+    plain["kendall"] = figure.kendall if math.isfinite(figure.kendall) else None
+    plain["workload"] = asdict(figure.workload) if figure.workload else None
+    return {**plain, "space": figure.space.to_dict()}
+
+
+def _text(value: Any) -> str:
+    """Return a text of limited length that a terminal can show."""
+    if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
+        raise InvalidInput(f"expected a short text, found {value!r:.40}")
+    return value

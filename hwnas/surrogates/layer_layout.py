@@ -1,0 +1,143 @@
+"""Codes of any language models as rows of five kinds of columns, which additive tables index.
+
+A *packed* code is ``e, d, b`` and then ``r, h`` of each layer: ``embed_dim``, ``n_layer``, all
+other choices of the whole model as one number, the first choice of a layer, and all its other
+choices as one number. GPT codes without a choice of precision are packed already.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hwnas.errors import InvalidInput
+from hwnas.spaces import LanguageModelSpace
+from hwnas.typing import BoolArray, Codes, IndexArray
+
+N_ROOT_COLUMNS = 3  # columns of a packed code before those of its first layer: e, d, b
+_LEADING = ("embed_dim", "n_layer")
+
+
+class LayerLayout:
+    """Conversion between the codes of a space of language models and packed ones.
+
+    Parameters
+    ----------
+    space
+        Language models whose first choices are ``embed_dim`` and ``n_layer``.
+
+    Attributes
+    ----------
+    roots : (E, D, B)
+        Number of values of the first three columns.
+    options : (R, H)
+        Number of values of the two columns of each layer.
+
+    Raises
+    ------
+    InvalidInput
+        The space has other choices, or more combinations of them than a code holds.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> layout = LayerLayout(hwnas.space("llama-s"))
+    >>> layout.roots, layout.options
+    ((3, 5, 2), (3, 12))
+    >>> codes = layout.space.sample(5, np.random.default_rng(0))
+    >>> bool((layout.unpack(layout.pack(codes)) == codes).all())
+    True
+    """
+
+    def __init__(self, space: LanguageModelSpace) -> None:
+        self.space = space
+        if tuple(space.choices)[:2] != _LEADING or not space.layers or space.activity.given:
+            raise InvalidInput(
+                f"space {space.name!r}: expected a family with embed_dim, n_layer and choices of "
+                "each layer, as the GPT and the Llama family have"
+            )
+        sizes = [len(values) for values in space.choices.values()]
+        per_layer = [len(values) for values in space.layers.values()]
+        self._others, self._layer_others = sizes[2:], per_layer[1:]
+        self.roots = (sizes[0], sizes[1], int(np.prod(self._others, dtype=int)))
+        self.options = (per_layer[0], int(np.prod(self._layer_others, dtype=int)))
+        if max(self.roots[2], self.options[1]) > np.iinfo(np.int8).max:
+            raise InvalidInput(f"space {space.name!r}: its choices have too many combinations")
+        self._is_packed = len(self._others) == 1 and len(self._layer_others) == 1
+
+    @property
+    def depth(self) -> int:
+        """Number of layers of the deepest model."""
+        return int(self.space.depths[-1])
+
+    @cached_property
+    def allowed(self) -> BoolArray | None:
+        """Mask (R * H,) of the options of a layer that exist; ``None`` if all do."""
+        if self.space.options is None:
+            return None
+        mask = np.zeros(self.options, dtype=bool)
+        for option in self.space.options.options.astype(np.intp):
+            mask[option[0], np.ravel_multi_index(tuple(option[1:]), self._layer_others)] = True
+        return None if mask.all() else mask.ravel()
+
+    def pack(self, codes: Codes) -> Codes:
+        """Return the packed codes (n, 3 + 2 L) of canonical codes (n, d)."""
+        if self._is_packed:
+            return codes
+        n, k = len(codes), len(self.space.choices)
+        out = np.empty((n, N_ROOT_COLUMNS + 2 * self.depth), dtype=np.int8)
+        out[:, :2] = codes[:, :2]
+        out[:, 2] = _ravel(codes[:, 2:k], self._others)
+        layers = codes[:, k:].reshape(n, self.depth, -1)
+        out[:, N_ROOT_COLUMNS::2] = layers[:, :, 0]
+        out[:, N_ROOT_COLUMNS + 1 :: 2] = _ravel(layers[:, :, 1:], self._layer_others)
+        return out
+
+    def unpack(self, packed: Codes) -> Codes:
+        """Return the codes (n, d) of packed ones (n, 3 + 2 L), the inverse of `pack`."""
+        if self._is_packed:
+            return packed
+        n, k = len(packed), len(self.space.choices)
+        out = np.empty((n, len(self.space.columns)), dtype=np.int8)
+        out[:, :2] = packed[:, :2]
+        out[:, 2:k] = _unravel(packed[:, 2], self._others)
+        layers = np.empty((n, self.depth, len(self.space.layers)), dtype=np.int8)
+        layers[:, :, 0] = packed[:, N_ROOT_COLUMNS::2]
+        layers[:, :, 1:] = _unravel(packed[:, N_ROOT_COLUMNS + 1 :: 2], self._layer_others)
+        out[:, k:] = layers.reshape(n, -1)
+        return out
+
+    def positions(self, whole: LayerLayout) -> list[IndexArray]:
+        """Return the positions of this space's values e, d, b, r, h among those of a larger one."""
+        return [
+            np.array([theirs.index(value) for value in ours])
+            for ours, theirs in zip(self._axes, whole._axes, strict=True)
+        ]
+
+    @property
+    def _axes(self) -> list[list[tuple[Any, ...]]]:
+        """Values of each of e, d, b, r, h, as tuples of the choices that they combine."""
+        choices = list(self.space.choices.values())
+        layer = list(self.space.layers.values())
+        parts = [choices[:1], choices[1:2], choices[2:], layer[:1], layer[1:]]
+        return [list(itertools.product(*part)) for part in parts]
+
+
+def _ravel(columns: Codes, sizes: Sequence[int]) -> Codes:
+    """Return columns (..., c) as one number (...,) with mixed radix."""
+    out = np.zeros(columns.shape[:-1], dtype=np.int8)
+    for j, size in enumerate(sizes):
+        out = out * np.int8(size) + columns[..., j]
+    return out
+
+
+def _unravel(numbers: Codes, sizes: Sequence[int]) -> Codes:
+    """Return numbers (...,) with mixed radix as columns (..., c)."""
+    out = np.empty((*numbers.shape, len(sizes)), dtype=np.int8)
+    for j in reversed(range(len(sizes))):
+        numbers, out[..., j] = np.divmod(numbers, np.int8(sizes[j]))
+    return out
