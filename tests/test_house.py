@@ -29,7 +29,7 @@ FLOORS = [
     {"spaces"},
     {"objectives", "additive", "observations", "workloads"},
     {"fronts", "measured_metrics"},
-    {"optimizers", "backends", "devices"},
+    {"optimizers", "backends"},
     {"surrogates", "profiling", "problems"},
     {"devices"},
     {"registry"},

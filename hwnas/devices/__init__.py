@@ -1,0 +1,1 @@
+"""Devices of users and of our own measurements, and the fits behind them."""

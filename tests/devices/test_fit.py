@@ -1,0 +1,122 @@
+"""Fits of tables to few measurements: known answers, tables, intervals, storage."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+import hwnas
+from hwnas.devices.fit import FittedMetric, fit_tables
+from hwnas.errors import InvalidInput
+from hwnas.surrogates.layer_layout import LayerLayout
+from hwnas.typing import Array, Codes
+
+SPACES = ("gpt-s", "gpt-l-wide", "llama-s")
+
+
+def physical(space: hwnas.SearchSpace, codes: Codes) -> Array:
+    """A latency: bytes and arithmetic, and an overhead for each layer."""
+    assert isinstance(space, hwnas.spaces.LanguageModelSpace)
+    depth = space.depths[codes[:, space.depth_column].astype(int)]
+    return np.asarray(space.flops(codes) / 1e11 + 0.05 * depth)
+
+
+def fitted(name: str, n: int, seed: int = 0) -> tuple[FittedMetric, Codes, Array]:
+    space = hwnas.space(name)
+    rng = np.random.default_rng(seed)
+    codes = space.sample(n, rng)
+    fit = fit_tables(space, codes, physical(space, codes))
+    test = space.sample(300, rng)
+    return fit, test, physical(space, test)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_physical_metric_is_found_from_few_points(name: str) -> None:
+    errors = []
+    for n in (8, 20, 60):
+        fit, codes, values = fitted(name, n)
+        errors.append(np.abs(fit.predict(codes) / values - 1).mean())
+    assert errors[0] < 0.1
+    assert errors[1] < 0.01
+    assert errors[2] < 0.003
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_tables_add_up_to_predictions(name: str) -> None:
+    fit, codes, _ = fitted(name, 12)
+    assert isinstance(fit.space, hwnas.spaces.LanguageModelSpace)
+    packed = LayerLayout(fit.space).pack(codes)
+    np.testing.assert_allclose(fit.tables.predict(packed), fit.predict(codes), rtol=1e-12)
+
+
+def test_a_stored_fit_is_the_same() -> None:
+    fit, codes, _ = fitted("gpt-s", 40)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **fit.to_arrays())
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        again = FittedMetric.from_arrays(fit.space, dict(arrays))
+    np.testing.assert_array_equal(again.predict(codes), fit.predict(codes))
+    np.testing.assert_array_equal(again.interval(codes), fit.interval(codes))
+    assert (again.n_points, again.error, again.metric) == (40, fit.error, "latency")
+
+
+def test_a_fit_of_another_space_is_refused() -> None:
+    arrays = fitted("gpt-s", 8)[0].to_arrays()
+    with pytest.raises(InvalidInput, match="fitted for another space"):
+        FittedMetric.from_arrays(hwnas.space("llama-s"), arrays)
+    with pytest.raises(InvalidInput, match="needs noise"):
+        FittedMetric.from_arrays(
+            hwnas.space("gpt-s"), {k: v for k, v in arrays.items() if k != "noise"}
+        )
+    with pytest.raises(InvalidInput, match="finite"):
+        FittedMetric.from_arrays(hwnas.space("gpt-s"), {**arrays, "noise": np.array(np.nan)})
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("n", [12, 60])
+def test_intervals_hold_measurements(n: int, name: str) -> None:
+    space = hwnas.space(name)
+    covered = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        codes = space.sample(n + 400, rng)
+        values = physical(space, codes) * np.exp(0.01 * rng.standard_normal(len(codes)))
+        fit = fit_tables(space, codes[:n], values[:n])
+        low, high = fit.interval(codes[n:]).T
+        covered.append(((low <= values[n:]) & (values[n:] <= high)).mean())
+        wide = fit.interval(codes[n:], 0.99)
+        assert (wide[:, 0] <= low).all()
+        assert (wide[:, 1] >= high).all()
+    assert 0.75 < np.mean(covered) < 0.98
+
+
+def test_a_unit_changes_nothing_else() -> None:
+    space = hwnas.space("gpt-s")
+    codes = space.sample(20, np.random.default_rng(0))
+    values = physical(space, codes)
+    one, other = fit_tables(space, codes, values), fit_tables(space, codes, 1e6 * values)
+    np.testing.assert_allclose(other.predict(codes), 1e6 * one.predict(codes), rtol=1e-6)
+    assert other.error == pytest.approx(one.error, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.ones(5), "at least 6 different architectures"),
+        (np.r_[np.ones(9), 0.0], "above 0, found 0.0"),
+        (np.r_[np.ones(9), np.nan], "above 0, found nan"),
+    ],
+)
+def test_unusable_measurements_are_refused(values: Array, message: str) -> None:
+    space = hwnas.space("gpt-s")
+    with pytest.raises(InvalidInput, match=message):
+        fit_tables(space, space.sample(len(values), np.random.default_rng(0)), values)
+
+
+def test_a_space_without_layers_is_refused() -> None:
+    space = hwnas.SearchSpace("flat", {"x": list(range(20))})
+    with pytest.raises(InvalidInput, match="expected layers"):
+        fit_tables(space, space.sample(10, np.random.default_rng(0)), np.ones(10))
