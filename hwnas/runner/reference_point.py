@@ -41,6 +41,7 @@ Source = Literal["exact", "epsilon", "best known", "given", "measured"]
 
 _SOURCES: dict[float | None, Source] = {0.0: "exact", None: "best known"}
 FOLDER = "reference"  # of the architectures that are measured, in the directory of the run
+_SAMPLE_SEED = (0, 1)
 _N_SAMPLES = 8  # architectures measured beside the smallest and the largest one
 
 _log = logging.getLogger("hwnas.runner")
@@ -284,7 +285,9 @@ def _reference_codes(problem: Problem) -> tuple[Codes, int]:
     space = problem.space
     # `canonical` clips codes, so the greatest index of every column is its last choice.
     corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
-    codes = np.concatenate([corners, space.sample(_N_SAMPLES, np.random.default_rng(0))])
+    # Optimizers draw from the generator of their own seed: this one is of none of them.
+    others = space.sample(_N_SAMPLES, np.random.default_rng(_SAMPLE_SEED))
+    codes = np.concatenate([corners, others])
     _, first = np.unique(codes, axis=0, return_index=True)
     return codes[np.sort(first)], int((first < len(corners)).sum())
 
