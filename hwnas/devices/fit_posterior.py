@@ -1,25 +1,26 @@
-"""Posterior of coefficients: Bayesian linear regression on relative errors."""
+"""Posterior of coefficients: Bayesian linear regression on relative errors.
+
+Coefficients are a prior mean plus weighted sums of the columns of a few *factors*, square roots of
+prior covariances. The scale of each factor and of the noise is uncertain: the posterior is averaged
+over them by importance sampling about the most likely ones.
+"""
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from hwnas.devices.fit_prior import (
-    SPREAD,
-    TYPICAL,
-    Prior,
-    Scales,
-    deviation_factor,
-    physical_factor,
-    physical_mean,
-)
+from hwnas.devices.fit_prior import Factor, Prior, factors_of, physical_mean
 from hwnas.devices.fit_terms import Terms
 from hwnas.typing import Array, Codes, IndexArray
 
-_STEPS = np.array([-1.2, -0.6, -0.3, 0.0, 0.3, 0.6, 1.2])  # tried for the logarithm of a scale
+NOISE = (0.003, 1.0)  # of relative errors: typical standard deviation, spread of its logarithm
+_STEPS = (-1.2, -0.6, -0.3, 0.3, 0.6, 1.2)  # tried for the logarithm of a scale
 _SWEEPS = 4
+_SAMPLES = 48  # of the scales
+_SEED = 0  # of these samples, so that equal measurements have equal fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,28 +50,69 @@ class Posterior:
 
 @dataclass(frozen=True, eq=False)
 class _Regression:
-    """Rows of terms over values, and square roots of prior covariances of scale 1."""
+    """Relative errors as sums of factors.
 
-    target: Array  # (n,) 1 minus the prediction of the prior's mean
-    rows: tuple[Array, ...]  # (n, q) of each factor
-    std: Array  # (n,) relative standard errors
-    prior: bool
+    Attributes
+    ----------
+    target : (n,)
+        1 minus the prediction of the prior's mean over the value.
+    rows : sequence of (n, q)
+        Factors at the measured architectures, of scale 1.
+    std : (n,)
+        Relative standard errors of the values.
+    typical, spread : (len(rows) + 1,)
+        Mean and standard deviation of the logarithms of the scales; the noise is the last one.
+    """
 
-    def weights(self, scales: Scales) -> tuple[float, ...]:
-        return (scales.physical, scales.width, scales.curved)
+    target: Array
+    rows: Sequence[Array]
+    std: Array
+    typical: Array
+    spread: Array
 
-    def covariance(self, scales: Scales) -> Array:
-        out = np.diag(self.std**2 + scales.noise**2)
-        for rows, scale in zip(self.rows, self.weights(scales), strict=True):
-            out += scale**2 * (rows @ rows.T)
+    def covariance(self, logs: Array) -> Array:
+        """Return the covariance (n, n) of relative errors, given the scales' logarithms."""
+        out = np.diag(self.std**2 + np.exp(2 * logs[-1]))
+        for rows, log in zip(self.rows, logs[:-1], strict=True):
+            out += np.exp(2 * log) * (rows @ rows.T)
         return out
 
     def log_posterior(self, logs: Array) -> float:
-        scales = Scales(*np.exp(logs))
-        factor = np.linalg.cholesky(self.covariance(scales))
+        """Return the logarithm of the posterior density of scales, without its constant."""
+        factor = np.linalg.cholesky(self.covariance(logs))
         half = np.linalg.solve(factor, self.target)
-        penalty = ((logs - np.log(astuple(TYPICAL))) / SPREAD) ** 2
+        penalty = ((logs - self.typical) / self.spread) ** 2
         return float(-0.5 * half @ half - np.log(factor.diagonal()).sum() - 0.5 * penalty.sum())
+
+    def most_likely(self) -> Array:
+        """Return the most likely logarithms of the scales, by a coordinate search."""
+        logs, best = self.typical, self.log_posterior(self.typical)
+        for _ in range(_SWEEPS):
+            for j in range(len(logs)):
+                for step in _STEPS:
+                    trial = logs.copy()
+                    trial[j] += step
+                    if (value := self.log_posterior(trial)) > best:
+                        best, logs = value, trial
+        return logs
+
+    def sample_scales(self) -> tuple[Array, Array]:
+        """Return logarithms of scales (s, q + 1) and their weights (s,), which sum to 1."""
+        center = self.most_likely()
+        best = self.log_posterior(center)
+        # The width of a normal density with the curvature about the maximum.
+        width = np.empty_like(center)
+        for j in range(len(center)):
+            shift = np.eye(len(center))[j] * 0.3
+            drop = best - 0.5 * sum(self.log_posterior(center + s * shift) for s in (-1, 1))
+            width[j] = 0.3 / np.sqrt(2 * max(drop, 0.02))
+        width = np.minimum(width, self.spread)
+        unit = np.random.default_rng(_SEED).standard_normal((_SAMPLES // 2, len(center)))
+        unit = np.concatenate([unit, -unit])
+        logs = center + 1.2 * width * unit
+        density = np.array([self.log_posterior(one) for one in logs]) + 0.5 * (unit**2).sum(axis=1)
+        weights = np.exp(density - density.max())
+        return logs, weights / weights.sum()
 
 
 def fit_posterior(
@@ -87,47 +129,65 @@ def fit_posterior(
     rows = np.zeros((len(y), *shape))
     rows[np.arange(len(y)), width] = values * (level / y)[:, None]
     design = rows.reshape(len(y), -1)
-    factors = (
-        physical_factor(terms) if prior is None else prior.factor,
-        deviation_factor(terms, _levels(terms, values, width, y / level), curved=False),
-        deviation_factor(terms, _levels(terms, values, width, y / level), curved=True),
+    factors = factors_of(terms, _levels(terms, width, y / level), prior)
+    regression = _regression(design, mean, factors, std / y)
+    # 2. Scales, by marginal likelihood.
+    logs, weights = regression.sample_scales()
+    # 3. The posterior of the coefficients, averaged over the scales.
+    return _average(regression, factors, mean, level, logs, weights)
+
+
+def _regression(design: Array, mean: Array, factors: Sequence[Factor], std: Array) -> _Regression:
+    return _Regression(
+        1 - design @ mean.ravel(),
+        [design @ factor.columns for factor in factors],
+        std,
+        np.log([*(factor.typical for factor in factors), NOISE[0]]),
+        np.array([*(factor.spread for factor in factors), NOISE[1]]),
     )
-    regression = _Regression(
-        1 - design @ mean.ravel(), tuple(design @ f for f in factors), std / y, prior is not None
-    )
-    # 2. Scales by marginal likelihood.
-    logs = np.log(astuple(TYPICAL))
-    best = regression.log_posterior(logs)
-    for _ in range(_SWEEPS):
-        for j in range(len(logs)):
-            for step in _STEPS:
-                trial = logs.copy()
-                trial[j] += step
-                if (value := regression.log_posterior(trial)) > best:
-                    best, logs = value, trial
-    scales = Scales(*np.exp(logs))
-    # 3. The posterior in the space of the factors' weights.
-    weighted = [f * s for f, s in zip(factors, regression.weights(scales), strict=True)]
-    factor = np.concatenate(weighted, axis=1)
-    x = design @ factor
-    noise = regression.std**2 + scales.noise**2
-    precision = np.eye(factor.shape[1]) + x.T @ (x / noise[:, None])
-    inverse_root = np.linalg.inv(np.linalg.cholesky(precision)).T  # R R' = precision^-1
-    weights = inverse_root @ (inverse_root.T @ (x.T @ (regression.target / noise)))
-    # Leave-one-out: Rasmussen and Williams 2006, equation 5.12.
-    inverse = np.linalg.inv(regression.covariance(scales))
-    alpha = inverse @ regression.target
+
+
+def _average(
+    regression: _Regression,
+    factors: Sequence[Factor],
+    mean: Array,
+    level: float,
+    logs: Array,
+    weights: Array,
+) -> Posterior:
+    """Return the mixture of the posteriors given each of some scales (s, q + 1)."""
+    columns = np.concatenate([factor.columns for factor in factors], axis=1)
+    rows = np.concatenate(regression.rows, axis=1)
+    sizes = [factor.columns.shape[1] for factor in factors]
+    means, second, left_out, variances = [], 0.0, 0.0, 0.0
+    noise = float(weights @ np.exp(2 * logs[:, -1]))
+    for one, weight in zip(logs, weights, strict=True):
+        # Given scales: the usual equations of Gaussian processes, A = X S X' + N.
+        inverse = np.linalg.inv(regression.covariance(one))
+        alpha = inverse @ regression.target
+        scale = np.repeat(np.exp(2 * one[:-1]), sizes)
+        scaled = rows * scale  # X S
+        mean_weights = scaled.T @ alpha
+        covariance = np.diag(scale) - scaled.T @ inverse @ scaled
+        means.append(mean_weights)
+        second = second + weight * (covariance + np.outer(mean_weights, mean_weights))
+        # Leave-one-out: Rasmussen and Williams 2006, equation 5.12.
+        left_out = left_out + weight * alpha / inverse.diagonal()
+        variances = variances + weight / inverse.diagonal()
+    center = weights @ np.array(means)
+    values, vectors = np.linalg.eigh(second - np.outer(center, center))
+    root = vectors * np.sqrt(np.maximum(values, 0))
     return Posterior(
-        level * (mean + (factor @ weights).reshape(shape)),
-        level * (factor @ inverse_root),
-        scales.noise,
-        alpha / inverse.diagonal(),
-        alpha / np.sqrt(inverse.diagonal()),
+        level * (mean + (columns @ center).reshape(mean.shape)),
+        level * (columns @ root),
+        float(np.sqrt(noise)),
+        np.asarray(left_out),
+        np.asarray(left_out / np.sqrt(variances)),
     )
 
 
-def _levels(terms: Terms, values: Array, width: IndexArray, y: Array) -> Array:
-    """Return the typical value at each width: a power law of the width through the medians."""
+def _levels(terms: Terms, width: IndexArray, y: Array) -> Array:
+    """Return the typical value at each width: the medians, interpolated between logarithms."""
     present = np.unique(width)
     medians = np.array([np.median(y[width == e]) for e in present])
     logs = np.log(terms.widths)

@@ -28,31 +28,32 @@ _POWERS = {
 _CENTRED = ("outside", "outside x layers")  # kinds whose sign is open
 
 
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """Standard deviations that the data choose, relative to a typical value.
+# Scales of factors relative to a typical value, with the standard deviation of their logarithms.
+# They are those of the latencies and decoding steps of a few devices and spaces.
+_SCALES = {
+    "known": (1.0, 0.5),
+    "physical beside known": (0.01, 1.0),
+    "physical": (0.12, 0.7),
+    "width": (0.005, 0.7),
+    "curved": (0.015, 1.0),
+    "trend": (0.005, 1.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """Square root of a prior covariance of coefficients.
 
     Attributes
     ----------
-    physical
-        Of the coefficients of physical terms.
-    width
-        Of a width's deviation in a linear term.
-    curved
-        Of squares, products and trends.
-    noise
-        Of relative errors.
+    columns : (E * K, q)
+    typical, spread
+        Typical scale by which the columns are multiplied, and the spread of its logarithm.
     """
 
-    physical: float
-    width: float
-    curved: float
-    noise: float
-
-
-# Scales with their standard deviations in logarithms.
-TYPICAL = Scales(physical=0.3, width=0.03, curved=0.01, noise=0.003)
-SPREAD = 1.5
+    columns: Array
+    typical: float
+    spread: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,16 @@ class Prior:
     mean: Array
     factor: Array
 
+    @classmethod
+    def from_devices(cls, coefficients: Array) -> Prior:
+        """Return the mean and covariance of the coefficients (m, E, K) of m known devices.
+
+        Those of each device are to be over a typical value of that device.
+        """
+        mean = coefficients.mean(axis=0)
+        rest = (coefficients - mean).reshape(len(coefficients), -1)
+        return cls(mean, rest.T / np.sqrt(max(len(rest) - 1, 1)))
+
 
 def physical_mean(terms: Terms) -> Array:
     """Return coefficients (E, K) of equal shares of all physical terms."""
@@ -79,7 +90,29 @@ def physical_mean(terms: Terms) -> Array:
     return mean
 
 
-def physical_factor(terms: Terms) -> Array:
+def factors_of(terms: Terms, levels: Array, prior: Prior | None) -> list[Factor]:
+    """Return the factors of the prior.
+
+    Parameters
+    ----------
+    levels : (E,)
+        Typical value at each width.
+    prior
+        Knowledge from other devices.
+    """
+    factors = []
+    if prior is not None:
+        factors.append(Factor(prior.factor, *_SCALES["known"]))
+    name = "physical" if prior is None else "physical beside known"
+    factors.append(Factor(_physical_columns(terms), *_SCALES[name]))
+    for name in ("width", "curved", "trend"):
+        columns = _deviation_columns(terms, levels, name)
+        if columns.size:
+            factors.append(Factor(columns, *_SCALES[name]))
+    return factors
+
+
+def _physical_columns(terms: Terms) -> Array:
     """Return the square root (E * K, q) of the covariance of physical terms of scale 1."""
     columns = []
     for k, p in _physical_terms(terms):
@@ -90,27 +123,23 @@ def physical_factor(terms: Terms) -> Array:
     return np.stack(columns, axis=1)
 
 
-def deviation_factor(terms: Terms, levels: Array, *, curved: bool) -> Array:
+def _deviation_columns(terms: Terms, levels: Array, name: str) -> Array:
     """Return the square root (E * K, q) of the covariance of the widths' deviations of scale 1.
 
-    Parameters
-    ----------
-    levels : (E,)
-        Typical value at each width.
-    curved
-        Squares, products and trends, which are alike in all widths but for a half; else the others.
+    Those of squares, products and trends are half shared by all widths.
     """
     n_widths, n_terms = len(terms.widths), len(terms)
+    own = np.eye(n_widths)
+    shape = own if name == "width" else np.c_[own, np.ones(n_widths)]
     columns = []
     for k, term in enumerate(terms.terms):
-        if (term.kind in ("curved", "trend")) != curved:
+        if (term.kind if term.kind in ("curved", "trend") else "width") != name:
             continue
-        shape = np.eye(n_widths) if not curved else np.c_[np.eye(n_widths), np.ones(n_widths)]
         for part in shape.T:
             column = np.zeros((n_widths, n_terms))
             column[:, k] = part * levels
             columns.append(column.ravel())
-    return np.stack(columns, axis=1)
+    return np.array(columns).T
 
 
 def _physical_terms(terms: Terms) -> list[tuple[int, int]]:
