@@ -10,8 +10,8 @@ from workloads_statistics import Measured, is_enough, of_width
 from hwnas import pareto
 from hwnas.objectives import Objective
 from hwnas.spaces import GPTSpace
+from hwnas.surrogates import surrogate
 from hwnas.surrogates.pareto_front import exact_front
-from hwnas.surrogates.predictor import MetricPredictor
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.typing import Array, Codes
 
@@ -97,7 +97,7 @@ def table_of(of: Measured, metric: str) -> AdditiveTable | None:
 def find_fronts(of: Measured, metrics: tuple[str, ...]) -> Fronts:
     """Return the exact fronts of perplexity and those metrics of which there is enough."""
     assert isinstance(of.space, GPTSpace)
-    perplexity = MetricPredictor(of.space).table(Objective.parse("perplexity"))
+    perplexity = surrogate(of.space).predictor.table(Objective.parse("perplexity"))
     found = {metric: table_of(of, metric) for metric in metrics}
     tables = {metric: table for metric, table in found.items() if table is not None}
     codes = {}

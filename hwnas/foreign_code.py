@@ -148,7 +148,28 @@ def completed_settings(
             completed["folder"] = str(folder / settings.get("folder", ""))
     if backend == "table" and isinstance(settings.get("file"), str):
         completed["file"] = str(folder / settings["file"])
+    if backend == "surrogate":
+        completed |= _completed_devices(settings, folder, measured)
     return completed
+
+
+def _completed_devices(
+    settings: Mapping[str, Any], folder: Path, measured: Sequence[str]
+) -> dict[str, Any]:
+    """Return the setting ``devices``: files as absolute paths, and files beside the experiment.
+
+    A device that objectives name is the file ``NAME.npz`` in the folder, if there is one.
+    """
+    listed = settings.get("devices", ())
+    if not isinstance(listed, list | tuple) or not all(isinstance(d, str) for d in listed):
+        return {}  # refused when the backend is built
+    devices = [str(folder / d) if d.endswith(".npz") else d for d in listed]
+    known = {Path(d).stem if d.endswith(".npz") else d for d in devices}
+    named = [name for key in _value_names(measured) for name in key.partition("@")[2:] if name]
+    for name in dict.fromkeys(named):
+        if name not in known and (file := folder / f"{name}.npz").is_file():
+            devices.append(str(file))
+    return {"devices": devices} if devices else {}
 
 
 def _function(backend: str, settings: Mapping[str, Any]) -> tuple[str, Path] | None:

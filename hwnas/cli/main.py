@@ -31,6 +31,7 @@ from hwnas.cli.console import (
     Workers,
     print_summary,
 )
+from hwnas.cli.device_commands import device
 from hwnas.cli.profile_commands import build, profile
 from hwnas.cli.query_commands import front, list_, query
 from hwnas.cli.report_commands import compare, plot, report, reproduce
@@ -215,6 +216,7 @@ app.command()(compare)
 app.command()(reproduce)
 app.command()(profile)
 app.command()(build)
+app.add_typer(device, name="device")
 
 
 def main() -> None:

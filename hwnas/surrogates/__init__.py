@@ -18,14 +18,16 @@ def surrogate(
     noise: bool = False,
     model: Model = "additive",
     workloads: Mapping[str, Workload] | None = None,
+    devices: tuple[str, ...] | None = None,
 ) -> Surrogate:
     """Return the surrogate backend of a space.
 
     Parameters
     ----------
     space
-        ``"gpt-s"``, ``"gpt-m"``, ``"gpt-l"``, or a space cut down from one of them.
-    noise, model, workloads
+        ``"gpt-s"``, ``"gpt-m"``, ``"gpt-l"``, or a space cut down from one of them; or a space that
+        an added device was measured on.
+    noise, model, workloads, devices
         See `Surrogate`.
 
     Raises
@@ -33,7 +35,7 @@ def surrogate(
     UnknownName
         No space has that name.
     InvalidInput
-        There are no published figures for the space.
+        There are neither published figures nor added devices for the space.
 
     Examples
     --------
@@ -41,4 +43,4 @@ def surrogate(
     (22746240.0, 162246144.0)
     """
     search_space = named_space(space) if isinstance(space, str) else space
-    return Surrogate(search_space, noise=noise, model=model, workloads=workloads)
+    return Surrogate(search_space, noise=noise, model=model, workloads=workloads, devices=devices)

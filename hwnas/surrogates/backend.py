@@ -1,9 +1,8 @@
 """The surrogate backend: published figures without the hardware.
 
-Latency and energy have a distribution, given by nine quantiles that `hwnas.surrogates.quantiles`
-interpolates; every other metric is a number. All samples are independent, also those of latency and
-energy of one architecture: the published figures have a distribution of each and say nothing about
-their correlation.
+Published latency and energy have a distribution, given by nine quantiles that
+`hwnas.surrogates.quantiles` interpolates; every other metric is a number, also those of added
+devices. All samples are independent, also those of latency and energy of one architecture.
 """
 
 from __future__ import annotations
@@ -18,16 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from hwnas.backends import Backend, Evaluation, metric_of
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
-from hwnas.objectives import Metric, Objective
-from hwnas.spaces import GPTSpace, SearchSpace
-from hwnas.surrogates.predictor import (
-    DISTRIBUTION_UNITS,
-    NUMBER_UNITS,
-    MetricPredictor,
-    divisor_of,
-)
+from hwnas.objectives import Objective
+from hwnas.spaces import LanguageModelSpace, SearchSpace
+from hwnas.surrogates.added_devices import AddedDevices
+from hwnas.surrogates.device_library import load_devices
+from hwnas.surrogates.metrics import protocol_notes, published_metrics, unpublished
+from hwnas.surrogates.predictor import MetricPredictor, divisor_of
 from hwnas.surrogates.problem_fronts import additive_front, best_known_front
-from hwnas.surrogates.protocol import published_meaning
 from hwnas.surrogates.published import scale_of
 from hwnas.surrogates.quantiles import (
     LEVELS,
@@ -44,12 +40,13 @@ Model = Literal["additive", "trees"]
 
 
 class Surrogate(Backend):
-    """Predictions of HW-GPT-Bench's published figures for the architectures of a space.
+    """Predictions of HW-GPT-Bench's published figures, and of users' devices.
 
     Parameters
     ----------
     space
-        gpt-s, gpt-m, gpt-l, or a space cut down from one of them.
+        gpt-s, gpt-m, gpt-l, or a space cut down from one of them; or language models that an added
+        device was measured on.
     noise
         Observe latency and energy as random samples (the median of as many as the fidelity says)
         in place of medians.
@@ -60,16 +57,20 @@ class Surrogate(Backend):
     workloads
         Workloads whose ``kv_cache`` and ``weight_memory`` can be asked for, by name; the built-in
         ones by default.
+    devices
+        Devices of users, by name or as files, see ``hwnas device``; all that were added by default.
 
     Attributes
     ----------
     predictor
         Tables and trees behind the predictions.
+    added
+        Figures of the devices of users.
 
     Raises
     ------
     InvalidInput
-        There are no published figures for the space, or no such model.
+        There are neither published figures nor added devices for the space, or no such model.
 
     Notes
     -----
@@ -92,21 +93,33 @@ class Surrogate(Backend):
         noise: bool = False,
         model: Model = "additive",
         workloads: Mapping[str, Workload] | None = None,
+        devices: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(space)
         self.workloads = BUILT_IN if workloads is None else workloads
-        scale = scale_of(space)
-        assert isinstance(space, GPTSpace)  # no other has figures
         if model not in get_args(Model):
             raise InvalidInput(f"model: expected 'additive' or 'trees', found {model!r}")
         self.noise = noise
         self.fidelities = (1, 3, 9, 27, 81) if noise else None
+        self.added = AddedDevices(space, load_devices(devices), self.workloads)
+        self.metrics, self.missing = self.added.metrics, self.added.missing
+        scale = None
+        try:
+            scale = scale_of(space)
+        except InvalidInput as error:
+            if model == "trees":
+                raise
+            self.added.require(error)
+            self.missing |= unpublished(space.name, str(error))
+        assert isinstance(space, LanguageModelSpace)  # no other has figures or devices
         self.predictor = MetricPredictor(
-            space, with_trees=model == "trees", workloads=self.workloads
+            space, scale, with_trees=model == "trees", workloads=self.workloads, added=self.added
         )
+        if scale is not None:
+            self.metrics = published_metrics(scale, self.devices, noise) | self.metrics
+        self._has_own_devices = devices is not None
         self._objectives: dict[str | Objective, Objective] = {}
         self._fronts: dict[tuple[tuple[Objective, ...], ...], Front | None] = {}
-        self.metrics = _published_metrics(scale, self.devices, noise)
 
     # -- values --------------------------------------------------------------------------------
 
@@ -189,11 +202,6 @@ class Surrogate(Backend):
         ----------
         name
             A metric on one device, by its median, or a quantile: ``"latency@h100:p90"``.
-
-        Returns
-        -------
-        minimum, maximum
-            In the metric's raw unit.
 
         Raises
         ------
@@ -323,8 +331,9 @@ class Surrogate(Backend):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Names of the devices on which latency and energy are known."""
-        return self.predictor.figures.devices
+        """Names of the devices with published latency and energy."""
+        figures = self.predictor.figures
+        return () if figures is None else figures.devices
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -333,7 +342,11 @@ class Surrogate(Backend):
 
     def data_hash(self) -> str:
         """Return the SHA-256 of the files that predictions rest on, as 64 hexadecimal digits."""
-        return self.predictor.data_hash()
+        return self.predictor.data_hash(with_devices=self._has_own_devices)
+
+    def notes(self, objectives: Sequence[Objective]) -> list[str]:
+        """Return notes on objectives: those of devices whose protocols differ."""
+        return protocol_notes(objectives, self.devices, self.added.names)
 
     def _find_front(
         self, objectives: tuple[Objective, ...], constraints: tuple[Objective, ...]
@@ -363,7 +376,9 @@ class Surrogate(Backend):
         """Return an objective that has a distribution."""
         objective = self._objective(name)
         if objective.key not in self.metrics or not self.metrics[objective.key].quantiles:
-            raise InvalidInput(f"{objective.key} has no quantiles; latency and energy have")
+            raise InvalidInput(
+                f"{objective.key} has no quantiles; latency and energy of published devices have"
+            )
         if objective.level is not None:
             raise InvalidInput(f"expected {objective.key!r} and its levels, found {str(name)!r}")
         return objective
@@ -377,21 +392,6 @@ class Surrogate(Backend):
                 f"{objective.key!r}"
             )
         return objective
-
-
-def _published_metrics(scale: str, devices: Sequence[str], noise: bool) -> dict[str, Metric]:
-    """Return the published metrics of a scale by name, each with its protocol."""
-    metrics = {}
-    for name, unit in NUMBER_UNITS.items():
-        cost: Literal["expensive", "cheap"] = "expensive" if name == "perplexity" else "cheap"
-        metrics[name] = Metric(unit, cost, meaning=published_meaning(name, scale))
-    for name, unit in DISTRIBUTION_UNITS.items():
-        for device in devices:
-            meaning = published_meaning(name, scale, device)
-            metrics[f"{name}@{device}"] = Metric(
-                unit, "cheap", noise, quantiles=True, meaning=meaning
-            )
-    return metrics
 
 
 def _parse(name: str | Objective) -> Objective:

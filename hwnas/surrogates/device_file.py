@@ -11,13 +11,14 @@ memory is taken, names, types and shapes before anything is used.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ class DeviceFile:
     name: str
     figures: tuple[DeviceFigure, ...]
     version: str = ""  # of hwnas, that has written it
+    sha256: str = ""  # of the file that it was read from
 
     def write(self, path: Path) -> None:
         """Write the file; an interrupted write leaves the former one."""
@@ -159,7 +161,7 @@ def read_device_file(path: Path) -> DeviceFile:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         arrays = _arrays(content)
-        return _device(arrays)
+        return replace(_device(arrays), sha256=hashlib.sha256(content).hexdigest())
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
     except (*_DAMAGED, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 
 from hwnas.objectives import Objective
-from hwnas.spaces import GPTSpace
-from hwnas.surrogates.published import DATA, load_figures, scale_of
+from hwnas.spaces import GPTSpace, LanguageModelSpace
+from hwnas.surrogates.added_devices import AddedDevices
+from hwnas.surrogates.layer_layout import LayerLayout
+from hwnas.surrogates.metrics import DISTRIBUTION_UNITS, NUMBER_UNITS
+from hwnas.surrogates.published import DATA, PublishedFigures, load_figures
 from hwnas.surrogates.quantiles import LEVELS, MEDIAN
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.surrogates.trees import trees_of
 from hwnas.typing import Array, Codes
 from hwnas.workloads import BUILT_IN, BYTES, MB, Workload
-
-# Published metrics and their units: one number per architecture, or a distribution per device.
-NUMBER_UNITS = {"perplexity": "", "float16_memory": "MB", "bfloat16_memory": "MB"}
-DISTRIBUTION_UNITS = {"latency": "ms", "energy": "mWh"}
 
 
 class MetricPredictor:
@@ -28,37 +27,46 @@ class MetricPredictor:
     Parameters
     ----------
     space
-        gpt-s, gpt-m, gpt-l, or a space cut down from one of them.
+        Space of language models.
+    scale
+        Space with published figures that it is, or is cut down from; ``None`` where there is none.
     with_trees
         Add the corrections of `hwnas.surrogates.trees` to the tables.
     workloads
         Workloads that closed forms may be of, by name.
+    added
+        Figures of the devices of users.
 
     Attributes
     ----------
     space
         The space.
+    layout
+        Its codes, as tables index them.
     figures
-        The published figures, as tables.
+        The published figures, as tables; ``None`` without.
     trees
         The corrections; ``None`` without.
-
-    Raises
-    ------
-    InvalidInput
-        There are no published figures for the space.
     """
 
     def __init__(
         self,
-        space: GPTSpace,
+        space: LanguageModelSpace,
+        scale: str | None,
         *,
         with_trees: bool = False,
         workloads: Mapping[str, Workload] = BUILT_IN,
+        added: AddedDevices | None = None,
     ) -> None:
-        self.space, self.workloads = space, workloads
-        self.figures = load_figures(space)
-        self.trees = trees_of(space) if with_trees else None
+        self.space, self.scale, self.workloads = space, scale, workloads
+        self.layout = LayerLayout(space)
+        self.added = AddedDevices(space, {}, workloads) if added is None else added
+        self.figures: PublishedFigures | None = None
+        self.trees = None
+        if scale is not None:
+            assert isinstance(space, GPTSpace)  # no other has figures
+            self.figures = load_figures(space)
+            self.trees = trees_of(space) if with_trees else None
         self._tables: dict[tuple[str, float | None], AdditiveTable] = {}
 
     def predict(self, codes: Codes, objectives: Sequence[Objective]) -> Array:
@@ -71,7 +79,8 @@ class MetricPredictor:
         objectives
             m metrics that exist, each on one device.
         """
-        values = predict([self.table(objective) for objective in objectives], codes)
+        tables = [self.table(objective) for objective in objectives]
+        values = predict(tables, self.layout.pack(codes))
         if self.trees is not None:
             # All quantiles of a metric get the same correction, so their order is preserved.
             values += self.trees.correction(codes, [objective.key for objective in objectives])
@@ -84,12 +93,16 @@ class MetricPredictor:
         same object.
         """
         key = objective.key
+        if key in self.added.figures:
+            return self.added.table(key)
         is_distribution = objective.metric in DISTRIBUTION_UNITS
         level = (objective.level or LEVELS[MEDIAN]) if is_distribution else None
         if (key, level) not in self._tables:
             if level is not None:
+                assert self.figures is not None
                 table = self.figures.quantile_table(objective.metric, objective.devices[0], level)
             elif key in NUMBER_UNITS:
+                assert self.figures is not None
                 table = self.figures.table(key)
             elif objective.workload is not None:
                 workload, count = self.workloads[objective.workload], BYTES[objective.metric]
@@ -104,13 +117,24 @@ class MetricPredictor:
     @property
     def provenance(self) -> dict[str, Any]:
         """Source of the fit, its held-out errors, licence and citation."""
-        return (self.trees or self.figures).provenance
+        source = self.trees or self.figures
+        return {} if source is None else source.provenance
 
-    def data_hash(self) -> str:
-        """Return the SHA-256 of the files that predictions rest on, as 64 hexadecimal digits."""
-        scale = scale_of(self.space)
-        files = [f"{scale}.npz"] + ([f"{scale}-trees.npz"] if self.trees else [])
-        return hashlib.sha256(b"".join((DATA / file).read_bytes() for file in files)).hexdigest()
+    def data_hash(self, *, with_devices: bool) -> str:
+        """Return the SHA-256 of the files that predictions rest on, as 64 hexadecimal digits.
+
+        Parameters
+        ----------
+        with_devices
+            Whether those of added devices belong to them.
+        """
+        files = []
+        if self.scale is not None:
+            files = [f"{self.scale}.npz"] + ([f"{self.scale}-trees.npz"] if self.trees else [])
+        contents = [(DATA / file).read_bytes() for file in files]
+        if with_devices:
+            contents += [device.sha256.encode() for device in self.added.devices.values()]
+        return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def divisor_of(objective: Objective) -> float:
@@ -118,7 +142,7 @@ def divisor_of(objective: Objective) -> float:
 
     Memory of a workload is added up in bytes: sums of integers are exact, in any order of layers.
     """
-    return float(MB) if objective.workload is not None else 1.0
+    return float(MB) if objective.workload is not None and objective.metric in BYTES else 1.0
 
 
 def bound_of_table(objective: Objective, bound: float) -> float:

@@ -45,7 +45,8 @@ def additive_front(
     solution = find_front(tables, limits)
     if solution is None:
         return None
-    codes, epsilon = solution
+    packed, epsilon = solution
+    codes = predictor.layout.unpack(packed)
     return Front.of(codes, predictor.predict(codes, objectives), objectives, epsilon)
 
 

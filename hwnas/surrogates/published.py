@@ -142,8 +142,8 @@ def scale_of(space: SearchSpace) -> str:
             return scale
     raise InvalidInput(
         f"space {space.name!r}: there are no published figures for it, only for "
-        f"{', '.join(SCALES)} and spaces cut down from one of them; choose one of these, or "
-        "measure with the profile backend"
+        f"{', '.join(SCALES)} and spaces cut down from one of them; choose one of these, "
+        "measure with the profile backend, or add a device with hwnas device add"
     )
 
 

@@ -1,0 +1,180 @@
+"""Commands for devices of users: add one from measurements, show, list and remove them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwnas.cli.console import echo, print_table
+from hwnas.errors import InvalidInput, UnknownName
+
+if TYPE_CHECKING:
+    from hwnas.surrogates.device_file import DeviceFigure, DeviceFile
+
+device = typer.Typer(
+    help="Devices of yours: added from measurements, then named like the published ones.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+_HEADER = ["space", "metric", "points", "expected error", "Kendall"]
+_Folder = Annotated[
+    Path | None,
+    typer.Option(help="Where device files lie, such as that of a YAML [the user's data]."),
+]
+
+
+@device.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the device in metrics: latency@NAME.")],
+    from_: Annotated[
+        list[Path],
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="CSV of hwnas profile, or with the columns arch, latency, tpot.serve and the "
+            "like; or a device file, NAME.npz; can be repeated.",
+        ),
+    ],
+    space: Annotated[
+        str | None,
+        typer.Option(help="The space or its YAML file; by default those that the rows name."),
+    ] = None,
+    workload_file: Annotated[
+        Path | None, typer.Option(help="YAML with your own workloads [that of --space].")
+    ] = None,
+    folder: _Folder = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Add to a device that there is.")
+    ] = False,
+) -> None:
+    """Add a device from measurements of 6 architectures or more, 10 to 50 are better.
+
+    Every metric and space in the files gets tables, from which hwnas query, front and run work.
+    """
+    from hwnas.devices.add import device_of_measurements
+    from hwnas.spaces import load_space
+    from hwnas.surrogates.device_file import read_device_file
+    from hwnas.surrogates.device_library import SUFFIX, device_path
+    from hwnas.workloads import load_workloads
+
+    path = device_path(name, folder)
+    if path.exists() and not update:
+        raise InvalidInput(
+            f"there is a device {name} already; add to it with --update, or remove it first with: "
+            f"hwnas device remove {name}"
+        )
+    former = read_device_file(path) if path.exists() else None
+    if any(file.suffix == SUFFIX for file in from_):
+        added = _shared(name, from_, former)
+    else:
+        source = str(workload_file) if workload_file else space
+        added = device_of_measurements(
+            name,
+            from_,
+            space=None if space is None else load_space(space),
+            workloads=load_workloads(source),
+            former=former,
+            report=lambda figure: echo(_progress(figure), err=True),
+        )
+    added.write(path)
+    print_table(_HEADER, [_row(figure) for figure in added.figures])
+    echo(f"\n{path}")
+
+
+@device.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a device, or its file.")],
+    folder: _Folder = None,
+) -> None:
+    """Print what is known of a device: metrics, errors and the protocol of each."""
+    found = _load(name, folder)
+    print_table(
+        [*_HEADER, "workload", "protocol", "card", "date", "versions"],
+        [
+            [
+                *_row(figure),
+                figure.workload.meaning if figure.workload else "one forward pass",
+                figure.protocol,
+                figure.card,
+                figure.date,
+                figure.versions,
+            ]
+            for figure in found.figures
+        ],
+    )
+
+
+@device.command("list")
+def list_(folder: _Folder = None) -> None:
+    """List the devices that were added; hwnas list devices has the published ones too."""
+    from hwnas.surrogates.device_library import device_folder, device_names
+
+    names = device_names(folder)
+    rows = []
+    for name in names:
+        try:
+            found = _load(name, folder)
+        except InvalidInput as error:
+            rows.append([name, "", str(error), "", ""])
+            continue
+        spaces = dict.fromkeys(figure.space.name for figure in found.figures)
+        metrics = dict.fromkeys(figure.quantity for figure in found.figures)
+        cards = dict.fromkeys(figure.card for figure in found.figures if figure.card)
+        dates = sorted({figure.date for figure in found.figures if figure.date})[-1:]
+        rows.append([name, *(", ".join(texts) for texts in (spaces, metrics, cards, dates))])
+    if rows:
+        print_table(["name", "spaces", "metrics", "card", "date"], rows)
+    else:
+        place = device_folder() if folder is None else folder
+        echo(f"no devices in {place}; add one with: hwnas device add NAME --from FILE.csv")
+
+
+@device.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="Name of a device.")], folder: _Folder = None
+) -> None:
+    """Remove a device that was added; runs that used it keep their results."""
+    from hwnas.surrogates.device_library import device_names, device_path
+
+    path = device_path(name, folder)
+    if not path.is_file():
+        raise UnknownName("device", name, device_names(folder))
+    path.unlink()
+    echo(f"removed {path}")
+
+
+def _load(name: str, folder: Path | None) -> DeviceFile:
+    """Return a device by its name in a folder, or by its path."""
+    from hwnas.surrogates.device_library import SUFFIX, device_names, device_path, load_device
+
+    if folder is None or name.endswith(SUFFIX):
+        return load_device(name)
+    path = device_path(name, folder)
+    if not path.is_file():
+        raise UnknownName("device", name, device_names(folder))
+    return load_device(str(path))
+
+
+def _shared(name: str, files: Sequence[Path], former: DeviceFile | None) -> DeviceFile:
+    """Return the device in a file that someone shared, under a name of the user's choice."""
+    from dataclasses import replace
+
+    from hwnas.surrogates.device_file import read_device_file
+
+    if len(files) > 1 or former is not None:
+        raise InvalidInput("--from: expected a single device file, and a new name for it")
+    return replace(read_device_file(files[0]), name=name)
+
+
+def _row(figure: DeviceFigure) -> list[str]:
+    """Return space, metric, points, expected error and rank correlation of a figure."""
+    kendall = f"{figure.kendall:.3f}" if figure.kendall == figure.kendall else ""
+    error = f"{figure.error:.2%}"
+    return [figure.space.name, figure.quantity, str(figure.points), error, kendall]
+
+
+def _progress(figure: DeviceFigure) -> str:
+    return f"hwnas: fitted {figure.quantity} on {figure.space.name} to {figure.points} networks"

@@ -1,0 +1,244 @@
+"""Measurements of a device in CSV files: those of ``hwnas profile``, or anyone's.
+
+A row is an architecture, in the column ``arch``. A column whose name is a metric that is measured
+on devices, such as ``latency``, ``tpot.serve`` or ``tpot.serve@cuda``, has its values in the
+metric's unit, and ``tpot.serve std`` their standard errors. Empty cells and rows with the status
+``failed`` have no value. ``protocol``, ``card`` or ``device_name``, ``date`` or ``time`` and
+versions of software tell of the measurements; all other columns are left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwnas.errors import HwnasError, InvalidInput, describe_value
+from hwnas.objectives import Objective
+from hwnas.problems.csv_table import CsvTable, read_csv
+from hwnas.spaces import LanguageModelSpace, SearchSpace
+from hwnas.spaces import space as named_space
+from hwnas.spaces.arch_input import parse_architecture
+from hwnas.surrogates.device_file import quantity_of
+from hwnas.typing import Array, Codes
+from hwnas.workloads import Workload
+
+_STD = " std"
+_CARD = ("card", "device_name")
+_DATE = ("date", "time")
+_PROTOCOL = ("protocol", "mode", "threads")
+_OF_FORWARD_PASS = ("precision", "batch_size", "tokens", "forward")  # workloads define theirs
+_VERSIONS = ("hwnas", "torch", "cuda", "driver")
+_MAX_TEXT = 400
+# "64 x (896 + 128) bfloat16", as this project writes the workload of a column.
+_REQUESTS = re.compile(r"(\d+) x \((\d+) \+ (\d+)\) (\w+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Values of one metric of architectures of one space.
+
+    Attributes
+    ----------
+    space, quantity
+        Their space; metric and workload.
+    codes : (n, d) int8
+        The architectures; one may occur several times.
+    values : (n,)
+        Values in the metric's unit, positive.
+    std : (n,), optional
+        Standard errors; ``None`` where a value has none.
+    workload
+        Definition of the workload; ``None`` without one.
+    texts
+        Protocol, card, date and versions; empty where unknown.
+    """
+
+    space: LanguageModelSpace
+    quantity: str
+    codes: Codes
+    values: Array
+    std: Array | None
+    workload: Workload | None
+    texts: Mapping[str, str]
+
+
+def read_measurements(
+    path: Path, space: SearchSpace | None, workloads: Mapping[str, Workload]
+) -> list[Measurements]:
+    """Read all measurements in a CSV file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    space
+        Space of all architectures; ``None`` for those that they name.
+    workloads
+        Workloads that columns may name.
+
+    Returns
+    -------
+    list
+        One entry for each space and metric.
+
+    Raises
+    ------
+    InvalidInput
+        The file is malformed; the text names file, line and column.
+    """
+    table = read_csv(path)
+    if "arch" not in table.columns:
+        raise InvalidInput(
+            f"{path}, line 1: expected a column arch with architectures, found "
+            f"{describe_value(', '.join(table.columns))}"
+        )
+    columns = _metric_columns(table)
+    definitions = {quantity: _workload(table, quantity, workloads) for quantity in columns.values()}
+    # 1. Architectures by their spaces, in the order of the file.
+    rows: dict[str, list[int]] = {}
+    spaces: dict[str, LanguageModelSpace] = {}
+    codes: dict[int, Codes] = {}
+    for i, text in enumerate(table.cells("arch")):
+        if _is_failed(table, i):
+            continue
+        found, codes[i] = _architecture(table, i, text, space, spaces)
+        rows.setdefault(found.name, []).append(i)
+    # 2. Columns of numbers, those of each space apart.
+    out = []
+    for column, quantity in columns.items():
+        values, std = _numbers(table, column), None
+        if column + _STD in table.columns:
+            std = _numbers(table, column + _STD, is_error=True)
+        for name, indices in rows.items():
+            kept = [i for i in indices if i in values]
+            if not kept:
+                continue
+            errors = None
+            if std is not None and all(i in std for i in kept):
+                errors = np.array([std[i] for i in kept])
+            out.append(
+                Measurements(
+                    spaces[name],
+                    quantity,
+                    np.concatenate([codes[i] for i in kept]),
+                    np.array([values[i] for i in kept]),
+                    errors,
+                    definitions[quantity],
+                    _texts(table, kept[0], definitions[quantity]),
+                )
+            )
+    if not out:
+        raise InvalidInput(f"{path}: expected rows with values, found none")
+    return out
+
+
+def _metric_columns(table: CsvTable) -> dict[str, str]:
+    """Return metric and workload of each column that has values, by the column's name."""
+    columns: dict[str, str] = {}
+    for column in table.columns:
+        try:
+            quantity = quantity_of(column)
+        except InvalidInput:
+            continue  # a column of another kind
+        if quantity in columns.values():
+            raise InvalidInput(
+                f"{table.path}, line 1, column {column}: {quantity} has two columns; a device has "
+                "one, expected the other one in a file of its own"
+            )
+        columns[column] = quantity
+    if not columns:
+        raise InvalidInput(
+            f"{table.path}, line 1: expected a column of a metric, such as latency or tpot.serve, "
+            f"found {describe_value(', '.join(table.columns), 200)}"
+        )
+    return columns
+
+
+def _workload(table: CsvTable, quantity: str, workloads: Mapping[str, Workload]) -> Workload | None:
+    """Return the workload of a metric: the known one of its name, or that of a column so named."""
+    name = Objective.parse(quantity).workload
+    if name is None:
+        return None
+    known, written = workloads.get(name), None
+    texts = {text for text in table.cells(name) if text} if name in table.columns else set()
+    for text in texts:
+        if match := _REQUESTS.fullmatch(text):
+            batch, prompt, generate = map(int, match.groups()[:3])
+            written = Workload(prompt, generate, batch, match[4])
+            if (known := known or written) != written:
+                raise InvalidInput(
+                    f"{table.path}, column {name}: the workload {name} is {known.meaning}; found "
+                    f"{text!r}"
+                )
+    if known is None:
+        raise InvalidInput(
+            f"{table.path}, line 1, column {quantity}: unknown workload {name!r}; define it under "
+            "workloads: in a YAML and give that with --workload-file"
+        )
+    return known
+
+
+def _architecture(
+    table: CsvTable,
+    i: int,
+    text: str,
+    space: SearchSpace | None,
+    spaces: dict[str, LanguageModelSpace],
+) -> tuple[SearchSpace, Codes]:
+    """Return the space of a row's architecture and its code (1, d)."""
+    try:
+        arch = parse_architecture(text, space)
+        name = arch.space if isinstance(arch.space, str) else arch.space.name
+        if name not in spaces:
+            found = named_space(name) if space is None else space
+            if not isinstance(found, LanguageModelSpace):
+                raise InvalidInput(f"{name}: expected a space of language models")
+            spaces[name] = found
+        return spaces[name], spaces[name].encode([arch])
+    except HwnasError as error:
+        raise InvalidInput(f"{table.path}, line {table.lines[i]}, column arch: {error}") from None
+
+
+def _numbers(table: CsvTable, column: str, *, is_error: bool = False) -> dict[int, float]:
+    """Return the numbers of a column by row; rows that failed and empty cells have none."""
+    numbers = {}
+    for i, text in enumerate(table.cells(column)):
+        if not text or _is_failed(table, i):
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < 0 or (number == 0 and not is_error):
+            expected = "a number of at least 0" if is_error else "a positive number"
+            raise InvalidInput(
+                f"{table.path}, line {table.lines[i]}, column {column}: expected {expected} or an "
+                f"empty cell, found {describe_value(text)}"
+            )
+        numbers[i] = number
+    return numbers
+
+
+def _is_failed(table: CsvTable, i: int) -> bool:
+    return "status" in table.columns and table.rows[i][table.columns.index("status")] == "failed"
+
+
+def _texts(table: CsvTable, i: int, workload: Workload | None) -> dict[str, str]:
+    """Return what the columns of a row tell of its measurements."""
+
+    def cells(names: Sequence[str], prefix: bool) -> str:
+        pairs = [(n, table.rows[i][table.columns.index(n)]) for n in names if n in table.columns]
+        texts = [f"{name} {text}" if prefix else text for name, text in pairs if text]
+        return "".join(c for c in ", ".join(texts) if c.isprintable())[:_MAX_TEXT]
+
+    return {
+        "protocol": cells((*_PROTOCOL, *(() if workload else _OF_FORWARD_PASS)), prefix=True),
+        "card": cells([name for name in _CARD if name in table.columns][:1], prefix=False),
+        "date": cells([name for name in _DATE if name in table.columns][:1], prefix=False),
+        "versions": cells(_VERSIONS, prefix=True),
+    }

@@ -1,0 +1,162 @@
+"""Figures of the devices that users have added, for one space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from hwnas.errors import InvalidInput
+from hwnas.objectives import UNITS, Metric, Objective
+from hwnas.spaces import LanguageModelSpace, SearchSpace
+from hwnas.surrogates.device_file import MEASURED, DeviceFigure, DeviceFile
+from hwnas.surrogates.layer_layout import LayerLayout
+from hwnas.surrogates.tables import AdditiveTable
+from hwnas.workloads import Workload
+
+_SCALARS = ("head_size", "context", "vocab_size")
+
+
+class AddedDevices:
+    """Figures of users' devices for the architectures of one space.
+
+    Parameters
+    ----------
+    space
+        The space: one that was measured, or cut down from it.
+    devices
+        Devices by name.
+    workloads
+        Workloads that objectives may name, as the user has defined them.
+
+    Attributes
+    ----------
+    figures
+        By metric and device, ``"tpot.serve@mine"``, what is known for the space.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        devices: Mapping[str, DeviceFile],
+        workloads: Mapping[str, Workload],
+    ) -> None:
+        self.space, self.devices, self._workloads = space, devices, workloads
+        self._tables: dict[str, AdditiveTable] = {}
+        self._conflicts: dict[str, str] = {}
+        self.figures: dict[str, DeviceFigure] = {}
+        for name, device in devices.items():
+            for figure in _of_space(device, space):
+                self._add(f"{figure.quantity}@{name}", figure)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the devices with figures for the space."""
+        return tuple(dict.fromkeys(key.partition("@")[2] for key in self.figures))
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Metrics of the devices by name: medians, without a distribution."""
+        return {
+            key: Metric(UNITS[key.partition("@")[0].partition(".")[0]], meaning=figure.meaning)
+            for key, figure in self.figures.items()
+        }
+
+    @cached_property
+    def missing(self) -> dict[str, str]:
+        """Reasons why metrics of the devices are not known, by metric and device."""
+        quantities = dict.fromkeys(MEASURED)
+        quantities |= dict.fromkeys(f"{m}.{w}" for m in MEASURED for w in self._workloads)
+        for device in self.devices.values():
+            quantities |= dict.fromkeys(figure.quantity for figure in device.figures)
+        missing = {}
+        for name, device in self.devices.items():
+            reason = _content(device, self.space)
+            for quantity in quantities:
+                if (key := f"{quantity}@{name}") not in self.figures:
+                    missing[key] = self._conflicts.get(key, reason)
+        return missing
+
+    def require(self, error: InvalidInput) -> None:
+        """Check that a space without published figures has figures of a device.
+
+        Raises
+        ------
+        InvalidInput
+            It has none: the given error, with the spaces that the devices were measured on.
+        """
+        if self.figures:
+            return
+        measured = [_spaces(device) for device in self.devices.values()]
+        raise InvalidInput("; ".join([str(error), *measured])) from None
+
+    def table(self, key: str) -> AdditiveTable:
+        """Return the table of a metric of `figures`; the same object each time."""
+        if key not in self._tables:
+            self._tables[key] = _cut_down(self.figures[key], self.space)
+        return self._tables[key]
+
+    def _add(self, key: str, figure: DeviceFigure) -> None:
+        """Add a figure, unless its workload is another one here."""
+        workload = Objective.parse(figure.quantity).workload
+        here = None if workload is None else self._workloads.get(workload)
+        if here is not None and figure.workload is not None and here != figure.workload:
+            self._conflicts[key] = (
+                f"its workload {workload} was {figure.workload.meaning}; here it is {here.meaning}"
+            )
+        else:
+            self.figures.setdefault(key, figure)
+
+
+def is_within(part: SearchSpace, whole: LanguageModelSpace) -> bool:
+    """Return whether a space is another one, or cut down from it; names make no difference.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> is_within(hwnas.space("gpt-s"), hwnas.space("gpt-s-wide"))
+    False
+    """
+    if type(part) is not type(whole):
+        return False
+    assert isinstance(part, LanguageModelSpace)
+    if any(getattr(part, name) != getattr(whole, name) for name in _SCALARS):
+        return False
+    ours, theirs = ({**space.choices, **space.layers} for space in (part, whole))
+    return [*ours] == [*theirs] and all(set(ours[name]) <= set(theirs[name]) for name in ours)
+
+
+def _of_space(device: DeviceFile, space: SearchSpace) -> Iterator[DeviceFigure]:
+    """Yield the figures of a device that hold for a space; those of the space itself first."""
+    fitting = [figure for figure in device.figures if is_within(space, figure.space)]
+    yield from sorted(fitting, key=lambda figure: figure.space.size)
+
+
+def _content(device: DeviceFile, space: SearchSpace) -> str:
+    """Return what a device has for a space, or the spaces that it has, and how to get more."""
+    here = [figure.quantity for figure in _of_space(device, space)]
+    add = f"hwnas device add {device.name} --update --from FILE.csv"
+    if here:
+        return f"{device.name} has {', '.join(here)} on {space.name}; add it with: {add}"
+    return f"{_spaces(device)}; measure {space.name} and add it with: {add}"
+
+
+def _spaces(device: DeviceFile) -> str:
+    """Return what a device was measured on, as a text."""
+    names = dict.fromkeys(figure.space.name for figure in device.figures)
+    return f"{device.name} was measured on {', '.join(names)}"
+
+
+def _cut_down(figure: DeviceFigure, space: SearchSpace) -> AdditiveTable:
+    """Return the entries of a figure's table that belong to a space within its own."""
+    assert isinstance(space, LanguageModelSpace)
+    layout, table = LayerLayout(space), figure.table
+    e, d, b, r, h = layout.positions(LayerLayout(figure.space))
+    layer = np.arange(layout.depth)
+    return AdditiveTable(
+        space.depths,
+        table.base[np.ix_(e, d, b)],
+        table.layers[np.ix_(e, d, b, layer, r, h)],
+        layout.allowed,
+    )
