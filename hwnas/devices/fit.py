@@ -8,7 +8,7 @@ are relative, and the prior's few scales are chosen by marginal likelihood.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any
@@ -21,8 +21,6 @@ from hwnas.devices.fit_prior import Prior
 from hwnas.devices.fit_terms import Terms
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
-from hwnas.spaces.language_model import require_language_model
-from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes
 
@@ -50,6 +48,8 @@ class FittedMetric:
         Relative errors of leave-one-out predictions over their standard deviations.
     error
         Expected mean relative error on an architecture that was not measured.
+    residual
+        What is added to the sum of the terms; ``None`` without known devices.
     """
 
     space: SearchSpace
@@ -59,6 +59,7 @@ class FittedMetric:
     noise: float
     scores: Array
     error: float
+    residual: AdditiveTable | None = None
 
     @property
     def n_points(self) -> int:
@@ -73,16 +74,16 @@ class FittedMetric:
     @cached_property
     def tables(self) -> AdditiveTable:
         """Table of medians, by the packed codes of `hwnas.surrogates.layer_layout`."""
-        terms = self.terms
-        base, layers = terms.tables(self.coefficients)
-        own = layers[terms.root_grid][..., terms.option_grid]
-        allowed = LayerLayout(require_language_model(self.space)).allowed
-        return AdditiveTable(self.space.depths, base[terms.root_grid], own, allowed)
+        table = self.terms.table(self.coefficients)
+        return table if self.residual is None else table + self.residual
 
     def predict(self, codes: Codes) -> Array:
         """Return medians (n,) of canonical codes (n, d)."""
         own = self.coefficients[self.terms.width_of(codes)]
-        return np.asarray((self.terms(codes) * own).sum(axis=1))
+        values = (self.terms(codes) * own).sum(axis=1)
+        if self.residual is not None:
+            values = values + self.residual.predict(self.terms.layout.pack(codes))
+        return np.asarray(values)
 
     def deviation(self, codes: Codes) -> Array:
         """Return the standard deviation (n,) of relative errors."""
@@ -110,7 +111,7 @@ class FittedMetric:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return plain arrays: ``np.savez(file, **arrays)`` needs no pickle."""
-        return {
+        arrays = {
             "metric": np.array(self.metric),
             "coefficients": self.coefficients,
             "factor": self.factor,
@@ -118,6 +119,9 @@ class FittedMetric:
             "scores": self.scores,
             "error": np.array(self.error),
         }
+        if self.residual is not None:
+            arrays |= {"residual.base": self.residual.base, "residual.layers": self.residual.layers}
+        return arrays
 
     @classmethod
     def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> FittedMetric:
@@ -150,6 +154,7 @@ class FittedMetric:
             float(numbers["noise"]),
             numbers["scores"],
             float(numbers["error"]),
+            _residual(terms, arrays),
         )
 
 
@@ -177,7 +182,7 @@ def fit_tables(
     metric
         Name of the metric, workload included, such as ``"tpot.serve"``.
     prior
-        What is known of the coefficients beforehand, such as `hwnas.devices.fit_prior.known_prior`
+        What is known of the coefficients beforehand, such as `hwnas.devices.fit_prior.Prior`
         of published devices; by default physical terms of unknown size.
 
     Raises
@@ -206,6 +211,7 @@ def fit_tables(
         posterior.noise,
         posterior.scores,
         _expected_error(posterior),
+        posterior.residual,
     )
 
 
@@ -234,6 +240,22 @@ def _check_values(codes: Codes, values: ArrayLike, std: ArrayLike | None) -> tup
     if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
         raise InvalidInput("std: expected finite numbers of at least 0")
     return y, sigma
+
+
+def _residual(terms: Terms, arrays: Mapping[str, NDArray[Any]]) -> AdditiveTable | None:
+    """Return the table of two stored arrays, if they are there."""
+    if "residual.base" not in arrays:
+        return None
+    table = terms.table(np.zeros((len(terms.widths), len(terms))))
+    parts = {}
+    for name in ("base", "layers"):
+        part = _finite(f"residual.{name}", arrays.get(f"residual.{name}", np.empty(0)))
+        if part.shape != getattr(table, name).shape:
+            raise InvalidInput(
+                f"residual.{name}: expected shape {getattr(table, name).shape}, found {part.shape}"
+            )
+        parts[name] = part
+    return replace(table, **parts)
 
 
 def _finite(name: str, array: NDArray[Any]) -> Array:

@@ -8,12 +8,13 @@ over them by importance sampling about the most likely ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hwnas.devices.fit_prior import Factor, Prior, factors_of, physical_mean
 from hwnas.devices.fit_terms import Terms
+from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.typing import Array, Codes, IndexArray
 
 NOISE = (0.003, 1.0)  # of relative errors: typical standard deviation, spread of its logarithm
@@ -39,6 +40,8 @@ class Posterior:
         Relative errors of the predictions of each value from all others.
     scores : (n,)
         The same over their standard deviations.
+    residual
+        What is added to the sum of the terms; ``None`` without known devices.
     """
 
     coefficients: Array
@@ -46,6 +49,7 @@ class Posterior:
     noise: float
     left_out: Array
     scores: Array
+    residual: AdditiveTable | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,30 +125,50 @@ def fit_posterior(
     """Return the posterior of the coefficients of values y (n,) with standard errors (n,)."""
     shape = (len(terms.widths), len(terms))
     mean = physical_mean(terms) if prior is None else prior.mean
-    # 1. Each row holds the terms in the columns of its width, divided by the value.
     values, width = terms(codes), terms.width_of(codes)
-    # The level of the whole: what makes the prior's mean right on (geometric) average.
-    predicted = (values * mean[width]).sum(axis=1)
-    level = float(np.exp(np.mean(np.log(y / np.maximum(predicted, 1e-12)))))
+    expected = (values * mean[width]).sum(axis=1)
+    rests = np.zeros((len(y), 0))
+    if prior is not None:
+        rests = predict([prior.mean_residual, *prior.residuals], terms.layout.pack(codes))
+        expected = expected + rests[:, 0]
+    # 1. The level of the whole: what makes the prior's mean right on (geometric) average.
+    level = float(np.exp(np.mean(np.log(y / np.maximum(expected, 1e-12)))))
+    # 2. Each row holds the terms in the columns of its width, over the value.
     rows = np.zeros((len(y), *shape))
     rows[np.arange(len(y)), width] = values * (level / y)[:, None]
-    design = rows.reshape(len(y), -1)
     factors = factors_of(terms, _levels(terms, width, y / level), prior)
-    regression = _regression(design, mean, factors, std / y)
-    # 2. Scales, by marginal likelihood.
-    logs, weights = regression.sample_scales()
-    # 3. The posterior of the coefficients, averaged over the scales.
-    return _average(regression, factors, mean, level, logs, weights)
-
-
-def _regression(design: Array, mean: Array, factors: Sequence[Factor], std: Array) -> _Regression:
-    return _Regression(
-        1 - design @ mean.ravel(),
-        [design @ factor.columns for factor in factors],
-        std,
+    parts = [rows.reshape(len(y), -1) @ factor.columns for factor in factors]
+    if prior is not None:
+        # The residuals belong to the weights of the first two factors.
+        own = rests[:, 1:] * (level / y)[:, None]  # (n, m)
+        by_width = (width[:, None] == np.arange(shape[0]))[:, :, None] * own[:, None]
+        parts[0] = parts[0] + own
+        parts[1] = parts[1] + by_width.reshape(len(y), -1)
+    regression = _Regression(
+        1 - expected * level / y,
+        parts,
+        std / y,
         np.log([*(factor.typical for factor in factors), NOISE[0]]),
         np.array([*(factor.spread for factor in factors), NOISE[1]]),
     )
+    # 3. Scales, by marginal likelihood; the posterior of the coefficients, averaged over them.
+    logs, weights = regression.sample_scales()
+    average = _average(regression, factors, mean, level, logs, weights)
+    if prior is None:
+        return average[0]
+    return replace(average[0], residual=_residual(prior, average[1], level))
+
+
+def _residual(prior: Prior, weights: Array, level: float) -> AdditiveTable:
+    """Return the residual that belongs to the weights (q,) of all factors."""
+    n_widths, m = len(prior.mean), len(prior.residuals)
+    by_width = weights[:m] + weights[m : m + n_widths * m].reshape(n_widths, m)
+    table = prior.mean_residual
+    base = table.base + np.einsum("em,medb->edb", by_width, [r.base for r in prior.residuals])
+    layers = table.layers + np.einsum(
+        "em,medblrh->edblrh", by_width, [r.layers for r in prior.residuals]
+    )
+    return level * replace(table, base=base, layers=layers)
 
 
 def _average(
@@ -154,8 +178,11 @@ def _average(
     level: float,
     logs: Array,
     weights: Array,
-) -> Posterior:
-    """Return the mixture of the posteriors given each of some scales (s, q + 1)."""
+) -> tuple[Posterior, Array]:
+    """Return the mixture of the posteriors given each of some scales (s, q + 1).
+
+    The second value is the mean of the weights of all factors' columns.
+    """
     columns = np.concatenate([factor.columns for factor in factors], axis=1)
     rows = np.concatenate(regression.rows, axis=1)
     sizes = [factor.columns.shape[1] for factor in factors]
@@ -177,13 +204,15 @@ def _average(
     center = weights @ np.array(means)
     values, vectors = np.linalg.eigh(second - np.outer(center, center))
     root = vectors * np.sqrt(np.maximum(values, 0))
-    return Posterior(
+    posterior = Posterior(
         level * (mean + (columns @ center).reshape(mean.shape)),
         level * (columns @ root),
         float(np.sqrt(noise)),
         np.asarray(left_out),
         np.asarray(left_out / np.sqrt(variances)),
+        None,
     )
+    return posterior, np.asarray(center)
 
 
 def _levels(terms: Terms, width: IndexArray, y: Array) -> Array:

@@ -9,12 +9,19 @@ architecture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 
 from hwnas.devices.fit_terms import Term, Terms
-from hwnas.typing import Array
+from hwnas.errors import InvalidInput
+from hwnas.surrogates.tables import AdditiveTable, predict
+from hwnas.typing import Array, Codes
+
+_SAMPLE, _RIDGE = 3000, 1e-6  # architectures at which tables are projected, and the ridge of it
 
 # Share of a typical value of the largest width, by kind of term and power of the width.
 _POWERS = {
@@ -32,6 +39,7 @@ _CENTRED = ("outside", "outside x layers")  # kinds whose sign is open
 # They are those of the latencies and decoding steps of a few devices and spaces.
 _SCALES = {
     "known": (1.0, 0.5),
+    "known by width": (0.1, 1.0),
     "physical beside known": (0.01, 1.0),
     "physical": (0.12, 0.7),
     "width": (0.005, 0.7),
@@ -58,27 +66,69 @@ class Factor:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Knowledge about coefficients from other devices, relative to their typical values.
+    """Knowledge from m other devices, each over its typical value.
+
+    A device's table is a sum of terms and of a *residual*, a table again.
 
     Attributes
     ----------
     mean : (E, K)
-    factor : (E * K, q)
-        Square root of the covariance.
+        Mean of the devices' coefficients.
+    factor : (E * K, m)
+        Square root of their covariance.
+    mean_residual
+        Mean of the devices' residuals.
+    residuals : m tables
+        The residuals that belong to the columns of the factor.
     """
 
     mean: Array
     factor: Array
+    mean_residual: AdditiveTable
+    residuals: tuple[AdditiveTable, ...]
 
     @classmethod
-    def from_devices(cls, coefficients: Array) -> Prior:
-        """Return the mean and covariance of the coefficients (m, E, K) of m known devices.
+    def from_tables(cls, terms: Terms, tables: Sequence[AdditiveTable]) -> Prior:
+        """Return the mean and covariance of the tables of a metric on at least two devices.
 
-        Those of each device are to be over a typical value of that device.
+        Raises
+        ------
+        InvalidInput
+            There are fewer than two tables.
         """
-        mean = coefficients.mean(axis=0)
-        rest = (coefficients - mean).reshape(len(coefficients), -1)
-        return cls(mean, rest.T / np.sqrt(max(len(rest) - 1, 1)))
+        if len(tables) < 2:
+            raise InvalidInput(f"expected tables of at least 2 known devices, found {len(tables)}")
+        codes = terms.space.sample(_SAMPLE, np.random.default_rng(0))
+        packed = terms.layout.pack(codes)
+        values = predict(tables, packed)
+        # Over the geometric mean of each device's values.
+        levels = np.exp(np.log(values).mean(axis=0))
+        scaled = [float(1 / level) * table for level, table in zip(levels, tables, strict=True)]
+        coefficients = _project(terms, codes, values / levels)
+        rests = [
+            table + -1.0 * terms.table(own) for table, own in zip(scaled, coefficients, strict=True)
+        ]
+        mean, mean_rest = coefficients.mean(axis=0), (1 / len(rests)) * reduce(add, rests)
+        share = 1 / np.sqrt(len(tables) - 1)
+        return cls(
+            mean,
+            share * (coefficients - mean).reshape(len(tables), -1).T,
+            mean_rest,
+            tuple(share * (rest + -1.0 * mean_rest) for rest in rests),
+        )
+
+
+def _project(terms: Terms, codes: Codes, values: Array) -> Array:
+    """Return the coefficients (m, E, K) of values (n, m) by least squares of relative errors."""
+    width, rows = terms.width_of(codes), terms(codes)
+    out = np.zeros((values.shape[1], len(terms.widths), len(terms)))
+    for e in range(len(terms.widths)):
+        own = width == e
+        for j, value in enumerate(values[own].T):
+            design = rows[own] / value[:, None]
+            normal = design.T @ design + _RIDGE * np.eye(len(terms))
+            out[j, e] = np.linalg.solve(normal, design.sum(axis=0))
+    return out
 
 
 def physical_mean(terms: Terms) -> Array:
@@ -98,11 +148,18 @@ def factors_of(terms: Terms, levels: Array, prior: Prior | None) -> list[Factor]
     levels : (E,)
         Typical value at each width.
     prior
-        Knowledge from other devices.
+        Knowledge from other devices: the first two factors, of m and E * m columns, are then its
+        own and the same for each width alone.
     """
     factors = []
     if prior is not None:
         factors.append(Factor(prior.factor, *_SCALES["known"]))
+        shape = (len(terms.widths), len(terms), -1)
+        by_width = np.zeros((shape[0], *prior.factor.reshape(shape).shape))
+        for e, own in enumerate(prior.factor.reshape(shape)):
+            by_width[e, e] = own  # (E, E, K, m)
+        columns = np.moveaxis(by_width, 0, 2).reshape(len(prior.factor), -1)
+        factors.append(Factor(columns, *_SCALES["known by width"]))
     name = "physical" if prior is None else "physical beside known"
     factors.append(Factor(_physical_columns(terms), *_SCALES[name]))
     for name in ("width", "curved", "trend"):

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from hwnas.additive.effects import Effects
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
+from hwnas.spaces.language_model import require_language_model
+from hwnas.surrogates.layer_layout import LayerLayout
+from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes, IndexArray, IntArray
 
 _CHUNK = 4096  # architectures whose layers are looked up together
@@ -120,11 +123,19 @@ class Terms:
         layers = np.einsum("rlok,rk->rlo", self._layer_values(roots), own[:, n_base:])
         return base, layers
 
-    @property
-    def option_grid(self) -> IndexArray:
-        """Option (R, H) of each first choice of a layer and combination of its other choices."""
+    def table(self, coefficients: Array) -> AdditiveTable:
+        """Return the table of coefficients (E, K), by the packed codes of `layout`."""
+        base, layers = self.tables(coefficients)
         n_first = int(self.space.cardinalities[self.space.layer_columns[0, 0]])
-        return np.asarray(self._effects._option_by_rank.reshape(n_first, -1))
+        options = self._effects._option_by_rank.reshape(n_first, -1)
+        roots = self.root_grid
+        own = layers[roots][..., options]
+        return AdditiveTable(self.space.depths, base[roots], own, self.layout.allowed)
+
+    @cached_property
+    def layout(self) -> LayerLayout:
+        """Conversion between codes of the space and those of tables."""
+        return LayerLayout(require_language_model(self.space))
 
     @cached_property
     def root_grid(self) -> IndexArray:
