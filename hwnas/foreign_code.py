@@ -156,19 +156,26 @@ def completed_settings(
 def _completed_devices(
     settings: Mapping[str, Any], folder: Path, measured: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the setting ``devices``: files as absolute paths, and files beside the experiment.
+    """Return the setting ``devices``: files as absolute paths, and the devices objectives name.
 
-    A device that objectives name is the file ``NAME.npz`` in the folder, if there is one.
+    A device is the file ``NAME.npz`` in the folder of the experiment, if there is one, else that in
+    the user's data directory. So a run records the devices that it rests on.
     """
+    from hwnas.surrogates.device_library import device_names  # only experiments need it
+
     listed = settings.get("devices", ())
     if not isinstance(listed, list | tuple) or not all(isinstance(d, str) for d in listed):
         return {}  # refused when the backend is built
     devices = [str(folder / d) if d.endswith(".npz") else d for d in listed]
     known = {Path(d).stem if d.endswith(".npz") else d for d in devices}
-    named = [name for key in _value_names(measured) for name in key.partition("@")[2:] if name]
+    named = [name for key in _value_names(measured) for name in [key.partition("@")[2]] if name]
     for name in dict.fromkeys(named):
-        if name not in known and (file := folder / f"{name}.npz").is_file():
+        if name in known:
+            continue
+        if (file := folder / f"{name}.npz").is_file():
             devices.append(str(file))
+        elif name in device_names():
+            devices.append(name)
     return {"devices": devices} if devices else {}
 
 

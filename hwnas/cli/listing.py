@@ -269,23 +269,51 @@ def exact_front(
 
 def _devices(bench: Surrogate, verbose: bool) -> Table:
     """Return a row for each device, with its ranges of latency and energy over the space."""
+    scale = bench.space.name
+    header = ["name", "kind", "model", "size", f"ms on {scale}", f"mWh on {scale}"]
     rows = []
     for name in bench.devices:
         description = device(name)
-        ranges = [
-            # Three significant digits, without an exponent.
-            " to ".join(f"{float(f'{v:.3g}'):g}" for v in bench.range(f"{metric}@{name}"))
-            for metric in ("latency", "energy")
-        ]
-        row = [name, description.kind, description.model, description.size, *ranges]
+        row = [name, description.kind, description.model, description.size, *_ranges(bench, name)]
         if verbose:
             row += [description.precision] + [
                 bench.metrics[f"{metric}@{name}"].meaning for metric in ("latency", "energy")
             ]
+            row += ["published by HW-GPT-Bench"] + [""] * 3 if bench.added.names else []
         rows.append(row)
-    scale = bench.space.name
-    header = ["name", "kind", "model", "size", f"ms on {scale}", f"mWh on {scale}"]
-    return header + (["precision", "latency", "energy"] if verbose else []), rows
+    rows += [_added_row(bench, name, verbose) for name in bench.added.names]
+    if verbose:
+        header += ["precision", "latency", "energy"]
+        # Where the others come from needs to be told only where there are others.
+        header += ["source", "date", "versions", "metrics"] if bench.added.names else []
+    return header, rows
+
+
+def _added_row(bench: Surrogate, name: str, verbose: bool) -> list[str]:
+    """Return the row of a user's device."""
+    figures = {k: f for k, f in bench.added.figures.items() if k.partition("@")[2] == name}
+    first = next(iter(figures.values()))
+    row = [name, "", first.card, "", *_ranges(bench, name)]
+    if verbose:
+        meanings = [figures[k].meaning if k in figures else "" for k in _keys(name)]
+        quantities = ", ".join(figure.quantity for figure in figures.values())
+        row += ["", *meanings, "added by the user", first.date, first.versions, quantities]
+    return row
+
+
+def _keys(name: str) -> list[str]:
+    return [f"{metric}@{name}" for metric in ("latency", "energy")]
+
+
+def _ranges(bench: Surrogate, name: str) -> list[str]:
+    """Return the ranges of latency and energy on a device; empty where there are none."""
+    return [
+        # Three significant digits, without an exponent.
+        " to ".join(f"{float(f'{v:.3g}'):g}" for v in bench.range(key))
+        if key in bench.metrics
+        else ""
+        for key in _keys(name)
+    ]
 
 
 def _device_table(values: Mapping[str, Any]) -> Table:
@@ -316,20 +344,27 @@ def _select_metrics(
     bench: Surrogate, metrics: Sequence[str], devices: Sequence[str]
 ) -> list[Objective]:
     """Return the requested metrics, each on one device or none."""
+    known = (*bench.devices, *bench.added.names)
     for name in devices:
-        if name not in bench.devices:
+        if name not in known:
             reason = "there are no figures of it here"
-            raise UnknownName("device", name, bench.devices, reason=reason)
-    offered = all_metrics(bench)
-    without_device = dict.fromkeys(name.partition("@")[0] for name in offered)
+            raise UnknownName("device", name, known, reason=reason)
+    # Devices by metric and workload, in their order; none for a metric without a device.
+    offered: dict[str, list[str]] = {}
+    for key in all_metrics(bench):
+        quantity, at, device_name = key.partition("@")
+        offered.setdefault(quantity, []).extend([device_name] if at else [])
     selected: list[Objective] = []
-    for text in metrics or without_device:
+    for text in metrics or offered:
         objective = Objective.parse(text)
         if objective != objective.value:
             raise InvalidInput(f"metric {text!r}: expected neither sign nor bound")
         # A metric of devices that names none stands for the requested devices, or all of them.
-        if objective.devices or f"{objective.quantity}@{bench.devices[0]}" not in offered:
+        having = [] if objective.devices else offered.get(objective.quantity, [])
+        if not having:
             selected.append(objective)
-        else:
-            selected += [replace(objective, devices=(name,)) for name in devices or bench.devices]
+        # Where none of the requested devices has a metric that is named, the error says so.
+        chosen = [name for name in devices or having if name in having or metrics]
+        if having:
+            selected += [replace(objective, devices=(name,)) for name in chosen]
     return list(dict.fromkeys(selected))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ def published_figures(
         There are no published figures of it; the text says how to go on.
     """
     if not isinstance(space, GPTSpace):
+        with contextlib.suppress(InvalidInput):  # unless a device was measured on it
+            return surrogate(space, workloads=workloads)
         way = "profile" if isinstance(space, LanguageModelSpace) else "python or a plugin of yours"
         raise InvalidInput(
             f"space {space.name!r}: published figures are of GPT architectures alone, "
@@ -95,7 +98,7 @@ def _published_metrics(space: SearchSpace) -> list[list[str]]:
     for name, metric in bench.metrics.items():
         # Metrics of devices are listed once, for the first device, as latency@DEVICE.
         metric_name, at, device_name = name.partition("@")
-        if not at:
+        if not at or device_name in bench.added.names:
             rows.append(_metric_row(name, "surrogate", metric))
         elif device_name == bench.devices[0]:
             meaning = published_meaning(metric_name, scale_of(bench.space))

@@ -110,7 +110,7 @@ class Surrogate(Backend):
             if model == "trees":
                 raise
             self.added.require(error)
-            self.missing |= unpublished(space.name, str(error))
+            self.missing |= unpublished(space.name)
         assert isinstance(space, LanguageModelSpace)  # no other has figures or devices
         self.predictor = MetricPredictor(
             space, scale, with_trees=model == "trees", workloads=self.workloads, added=self.added

@@ -28,9 +28,12 @@ def published_metrics(scale: str, devices: Sequence[str], noise: bool) -> dict[s
     return metrics
 
 
-def unpublished(space: str, reason: str) -> dict[str, str]:
-    """Return the reason why a space has no published metrics, for each that has no device."""
-    text = f"{reason}; on {space} there are closed forms and the metrics of added devices"
+def unpublished(space: str) -> dict[str, str]:
+    """Return why a space has no published metrics, for each that has no device."""
+    text = (
+        f"there are no published figures of {space}, only closed forms and the metrics of added "
+        "devices; measure it with the profile backend"
+    )
     return dict.fromkeys(NUMBER_UNITS, text)
 
 
