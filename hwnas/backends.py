@@ -185,6 +185,10 @@ class Backend(ABC):
         """Return notes for the report at the end of a search, one line each."""
         return []
 
+    def notes(self, objectives: Sequence[Objective]) -> list[str]:
+        """Return what a user should know of objectives before a search, one line each."""
+        return []
+
     def data_hash(self) -> str:
         """Return the SHA-256 of the data that answers rest on; empty where there is none."""
         return ""

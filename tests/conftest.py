@@ -13,6 +13,8 @@ from collections.abc import Generator, Mapping, Sequence
 os.environ["OMP_NUM_THREADS"] = "1"
 # The key that signs leave to run code again is no file of the user's here.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="hwnas-tests-")
+# Nor are there any devices that the user has added.
+os.environ["XDG_DATA_HOME"] = os.environ["XDG_STATE_HOME"]
 
 import numpy as np
 import pytest

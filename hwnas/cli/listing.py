@@ -206,12 +206,13 @@ def figures_of_one(
 
 @dataclass(frozen=True)
 class NamedFront:
-    """Front with its architectures, the name of their space and a title."""
+    """Front with its architectures, the name of their space, a title and notes on objectives."""
 
     front: Front
     archs: list[Architecture]
     space: str
     title: str
+    notes: Sequence[str] = ()
 
     @property
     def values(self) -> list[list[Any]]:
@@ -256,15 +257,16 @@ def exact_front(
     if front is None:
         # Label setting has exceeded its limit, or the objective does not decompose into layers.
         reason = "too many candidates; expected fewer objectives, or tighter constraints"
-        if any(len(o.devices) > 1 for o in parsed_objectives + limits):
-            reason = "a worst ratio is no sum over layers; expected one device an objective"
+        if any(len(o.devices) > 1 for o in limits):
+            reason = "the worst ratio over devices takes upper bounds alone; expected <="
         names = ", ".join(objectives + constraints)
         raise InvalidInput(f"no exact front is known for {names}: {reason}")
     title = f"{bench.space.name}: {front.exactness}, {len(front)} architectures"
     if best is not None:
         front = front.best(best)
         title += f", the best {len(front)}"
-    return NamedFront(front, bench.space.decode(front.codes), bench.space.name, title)
+    notes = bench.notes(parsed_objectives + limits)
+    return NamedFront(front, bench.space.decode(front.codes), bench.space.name, title, notes)
 
 
 def _devices(bench: Surrogate, verbose: bool) -> Table:

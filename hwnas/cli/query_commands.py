@@ -146,6 +146,8 @@ def front(
     if plot and len(objectives) < 2:
         raise InvalidInput("--plot: expected two objectives or more, found one")
     exact = listing.exact_front(space, objectives, constraint or [], best)
+    for note in exact.notes:
+        echo(f"hwnas: {note}", err=True)
     header = ["arch", *map(str, exact.front.objectives)]
     rows = [[str(arch), *values] for arch, values in zip(exact.archs, exact.values, strict=True)]
     print_figures(header, rows, Format.csv if csv else Format.table)

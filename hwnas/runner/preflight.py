@@ -16,7 +16,7 @@ _MIN_GENERATIONS = 5  # of a search, so that selection can take effect
 
 
 def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
-    """Return what a user should know before an experiment runs, one line for each optimizer.
+    """Return what a user should know before an experiment runs, one line each.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
     ...     print(line)  # doctest: +ELLIPSIS
     morea: all 10 evaluations fall within its initial design of 20...
     """
-    lines = []
+    lines = problem.backend.notes(problem.measured)
     for entry in experiment.optimizers:
         optimizer = build_optimizer(entry, problem, seed=0)
         warnings = _warnings_of(optimizer, experiment.budget.evaluations, problem)

@@ -289,9 +289,9 @@ class Surrogate(Backend):
         -------
         Front, or None
             One architecture for each point, best in the first objective first; empty where no
-            architecture is feasible. ``None`` for the worst ratio over several devices, where so
-            many metrics are constrained that even an epsilon is out of reach, and where no front
-            of the trees is known.
+            architecture is feasible. ``None`` for lower bounds of a worst ratio over several
+            devices, where so many metrics are constrained that even an epsilon is out of reach,
+            and where no front of the trees is known.
 
         Raises
         ------
@@ -316,7 +316,9 @@ class Surrogate(Backend):
                 raise InvalidInput(
                     f"constraint {str(constraint)!r} has no bound; expected <= or >="
                 )
-        if any(len(objective.devices) > 1 for objective in (*goals, *bounded)):
+        # A lower bound of a worst ratio is a disjunction, which no label can keep.
+        worst = [objective for objective in (*goals, *bounded) if len(objective.devices) > 1]
+        if worst and (self.predictor.trees or any(o.relation == ">=" for o in worst)):
             return None
         if (goals, bounded) not in self._fronts:
             front = self._fronts[goals, bounded] = self._find_front(goals, bounded)
@@ -345,7 +347,7 @@ class Surrogate(Backend):
         return self.predictor.data_hash(with_devices=self._has_own_devices)
 
     def notes(self, objectives: Sequence[Objective]) -> list[str]:
-        """Return notes on objectives: those of devices whose protocols differ."""
+        """Return a note on each objective of devices whose protocols differ."""
         return protocol_notes(objectives, self.devices, self.added.names)
 
     def _find_front(
@@ -357,7 +359,8 @@ class Surrogate(Backend):
             if objective.bound is not None:
                 raise InvalidInput(f"objective {str(objective)!r} has a bound; it is a constraint")
         for objective in (*objectives, *constraints):
-            self._observable(objective)
+            if len(objective.devices) < 2:
+                self._observable(objective)
         return additive_front(self.predictor, objectives, constraints)
 
     # -- checks of names -----------------------------------------------------------------------
@@ -376,9 +379,8 @@ class Surrogate(Backend):
         """Return an objective that has a distribution."""
         objective = self._objective(name)
         if objective.key not in self.metrics or not self.metrics[objective.key].quantiles:
-            raise InvalidInput(
-                f"{objective.key} has no quantiles; latency and energy of published devices have"
-            )
+            having = "latency and energy of published devices have"
+            raise InvalidInput(f"{objective.key} has no quantiles; {having}")
         if objective.level is not None:
             raise InvalidInput(f"expected {objective.key!r} and its levels, found {str(name)!r}")
         return objective

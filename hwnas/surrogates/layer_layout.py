@@ -55,7 +55,11 @@ class LayerLayout:
 
     def __init__(self, space: LanguageModelSpace) -> None:
         self.space = space
-        if tuple(space.choices)[:2] != _LEADING or not space.layers or space.activity.given:
+        # A choice of a layer that depends on another one is among its options.
+        is_conditional = not space.activity.given.keys() <= space.layers.keys() or (
+            bool(space.activity.given) and space.options is None
+        )
+        if tuple(space.choices)[:2] != _LEADING or not space.layers or is_conditional:
             raise InvalidInput(
                 f"space {space.name!r}: expected a family with embed_dim, n_layer and choices of "
                 "each layer, as the GPT and the Llama family have"

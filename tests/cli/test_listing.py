@@ -331,6 +331,6 @@ def test_unavailable_fronts_raise() -> None:
         BENCH.front([])
     with pytest.raises(UnknownName, match="unknown device 'h10'; did you mean 'h100'"):
         BENCH.front(["perplexity", "latency@a100+h10"])
-    with pytest.raises(InvalidInput, match="a worst ratio is no sum over layers"):
-        listing.exact_front("gpt-s", ["perplexity", "latency@a100+h100"], [])
-    assert BENCH.front(["perplexity", "latency@a100+h100"]) is None
+    with pytest.raises(InvalidInput, match="worst ratio over devices takes upper bounds alone"):
+        listing.exact_front("gpt-s", ["perplexity"], ["latency@a100+h100 >= 2"])
+    assert BENCH.front(["perplexity"], ["latency@a100+h100 >= 2"]) is None

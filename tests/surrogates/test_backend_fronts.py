@@ -137,10 +137,27 @@ def test_front_is_empty_where_nothing_is_feasible(bench: Surrogate) -> None:
     assert front.values.shape == (0, 2)
 
 
-def test_no_front_for_the_worst_ratio(bench: Surrogate) -> None:
-    assert bench.front(["perplexity", "latency@h100+rtx3080"]) is None
-    assert bench.front(["perplexity"], ["latency@h100+rtx3080 <= 2"]) is None
-    # It can be evaluated nevertheless, from the optima of the single devices.
+@pytest.mark.parametrize("limits", [[], ["latency@h100+rtx3080 <= 2"], ["params <= 1e8"]])
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_the_worst_ratio_has_an_exact_front(name: str, limits: list[str]) -> None:
+    """Known answer: all members, evaluated as a search evaluates them."""
+    bench = Surrogate(SMALL[name])
+    objectives = parse_objectives(["perplexity", "latency@h100+rtx3080+cpu_amd_7502"])
+    constraints = parse_constraints(limits)
+    codes = np.concatenate(list(bench.space.enumerate()))
+    values = measure(bench, codes, objectives).values
+    if constraints:
+        answer = measure(bench, codes, constraints).values
+        values = values[(constraint_violations(constraints, answer) <= 0).all(axis=1)]
+    front = bench.front(objectives, constraints)
+    assert front is not None
+    assert front.epsilon == 0
+    expected = np.unique(values[non_dominated(values)], axis=0)
+    np.testing.assert_array_equal(np.unique(front.values, axis=0), expected)
+
+
+def test_the_worst_ratio_is_that_to_the_optima(bench: Surrogate) -> None:
+    assert bench.front(["perplexity"], ["latency@h100+rtx3080 >= 2"]) is None
     codes = sample(bench, 10)
     (worst,) = parse_objectives(["latency@h100+rtx3080"])
     ratios = bench.predict(codes, ["latency@h100", "latency@rtx3080"])
