@@ -21,11 +21,13 @@ import typer.main
 import yaml
 
 from hwnas.cli.main import app
+from hwnas.devices.add import device_of_measurements
 from hwnas.errors import HwnasWarning
 from hwnas.experiment import validate_form
 from hwnas.problem import load_experiment
 from hwnas.registry import checked_settings
 from hwnas.reports.plots.kinds import KINDS
+from hwnas.surrogates.device_library import device_path
 from hwnas.yaml_loader import parse_yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -55,6 +57,16 @@ EXPERIMENT: dict[str, Any] = {
 QUICK = {"list", "query", "front", "schema", "check"}
 OTHER_PROGRAMS = {"make", "git", "pip", "python", "pytest", "apt", "hwnas", "pre-commit"}
 OTHER_PROGRAMS |= {"ray"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lab_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The device that the documents add from measurements in the repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        files = [ROOT / f"benchmarks/workloads/{name}.csv" for name in ("gpt-s", "gpt-xl")]
+        device_of_measurements("h100-lab", files).write(device_path("h100-lab"))
+        yield
 
 
 def test_every_language_is_tested() -> None:
@@ -229,8 +241,12 @@ def subcommand(arguments: list[str]) -> tuple[Any, list[str]]:
     """Return a command of hwnas and its arguments; the program itself for options alone."""
     if not arguments or arguments[0].startswith("-"):
         return CLI, arguments
-    assert arguments[0] in CLI.commands, f"unknown command hwnas {arguments[0]}"
-    return CLI.commands[arguments[0]], arguments[1:]
+    command, rest = CLI, arguments
+    # A group, such as that of devices, has commands of its own.
+    while hasattr(command, "commands") and rest:
+        assert rest[0] in command.commands, f"unknown command hwnas {' '.join(arguments)}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
 
 
 def check_hwnas(arguments: list[str], *, complete: bool) -> None:

@@ -21,7 +21,7 @@ from hwnas.cli.main import app
 
 HWNAS = Path(sys.executable).with_name("hwnas")
 COMMANDS = [
-    "run", "resume", "list", "query", "front", "check", "schema", "plot", "report", "compare",
+    "run", "resume", "list", "query", "front", "check", "schema", "plot", "report", "compare", "device",
     "reproduce", "profile", "build",
 ]  # fmt: skip
 # Optimizers that need no library but those of hwnas and pymoo.
