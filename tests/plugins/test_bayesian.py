@@ -59,7 +59,14 @@ def normalized_hypervolume(codes: Codes) -> float:
 # -- fronts --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "minimum"), [("ehvi", 0.98), ("parego", 0.95), ("rsbo", 0.94)])
+@pytest.mark.parametrize(
+    ("name", "minimum"),
+    [
+        pytest.param("ehvi", 0.98, marks=pytest.mark.slow),
+        ("parego", 0.95),
+        pytest.param("rsbo", 0.94, marks=pytest.mark.slow),
+    ],
+)
 def test_most_of_a_front(name: str, minimum: float) -> None:
     assert (
         normalized_hypervolume(run_search(optimizer("random", bench().space, 2, seed=0), 35)) < 0.85

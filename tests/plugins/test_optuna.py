@@ -20,7 +20,7 @@ optuna = pytest.importorskip("optuna")
 
 OBJECTIVES = ["perplexity", "latency@rtx3080"]
 SMALL: dict[str, dict[str, Any]] = {"motpe": {}, "gp": {"candidates": 64, "samples": 8}}
-both = pytest.mark.parametrize("name", ["motpe", "gp"])
+both = pytest.mark.parametrize("name", ["motpe", pytest.param("gp", marks=pytest.mark.slow)])
 
 
 @cache

@@ -326,7 +326,7 @@ def start_search(settings: dict[str, Any], cell: Path) -> subprocess.Popen[bytes
     return subprocess.Popen([sys.executable, "-c", SEARCH, json.dumps(settings), str(cell)])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["gpt", pytest.param("llama", marks=pytest.mark.slow)])
 def test_kill_loses_no_trial_and_few_steps(family: str, text: Path, tmp_path: Path) -> None:
     """Killed in the second of three trainings of one ask: the first is stored, it goes on."""
     optimizers = [{"type": "random", "batch": 3}]

@@ -24,6 +24,11 @@ MODEL_BASED = {"additive", "ehvi", "gp", "lsbo", "parego", "rsbo"}
 BY_QUALITY_COST = [
     pytest.param(name, marks=pytest.mark.slow) if name in MODEL_BASED else name for name in NAMES
 ]
+# parego stands for those whose model is a Gaussian process.
+SLOW = MODEL_BASED - {"additive", "parego"}
+BY_PROTOCOL_COST = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES
+]
 
 
 def subject_of(name: str) -> OptimizerUnderTest:
@@ -46,7 +51,7 @@ def split_checks() -> tuple[list[Check], list[Check]]:
     return protocol, quality
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BY_PROTOCOL_COST)
 def test_optimizer_follows_the_protocol(name: str) -> None:
     subject = subject_of(name)
     assert failed_checks(check.outcome(subject) for check in split_checks()[0]) == {}
