@@ -250,8 +250,8 @@ def _measure_losses(experiment: Experiment, problem: Problem, folder: Path) -> A
             if trials.ok.any():
                 values = trials.values[trials.ok, : len(is_cheap)]
                 if any(is_cheap) and count < len(codes) and executor is None:
-                    others = _measure_cheap(unbounded, codes[count:], is_cheap, folder, failures)
-                    values = np.concatenate([values, others])
+                    cheap = _measure_cheap(unbounded, codes[count:], is_cheap, folder, failures)
+                    values = np.concatenate([values, cheap])
                 _log.info("measured the references in %.0f s", time.perf_counter() - start)
                 return np.asarray(losses_of(problem.objectives, values))
         reason = next((reason for reason in trials.reason if reason), "")
@@ -286,8 +286,8 @@ def _reference_codes(problem: Problem) -> tuple[Codes, int]:
     # `canonical` clips codes, so the greatest index of every column is its last choice.
     corners = space.canonical(np.stack([np.zeros_like(space.cardinalities), space.cardinalities]))
     # Optimizers draw from the generator of their own seed: this one is of none of them.
-    others = space.sample(_N_SAMPLES, np.random.default_rng(_SAMPLE_SEED))
-    codes = np.concatenate([corners, others])
+    samples = space.sample(_N_SAMPLES, np.random.default_rng(_SAMPLE_SEED))
+    codes = np.concatenate([corners, samples])
     _, first = np.unique(codes, axis=0, return_index=True)
     return codes[np.sort(first)], int((first < len(corners)).sum())
 

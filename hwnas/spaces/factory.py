@@ -42,8 +42,8 @@ def space(source: str | Mapping[str, Any]) -> SearchSpace:
             named |= named_spaces()
         if source not in named:
             raise UnknownName("space", source, named)
-        found: SearchSpace = named[source](source, **named[source].named[source])
-        return found
+        named_space: SearchSpace = named[source](source, **named[source].named[source])
+        return named_space
     if not isinstance(source, Mapping):
         raise InvalidInput(
             f"expected the name of a space or its choices as keys and values, found "
@@ -106,7 +106,7 @@ def load_space(source: str) -> SearchSpace:
     try:
         return space(content["space"] if is_experiment else content)
     except InvalidInput as error:
-        place = (
+        location = (
             "space" if is_experiment else "expected a space, or an experiment with the key space"
         )
-        raise InvalidInput(f"{source}: {place}: {error}") from None
+        raise InvalidInput(f"{source}: {location}: {error}") from None

@@ -189,6 +189,6 @@ def layer_rows(name: str, archs: Sequence[Any]) -> list[Sequence[int]]:
     rows = [getattr(arch, name) for arch in archs]
     for arch, row in zip(archs, rows, strict=True):
         if not isinstance(row, list | tuple) or len(row) != arch.n_layer:
-            found = len(row) if isinstance(row, list | tuple) else describe_value(row)
-            raise InvalidInput(f"{name}: expected one value a layer, {arch.n_layer}, found {found}")
+            count = len(row) if isinstance(row, list | tuple) else describe_value(row)
+            raise InvalidInput(f"{name}: expected one value a layer, {arch.n_layer}, found {count}")
     return rows

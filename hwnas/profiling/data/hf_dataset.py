@@ -54,13 +54,13 @@ def _load(library: Any, source: str) -> Any:
     if path.is_dir():
         markers = ("state.json", "dataset_dict.json")
         is_saved = any((path / marker).exists() for marker in markers)
-        found = library.load_from_disk(source) if is_saved else _load_folder(library, path)
+        dataset = library.load_from_disk(source) if is_saved else _load_folder(library, path)
     else:
         name, _, configuration = source.partition(":")
-        found = library.load_dataset(name, configuration or None)
-    if not isinstance(found, dict):
-        return found
-    return found["train"] if "train" in found else next(iter(found.values()))
+        dataset = library.load_dataset(name, configuration or None)
+    if not isinstance(dataset, dict):
+        return dataset
+    return dataset["train"] if "train" in dataset else next(iter(dataset.values()))
 
 
 def _load_folder(library: Any, folder: Path) -> Any:

@@ -72,8 +72,8 @@ class HuggingFaceTokenizer(Tokenizer):
 
     def encode(self, document: str) -> TokenArray:
         """Return the (n,) tokens of a document, without special tokens."""
-        found = self._encoding.encode(document, add_special_tokens=False).ids
-        return np.array([i for i in found if i != self.end], dtype=self.dtype)
+        token_ids = self._encoding.encode(document, add_special_tokens=False).ids
+        return np.array([i for i in token_ids if i != self.end], dtype=self.dtype)
 
     def decode(self, ids: ArrayLike) -> str:
         """Return the text of (n,) tokens."""

@@ -145,19 +145,19 @@ def tokenizer(
         return GPT2Tokenizer(
             vocabulary, vocab_size=VOCABULARY if vocab_size is None else vocab_size
         )
-    found: Tokenizer
+    encoder: Tokenizer
     if name == "bytes":
-        found = ByteTokenizer()
+        encoder = ByteTokenizer()
     elif name.startswith("hf:") or name.endswith(".json"):
-        found = HuggingFaceTokenizer(name)
+        encoder = HuggingFaceTokenizer(name)
     else:
         raise UnknownName("tokenizer", name, ("bytes", "gpt2", "hf:NAME", "FILE.json"))
-    if vocabulary is not None or vocab_size not in (None, found.vocab_size):
+    if vocabulary is not None or vocab_size not in (None, encoder.vocab_size):
         raise InvalidInput(
             f"tokenizer {name}: expected neither vocabulary nor vocab_size, found "
             f"{vocabulary or vocab_size}"
         )
-    return found
+    return encoder
 
 
 @dataclass(frozen=True, eq=False)
