@@ -370,7 +370,10 @@ def _not_offered(
         has = " and ".join(key.partition(".")[0] for key in by_workload[name])
         return InvalidInput(f"{objective}: the workload {name} has {has} alone")
     # 3. With one that this backend does not measure.
-    by_command = f"with: hwnas profile --workload {name}, or " if name in BUILT_IN else ""
+    by_command = ""
+    if name in BUILT_IN:
+        added = " and hwnas device add" if metric != "perplexity" else ""
+        by_command = f"with: hwnas profile --workload {name}{added}, or "
     parts = [f"{objective} must be measured, {by_command}in a search with the profile backend"]
     if closed := list(workload_closed_forms(name, backend.workloads[name])):
         parts.append(f"of this workload there are {' and '.join(closed)} here")

@@ -509,8 +509,8 @@ def test_metrics_of_workloads() -> None:
         ("tpot.forward@fast", r": the workload forward has latency and energy alone$"),
         (
             "tpot.serve@fast",
-            r"^tpot\.serve@fast must be measured, with: hwnas profile --workload serve, or in a "
-            r"search with the profile backend; of this workload there are kv_cache\.serve and "
+            r"^tpot\.serve@fast must be measured, with: hwnas profile --workload serve and hwnas "
+            r"device add, or in a search with the profile backend; of this workload there are kv_cache\.serve and "
             r"weight_memory\.serve here$",
         ),
         (

@@ -21,8 +21,8 @@ from hwnas.cli.main import app
 
 HWNAS = Path(sys.executable).with_name("hwnas")
 COMMANDS = [
-    "run", "resume", "list", "query", "front", "check", "schema", "plot", "report", "compare", "device",
-    "reproduce", "profile", "build",
+    "run", "resume", "list", "query", "front", "check", "schema", "plot", "report", "compare",
+    "reproduce", "profile", "build", "device",
 ]  # fmt: skip
 # Optimizers that need no library but those of hwnas and pymoo.
 OPTIMIZERS = [
