@@ -510,8 +510,8 @@ def test_metrics_of_workloads() -> None:
         (
             "tpot.serve@fast",
             r"^tpot\.serve@fast must be measured, with: hwnas profile --workload serve and hwnas "
-            r"device add, or in a search with the profile backend; of this workload there are kv_cache\.serve and "
-            r"weight_memory\.serve here$",
+            r"device add, or in a search with the profile backend; of this workload there are "
+            r"kv_cache\.serve and weight_memory\.serve here$",
         ),
         (
             "latency.forward@fast:p90",

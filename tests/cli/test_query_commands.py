@@ -291,7 +291,7 @@ def test_front_of_a_workload(hw: Any, own_workload: str) -> None:
 
 def test_what_must_be_measured_is_refused(hw: Any) -> None:
     message = (
-        r"tpot\.serve.* must be measured, with: hwnas profile --workload serve, or in a search"
+        r"tpot\.serve.* must be measured, with: hwnas profile --workload serve and hwnas device add"
     )
     assert_user_error(hw("query", ARCH, "--metric", "tpot.serve"), message)
     assert_user_error(hw("front", "gpt-s", "perplexity", "tpot.serve@h100"), message)
