@@ -162,6 +162,7 @@ def _completed_devices(
     the user's data directory. So a run records the devices that it rests on.
     """
     from hwnas.surrogates.device_library import device_names  # only experiments need it
+    from hwnas.surrogates.devices import DEVICES
 
     listed = settings.get("devices", ())
     if not isinstance(listed, list | tuple) or not all(isinstance(d, str) for d in listed):
@@ -170,7 +171,7 @@ def _completed_devices(
     known = {Path(d).stem if d.endswith(".npz") else d for d in devices}
     named = [name for key in _value_names(measured) for name in [key.partition("@")[2]] if name]
     for name in dict.fromkeys(named):
-        if name in known:
+        if name in known or name in DEVICES:
             continue
         if (file := folder / f"{name}.npz").is_file():
             devices.append(str(file))

@@ -19,6 +19,7 @@ from hwnas.devices.add import device_of_measurements
 from hwnas.errors import HwnasWarning, InvalidInput, UnknownName
 from hwnas.objectives import Objective, parse_objectives
 from hwnas.pareto import non_dominated
+from hwnas.problem import load_experiment
 from hwnas.runner.evaluation import measure
 from hwnas.spaces import LanguageModelSpace
 from hwnas.surrogates import Surrogate, surrogate
@@ -292,6 +293,9 @@ def test_a_device_beside_the_yaml_needs_no_adding(tmp_path: Path) -> None:
     result = hwnas.run(yaml, tmp_path / "run", draw=False)
     assert result.summary[0]["evaluations"] == 10
     assert str(tmp_path / "here.npz") in (result.path / "experiment.yaml").read_text()
+    (tmp_path / "h100.npz").write_bytes(b"a file of that name is none of a published device")
+    yaml.write_text(yaml.read_text().replace("tpot.serve@here", "latency@h100"))
+    assert load_experiment(yaml)[0].backend.settings == {}
     with pytest.raises(UnknownName, match="unknown device 'her'"):
         surrogate("gpt-s", devices=("her",))
 
@@ -385,6 +389,20 @@ def test_a_file_that_unfolds_to_too_much_is_refused(tmp_path: Path) -> None:
     file = write_zip(tmp_path / "bomb.npz", {**content, "0.base.npy": bytes(100_000_000)})
     assert file.stat().st_size < 1_000_000
     with pytest.raises(InvalidInput, match="holds more than 32 MB"):
+        read_device_file(file)
+
+
+def test_an_encrypted_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.npz"
+    known_device({**TINY, "n_head": [1]}).write(file)
+    content = bytearray(file.read_bytes())
+    # The flag of encryption, in the header of the first entry and of each in the directory.
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        start = -1
+        while (start := content.find(signature, start + 1)) >= 0:
+            content[start + offset] |= 1
+    file.write_bytes(content)
+    with pytest.raises(InvalidInput, match="expected a device file"):
         read_device_file(file)
 
 
