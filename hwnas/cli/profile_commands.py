@@ -171,6 +171,7 @@ def _profile_chosen(
             echo(
                 f"{IMPRECISE} missed the requested precision within the time limit; a larger "
                 "--max-seconds or --within helps"
+                + (", on a busy CPU --threads 1" if profiler.device.type == "cpu" else "")
             )
     if is_stopped:
         raise HwnasError(f"stopped after {len(finished)} of {len(archs)} networks")
@@ -230,9 +231,12 @@ def chosen_workloads(names: list[str], file: Path | None, space: str | None) -> 
 
     own = {}
     if file is not None:
-        if "workloads" not in (content := read_yaml(file)):
-            raise InvalidInput(f"{file}: expected the key workloads")
-        own = content["workloads"]
+        own = read_yaml(file).get("workloads")
+        if not own:
+            raise InvalidInput(
+                f"{file}: expected the key workloads, as in "
+                "workloads: {mine: {prompt: 100, generate: 50, batch: 4}}"
+            )
     elif space is not None and space.endswith((".yaml", ".yml")):
         own = read_yaml(Path(space)).get("workloads") or {}
     try:

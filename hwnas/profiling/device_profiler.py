@@ -17,6 +17,7 @@ from hwnas.objectives import Metric
 from hwnas.profiling.errors import release_memory
 from hwnas.profiling.language_model import LanguageModel, build_model
 from hwnas.profiling.meters.convergence import NORMAL_97_5, median_standard_error
+from hwnas.profiling.meters.emulation import warn_if_emulated
 from hwnas.profiling.meters.energy import Energy, EnergyMeter, Power, energy_meter
 from hwnas.profiling.meters.forward_pass import PassSettings
 from hwnas.profiling.meters.latency import Latency, latency
@@ -218,6 +219,8 @@ class DeviceProfiler:
             raise UnknownName("measure", measure, MEASURES)
         if measure in ("energy", "energy_per_token") and self._energy_meter is None:
             raise NoMeter(self.missing[f"energy@{self.name}"])
+        if workload is not None and measure != "peak_memory":
+            warn_if_emulated(self.device, workload.precision)
         if workload is not None and workload.generate > 0:
             return self._measure_requests(model, measure, workload, quantiles)
         if self._requests is not None:

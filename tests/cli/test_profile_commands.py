@@ -280,6 +280,7 @@ def test_networks_beside_the_surrogate(hw: Any, monkeypatch: pytest.MonkeyPatch)
         ((NETWORKS[0], "--space", "tiny.yaml", "--workload-file", "tiny.csv"), "tiny.csv: "),
         ((NETWORKS[0], "--space", "tiny.yaml", "--workload-file", "no.yaml"), "expected the key w"),
         ((NETWORKS[0], "--space", "tiny.yaml", "--workload-file", "bad.yaml"), "workloads: talk: "),
+        ((NETWORKS[0], "--space", "tiny.yaml", "--workload-file", "none.yaml"), "expected the key"),
         ((NETWORKS[0], "--space", "tiny.yaml", "--metrics", "tpot"), "unknown metric 'tpot'"),
     ],
 )
@@ -289,6 +290,7 @@ def test_errors_of_chosen_networks(
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\xfd")
     (tmp_path / "no.yaml").write_text("space: gpt-s")
+    (tmp_path / "none.yaml").write_text("workloads:")
     (tmp_path / "bad.yaml").write_text("workloads: {talk: {prompt: 0, generate: 1, batch: 1}}")
     assert_user_error(hw("profile", *arguments, "--device", "cpu"), message)
 
