@@ -229,7 +229,7 @@ def chosen_workloads(names: list[str], file: Path | None, space: str | None) -> 
     from hwnas.workloads import parse_workloads, workload_named
     from hwnas.yaml_loader import read_yaml
 
-    own = {}
+    own: Any = {}
     if file is not None:
         own = read_yaml(file).get("workloads")
         if not own:
