@@ -255,7 +255,7 @@ def _residual(terms: Terms, arrays: Mapping[str, NDArray[Any]]) -> AdditiveTable
                 f"residual.{name}: expected shape {getattr(table, name).shape}, found {part.shape}"
             )
         parts[name] = part
-    return replace(table, **parts)
+    return replace(table, base=parts["base"], layers=parts["layers"])
 
 
 def _finite(name: str, array: NDArray[Any]) -> Array:

@@ -9,8 +9,11 @@ import pytest
 
 import hwnas
 from hwnas.devices.fit import FittedMetric, fit_tables
+from hwnas.devices.fit_prior import Prior
+from hwnas.devices.fit_terms import Terms
 from hwnas.errors import InvalidInput
 from hwnas.surrogates.layer_layout import LayerLayout
+from hwnas.surrogates.published import load_figures
 from hwnas.typing import Array, Codes
 
 SPACES = ("gpt-s", "gpt-l-wide", "llama-s")
@@ -120,3 +123,18 @@ def test_a_space_without_layers_is_refused() -> None:
     space = hwnas.SearchSpace("flat", {"x": list(range(20))})
     with pytest.raises(InvalidInput, match="expected layers"):
         fit_tables(space, space.sample(10, np.random.default_rng(0)), np.ones(10))
+
+
+def test_known_devices_help_and_are_stored() -> None:
+    space = hwnas.spaces.require_gpt(hwnas.space("gpt-s"))
+    figures = load_figures(space)
+    tables = [figures.quantile_tables("latency", name)[4] for name in figures.devices]
+    prior = Prior.from_tables(Terms(space), tables[1:])
+    codes = space.sample(308, np.random.default_rng(0))
+    values = tables[0].predict(codes)
+    fits = [fit_tables(space, codes[:8], values[:8], prior=p) for p in (prior, None)]
+    errors = [np.abs(fit.predict(codes[8:]) / values[8:] - 1).mean() for fit in fits]
+    assert errors[0] < 0.5 * errors[1]
+    again = FittedMetric.from_arrays(space, fits[0].to_arrays())
+    np.testing.assert_array_equal(again.predict(codes), fits[0].predict(codes))
+    np.testing.assert_allclose(again.tables.predict(codes), again.predict(codes), rtol=1e-12)
