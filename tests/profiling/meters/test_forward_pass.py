@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hwnas.errors import InvalidInput
+from hwnas.profiling import cuda_graph
 from hwnas.profiling.errors import OutOfMemory
 from hwnas.profiling.gpt import GPT
-from hwnas.profiling import cuda_graph
 from hwnas.profiling.meters.forward_pass import (
     PassSettings,
     Protocol,
