@@ -107,9 +107,9 @@ class Front:
         Bringmann, Friedrich and Klitzke 2014, see `hwnas.pareto.best_subset`.
         """
         if len(self.objectives) != 2:
-            raise InvalidInput(f"best(k): expected two objectives, found {len(self.objectives)}")
+            raise InvalidInput(f"best: expected two objectives, found {len(self.objectives)}")
         if k < 1:
-            raise InvalidInput(f"best(k): expected k of at least 1, found {k}")
+            raise InvalidInput(f"best: expected at least 1, found {k}")
         if k >= len(self):
             return self
         losses = self.losses

@@ -119,5 +119,5 @@ def test_best_of_as_many_as_there_are_is_the_front() -> None:
 def test_best_refuses_invalid_arguments() -> None:
     with pytest.raises(InvalidInput, match="expected two objectives, found 3"):
         front_of([[0, 1, 2]], ["x", "y", "z"]).best(1)
-    with pytest.raises(InvalidInput, match="expected k of at least 1, found 0"):
+    with pytest.raises(InvalidInput, match="expected at least 1, found 0"):
         front_of([[0, 1]], ["x", "y"]).best(0)
