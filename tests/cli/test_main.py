@@ -193,7 +193,6 @@ def test_nothing_runs_if_one_experiment_is_wrong(hw: Any, small: str, tmp_path: 
         (["query", ARCH, "--metric", "latency@h100+v100"], "expected one device"),
         (["list", "spaces", "--space", "gpt-m"], "list spaces: takes no --space"),
         (["list", "devices", "--space", "gpt-xl"], "no published figures"),
-        (["front", "gpt-s", "perplexity", "latency@h100+v100"], "expected one device an objective"),
         (["front", "gpt-s", "perplexity", "latency@h100+v10"], "unknown device 'v10'"),
         (["front", "gpt-s", "perplexity", "params", "--bset", "3"], "No such option: --bset"),
         (["front", "gpt-s", "perplexity", "--plot"], "expected two objectives or more"),
