@@ -26,9 +26,15 @@ Importing it needs no packages other than numpy and torch. Its modules, from the
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from hwnas.deprecation import warn_renamed
+from hwnas.errors import MissingExtra
+
+if find_spec("torch") is None:  # the modules below would fail without a word of the extra
+    raise MissingExtra("hwnas.profiling", "torch", "profile")
+
 from hwnas.profiling.data.text import Split, Text, text
 from hwnas.profiling.data.tokenizer import Tokenizer, Tokens, tokenizer, tokens
 from hwnas.profiling.errors import Diverged, OutOfMemory, TimedOut, TrialFailed

@@ -56,3 +56,19 @@ def test_example_of_the_documentation() -> None:
     progress = names["progress"]
     assert isinstance(progress, hwnas.profiling.Progress)
     assert progress.step == 10
+
+
+def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
+    """A command that measures ends in one line where the extra is not installed."""
+    code = (
+        "import importlib.util, sys; find = importlib.util.find_spec;"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'torch' else find(name, *a);"
+        "sys.modules['torch'] = None; sys.argv = ['hwnas', 'profile', sys.argv[1]];"
+        "from hwnas.cli.main import main; sys.exit(main())"
+    )
+    arch = "gpt-s-10-192" + "-2" * 10 + "-4" * 10 + "-True"
+    done = subprocess.run(
+        [sys.executable, "-c", code, arch], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == 'hwnas: hwnas.profiling needs torch: pip install "hwnas[profile]"\n'

@@ -14,7 +14,7 @@ _BLOCK_L = 128  # positions of the cache that a program reads at once, of severa
 
 @triton.jit
 def _rotated(x, offsets, d, mask, cos_row, sin_row, N_PAIRS: tl.constexpr):
-    """Return heads at `offsets` (.., d), rotated by the angles of one position, in float32."""
+    """Return heads at `offsets` (.., d), rotated by the angles of one position."""
     values = tl.load(x + offsets, mask=mask, other=0.0)
     is_rotated = d < 2 * N_PAIRS
     partner = tl.where(d < N_PAIRS, N_PAIRS, -N_PAIRS)
