@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,7 +117,7 @@ def profile(
     from hwnas.profiling.meters.forward_pass import PassSettings
     from hwnas.profiling.survey.columns import default_metrics, resolve_metrics
 
-    workloads = chosen_workloads(workload or [], workload_file, space)
+    workloads = chosen_workloads(workload or [], metrics, workload_file, space)
     for name, content in workloads.items():
         try:
             content.check(members)
@@ -132,8 +133,9 @@ def profile(
         workloads=workloads,
     )
     names = default_metrics(profiler) if metrics is None else metrics.replace(" ", "").split(",")
+    given = chosen_workloads(workload or [], None, workload_file, space)
+    names = resolve_metrics(profiler, names, workloads=given)
     if chosen:
-        names = resolve_metrics(profiler, names)
         _profile_chosen(members, chosen, profiler, names, format_, quiet)
     else:
         survey = {"count": count, "seed": seed, "anchor_every": anchor_every}
@@ -208,7 +210,9 @@ def _profile_survey(
         echo(f"{out}: {summary}")
 
 
-def chosen_workloads(names: list[str], file: Path | None, space: str | None) -> dict[str, Workload]:
+def chosen_workloads(
+    names: list[str], metrics: str | None, file: Path | None, space: str | None
+) -> dict[str, Workload]:
     """Return the workloads of a command line, by name.
 
     Parameters
@@ -216,6 +220,8 @@ def chosen_workloads(names: list[str], file: Path | None, space: str | None) -> 
     names
         Names of built-in workloads and of those in a file. Without names, but with a file, all that
         the file defines.
+    metrics
+        Metrics of the command line; their workloads need not be named twice.
     file
         YAML with the key ``workloads``.
     space
@@ -226,25 +232,19 @@ def chosen_workloads(names: list[str], file: Path | None, space: str | None) -> 
     InvalidInput
         A name is unknown, or a file defines no workloads.
     """
-    from hwnas.workloads import parse_workloads, workload_named
+    from hwnas.workloads import load_workloads, workload_named
     from hwnas.yaml_loader import read_yaml
 
-    own: Any = {}
-    if file is not None:
-        own = read_yaml(file).get("workloads")
-        if not own:
+    workloads = load_workloads(space if file is None else str(file))
+    if file is not None and not names:
+        names = list(read_yaml(file).get("workloads") or {})
+        if not names:
             raise InvalidInput(
                 f"{file}: expected the key workloads, as in "
                 "workloads: {mine: {prompt: 100, generate: 50, batch: 4}}"
             )
-    elif space is not None and space.endswith((".yaml", ".yml")):
-        own = read_yaml(Path(space)).get("workloads") or {}
-    try:
-        workloads = parse_workloads(own)
-    except InvalidInput as error:
-        raise InvalidInput(f"{file or space}: workloads: {error}") from None
-    if not names and file is not None:
-        names = list(own)
+    of_metrics = re.findall(r"\w\.(\w+)", metrics or "")
+    names = list(dict.fromkeys([*names, *of_metrics]))
     return {name: workload_named(name, workloads) for name in names}
 
 

@@ -38,7 +38,11 @@ def test_profile(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def survey(space: Any, bench: Any, metrics: Any, file: Path, **settings: Any) -> Summary:
         report = settings.pop("report")
-        assert (space.name, bench.name, metrics) == ("gpt-s", "cpu", ["latency", "memory"])
+        assert (space.name, bench.name, metrics) == (
+            "gpt-s",
+            "cpu",
+            ["latency@cpu", "peak_memory@cpu"],
+        )
         assert (str(file), bench.passes.batch_size, bench.within) == ("it.csv", 4, 0.02)
         assert settings == {"count": 2, "seed": 0, "anchor_every": 10}
         if report:
@@ -188,6 +192,19 @@ def test_survey_of_a_workload(hw: Any, tiny: str, tmp_path: Path) -> None:
     )
     assert more.code == 0, more.err
     assert more.err == ""  # nothing is left to measure
+
+
+def test_metrics_name_their_workloads(hw: Any, tiny: str) -> None:
+    options = (NETWORKS[0], "--space", tiny, *QUICK, "--format", "csv", "--quiet")
+    result = hw("profile", *options, "--metrics", "latency,tpot.talk")
+    assert result.code == 0, result.err
+    header = result.out.splitlines()[0].split(",")
+    assert "tpot.talk@cpu" in header
+    # Without --workload a bare metric is that of the forward pass.
+    assert "latency@cpu" in header
+    assert "latency.talk@cpu" not in header
+    result = hw("profile", *options, "--metrics", "tpot.tlak")
+    assert_user_error(result, "did you mean 'talk'")
 
 
 def test_one_network(hw: Any, tiny: str) -> None:

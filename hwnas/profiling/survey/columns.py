@@ -43,7 +43,9 @@ class Measurable(Protocol):
     workloads: dict[str, Workload]
 
 
-def resolve_metrics(profiler: Measurable, metrics: Sequence[str]) -> list[str]:
+def resolve_metrics(
+    profiler: Measurable, metrics: Sequence[str], *, workloads: Iterable[str] | None = None
+) -> list[str]:
     """Return the full names of metrics, in the order of their columns.
 
     Parameters
@@ -52,8 +54,10 @@ def resolve_metrics(profiler: Measurable, metrics: Sequence[str]) -> list[str]:
         Device with its metrics and workloads.
     metrics
         Each a full name, such as ``tpot.serve@cuda``; one without the device, ``tpot.serve``; or a
-        metric, ``tpot``, which is that of all workloads that have it, and of one forward pass where
-        there are no workloads. ``memory`` is ``peak_memory``.
+        metric, ``tpot``, which is that of all `workloads` that have it, and of one forward pass
+        where there are none. ``memory`` is ``peak_memory``.
+    workloads
+        Workloads of a metric without one [those of `profiler`].
 
     Raises
     ------
@@ -67,8 +71,10 @@ def resolve_metrics(profiler: Measurable, metrics: Sequence[str]) -> list[str]:
     for name in full_names:
         quantity = name.partition("@")[0]
         aliases[quantity] = [name]
+    spread = profiler.workloads if workloads is None else list(workloads)
     for measure in MEASURES:
-        of_workloads = [name for name in full_names if name.startswith(f"{measure}.")]
+        of_workloads = [f"{measure}.{workload}@{profiler.name}" for workload in spread]
+        of_workloads = [name for name in of_workloads if name in full_names]
         if of_workloads:
             aliases[measure] = of_workloads
     if "peak_memory" in aliases:
