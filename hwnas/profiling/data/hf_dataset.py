@@ -40,7 +40,8 @@ def dataset_documents(source: str) -> list[str]:
         rows = _load(library, source)
     # The library raises errors of many kinds, its own and those of the network.
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        cause = error.__cause__ or error  # an error of a reader, within that of a builder
+        reason = f"{type(cause).__name__}: {cause}".partition("\n")[0]
         raise InvalidInput(f"text: {PREFIX}{source}: expected {_FORM}; {reason}") from error
     return [document for document in rows[_text_column(rows, source)] if document]
 
@@ -48,6 +49,10 @@ def dataset_documents(source: str) -> list[str]:
 def _load(library: Any, source: str) -> Any:
     """Return the training split of a data set, or its only split."""
     path = Path(source)
+    if not source or (path.suffix in _FORMATS and not path.exists()):
+        raise FileNotFoundError(f"no such file: {source!r}")
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError("an empty file")
     if path.is_file():
         kind = _FORMATS.get(path.suffix, "text")
         return library.load_dataset(kind, data_files=str(path), split="train")

@@ -76,14 +76,32 @@ def test_the_only_column_of_strings(tmp_path: Path) -> None:
 
 
 @needs_library
-@pytest.mark.parametrize("name", ["nobody/has-this", "broken.parquet", "empty"])
-def test_what_cannot_be_read(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nobody/has-this", "has-this"),
+        ("broken.parquet", "magic bytes"),
+        ("broken.jsonl", "JSON"),
+        ("broken.arrow", "Arrow"),
+        ("empty", "no file with .parquet"),
+        ("empty.jsonl", "an empty file"),
+        ("none.parquet", "no such file"),
+        ("", "no such file"),
+    ],
+)
+def test_what_cannot_be_read(
+    tmp_path: Path, name: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "broken.parquet").write_bytes(b"no parquet")
+    for suffix in ("parquet", "arrow"):
+        (tmp_path / f"broken.{suffix}").write_bytes(b"no table")
+    (tmp_path / "broken.jsonl").write_text('{"text": 5')
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.jsonl").touch()
     with pytest.raises(InvalidInput, match=f"^text: hf:{name}: expected hf:NAME") as error:
         text(f"hf:{name}")
     assert "\n" not in str(error.value)
+    assert reason in str(error.value)
 
 
 def test_the_standard_library_is_a_text() -> None:
