@@ -93,6 +93,15 @@ class LanguageModel(nn.Module, ABC):
         )
 
     @property
+    def row_parts(self) -> dict[str, tuple[int, ...]]:
+        """Numbers of rows of the parts that some parameters consist of, by parameter.
+
+        A smaller model of the family has the first rows of each part, and of every other axis its
+        first entries. A parameter without an entry is one part.
+        """
+        return {}
+
+    @property
     def device(self) -> torch.device:
         """Device of the weights."""
         return self.embedding.weight.device
@@ -230,17 +239,21 @@ def import_model_class(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-@torch.no_grad()
 def draw_weights(model: LanguageModel, seed: int) -> None:
-    """Draw new initial weights, distributed as in GPT-2.
+    """Draw new initial weights of a model, see `draw_parameters`."""
+    draw_parameters(dict(model.named_parameters()), seed)
+
+
+@torch.no_grad()
+def draw_parameters(parameters: Mapping[str, Tensor], seed: int) -> None:
+    """Draw new initial weights, by name, distributed as in GPT-2.
 
     Weights are normal with standard deviation 0.02, divided by the square root of the number of
     layers' outputs that are added to the residual stream (Radford et al. 2019, section 2.3): those
     of the linear layers called ``proj``. Biases are 0. Norms leave their input as it is.
     """
     # A generator of its own leaves torch's global random stream as it is.
-    generator = torch.Generator(model.device).manual_seed(seed)
-    parameters = dict(model.named_parameters())
+    generator = torch.Generator(next(iter(parameters.values())).device).manual_seed(seed)
     n_outputs = sum(name.endswith("proj.weight") for name in parameters)
     for name, parameter in parameters.items():
         if "norm" in name:

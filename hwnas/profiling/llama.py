@@ -206,6 +206,20 @@ class Llama(LanguageModel):
         return self.embedding.weight if self.head is None else self.head.weight
 
     @property
+    def row_parts(self) -> dict[str, tuple[int, ...]]:
+        """Rows of queries, keys and values, and those of gate and up, by parameter."""
+        parts: dict[str, tuple[int, ...]] = {}
+        arch, size = self.arch, self.head_size
+        for i, layer in enumerate(zip(arch.mlp_dim, arch.n_head, arch.n_kv_head, strict=True)):
+            hidden, heads, groups = layer
+            if heads:
+                rows = (heads * size, groups * size, groups * size)
+                parts[f"blocks.{i}.attention.qkv.weight"] = rows
+            if hidden:
+                parts[f"blocks.{i}.mlp.fc.weight"] = (hidden, hidden)
+        return parts
+
+    @property
     def kv_heads(self) -> tuple[int, ...]:
         """Number of heads of keys and values of each layer, 0 where it has no attention."""
         return self.arch.n_kv_head

@@ -1,0 +1,131 @@
+"""Weights that all architectures of a space share, and dense models with them.
+
+A subnetwork is an ordinary model of its family. Its parameters are views of the shared weights
+where such a view is contiguous, and contiguous copies elsewhere, so that compiled code, meters and
+exports meet nothing unusual.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hwnas.profiling.language_model import (
+    LanguageModel,
+    build_model,
+    draw_parameters,
+)
+from hwnas.profiling.supernet.extremes import smallest, spanning_codes
+from hwnas.profiling.supernet.slicing import (
+    add_entries,
+    first_entries,
+    shapes_of,
+    union_of_shapes,
+)
+from hwnas.spaces import LanguageModelSpace
+
+_ALIGNMENT = 64  # numbers; kernels read whole vectors from aligned addresses
+
+
+class SharedWeights:
+    """Weights from which every architecture of a space takes its own.
+
+    Parameters
+    ----------
+    space
+        Space of the architectures.
+    device
+        Device of the weights.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        Each as large as the largest parameter of that name; not initialized, see `reset`.
+    gradients : dict of str to Tensor
+        Of the same shapes; empty before `allocate_gradients`.
+    flat_gradient : (n,) float32
+        The memory of all gradients.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> space = hwnas.space({"name": "tiny", "embed_dim": [8, 16], "n_layer": [1, 2],
+    ...                      "mlp_ratio": [1, 2], "n_head": [1, 2], "head_size": 8,
+    ...                      "context": 16, "vocab_size": 50})
+    >>> shared = SharedWeights(space)
+    >>> shared.reset(seed=0)
+    >>> shared.subnetwork(space.parse("tiny-1-8-2-1-True")).params
+    1448
+    """
+
+    def __init__(self, space: LanguageModelSpace, *, device: str | torch.device = "cpu") -> None:
+        self.space, self.device = space, torch.device(device)
+        archs = space.decode(spanning_codes(space))
+        self.shapes = union_of_shapes(build_model(space, arch, device="meta") for arch in archs)
+        self.weights: dict[str, Tensor] = {
+            name: torch.empty(shape.lengths, device=device) for name, shape in self.shapes.items()
+        }
+        self.gradients: dict[str, Tensor] = {}
+        self.flat_gradient = torch.empty(0, device=device)
+        # Tables that follow from the sizes, such as those of rotary positions, are the same in all.
+        tables = build_model(space, smallest(space)).named_buffers()
+        self._tables = {name: table.to(device) for name, table in tables}
+
+    def reset(self, seed: int) -> None:
+        """Draw new initial weights, see `hwnas.profiling.language_model.draw_parameters`."""
+        draw_parameters(self.weights, seed)
+
+    def allocate_gradients(self) -> None:
+        """Allocate gradients of zeros; all lie in `flat_gradient`."""
+        sizes = [-(-w.numel() // _ALIGNMENT) * _ALIGNMENT for w in self.weights.values()]
+        self.flat_gradient = torch.zeros(sum(sizes), device=self.device)
+        parts = self.flat_gradient.split(sizes)
+        self.gradients = {
+            name: part[: weight.numel()].view_as(weight)
+            for (name, weight), part in zip(self.weights.items(), parts, strict=True)
+        }
+
+    @torch.no_grad()
+    def subnetwork(self, arch: Any, *, copy: bool = False) -> LanguageModel:
+        """Return the model of an architecture with its part of the weights.
+
+        Parameters
+        ----------
+        arch
+            Architecture of the space.
+        copy
+            Whether the model has weights of its own. Otherwise some are views of the shared ones,
+            and their gradients views of the shared gradients, if there are any: what a backward
+            pass adds to the others is missing there until `add_gradients`.
+
+        Raises
+        ------
+        InvalidInput
+            The architecture is not in the space.
+        """
+        model = build_model(self.space, arch, device="meta")
+        shapes, state = shapes_of(model), {}
+        for name, shape in shapes.items():
+            entries = first_entries(self.weights[name], self.shapes[name], shape)
+            is_view = len(shape.rows) == 1 and entries.is_contiguous()
+            own = entries.clone() if copy and is_view else entries.contiguous()
+            state[name] = nn.Parameter(own)
+            if is_view and not copy and self.gradients:
+                state[name].grad = first_entries(self.gradients[name], self.shapes[name], shape)
+        model.load_state_dict(state, assign=True)
+        for name, table in self._tables.items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, table.clone() if copy else table)
+        return model
+
+    @torch.no_grad()
+    def add_gradients(self, model: LanguageModel) -> None:
+        """Add the gradients of a subnetwork's copies to the shared ones, and remove them."""
+        shapes = shapes_of(model)
+        for name, parameter in model.named_parameters():
+            gradient, shared = parameter.grad, self.gradients[name]
+            if gradient is not None and gradient.data_ptr() != shared.data_ptr():
+                add_entries(shared, gradient, self.shapes[name], shapes[name])
+            parameter.grad = None
