@@ -10,7 +10,9 @@ Modules, from the bottom up::
     ordering.py      order of heads and neurons by importance
     parallel.py      processes of one training, one for each device
     step_code.py     compiled code that all steps share
-    train_loop.py    the training: sandwich rule and in-place distillation
-    supernet_file.py files with weights and checkpoints, as safetensors
+    sandwich.py      the gradient of a step: sandwich rule, in-place distillation
+    supernet_file.py files of weights, as safetensors
+    checkpoint.py    files of trainings that can continue
+    train_loop.py    the training
     evaluation.py    perplexities of inherited weights, and their table
 """

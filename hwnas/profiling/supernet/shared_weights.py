@@ -57,7 +57,7 @@ class SharedWeights:
     >>> shared = SharedWeights(space)
     >>> shared.reset(seed=0)
     >>> shared.subnetwork(space.parse("tiny-1-8-2-1-True")).params
-    1448
+    1416
     """
 
     def __init__(self, space: LanguageModelSpace, *, device: str | torch.device = "cpu") -> None:
@@ -81,7 +81,7 @@ class SharedWeights:
         """Allocate gradients of zeros; all lie in `flat_gradient`."""
         sizes = [-(-w.numel() // _ALIGNMENT) * _ALIGNMENT for w in self.weights.values()]
         self.flat_gradient = torch.zeros(sum(sizes), device=self.device)
-        parts = self.flat_gradient.split(sizes)
+        parts = torch.split(self.flat_gradient, sizes)
         self.gradients = {
             name: part[: weight.numel()].view_as(weight)
             for (name, weight), part in zip(self.weights.items(), parts, strict=True)

@@ -37,7 +37,7 @@ def training_identity(
         "arch": str(model.arch),
         **{name: getattr(model, name) for name in model.settings},
         **{name: value for name, value in asdict(settings).items() if name != "compile"},
-        "tokens": _fingerprint(tokens),
+        "tokens": fingerprint(tokens),
     }
 
 
@@ -101,7 +101,7 @@ def _read_dictionary(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _fingerprint(tokens: Tokens) -> str:
+def fingerprint(tokens: Tokens) -> str:
     """Return a hash of the number of tokens and of about 64 pieces of them.
 
     Its cost does not grow with the number of tokens.

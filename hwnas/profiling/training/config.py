@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.training.compile_choice import Compile
@@ -143,6 +144,22 @@ class TrainingSettings:
         # Sequences may cross the end of a document; the end token marks it.
         starts = rng.integers(0, len(ids) - context, size=self.batch_size)
         return np.stack([ids[start : start + context + 1] for start in starts]).astype(np.int64)
+
+
+def adamw(parameters: Iterable[Tensor], settings: TrainingSettings) -> torch.optim.AdamW:
+    """Return the optimizer of a training; weight decay applies to matrices only, as in nanoGPT."""
+    parameters = list(parameters)
+    matrices = [p for p in parameters if p.ndim >= 2]
+    vectors = [p for p in parameters if p.ndim < 2]  # norms and biases
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        fused=parameters[0].device.type == "cuda",
+    )
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

@@ -86,6 +86,12 @@ class SharedCode:
         return {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "torch")}
 
     @contextmanager
+    def active(self) -> Iterator[None]:
+        """Compile, and find compiled code, as all users of this code do, within a block."""
+        with compilation(), _environment(self.environment):
+            yield
+
+    @contextmanager
     def loss(self, model: LanguageModel, settings: TrainingSettings) -> Iterator[Loss]:
         """Return the loss of a model; on exit its blocks are as before."""
         parts = parts_of(model, settings, model.device)
@@ -242,7 +248,7 @@ def training_loss(
         yield PlainLoss(model.loss)
         return
     code = SharedCode() if code is None else code
-    with compilation(), _environment(code.environment):
+    with code.active():
         if kind == "blocks":
             with code.loss(model, settings) as loss:
                 yield loss

@@ -25,7 +25,7 @@ from hwnas.profiling.training.checkpoint import (
     training_identity,
     write_checkpoint,
 )
-from hwnas.profiling.training.config import TrainingSettings, autocast
+from hwnas.profiling.training.config import TrainingSettings, adamw, autocast
 from hwnas.profiling.training.shared_code import Loss, SharedCode, training_loss
 
 
@@ -147,18 +147,7 @@ class _TrainingRun:
     ) -> None:
         self.model, self.tokens, self.settings = model, tokens, settings
         self.device = model.device
-        # Weight decay applies to matrices only, not to norms and biases, as in nanoGPT.
-        matrices = [p for p in model.parameters() if p.ndim >= 2]
-        vectors = [p for p in model.parameters() if p.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": settings.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            fused=self.device.type == "cuda",
-        )
+        self.optimizer = adamw(model.parameters(), settings)
         self.loss_of = loss
         self.peak_flops = peak_flops
         self.step, self.loss = 0, math.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -65,16 +65,16 @@ TOKENS = torch.from_numpy(np.random.default_rng(0).integers(0, 50, size=(2, 12))
 
 def sliced_by_hand(shared: SharedWeights, model: LanguageModel) -> dict[str, torch.Tensor]:
     """Slice by the meaning of each row: query, key and value of each head, gate and up."""
-    state = {}
+    state, space, arch = {}, cast(Any, shared.space), model.arch
     for name, own in model.named_parameters():
-        weight = shared.weights[name]
-        if shared.space.family == "llama" and "qkv" in name:
-            block = model.blocks[int(name.split(".")[1])]
-            queries, keys = max(shared.space.n_head) * 8, max(shared.space.n_kv_head) * 8
+        weight: Any = shared.weights[name]
+        if space.family == "llama" and "qkv" in name:
+            layer = int(name.split(".")[1])
+            queries, keys = max(space.n_head) * 8, max(space.n_kv_head) * 8
             parts = weight.split([queries, keys, keys])
-            counts = [block.attention.n_head, *2 * [block.attention.n_kv_head]]
+            counts = [arch.n_head[layer], *2 * [arch.n_kv_head[layer]]]
             weight = torch.cat([p[: 8 * n] for p, n in zip(parts, counts, strict=True)])
-        elif shared.space.family == "llama" and "mlp.fc" in name:
+        elif space.family == "llama" and "mlp.fc" in name:
             weight = torch.cat([part[: len(own) // 2] for part in weight.chunk(2)])
         state[name] = weight[tuple(slice(0, n) for n in own.shape)]
     return state
