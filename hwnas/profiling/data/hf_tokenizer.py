@@ -28,6 +28,11 @@ class HuggingFaceTokenizer(Tokenizer):
     source
         A file, or ``hf:NAME`` of a model of the Hugging Face Hub, which is downloaded once.
 
+    Attributes
+    ----------
+    description
+        Content of its ``tokenizer.json``, without truncation and padding.
+
     Raises
     ------
     MissingExtra
@@ -62,7 +67,8 @@ class HuggingFaceTokenizer(Tokenizer):
         self.end = next((vocabulary[t] for t in _END_TOKENS if t in vocabulary), n_tokens)
         self.vocab_size = max(n_tokens, self.end + 1)
         self._encoding = encoding
-        digest = hashlib.sha256(encoding.to_str().encode()).hexdigest()
+        self.description: str = encoding.to_str()
+        digest = hashlib.sha256(self.description.encode()).hexdigest()
         self.name, self._identity = f"hf-{digest[:8]}", f"tokenizers {digest}"
 
     @property

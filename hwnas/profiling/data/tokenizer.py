@@ -41,6 +41,11 @@ class ByteTokenizer(Tokenizer):
 
     name, identity, vocab_size, end = "bytes", "bytes", 257, 256
 
+    @property
+    def ranks(self) -> dict[bytes, int]:
+        """Id of each token, without the end token."""
+        return {bytes([byte]): byte for byte in range(256)}
+
     def encode(self, document: str) -> TokenArray:
         """Return the (n,) bytes of a document."""
         return np.frombuffer(document.encode(), dtype=np.uint8).astype(self.dtype)
@@ -62,6 +67,11 @@ class GPT2Tokenizer(Tokenizer):
     vocab_size
         Number of tokens, at most the 50,257 of GPT-2. The default is that of the named spaces,
         which lack the last three merges. A smaller vocabulary suits small models better.
+
+    Attributes
+    ----------
+    ranks
+        Id of each token, which is the order of its merge; without the end token.
 
     Raises
     ------
@@ -92,6 +102,7 @@ class GPT2Tokenizer(Tokenizer):
         # The identity depends on tokens and ranks, not on the file that they come from.
         lines = "".join(f"{token.hex()} {rank}\n" for token, rank in sorted(ranks.items()))
         self._identity = f"gpt2 {hashlib.sha256(lines.encode()).hexdigest()}"
+        self.ranks = ranks
         self._encoding = tiktoken.Encoding(
             self.name,
             pat_str=_GPT2_WORDS,
