@@ -259,6 +259,10 @@ def build(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Checkpoint of a training, to use its weights.")
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="Weights of a supernet, of which the model takes its part."),
+    ] = None,
 ) -> None:
     """Write a model for use elsewhere: config.json and model.safetensors."""
     from hwnas.profiling.export.safetensors import save_model
@@ -267,9 +271,17 @@ def build(
     from hwnas.spaces import load_space, require_language_model
     from hwnas.spaces.architecture import split_string
 
-    name, *_ = split_string(arch, "expected SPACE-LAYERS-WIDTH-...-True|False")
-    members = require_language_model(load_space(space or name))
-    model = build_model(members, members.parse(arch), seed=seed)
+    if from_ is not None:
+        from hwnas.profiling.supernet.supernet_file import read_supernet
+
+        if space is not None or checkpoint is not None:
+            raise InvalidInput("build: --from has a space and weights; expected no other ones")
+        shared, _ = read_supernet(from_)
+        model = shared.subnetwork(shared.space.parse(arch), copy=True)
+    else:
+        name, *_ = split_string(arch, "expected SPACE-LAYERS-WIDTH-...-True|False")
+        members = require_language_model(load_space(space or name))
+        model = build_model(members, members.parse(arch), seed=seed)
     if checkpoint is not None:
         model.load_state_dict(read_weights(checkpoint, model))
     folder = save_model(model, out)
