@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hwnas.api import Result, load, resume, run
     from hwnas.backends import Backend, Evaluation
     from hwnas.errors import HwnasError, SpaceExhausted
+    from hwnas.fitting import fit
     from hwnas.fronts import Front
     from hwnas.minimization import minimize
     from hwnas.objectives import Metric, Objective
@@ -36,6 +37,7 @@ _HOMES = {
     "hwnas.spaces.architecture": ("Architecture",),
     "hwnas.backends": ("Backend", "Evaluation"),
     "hwnas.errors": ("HwnasError", "SpaceExhausted"),
+    "hwnas.fitting": ("fit",),
     "hwnas.fronts": ("Front",),
     "hwnas.minimization": ("minimize",),
     "hwnas.objectives": ("Metric", "Objective"),
@@ -56,6 +58,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "Evaluation",
     "HwnasError",
     "SpaceExhausted",
+    "fit",
     "Front",
     "minimize",
     "Metric",

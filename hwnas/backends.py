@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.deprecation import accept_former_methods, call_renamed, warn_renamed
-from hwnas.errors import InvalidInput, UnknownName
+from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
-from hwnas.measured_metrics import workload_closed_forms, workload_metrics
-from hwnas.objectives import UNITS, Objective
+from hwnas.measured_metrics import workload_closed_forms
+from hwnas.metric_errors import not_offered, unknown_device
 from hwnas.objectives import Metric as Metric  # part of the backends' namespace
+from hwnas.objectives import Objective
 from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.typing import Array, Codes
 from hwnas.workloads import BUILT_IN, CLOSED_FORMS, Workload, workload_named
@@ -293,7 +294,7 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
         if key in backend.missing:
             raise InvalidInput(f"{key} cannot be measured here: {backend.missing[key]}")
     if objective.quantity not in devices:
-        raise _not_offered(backend, objective, devices)
+        raise not_offered(backend.space, backend.workloads, objective, devices)
     offered = devices[objective.quantity]
     if not objective.devices and objective.key not in metrics:
         raise InvalidInput(
@@ -304,9 +305,7 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
         if offered == [""]:
             raise InvalidInput(f"{objective.quantity} takes no device, found {objective.key!r}")
         if device not in offered:
-            known = (d for d in offered if d)
-            reason = f"there are no figures of its {objective.quantity} here"
-            raise UnknownName("device", device, known, reason=reason)
+            raise unknown_device(objective, device, devices)
     # All names are known from here on.
     requested = [metrics[key] for key in objective.keys]
     if objective.level is not None and not all(metric.quantiles for metric in requested):
@@ -334,53 +333,6 @@ def _closed_forms_of_workload(backend: Backend, objective: Objective) -> dict[st
     is_chosen = "precision" in backend.space.choices
     name = str(objective.workload)
     return workload_closed_forms(name, workload, precision_is_chosen=is_chosen)
-
-
-def _not_offered(
-    backend: Backend, objective: Objective, offered: Mapping[str, Sequence[str]]
-) -> InvalidInput:
-    """Return the error of a metric that a backend does not offer, or not of that workload."""
-    metric, name = objective.metric, objective.workload
-    is_language_model = isinstance(backend.space, LanguageModelSpace)
-    names = {quantity.partition(".")[0] for quantity in offered}
-    by_workload = {w: workload_metrics(w, content) for w, content in backend.workloads.items()}
-    having = [w for w, metrics in by_workload.items() if f"{metric}.{w}" in metrics]
-    # 1. Without a workload: one is missing, or there is no such metric.
-    if name is None:
-        having = having if is_language_model else []
-        if having:
-            return InvalidInput(
-                f"{metric} needs a workload, as in {metric}.{having[-1]}; known: "
-                f"{', '.join(having)}"
-            )
-        return UnknownName("metric", metric, names)
-    # 2. With one that is unknown, or that the metric does not have.
-    if not is_language_model:
-        return InvalidInput(
-            f"{objective}: workloads are those of language models, {backend.space.name} has other "
-            "members"
-        )
-    if name not in backend.workloads:
-        return UnknownName("workload", name, backend.workloads)
-    if not having:
-        if metric in names or metric in UNITS:
-            return InvalidInput(f"{metric} takes no workload, found {str(objective)!r}")
-        return UnknownName("metric", metric, names | set(UNITS))
-    if name not in having:
-        has = " and ".join(key.partition(".")[0] for key in by_workload[name])
-        return InvalidInput(f"{objective}: the workload {name} has {has} alone")
-    # 3. With one that this backend does not measure.
-    by_command = ""
-    if name in BUILT_IN:
-        added = " and hwnas device add" if metric != "perplexity" else ""
-        by_command = f"with: hwnas profile --workload {name}{added}, or "
-    parts = [f"{objective} must be measured, {by_command}in a search with the profile backend"]
-    if closed := list(workload_closed_forms(name, backend.workloads[name])):
-        parts.append(f"of this workload there are {' and '.join(closed)} here")
-    if metric in offered and metric != "perplexity":
-        plain = replace(objective, workload=None, relation=None, bound=None)
-        parts.append(f"{plain} is one forward pass")
-    return InvalidInput("; ".join(parts))
 
 
 def optimum(backend: Backend, key: str, level: float | None) -> float | None:

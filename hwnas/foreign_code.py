@@ -150,6 +150,8 @@ def completed_settings(
         completed["file"] = str(folder / settings["file"])
     if backend == "surrogate":
         completed |= _completed_devices(settings, folder, measured)
+        if tables := settings.get("tables"):
+            completed["tables"] = _absolute(tables, folder)
     return completed
 
 
@@ -178,6 +180,13 @@ def _completed_devices(
         elif name in device_names():
             devices.append(name)
     return {"devices": devices} if devices else {}
+
+
+def _absolute(files: Any, folder: Path) -> Any:
+    """Return a file or a list of files as absolute paths; anything else as it is."""
+    if isinstance(files, list | tuple) and all(isinstance(file, str) for file in files):
+        return [str(folder / file) for file in files]
+    return str(folder / files) if isinstance(files, str) else files
 
 
 def _function(backend: str, settings: Mapping[str, Any]) -> tuple[str, Path] | None:

@@ -27,6 +27,12 @@ AllowPlugins = Annotated[
         "names; of a run only needed for what has changed since it started.",
     ),
 ]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE", help="Tables of hwnas fit, whose metrics take precedence; can be repeated."
+    ),
+]
 NoDraw = Annotated[bool, typer.Option("--no-draw", help="Write no plots and no report.")]
 ExecutorName = Annotated[
     str | None,

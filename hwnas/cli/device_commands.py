@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwnas.cli.console import echo, print_table
+from hwnas.cli.fit_command import FIGURE_HEADER, figure_row, progress
 from hwnas.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
-    from hwnas.surrogates.device_file import DeviceFigure, DeviceFile
+    from hwnas.surrogates.device_file import DeviceFile
 
 device = typer.Typer(
     help="Devices of yours: added from measurements, then named like the published ones.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-_HEADER = ["space", "metric", "points", "expected error", "Kendall"]
 _Folder = Annotated[
     Path | None,
     typer.Option(help="Where device files lie, such as that of a YAML [the user's data]."),
@@ -77,10 +77,10 @@ def add(
             space=None if space is None else load_space(space),
             workloads=load_workloads(source),
             former=former,
-            report=lambda figure: echo(_progress(figure), err=True),
+            report=lambda figure: echo(progress(figure), err=True),
         )
     added.write(path)
-    print_table(_HEADER, [_row(figure) for figure in added.figures])
+    print_table(FIGURE_HEADER, [figure_row(figure) for figure in added.figures])
     echo(f"\n{path}")
 
 
@@ -92,10 +92,10 @@ def show(
     """Print what is known of a device: metrics, errors and the protocol of each."""
     found = _load(name, folder)
     print_table(
-        [*_HEADER, "workload", "protocol", "card", "date", "versions"],
+        [*FIGURE_HEADER, "workload", "protocol", "card", "date", "versions"],
         [
             [
-                *_row(figure),
+                *figure_row(figure),
                 figure.workload.meaning if figure.workload else "one forward pass",
                 figure.protocol,
                 figure.card,
@@ -162,19 +162,13 @@ def _shared(name: str, files: Sequence[Path], former: DeviceFile | None) -> Devi
     """Return the device in a file that someone shared, under a name of the user's choice."""
     from dataclasses import replace
 
-    from hwnas.surrogates.device_file import read_device_file
+    from hwnas.surrogates.device_file import DEVICE, read_device_file
 
     if len(files) > 1 or former is not None:
         raise InvalidInput("--from: expected a single device file, and a new name for it")
-    return replace(read_device_file(files[0]), name=name)
-
-
-def _row(figure: DeviceFigure) -> list[str]:
-    """Return space, metric, points, expected error and rank correlation of a figure."""
-    kendall = f"{figure.kendall:.3f}" if figure.kendall == figure.kendall else ""
-    error = f"{figure.error:.2%}"
-    return [figure.space.name, figure.quantity, str(figure.points), error, kendall]
-
-
-def _progress(figure: DeviceFigure) -> str:
-    return f"hwnas: fitted {figure.quantity} on {figure.space.name} to {figure.points} networks"
+    shared = read_device_file(files[0])
+    if shared.kind != DEVICE:
+        raise InvalidInput(
+            f"{files[0]}: holds tables of metrics and is no device; use it with --tables"
+        )
+    return replace(shared, name=name)

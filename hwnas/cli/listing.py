@@ -10,6 +10,7 @@ import numpy as np
 
 from hwnas.backends import EXACT_METRICS, Backend, all_metrics, metric_of
 from hwnas.cli.components import Table, component_table, experiment_table, space_table
+from hwnas.cli.device_listing import added_figures, device_table
 from hwnas.cli.metric_listing import metric_table, workload_table
 from hwnas.cli.metric_listing import published_figures as published_figures
 from hwnas.cli.space_values import ClosedForms, backend_of, encode, has_metrics, space_of, values_of
@@ -21,7 +22,6 @@ from hwnas.spaces import LanguageModelSpace, SearchSpace, load_space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.spaces.architecture import Architecture
 from hwnas.surrogates import Surrogate
-from hwnas.surrogates.devices import device
 from hwnas.typing import Codes
 from hwnas.workloads import BUILT_IN, Workload, load_workloads
 
@@ -63,7 +63,7 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
         return workload_table(load_workloads(scale))
     space = load_space(scale)
     if kind == "devices":
-        return _devices(published_figures(space), verbose)
+        return device_table(published_figures(space), verbose)
     return metric_table(space)
 
 
@@ -104,6 +104,8 @@ def fit(scale: str) -> Fit:
             value = ", ".join(map(str, value))
         if value and key != "devices":
             lines[title] = str(value)
+    if bench.added.devices:
+        tables["devices of the user"] = added_figures(bench.added.devices.values())
     return Fit(tables, lines)
 
 
@@ -113,6 +115,7 @@ def figures(
     devices: Sequence[str] = (),
     space: SearchSpace | None = None,
     workloads: Mapping[str, Workload] = BUILT_IN,
+    tables: Sequence[str] = (),
 ) -> Table:
     """Return the surrogate benchmark's values of architectures, a row for each.
 
@@ -129,6 +132,8 @@ def figures(
         Space of the architectures; by default the one that they name.
     workloads
         Workloads that metrics may name.
+    tables
+        Files of ``hwnas fit``.
 
     Returns
     -------
@@ -143,10 +148,10 @@ def figures(
     """
     # A space may bring its own values, and closed forms need nothing else.
     backend = backend_of(space_of(archs, space), metrics, workloads)
-    if backend is not None and not devices and has_metrics(backend, metrics):
+    if backend is not None and not (devices or tables) and has_metrics(backend, metrics):
         return values_of(archs, metrics, backend)
     # 1. Predict all columns at once.
-    bench, codes = _encode(archs, space, workloads)
+    bench, codes = _encode(archs, space, workloads, tables)
     objectives = _select_metrics(bench, metrics, devices)
     values = bench.predict(codes, objectives)
     # 2. Exact metrics are counts: print them as integers.
@@ -160,7 +165,10 @@ def figures(
 
 
 def figures_of_one(
-    arch: LocatedArchitecture, devices: Sequence[str] = (), space: SearchSpace | None = None
+    arch: LocatedArchitecture,
+    devices: Sequence[str] = (),
+    space: SearchSpace | None = None,
+    tables: Sequence[str] = (),
 ) -> Table:
     """Return the surrogate benchmark's values of one architecture, a row for each metric.
 
@@ -172,6 +180,8 @@ def figures_of_one(
         All by default.
     space
         Space of the architecture; by default the one that it names.
+    tables
+        Files of ``hwnas fit``.
 
     Returns
     -------
@@ -186,14 +196,14 @@ def figures_of_one(
     """
     new_header = ["metric", "unit", "median", "p10", "p90"]
     backend = backend_of(space_of([arch], space))
-    if backend is not None and not devices:
+    if backend is not None and not (devices or tables):
         metrics = all_metrics(backend)
         header, [[_, *values]] = values_of([arch], (), backend)
         pairs = zip(header[1:], values, strict=True)
         return new_header, [[name, metrics[name].unit, value, "", ""] for name, value in pairs]
     # The table has one row, whose columns are the rows of the new table.
-    header, [[_, *medians]] = figures([arch], devices=devices, space=space)
-    bench, codes = _encode([arch], space)
+    header, [[_, *medians]] = figures([arch], devices=devices, space=space, tables=tables)
+    bench, codes = _encode([arch], space, tables=tables)
     metrics = all_metrics(bench)
     rows = []
     for name, median in zip(header[1:], medians, strict=True):
@@ -226,7 +236,11 @@ class NamedFront:
 
 
 def exact_front(
-    name: str, objectives: list[str], constraints: list[str], best: int | None = None
+    name: str,
+    objectives: list[str],
+    constraints: list[str],
+    best: int | None = None,
+    tables: Sequence[str] = (),
 ) -> NamedFront:
     """Return the exact Pareto front of the surrogate benchmark, or its `best` members.
 
@@ -238,6 +252,8 @@ def exact_front(
         In the grammar of `hwnas.objectives`.
     best
         Number of members with the greatest hypervolume; all by default.
+    tables
+        Files of ``hwnas fit``.
 
     Raises
     ------
@@ -249,8 +265,10 @@ def exact_front(
     own = backend_of(space)
     # No front follows from closed forms alone.
     is_known = own is not None and not isinstance(own, ClosedForms)
-    workloads = load_workloads(name)
-    bench: Backend = own if own is not None and is_known else published_figures(space, workloads)
+    if own is not None and is_known and not tables:
+        bench: Backend = own
+    else:
+        bench = published_figures(space, load_workloads(name), tables)
     for objective in parsed_objectives + limits:
         metric_of(bench, objective)
     front = bench.front(parsed_objectives, limits)
@@ -267,55 +285,6 @@ def exact_front(
         title += f", the best {len(front)}"
     notes = bench.notes(parsed_objectives + limits)
     return NamedFront(front, bench.space.decode(front.codes), bench.space.name, title, notes)
-
-
-def _devices(bench: Surrogate, verbose: bool) -> Table:
-    """Return a row for each device, with its ranges of latency and energy over the space."""
-    scale = bench.space.name
-    header = ["name", "kind", "model", "size", f"ms on {scale}", f"mWh on {scale}"]
-    rows = []
-    for name in bench.devices:
-        description = device(name)
-        row = [name, description.kind, description.model, description.size, *_ranges(bench, name)]
-        if verbose:
-            row += [description.precision] + [
-                bench.metrics[f"{metric}@{name}"].meaning for metric in ("latency", "energy")
-            ]
-            row += ["published by HW-GPT-Bench"] + [""] * 3 if bench.added.names else []
-        rows.append(row)
-    rows += [_added_row(bench, name, verbose) for name in bench.added.names]
-    if verbose:
-        header += ["precision", "latency", "energy"]
-        # Where the others come from needs to be told only where there are others.
-        header += ["source", "date", "versions", "metrics"] if bench.added.names else []
-    return header, rows
-
-
-def _added_row(bench: Surrogate, name: str, verbose: bool) -> list[str]:
-    """Return the row of a user's device."""
-    figures = {k: f for k, f in bench.added.figures.items() if k.partition("@")[2] == name}
-    first = next(iter(figures.values()))
-    row = [name, "", first.card, "", *_ranges(bench, name)]
-    if verbose:
-        meanings = [figures[k].meaning if k in figures else "" for k in _keys(name)]
-        quantities = ", ".join(figure.quantity for figure in figures.values())
-        row += ["", *meanings, "added by the user", first.date, first.versions, quantities]
-    return row
-
-
-def _keys(name: str) -> list[str]:
-    return [f"{metric}@{name}" for metric in ("latency", "energy")]
-
-
-def _ranges(bench: Surrogate, name: str) -> list[str]:
-    """Return the ranges of latency and energy on a device; empty where there are none."""
-    return [
-        # Three significant digits, without an exponent.
-        " to ".join(f"{float(f'{v:.3g}'):g}" for v in bench.range(key))
-        if key in bench.metrics
-        else ""
-        for key in _keys(name)
-    ]
 
 
 def _device_table(values: Mapping[str, Any]) -> Table:
@@ -336,9 +305,10 @@ def _encode(
     archs: Sequence[LocatedArchitecture],
     space: SearchSpace | None,
     workloads: Mapping[str, Workload] = BUILT_IN,
+    tables: Sequence[str] = (),
 ) -> tuple[Surrogate, Codes]:
     """Return the benchmark of the one space of architectures, and their codes."""
-    bench = published_figures(space_of(archs, space), workloads)
+    bench = published_figures(space_of(archs, space), workloads, tables)
     return bench, encode(archs, bench.space)
 
 
@@ -353,7 +323,8 @@ def _select_metrics(
             raise UnknownName("device", name, known, reason=reason)
     # Devices by metric and workload, in their order; none for a metric without a device.
     offered: dict[str, list[str]] = {}
-    for key in all_metrics(bench):
+    keys = all_metrics(bench)
+    for key in keys:
         quantity, at, device_name = key.partition("@")
         offered.setdefault(quantity, []).extend([device_name] if at else [])
     selected: list[Objective] = []
@@ -363,7 +334,7 @@ def _select_metrics(
             raise InvalidInput(f"metric {text!r}: expected neither sign nor bound")
         # A metric of devices that names none stands for the requested devices, or all of them.
         having = [] if objective.devices else offered.get(objective.quantity, [])
-        if not having:
+        if not having or objective.key in keys:
             selected.append(objective)
         # Where none of the requested devices has a metric that is named, the error says so.
         chosen = [name for name in devices or having if name in having or metrics]

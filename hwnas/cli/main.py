@@ -32,10 +32,12 @@ from hwnas.cli.console import (
     print_summary,
 )
 from hwnas.cli.device_commands import device
+from hwnas.cli.fit_command import fit
 from hwnas.cli.profile_commands import build, profile
 from hwnas.cli.query_commands import front, list_, query
 from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.cli.streams import guarded_streams
+from hwnas.cli.supernet_commands import supernet
 from hwnas.cli.usage import explain_usage_error, parse_overrides
 from hwnas.errors import (
     DrawingFailed,
@@ -216,7 +218,9 @@ app.command()(compare)
 app.command()(reproduce)
 app.command()(profile)
 app.command()(build)
+app.command()(fit)
 app.add_typer(device, name="device")
+app.add_typer(supernet, name="supernet")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hwnas.backends import closed_forms
@@ -19,7 +19,9 @@ from hwnas.workloads import BUILT_IN, Workload
 
 
 def published_figures(
-    space: SearchSpace, workloads: Mapping[str, Workload] = BUILT_IN
+    space: SearchSpace,
+    workloads: Mapping[str, Workload] = BUILT_IN,
+    tables: Sequence[str] = (),
 ) -> Surrogate:
     """Return the surrogate benchmark of a space.
 
@@ -29,12 +31,16 @@ def published_figures(
         Search space.
     workloads
         Workloads that metrics may name.
+    tables
+        Files of ``hwnas fit``.
 
     Raises
     ------
     InvalidInput
-        There are no published figures of it; the text says how to go on.
+        There are no published figures of it, and no tables; the text says how to go on.
     """
+    if tables:
+        return surrogate(space, workloads=workloads, tables=tuple(tables))
     if not isinstance(space, GPTSpace):
         with contextlib.suppress(InvalidInput):  # unless a device was measured on it
             return surrogate(space, workloads=workloads)

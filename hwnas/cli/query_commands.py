@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hwnas.cli.console import echo, print_figures, print_table
+from hwnas.cli.console import Tables, echo, print_figures, print_table
 from hwnas.errors import InvalidInput
 
 _MAX_MB = 256  # of standard input, as of a CSV file
@@ -93,6 +93,7 @@ def query(
         str | None,
         typer.Option(help="The space or its YAML file; by default that of the strings."),
     ] = None,
+    tables: Tables = None,
     format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
     """Print known values of architectures: of the surrogate benchmark, a table, closed forms.
@@ -108,7 +109,7 @@ def query(
     if archs and "-" not in archs:
         architectures = arch_input.parse_arguments(archs, given)
         if len(architectures) == 1 and not metric:
-            table = listing.figures_of_one(architectures[0], device or (), given)
+            table = listing.figures_of_one(architectures[0], device or (), given, tables or ())
             print_figures(*table, format_)
             return
     elif archs and len(archs) > 1:
@@ -117,7 +118,9 @@ def query(
         text = _read_standard_input(requested=bool(archs))
         architectures = arch_input.parse_text(text, given)
     workloads = load_workloads(space)
-    table = listing.figures(architectures, metric or (), device or (), given, workloads)
+    table = listing.figures(
+        architectures, metric or (), device or (), given, workloads, tables or ()
+    )
     print_figures(*table, format_)
 
 
@@ -133,6 +136,7 @@ def front(
     best: Annotated[
         int | None, typer.Option(help="Only the K members with the largest hypervolume.", min=1)
     ] = None,
+    tables: Tables = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Also draw front-SPACE.png.")] = False,
 ) -> None:
@@ -145,7 +149,7 @@ def front(
             raise InvalidInput(f"No such option: {text}")
     if plot and len(objectives) < 2:
         raise InvalidInput("--plot: expected two objectives or more, found one")
-    exact = listing.exact_front(space, objectives, constraint or [], best)
+    exact = listing.exact_front(space, objectives, constraint or [], best, tables or ())
     for note in exact.notes:
         echo(f"hwnas: {note}", err=True)
     header = ["arch", *map(str, exact.front.objectives)]

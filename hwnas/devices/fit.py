@@ -210,14 +210,28 @@ def fit_tables(
         posterior.factor,
         posterior.noise,
         posterior.scores,
-        _expected_error(posterior),
+        _expected_error(posterior, sigma / y),
         posterior.residual,
     )
 
 
-def _expected_error(posterior: Posterior) -> float:
-    """Return the mean relative error of leave-one-out predictions."""
-    return float(np.abs(posterior.left_out).mean())
+def _expected_error(posterior: Posterior, std: Array) -> float:
+    """Return the mean relative error of leave-one-out predictions, without that of measurements.
+
+    Parameters
+    ----------
+    posterior
+        Its leave-one-out errors, and their variances, are those of measured values.
+    std : (n,)
+        Relative standard errors of the measured values.
+    """
+    error = float(np.abs(posterior.left_out).mean())
+    is_told = (std > 0) & (posterior.scores != 0)
+    if not is_told.any():
+        return error
+    variance = (posterior.left_out[is_told] / posterior.scores[is_told]) ** 2
+    share = np.maximum(variance - std[is_told] ** 2, 0).sum() / variance.sum()
+    return error * float(np.sqrt(share))
 
 
 def _check_values(codes: Codes, values: ArrayLike, std: ArrayLike | None) -> tuple[Array, Array]:

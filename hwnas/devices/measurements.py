@@ -4,7 +4,8 @@ A row is an architecture, in the column ``arch``. A column whose name is a metri
 on devices, such as ``latency``, ``tpot.serve`` or ``tpot.serve@cuda``, has its values in the
 metric's unit, and ``tpot.serve std`` their standard errors. Empty cells and rows with the status
 ``failed`` have no value. ``protocol``, ``card`` or ``device_name``, ``date`` or ``time`` and
-versions of software tell of the measurements; all other columns are left out.
+versions of software tell of the measurements; all other columns are left out. Where metrics are
+asked for by name, their columns are read, whatever else there is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hwnas.problems.csv_table import CsvTable, read_csv
 from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.spaces import space as named_space
 from hwnas.spaces.arch_input import parse_architecture
-from hwnas.surrogates.device_file import quantity_of
+from hwnas.surrogates.device_file import metric_key, quantity_of
 from hwnas.typing import Array, Codes
 from hwnas.workloads import Workload
 
@@ -45,7 +46,7 @@ class Measurements:
     Attributes
     ----------
     space, quantity
-        Their space; metric and workload.
+        Their space; metric and workload, with a device where it was asked for with one.
     codes : (n, d) int8
         The architectures; one may occur several times.
     values : (n,)
@@ -55,7 +56,7 @@ class Measurements:
     workload
         Definition of the workload; ``None`` without one.
     texts
-        Protocol, card, date and versions; empty where unknown.
+        Protocol, card, date, versions and unit; empty where unknown.
     """
 
     space: LanguageModelSpace
@@ -68,9 +69,12 @@ class Measurements:
 
 
 def read_measurements(
-    path: Path, space: SearchSpace | None, workloads: Mapping[str, Workload]
+    path: Path,
+    space: SearchSpace | None,
+    workloads: Mapping[str, Workload],
+    metrics: Sequence[str] = (),
 ) -> list[Measurements]:
-    """Read all measurements in a CSV file.
+    """Read all measurements in a CSV file, or those of some metrics.
 
     Parameters
     ----------
@@ -80,6 +84,9 @@ def read_measurements(
         Space of all architectures; ``None`` for those that they name.
     workloads
         Workloads that columns may name.
+    metrics
+        Metrics by name, each of any kind; those of them that the file lacks are left out. By
+        default all that are measured on devices, without the device.
 
     Returns
     -------
@@ -97,7 +104,7 @@ def read_measurements(
             f"{path}, line 1: expected a column arch with architectures, found "
             f"{describe_value(', '.join(table.columns))}"
         )
-    columns = _metric_columns(table)
+    columns = _columns_of(table, metrics) if metrics else _metric_columns(table)
     definitions = {quantity: _workload(table, quantity, workloads) for quantity in columns.values()}
     # 1. Architectures by their spaces, in the order of the file.
     rows: dict[str, list[int]] = {}
@@ -132,9 +139,25 @@ def read_measurements(
                     _texts(table, kept[0], definitions[quantity]),
                 )
             )
-    if not out:
+    if not out and columns:
         raise InvalidInput(f"{path}: expected rows with values, found none")
     return out
+
+
+def _columns_of(table: CsvTable, metrics: Sequence[str]) -> dict[str, str]:
+    """Return the metrics that a file has a column of, by the column's name.
+
+    A metric on a device, ``tpot.serve@mine``, is also that of a column without one.
+    """
+    columns: dict[str, str] = {}
+    for metric in metrics:
+        key = metric_key(metric)
+        column = key if key in table.columns else Objective.parse(key).quantity
+        if column in columns:
+            raise InvalidInput(f"{key} and {columns[column]}: both are the column {column}")
+        if column in table.columns:
+            columns[column] = key
+    return columns
 
 
 def _metric_columns(table: CsvTable) -> dict[str, str]:

@@ -19,6 +19,7 @@ def surrogate(
     model: Model = "additive",
     workloads: Mapping[str, Workload] | None = None,
     devices: tuple[str, ...] | None = None,
+    tables: str | tuple[str, ...] = (),
 ) -> Surrogate:
     """Return the surrogate backend of a space.
 
@@ -26,8 +27,8 @@ def surrogate(
     ----------
     space
         ``"gpt-s"``, ``"gpt-m"``, ``"gpt-l"``, or a space cut down from one of them; or a space that
-        an added device was measured on.
-    noise, model, workloads, devices
+        an added device was measured on, or that tables are of.
+    noise, model, workloads, devices, tables
         See `Surrogate`.
 
     Raises
@@ -35,7 +36,7 @@ def surrogate(
     UnknownName
         No space has that name.
     InvalidInput
-        There are neither published figures nor added devices for the space.
+        There are neither published figures nor added ones for the space.
 
     Examples
     --------
@@ -43,4 +44,6 @@ def surrogate(
     (22746240.0, 162246144.0)
     """
     search_space = named_space(space) if isinstance(space, str) else space
-    return Surrogate(search_space, noise=noise, model=model, workloads=workloads, devices=devices)
+    return Surrogate(
+        search_space, noise=noise, model=model, workloads=workloads, devices=devices, tables=tables
+    )

@@ -1,8 +1,8 @@
-"""Figures of the devices that users have added, for one space."""
+"""Figures of the devices and tables that users have added, for one space."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,7 @@ _SCALARS = ("head_size", "context", "vocab_size")
 
 
 class AddedDevices:
-    """Figures of users' devices for the architectures of one space.
+    """Figures of users' devices, and of tables, for the architectures of one space.
 
     Parameters
     ----------
@@ -29,11 +29,20 @@ class AddedDevices:
         Devices by name.
     workloads
         Workloads that objectives may name, as the user has defined them.
+    tables
+        Files of tables, whose metrics take precedence over those of devices.
 
     Attributes
     ----------
     figures
         By metric and device, ``"tpot.serve@mine"``, what is known for the space.
+    listed
+        Metrics among them that are those of `tables`.
+
+    Raises
+    ------
+    InvalidInput
+        Tables have nothing for the space, another workload of the same name, or a metric twice.
     """
 
     def __init__(
@@ -41,11 +50,16 @@ class AddedDevices:
         space: SearchSpace,
         devices: Mapping[str, DeviceFile],
         workloads: Mapping[str, Workload],
+        tables: Sequence[DeviceFile] = (),
     ) -> None:
         self.space, self.devices, self._workloads = space, devices, workloads
+        self.tables = tables
         self._tables: dict[str, AdditiveTable] = {}
         self._conflicts: dict[str, str] = {}
         self.figures: dict[str, DeviceFigure] = {}
+        for file in tables:
+            self._add_tables(file)
+        self.listed = tuple(self.figures)
         for name, device in devices.items():
             for figure in _of_space(device, space):
                 self._add(f"{figure.quantity}@{name}", figure)
@@ -53,13 +67,14 @@ class AddedDevices:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the devices with figures for the space."""
-        return tuple(dict.fromkeys(key.partition("@")[2] for key in self.figures))
+        devices = (key.partition("@")[2] for key in self.figures)
+        return tuple(dict.fromkeys(name for name in devices if name))
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Metrics of the devices by name: medians, without a distribution."""
+        """Metrics of devices and tables by name: medians, without a distribution."""
         return {
-            key: Metric(UNITS[key.partition("@")[0].partition(".")[0]], meaning=figure.meaning)
+            key: Metric(figure.unit or UNITS.get(_metric(key), ""), meaning=figure.meaning)
             for key, figure in self.figures.items()
         }
 
@@ -76,7 +91,16 @@ class AddedDevices:
             for quantity in quantities:
                 if (key := f"{quantity}@{name}") not in self.figures:
                     missing[key] = self._conflicts.get(key, reason)
+        if self.tables:
+            reason = f"{self._known_of_tables()}; add it with: hwnas fit SOURCE --metric"
+            for key in (q for q in quantities if "." in q and q not in self.figures):
+                if not any(known.startswith(f"{key}@") for known in self.figures):
+                    missing[key] = f"{reason} {key} --out FILE"
         return missing
+
+    def _known_of_tables(self) -> str:
+        """Return what the tables have, as a text."""
+        return f"{', '.join(file.name for file in self.tables)}: has {', '.join(self.listed)}"
 
     def require(self, error: InvalidInput) -> None:
         """Check that a space without published figures has figures of a device.
@@ -97,6 +121,23 @@ class AddedDevices:
             self._tables[key] = _cut_down(self.figures[key], self.space)
         return self._tables[key]
 
+    def _add_tables(self, file: DeviceFile) -> None:
+        """Add the figures of tables."""
+        keys = dict.fromkeys(file.key(figure) for figure in _of_space(file, self.space))
+        if not keys:
+            raise InvalidInput(
+                f"tables {file.name}: nothing for {self.space.name}; {_spaces(file)}; expected one "
+                f"of these spaces, or tables of {self.space.name} by hwnas fit"
+            )
+        for key in keys:
+            if key in self.figures:
+                raise InvalidInput(f"tables: expected each metric once, found {key} in two files")
+        for figure in _of_space(file, self.space):
+            key = file.key(figure)
+            self._add(key, figure)
+            if key in self._conflicts:
+                raise InvalidInput(f"tables {file.name}: {key}: {self._conflicts[key]}")
+
     def _add(self, key: str, figure: DeviceFigure) -> None:
         """Add a figure, unless its workload is another one here."""
         workload = Objective.parse(figure.quantity).workload
@@ -107,6 +148,11 @@ class AddedDevices:
             )
         else:
             self.figures.setdefault(key, figure)
+
+
+def _metric(key: str) -> str:
+    """Return the metric of a key, ``"tpot"`` of ``"tpot.serve@mine"``."""
+    return key.partition("@")[0].partition(".")[0]
 
 
 def is_within(part: SearchSpace, whole: LanguageModelSpace) -> bool:
@@ -128,7 +174,7 @@ def is_within(part: SearchSpace, whole: LanguageModelSpace) -> bool:
 
 
 def _of_space(device: DeviceFile, space: SearchSpace) -> Iterator[DeviceFigure]:
-    """Yield the figures of a device that hold for a space; those of the space itself first."""
+    """Yield the figures of a file that hold for a space; those of the space itself first."""
     fitting = [figure for figure in device.figures if is_within(space, figure.space)]
     yield from sorted(fitting, key=lambda figure: figure.space.size)
 

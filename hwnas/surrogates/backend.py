@@ -2,7 +2,8 @@
 
 Published latency and energy have a distribution, given by nine quantiles that
 `hwnas.surrogates.quantiles` interpolates; every other metric is a number, also those of added
-devices. All samples are independent, also those of latency and energy of one architecture.
+devices and tables. All samples are independent, also those of latency and energy of one
+architecture.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.surrogates.added_devices import AddedDevices
-from hwnas.surrogates.device_library import load_devices
+from hwnas.surrogates.device_library import load_devices, load_tables
 from hwnas.surrogates.metrics import protocol_notes, published_metrics, unpublished
 from hwnas.surrogates.predictor import MetricPredictor, divisor_of
-from hwnas.surrogates.problem_fronts import additive_front, best_known_front
+from hwnas.surrogates.problem_fronts import additive_front, best_known_front, check_front
 from hwnas.surrogates.published import scale_of
 from hwnas.surrogates.quantiles import (
     LEVELS,
@@ -46,7 +47,7 @@ class Surrogate(Backend):
     ----------
     space
         gpt-s, gpt-m, gpt-l, or a space cut down from one of them; or language models that an added
-        device was measured on.
+        device was measured on, or that tables are of.
     noise
         Observe latency and energy as random samples (the median of as many as the fidelity says)
         in place of medians.
@@ -59,18 +60,21 @@ class Surrogate(Backend):
         ones by default.
     devices
         Devices of users, by name or as files, see ``hwnas device``; all that were added by default.
+    tables
+        File of ``hwnas fit``, or several; their metrics take the place of others of their names.
 
     Attributes
     ----------
     predictor
         Tables and trees behind the predictions.
     added
-        Figures of the devices of users.
+        Figures of the devices and tables of users.
 
     Raises
     ------
     InvalidInput
-        There are neither published figures nor added devices for the space, or no such model.
+        There are neither published figures nor added ones for the space, tables have nothing for
+        it, or there is no such model.
 
     Notes
     -----
@@ -94,6 +98,7 @@ class Surrogate(Backend):
         model: Model = "additive",
         workloads: Mapping[str, Workload] | None = None,
         devices: tuple[str, ...] | None = None,
+        tables: str | tuple[str, ...] = (),
     ) -> None:
         super().__init__(space)
         self.workloads = BUILT_IN if workloads is None else workloads
@@ -101,7 +106,8 @@ class Surrogate(Backend):
             raise InvalidInput(f"model: expected 'additive' or 'trees', found {model!r}")
         self.noise = noise
         self.fidelities = (1, 3, 9, 27, 81) if noise else None
-        self.added = AddedDevices(space, load_devices(devices), self.workloads)
+        listed = load_tables(tables)
+        self.added = AddedDevices(space, load_devices(devices), self.workloads, listed)
         self.metrics, self.missing = self.added.metrics, self.added.missing
         scale = None
         try:
@@ -111,6 +117,7 @@ class Surrogate(Backend):
                 raise
             self.added.require(error)
             self.missing |= unpublished(space.name)
+            self.missing = {k: v for k, v in self.missing.items() if k not in self.metrics}
         assert isinstance(space, LanguageModelSpace)  # no other has figures or devices
         self.predictor = MetricPredictor(
             space, scale, with_trees=model == "trees", workloads=self.workloads, added=self.added
@@ -306,16 +313,7 @@ class Surrogate(Backend):
         [[162246144.0]]
         """
         goals, bounded = (tuple(map(_parse, names)) for names in (objectives, constraints))
-        if not goals:
-            raise InvalidInput("front: expected at least one objective, found none")
-        # Every error of the arguments comes before the search.
-        for objective in (*goals, *bounded):
-            metric_of(self, objective)
-        for constraint in bounded:
-            if constraint.bound is None:
-                raise InvalidInput(
-                    f"constraint {str(constraint)!r} has no bound; expected <= or >="
-                )
+        check_front(self, goals, bounded)  # every error of the arguments before the search
         # A lower bound of a worst ratio is a disjunction, which no label can keep.
         worst = [objective for objective in (*goals, *bounded) if len(objective.devices) > 1]
         if worst and (self.predictor.trees or any(o.relation == ">=" for o in worst)):
@@ -348,7 +346,7 @@ class Surrogate(Backend):
 
     def notes(self, objectives: Sequence[Objective]) -> list[str]:
         """Return a note on each objective of devices whose protocols differ."""
-        return protocol_notes(objectives, self.devices, self.added.names)
+        return protocol_notes(objectives, self.devices, self.added.figures)
 
     def _find_front(
         self, objectives: tuple[Objective, ...], constraints: tuple[Objective, ...]

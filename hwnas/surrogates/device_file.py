@@ -1,9 +1,10 @@
-"""Device files: what was measured on a user's device, as tables of numbers without code.
+"""Files of fitted tables: metrics of a user's device, or any metrics, as numbers without code.
 
-One npz file per device, named after it. ``about`` is a JSON text, ``{"format": 1, "name": ...,
-"version": ..., "figures": [...]}``; figure k has in addition the arrays ``k.base`` (E, D, B) and
-``k.layers`` (E, D, B, L, R, H), float64, as in `hwnas.surrogates.tables` by packed codes
-(`hwnas.surrogates.layer_layout`).
+One npz file. ``about`` is a JSON text, ``{"format": 1, "kind": ..., "name": ..., "version": ...,
+"figures": [...]}``; figure k has in addition the arrays ``k.base`` (E, D, B) and ``k.layers``
+(E, D, B, L, R, H), float64, as in `hwnas.surrogates.tables` by packed codes
+(`hwnas.surrogates.layer_layout`). A file of the kind ``device`` is named after the device, which
+its metrics are of; one of the kind ``tables`` has metrics of any name, each on one device or none.
 
 A file may come from a stranger: nothing in it is executed or unpickled, sizes are checked before
 memory is taken, names, types and shapes before anything is used.
@@ -26,38 +27,40 @@ import numpy as np
 
 from hwnas.errors import InvalidInput, describe_value
 from hwnas.files import atomic_writer, read_bounded
+from hwnas.metric_errors import MACHINES
 from hwnas.objectives import Objective
-from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces import LanguageModelSpace, families
 from hwnas.spaces import space as space_of
 from hwnas.surrogates.devices import DEVICES
 from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array
-from hwnas.workloads import Workload, parse_workload
+from hwnas.workloads import CLOSED_FORMS, Workload, parse_workload
 
 FORMAT = 1
 MAX_MB = 32  # of a file, and of its content
 MAX_FIGURES = 256
+DEVICE, TABLES = "device", "tables"  # kinds of files
 MEASURED = ("latency", "energy", "ttft", "tpot", "throughput", "energy_per_token", "peak_memory")
 
 _MAX_TEXT = 500  # characters of a text in a file
 _MAX_ABOUT = 1_000_000
 _MAX_CHOICES, _MAX_LAYERS, _MAX_VALUE = 127, 512, 2**24
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_MACHINES = ("cpu", "cuda", "mps", "xpu", "hpu")
-_TEXTS = ("protocol", "card", "date", "versions")
+_TEXTS = ("protocol", "card", "date", "versions", "unit")
 
 
 @dataclass(frozen=True, eq=False)
 class DeviceFigure:
-    """One metric of one space on a device.
+    """One metric of one space.
 
     Attributes
     ----------
     space
         The space that was measured.
     quantity
-        Metric and workload, ``"tpot.serve"``.
+        Metric and workload, ``"tpot.serve"``; in a file of the kind ``tables`` with its device if
+        it has one, ``"latency@h100"``.
     table
         The fitted table, by packed codes.
     points
@@ -71,6 +74,11 @@ class DeviceFigure:
         Definition of the workload; ``None`` without one.
     protocol, card, date, versions
         Short texts on the measurements; empty where unknown.
+    coverage
+        Share of networks that a fit has not seen within their 90 % interval; NaN where there were
+        too few.
+    unit
+        Unit of a metric that is none of hwnas's own.
     """
 
     space: LanguageModelSpace
@@ -84,6 +92,8 @@ class DeviceFigure:
     card: str = ""
     date: str = ""
     versions: str = ""
+    coverage: float = math.nan
+    unit: str = ""
 
     @property
     def meaning(self) -> str:
@@ -96,12 +106,17 @@ class DeviceFigure:
 
 @dataclass(frozen=True, eq=False)
 class DeviceFile:
-    """Device of a user: its name and what is known of it, one figure a space and metric."""
+    """Device of a user, or tables of any metrics: one figure a space and metric."""
 
     name: str
     figures: tuple[DeviceFigure, ...]
     version: str = ""  # of hwnas, that has written it
     sha256: str = ""  # of the file that it was read from
+    kind: str = DEVICE
+
+    def key(self, figure: DeviceFigure) -> str:
+        """Return the name of a figure's metric in objectives, ``"tpot.serve@mine"``."""
+        return figure.quantity if self.kind == TABLES else f"{figure.quantity}@{self.name}"
 
     def write(self, path: Path) -> None:
         """Write the file; an interrupted write leaves the former one."""
@@ -110,7 +125,8 @@ class DeviceFile:
         for k, figure in enumerate(self.figures):
             figures.append(_plain(figure))
             arrays |= {f"{k}.base": figure.table.base, f"{k}.layers": figure.table.layers}
-        about = {"format": FORMAT, "name": self.name, "version": self.version, "figures": figures}
+        about = {"format": FORMAT, "kind": self.kind, "name": self.name, "version": self.version}
+        about["figures"] = figures
         arrays["about"] = np.array(json.dumps(about))
         with atomic_writer(path) as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -138,7 +154,7 @@ def check_device_name(name: str) -> str:
         raise InvalidInput(
             f"{name!r} is a published device; expected another name, such as '{name}-mine'"
         )
-    if name.lower() in _MACHINES:
+    if name.lower() in MACHINES:
         raise InvalidInput(
             f"{name!r} is this machine on the profile backend; expected another name, such as "
             f"'my-{name}'"
@@ -147,12 +163,12 @@ def check_device_name(name: str) -> str:
 
 
 def read_device_file(path: Path) -> DeviceFile:
-    """Read a device file.
+    """Read a file of tables, of either kind.
 
     Raises
     ------
     InvalidInput
-        It cannot be read, is too large, or is no device file of this version of hwnas.
+        It cannot be read, is too large, or is no such file of this version of hwnas.
     """
     try:
         content = read_bounded(path, MAX_MB)
@@ -166,7 +182,7 @@ def read_device_file(path: Path) -> DeviceFile:
     except Exception as error:  # bytes of a stranger: unpacking them may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise InvalidInput(
-            f"{path}: expected a device file of hwnas device add: {reason:.200}"
+            f"{path}: expected a file of hwnas device add or hwnas fit: {reason:.200}"
         ) from None
 
 
@@ -216,21 +232,27 @@ def _device(arrays: Mapping[str, Any]) -> DeviceFile:
         raise InvalidInput(
             f"is of format {about['format']!r:.20}; this version of hwnas reads {FORMAT}"
         )
-    name = check_device_name(_text(about["name"]))
+    name, kind = _text(about["name"]), about.get("kind", DEVICE)
+    if kind not in (DEVICE, TABLES):
+        raise InvalidInput(f"expected a file of a device or of tables, found {kind!r:.20}")
+    if kind == DEVICE:
+        check_device_name(name)
     figures, spaces = [], {}
     for k, plain in enumerate(about["figures"]):
         key = json.dumps(plain["space"], sort_keys=True)
         if key not in spaces:
             spaces[key] = _space(plain["space"])
-        figures.append(_figure(plain, spaces[key], arrays[f"{k}.base"], arrays[f"{k}.layers"]))
+        quantity = (quantity_of if kind == DEVICE else metric_key)(_text(plain["quantity"]))
+        tables = arrays[f"{k}.base"], arrays[f"{k}.layers"]
+        figures.append(_figure(plain, quantity, spaces[key], *tables))
     keys = [(json.dumps(f.space.to_dict(), sort_keys=True), f.quantity) for f in figures]
     if not figures or len(set(keys)) != len(keys):
         raise InvalidInput("expected metrics, each once for a space")
-    return DeviceFile(name, tuple(figures), _text(about["version"]))
+    return DeviceFile(name, tuple(figures), _text(about["version"]), kind=kind)
 
 
 def _figure(
-    plain: Mapping[str, Any], space: LanguageModelSpace, base: Array, layers: Array
+    plain: Mapping[str, Any], quantity: str, space: LanguageModelSpace, base: Array, layers: Array
 ) -> DeviceFigure:
     """Return a figure of its description and its arrays."""
     layout = LayerLayout(space)
@@ -242,19 +264,20 @@ def _figure(
         )
     if not (np.isfinite(base).all() and np.isfinite(layers).all()):
         raise InvalidInput("expected finite numbers in its tables")
-    quantity = quantity_of(_text(plain["quantity"]))
     workload = None if plain["workload"] is None else parse_workload(plain["workload"])
     if (workload is None) != (Objective.parse(quantity).workload is None):
         raise InvalidInput(f"{quantity}: expected a workload's definition where it has one")
-    points, error, kendall = plain["points"], plain["error"], plain["kendall"]
+    points, error = plain["points"], float(plain["error"])
     if type(points) is not int or not 0 < points < 10**9:
         raise InvalidInput(f"{quantity}: expected a number of points, found {points!r:.40}")
     table = AdditiveTable(space.depths, base, layers, layout.allowed)
-    texts = {key: _text(plain[key]) for key in _TEXTS}
-    kendall = math.nan if kendall is None else float(kendall)
-    if not 0 <= float(error) < 1e6 or abs(kendall) > 1:
-        raise InvalidInput(f"{quantity}: expected an error and a rank correlation in their ranges")
-    return DeviceFigure(space, quantity, table, points, float(error), kendall, workload, **texts)
+    texts = {key: _text(plain.get(key, "")) for key in _TEXTS}
+    kendall, coverage = (_or_nan(plain.get(key)) for key in ("kendall", "coverage"))
+    if not 0 <= error < 1e6 or abs(kendall) > 1 or coverage < 0 or coverage > 1:
+        raise InvalidInput(f"{quantity}: an error or a rank correlation is out of its range")
+    return DeviceFigure(
+        space, quantity, table, points, error, kendall, workload, coverage=coverage, **texts
+    )
 
 
 def quantity_of(text: str) -> str:
@@ -280,12 +303,43 @@ def quantity_of(text: str) -> str:
     return objective.quantity
 
 
+def metric_key(text: str) -> str:
+    """Return a metric, on one device or none, as tables name it.
+
+    Raises
+    ------
+    InvalidInput
+        The text is none, or has a statistic, a bound or several devices.
+
+    Examples
+    --------
+    >>> metric_key("perplexity"), metric_key("-throughput.serve@mine")
+    ('perplexity', 'throughput.serve@mine')
+    """
+    objective = Objective.parse(text)
+    if objective.bound is not None or objective.level is not None or len(objective.devices) > 1:
+        raise InvalidInput(
+            f"expected a metric on one device or none, without a statistic and a bound, such as "
+            f"perplexity or tpot.serve@mine, found {describe_value(text)}"
+        )
+    if objective.metric in (*CLOSED_FORMS, *LanguageModelSpace.closed_forms):
+        raise InvalidInput(f"{objective.key} is exact already, expected a metric that is measured")
+    return objective.key
+
+
 def _space(plain: Any) -> LanguageModelSpace:
     """Return a space of its description, whose numbers are checked before anything grows."""
     if not isinstance(plain, dict) or len(plain) > 16:
         raise InvalidInput("expected the choices of a space")
-    if plain.get("family", "gpt") not in ("gpt", "llama") or "embed_dim" not in plain:
-        raise InvalidInput("expected a space of the GPT or the Llama family")
+    family = plain.get("family", "gpt")
+    # Beside the built-in families, those whose code the user has chosen to run.
+    own = families.registered.get(family) if isinstance(family, str) else None
+    is_own = own is not None and issubclass(own, LanguageModelSpace)
+    if not (is_own or family in ("gpt", "llama")) or "embed_dim" not in plain:
+        raise InvalidInput(
+            f"expected a space of the GPT or the Llama family, or of one that is registered here, "
+            f"found {family!r:.40}"
+        )
     for key, values in plain.items():
         for value in values if isinstance(values, list) else [values]:
             largest = _MAX_LAYERS if key == "n_layer" else _MAX_VALUE
@@ -304,9 +358,14 @@ def _plain(figure: DeviceFigure) -> dict[str, Any]:
     """Return the description of a figure as texts and numbers."""
     names = {field.name for field in fields(figure)} - {"space", "table", "workload"}
     plain = {name: getattr(figure, name) for name in names}
-    plain["kendall"] = figure.kendall if math.isfinite(figure.kendall) else None
+    for name in ("kendall", "coverage"):
+        plain[name] = plain[name] if math.isfinite(plain[name]) else None
     plain["workload"] = asdict(figure.workload) if figure.workload else None
     return {**plain, "space": figure.space.to_dict()}
+
+
+def _or_nan(number: Any) -> float:
+    return math.nan if number is None else float(number)
 
 
 def _text(value: Any) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hwnas.errors import HwnasWarning, InvalidInput, UnknownName
-from hwnas.surrogates.device_file import DeviceFile, check_device_name, read_device_file
+from hwnas.surrogates.device_file import DEVICE, DeviceFile, check_device_name, read_device_file
 
 SUFFIX = ".npz"
 
@@ -61,6 +62,11 @@ def load_device(source: str) -> DeviceFile:
             raise UnknownName("device", source, known, reason=reason)
         path = device_path(source)
     device = read_device_file(path)
+    if device.kind != DEVICE:
+        raise InvalidInput(
+            f"{path}: holds tables of metrics and is no device; give it as tables, as in backend: "
+            f"{{type: surrogate, tables: {path}}}"
+        )
     if device.name != path.stem:
         raise InvalidInput(f"{path}: holds the device {device.name!r}; name it {device.name}.npz")
     return device
@@ -93,3 +99,27 @@ def load_devices(sources: Sequence[str] | None) -> dict[str, DeviceFile]:
             raise InvalidInput(f"devices: expected distinct names, found two {device.name!r}")
         devices[device.name] = device
     return devices
+
+
+def load_tables(sources: str | Sequence[str]) -> list[DeviceFile]:
+    """Return files of tables, those of ``hwnas fit`` or of devices.
+
+    Parameters
+    ----------
+    sources
+        One path or several.
+
+    Raises
+    ------
+    InvalidInput
+        One cannot be read, or is listed twice.
+    """
+    paths = [sources] if isinstance(sources, str) else list(sources)
+    files = []
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InvalidInput(f"tables: expected distinct files, found {path} twice")
+        file = read_device_file(Path(path))
+        # Texts name tables by their file, and devices by their name.
+        files.append(file if file.kind == DEVICE else replace(file, name=path))
+    return files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal
 
 from hwnas.objectives import Metric, Objective
@@ -32,26 +32,35 @@ def unpublished(space: str) -> dict[str, str]:
     """Return why a space has no published metrics, for each that has no device."""
     text = (
         f"there are no published figures of {space}, only closed forms and the metrics of added "
-        "devices; measure it with the profile backend"
+        "devices and tables; measure it with the profile backend, or give tables of hwnas fit"
     )
     return dict.fromkeys(NUMBER_UNITS, text)
 
 
 def protocol_notes(
-    objectives: Sequence[Objective], published: Sequence[str], added: Sequence[str]
+    objectives: Sequence[Objective], published: Sequence[str], added: Container[str]
 ) -> list[str]:
     """Return a note for each objective whose devices were measured by different protocols.
+
+    Parameters
+    ----------
+    objectives
+        Objectives and constraints.
+    published
+        Names of the published devices.
+    added
+        Metrics with their devices that users have measured.
 
     Examples
     --------
     >>> objectives = [Objective.parse("latency@h100+mine")]
-    >>> protocol_notes(objectives, ["h100"], ["mine"])[0].partition(":")[0]
+    >>> protocol_notes(objectives, ["h100"], ["latency@mine"])[0].partition(":")[0]
     'latency@h100+mine'
     """
     notes = []
     for objective in objectives:
-        ours = [name for name in objective.devices if name in added]
-        theirs = [name for name in objective.devices if name in published]
+        ours = [name for name in objective.devices if f"{objective.quantity}@{name}" in added]
+        theirs = [name for name in objective.devices if name in published and name not in ours]
         if ours and theirs:
             notes.append(
                 f"{objective.key}: protocols differ: {', '.join(theirs)} as published by "

@@ -83,7 +83,9 @@ class MetricPredictor:
         values = predict(tables, self.layout.pack(codes))
         if self.trees is not None:
             # All quantiles of a metric get the same correction, so their order is preserved.
-            values += self.trees.correction(codes, [objective.key for objective in objectives])
+            known = self.added.figures
+            keys = ["" if o.key in known else o.key for o in objectives]  # "" has no trees
+            values += self.trees.correction(codes, keys)
         return np.asarray(values / [divisor_of(objective) for objective in objectives])
 
     def table(self, objective: Objective) -> AdditiveTable:
@@ -126,7 +128,7 @@ class MetricPredictor:
         Parameters
         ----------
         with_devices
-            Whether those of added devices belong to them.
+            Whether those of added devices belong to them; those of tables always do.
         """
         files = []
         if self.scale is not None:
@@ -134,6 +136,7 @@ class MetricPredictor:
         contents = [(DATA / file).read_bytes() for file in files]
         if with_devices:
             contents += [device.sha256.encode() for device in self.added.devices.values()]
+        contents += [file.sha256.encode() for file in self.added.tables]
         return hashlib.sha256(b"".join(contents)).hexdigest()
 
 

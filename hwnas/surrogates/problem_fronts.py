@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from hwnas.backends import Backend, metric_of
+from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
 from hwnas.objectives import Objective, losses_of
 from hwnas.surrogates.label_setting import non_dominated_columns
@@ -14,6 +16,26 @@ from hwnas.surrogates.pareto_front import Limit, find_front
 from hwnas.surrogates.predictor import MetricPredictor, bound_of_table, divisor_of
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array
+
+
+def check_front(
+    backend: Backend, objectives: Sequence[Objective], constraints: Sequence[Objective]
+) -> None:
+    """Check the arguments of a front.
+
+    Raises
+    ------
+    InvalidInput
+        No objectives; a metric, a device or a statistic that does not exist; a constraint without a
+        bound.
+    """
+    if not objectives:
+        raise InvalidInput("front: expected at least one objective, found none")
+    for objective in (*objectives, *constraints):
+        metric_of(backend, objective)
+    for constraint in constraints:
+        if constraint.bound is None:
+            raise InvalidInput(f"constraint {str(constraint)!r} has no bound; expected <= or >=")
 
 
 def additive_front(
@@ -162,9 +184,12 @@ def best_known_front(
     Returns
     -------
     Front, or None
-        ``None`` for every other problem and for spaces that are cut down from a scale.
+        ``None`` for every other problem, for metrics of tables and for spaces that are cut down
+        from a scale.
     """
     assert predictor.trees is not None
+    if any(objective.key in predictor.added.figures for objective in objectives):
+        return None
     hardware = [str(objective) for objective in objectives if str(objective) != "perplexity"]
     if constraints or len(objectives) != 2 or len(hardware) != 1:
         return None

@@ -33,6 +33,7 @@ CALLS = {
     "compare": ("compare", "finished"),
     "reproduce": ("reproduce", "--list"),
     "profile": ("profile", "--space", "tiny.yaml", "--count", "1", "--out", "it.csv"),
+    "fit": ("fit", "finished", "--metric", "perplexity", "--out", "fit.npz"),
     "build": ("build", "tiny-1-8-2-1-True", "--space", "tiny.yaml", "--out", "model"),
     "--help": ("--help",),
     "--version": ("--version",),
@@ -69,7 +70,7 @@ def prepared(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         lambda *arguments, **settings: Summary(1, 0, 12.0, ()),
     )
     (tmp_path / "tiny.yaml").write_text(TINY)
-    hwnas.run({**SMALL, "budget": {"evaluations": 5}}, tmp_path / "finished", draw=False)
+    hwnas.run({**SMALL, "budget": {"evaluations": 8}}, tmp_path / "finished", draw=False)
     return hw
 
 
@@ -88,7 +89,8 @@ def test_full_output_is_one_line(prepared: Any, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(sys, "stdout", FullFile())
     result = prepared(*CALLS[name])
     assert result.code == 2
-    lines = [line for line in result.err.splitlines() if not line.startswith("random seed 0: ")]
+    progress = ("random seed 0: ", "hwnas: fitted ")
+    lines = [line for line in result.err.splitlines() if not line.startswith(progress)]
     assert lines == [
         "hwnas: standard output: cannot be written to: No space left on device; redirect it to "
         "another file"

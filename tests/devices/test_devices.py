@@ -402,7 +402,7 @@ def test_an_encrypted_file_is_refused(tmp_path: Path) -> None:
         while (start := content.find(signature, start + 1)) >= 0:
             content[start + offset] |= 1
     file.write_bytes(content)
-    with pytest.raises(InvalidInput, match="expected a device file"):
+    with pytest.raises(InvalidInput, match="expected a file of hwnas device add"):
         read_device_file(file)
 
 
