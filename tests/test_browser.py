@@ -7,25 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
-from hwnas.api import run
-from hwnas.reports.html.page import write_page
-from hwnas.reports.html.payload import report_payload
-from hwnas.reports.html.space_payload import members_payload, space_payload
-from hwnas.runner.results import Result
-from hwnas.spaces import GPTSpace, SearchSpace, space
-
-sys.path.insert(0, str(Path(__file__).parent / "reports"))
-sys.path.insert(0, str(Path(__file__).parent))
 import chromium
+import numpy as np
 import own_spaces
+import pytest
 from report_page import (
     axes,
     choose,
@@ -39,6 +28,13 @@ from report_page import (
     text_of,
     texts,
 )
+
+from hwnas.api import run
+from hwnas.reports.html.page import write_page
+from hwnas.reports.html.payload import report_payload
+from hwnas.reports.html.space_payload import members_payload, space_payload
+from hwnas.runner.results import Result
+from hwnas.spaces import GPTSpace, SearchSpace, space
 
 pytestmark = pytest.mark.skipif(chromium.binary() is None, reason="there is no Chromium")
 

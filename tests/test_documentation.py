@@ -19,18 +19,6 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
-
-from hwnas.cli.main import app
-from hwnas.devices.add import device_of_measurements
-from hwnas.errors import HwnasWarning
-from hwnas.experiment import validate_form
-from hwnas.problem import load_experiment
-from hwnas.registry import checked_settings
-from hwnas.reports.plots.kinds import KINDS
-from hwnas.surrogates.device_library import device_path
-from hwnas.yaml_loader import parse_yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
 from documents import (
     BLOCKS,
     DOCUMENTS,
@@ -42,6 +30,16 @@ from documents import (
     inline_code,
     is_synopsis,
 )
+
+from hwnas.cli.main import app
+from hwnas.devices.add import device_of_measurements
+from hwnas.errors import HwnasWarning
+from hwnas.experiment import validate_form
+from hwnas.problem import load_experiment
+from hwnas.registry import checked_settings
+from hwnas.reports.plots.kinds import KINDS
+from hwnas.surrogates.device_library import device_path
+from hwnas.yaml_loader import parse_yaml
 
 CLI: Any = typer.main.get_command(app)
 # A part of an experiment replaces these keys.

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from documents import ROOT, Block, blocks_in
 from typer.testing import CliRunner
 
 from hwnas.cli.main import app
 from hwnas.experiment import read_experiment
 from hwnas.spaces import space
-
-sys.path.insert(0, str(Path(__file__).parent))
-from documents import ROOT, Block, blocks_in
 
 
 def output_of(*arguments: str) -> str:

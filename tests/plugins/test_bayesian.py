@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from by_cost import by_cost
 
 from hwnas import pareto
 from hwnas.errors import HwnasError, InvalidInput
@@ -95,7 +96,7 @@ def test_random_weights_spread_proposals() -> None:
     assert spread["rsbo"] > 2 * spread["lsbo"]
 
 
-@every
+@pytest.mark.parametrize("name", by_cost(NAMES, ["ehvi"]))
 def test_constraints_are_met(name: str) -> None:
     """A bound on perplexity that a third of all architectures meet, and few fast ones."""
     space = bench().space

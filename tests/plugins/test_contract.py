@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from by_cost import by_cost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from hwnas.typing import Array
 NAMES = names("optimizer")
 # These fit a model at every step, so that few examples and steps are affordable.
 MODELS = {"ehvi", "parego", "lsbo", "rsbo", "motpe", "gp"}
-every = pytest.mark.parametrize("name", NAMES)
+every = pytest.mark.parametrize("name", by_cost(NAMES))
 
 
 def class_of(name: str) -> type[Any]:

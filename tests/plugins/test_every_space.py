@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from by_cost import by_cost
 from hwnas_plugins._candidates import _step_choices, mutate_and_crossover
 from hwnas_plugins._initial_design import corner_design, latin_hypercube
 from hwnas_plugins._mutation import mutate_one
@@ -89,7 +90,7 @@ def small_settings(name: str) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("ignore::hwnas.errors.HwnasWarning")  # so few generations
 @pytest.mark.parametrize("label", ["layered", "flat", "two", "one"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", by_cost(NAMES))
 def test_a_run_on_every_space(
     name: str, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +116,7 @@ def test_a_run_on_every_space(
 
 
 @pytest.mark.parametrize("label", ["allowed", "one layer", "no layer", *MANY])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", by_cost(NAMES))
 def test_asks_and_results_on_every_space(name: str, label: str) -> None:
     """Proposals are valid and new until the space is exhausted, or a line says why not."""
     space = hwnas.space({**SPACES, **MANY}[label])

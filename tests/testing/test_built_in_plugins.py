@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from by_cost import by_cost
 from failed_checks import failed_checks
 
 from hwnas import registry
@@ -21,14 +22,8 @@ SMALL = {"pop_size": 8, "initial": 4, "candidates": 16, "rounds": 1, "samples": 
 
 # Optimizers that fit a model for every proposal; a comparison with random search takes long.
 MODEL_BASED = {"additive", "ehvi", "gp", "lsbo", "parego", "rsbo"}
-BY_QUALITY_COST = [
-    pytest.param(name, marks=pytest.mark.slow) if name in MODEL_BASED else name for name in NAMES
-]
-# parego stands for those whose model is a Gaussian process.
-SLOW = MODEL_BASED - {"additive", "parego"}
-BY_PROTOCOL_COST = [
-    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES
-]
+# ehvi stands for those whose model is a Gaussian process.
+SLOW = MODEL_BASED - {"additive", "ehvi"}
 
 
 def subject_of(name: str) -> OptimizerUnderTest:
@@ -51,13 +46,13 @@ def split_checks() -> tuple[list[Check], list[Check]]:
     return protocol, quality
 
 
-@pytest.mark.parametrize("name", BY_PROTOCOL_COST)
+@pytest.mark.parametrize("name", by_cost(NAMES, SLOW))
 def test_optimizer_follows_the_protocol(name: str) -> None:
     subject = subject_of(name)
     assert failed_checks(check.outcome(subject) for check in split_checks()[0]) == {}
 
 
-@pytest.mark.parametrize("name", BY_QUALITY_COST)
+@pytest.mark.parametrize("name", by_cost(NAMES, MODEL_BASED))
 def test_optimizer_searches_well(name: str) -> None:
     subject = subject_of(name)
     assert failed_checks(check.outcome(subject) for check in split_checks()[1]) == {}
