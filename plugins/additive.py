@@ -8,6 +8,7 @@ from hwnas import pareto
 from hwnas.additive.choice import create_effects
 from hwnas.additive.effects import Effects
 from hwnas.additive.model import AdditiveModel, Design
+from hwnas.additive.scalarized_front import scalarized_front, weight_vectors
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.spaces import SearchSpace
@@ -17,7 +18,6 @@ from ._candidates import mutate_and_crossover
 from ._hypervolume_improvement import HypervolumeImprovement, create_improvement
 from ._initial_design import corner_design, latin_hypercube
 from ._outcome_models import OutcomeModels
-from ._scalarized_front import scalarized_front, weight_vectors
 
 _N_WEIGHTS = 48  # weighted sums whose minimizers approximate the front of a table
 _N_HYPERCUBE = 16  # configurations of the initial design where layers do not add up

@@ -15,7 +15,7 @@ from hwnas.additive.choice import AnyEffects
 from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
 from hwnas.typing import Array, Codes, IndexArray
 
-_LENGTHS = (0.5, 1.5)  # length scales of the kernels over the summary
+LENGTHS = (0.5, 1.5)  # length scales of the kernels over the summary
 _KERNEL_VARIANCE = 1e-4  # prior variance of each kernel, for an objective of variance 1
 _MISFIT_VARIANCE = 1e-7  # prior variance of the misfit
 _MIN_RATIO = 1e-6  # of the smallest value to the largest, below which logarithms are no scale
@@ -53,7 +53,7 @@ class Design:
         a, b = self.summary, design.summary
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a'b, which rounding may make slightly negative.
         squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-        return [np.exp(-0.5 * np.maximum(squares, 0) / length**2) for length in _LENGTHS]
+        return [np.exp(-0.5 * np.maximum(squares, 0) / length**2) for length in LENGTHS]
 
     @cached_property
     def own_kernels(self) -> list[Array]:
@@ -138,8 +138,12 @@ class AdditiveModel:
     ----------
     effects, design, scale
         As given.
+    modeled, noise : (n,)
+        Observed values on the scale of the model, and the variances of their errors.
     variances : (C + k + 1,)
         Fitted variances: of each block of effects, of each kernel, and of the misfit.
+    weight_variances : (P,)
+        Those of the weight of each feature.
     """
 
     def __init__(
@@ -154,21 +158,21 @@ class AdditiveModel:
         steps: int,
     ) -> None:
         self.effects, self.design, self.scale = effects, design, scale
-        self._noise = scale.transform_std(values, std) ** 2
-        self._y = scale.transform(values)
+        self.noise = scale.transform_std(values, std) ** 2
+        self.modeled = scale.transform(values)
         # Variances by marginal likelihood.
         self._components = VarianceComponents(design.features, effects.starts, design.own_kernels)
         block_variances = [block.variance for block in effects.blocks]
-        prior = np.array([*block_variances, *[_KERNEL_VARIANCE] * len(_LENGTHS), _MISFIT_VARIANCE])
+        prior = np.array([*block_variances, *[_KERNEL_VARIANCE] * len(LENGTHS), _MISFIT_VARIANCE])
         initial = prior if initial_variances is None else initial_variances
         self.variances = fit_variances(
-            self._components, self._y, self._noise, initial, prior, steps
+            self._components, self.modeled, self.noise, initial, prior, steps
         )
         # The posterior, given these variances: alpha = A^-1 y.
-        self._weight_variances = self._components.weight_variances(self.variances)
-        covariance = self._components.covariance(self.variances, self._noise)
+        self.weight_variances = self._components.weight_variances(self.variances)
+        covariance = self._components.covariance(self.variances, self.noise)
         self._factor = np.linalg.cholesky(covariance)
-        self._alpha = np.linalg.solve(covariance, self._y)
+        self._alpha = np.linalg.solve(covariance, self.modeled)
 
     @property
     def misfit(self) -> float:
@@ -179,8 +183,8 @@ class AdditiveModel:
     def log_evidence(self) -> float:
         """Logarithm of the density of the observed values, without its constant."""
         # Change of variables: the density of raw values is that of modeled ones times the slopes.
-        modeled = log_evidence(self._components, self._y, self._noise, self.variances)
-        return modeled + self.scale.log_density(self.scale.inverse(self._y))
+        modeled = log_evidence(self._components, self.modeled, self.noise, self.variances)
+        return modeled + self.scale.log_density(self.scale.inverse(self.modeled))
 
     @cached_property
     def explained_variance(self) -> float:
@@ -192,16 +196,17 @@ class AdditiveModel:
         variance of known noise is left out.
         """
         f = self.design.features
-        inverse = np.linalg.inv(self._components.covariance(self.variances, self._noise))
+        inverse = np.linalg.inv(self._components.covariance(self.variances, self.noise))
         # Without observation i, alpha_j becomes alpha_j - B_ij alpha_i / B_ii.
-        effect_covariance = (f * self._weight_variances) @ f.T
+        effect_covariance = (f * self.weight_variances) @ f.T
         correction = self._alpha / inverse.diagonal()
         predicted = effect_covariance @ self._alpha
         predicted = predicted - (effect_covariance * inverse).sum(axis=1) * correction
         groups = self.effects.width_of(self.design.codes)
-        noise = self._noise.sum()  # unpredictable by any model
+        noise = self.noise.sum()  # unpredictable by any model
         unexplained, total = (
-            _sum_of_squares_within(part, groups) - noise for part in (self._y - predicted, self._y)
+            _sum_of_squares_within(part, groups) - noise
+            for part in (self.modeled - predicted, self.modeled)
         )
         if total <= 0:  # no variance, or none beyond the noise
             return 0.0 if noise > 0 else 1.0
@@ -216,14 +221,14 @@ class AdditiveModel:
             Predictive distribution of the observation, noise included (Rasmussen and Williams
             2006, equation 5.12).
         """
-        covariance = self._components.covariance(self.variances, self._noise)
+        covariance = self._components.covariance(self.variances, self.noise)
         precision = np.linalg.inv(covariance).diagonal()
-        return self._y - self._alpha / precision, 1 / np.sqrt(precision)
+        return self.modeled - self._alpha / precision, 1 / np.sqrt(precision)
 
     @cached_property
     def weights(self) -> Array:
         """Posterior means (P,) of the effects' weights."""
-        return np.asarray(self._weight_variances * (self._alpha @ self.design.features))
+        return np.asarray(self.weight_variances * (self._alpha @ self.design.features))
 
     def sample_weights(self, n: int, rng: np.random.Generator) -> Array:
         """Draw `n` samples (n, P) from the posterior of the weights.
@@ -233,15 +238,15 @@ class AdditiveModel:
         """
         f = self.design.features
         # 1. Samples of the prior: weights w, and observations F w + residual.
-        prior = rng.standard_normal((n, f.shape[1])) * np.sqrt(self._weight_variances)
+        prior = rng.standard_normal((n, f.shape[1])) * np.sqrt(self.weight_variances)
         residual = np.linalg.cholesky(
-            self._components.residual_covariance(self.variances, self._noise)
+            self._components.residual_covariance(self.variances, self.noise)
         )
         sampled_y = prior @ f.T + rng.standard_normal((n, len(f))) @ residual.T
         # 2. Correction: S F' A^-1 (y - sampled y), S the diagonal of the weights' variances.
-        half_solved = np.linalg.solve(self._factor, (self._y - sampled_y).T)
+        half_solved = np.linalg.solve(self._factor, (self.modeled - sampled_y).T)
         correction = np.linalg.solve(self._factor.T, half_solved).T @ f
-        return np.asarray(prior + correction * self._weight_variances)
+        return np.asarray(prior + correction * self.weight_variances)
 
     def mean(self, design: Design) -> Array:
         """Return posterior means (k,) in raw units; medians where the logarithm is modeled."""
@@ -250,7 +255,7 @@ class AdditiveModel:
     def sample(self, design: Design, n: int, rng: np.random.Generator) -> Array:
         """Draw `n` joint samples (n, k) of noise-free values of architectures, in raw units."""
         mean, covariance = self.posterior(design)
-        prior_variances = design.features**2 @ self._weight_variances
+        prior_variances = design.features**2 @ self.weight_variances
         jitter = _JITTER * float(prior_variances.max(initial=1.0))
         covariance[np.diag_indices_from(covariance)] += self.misfit + jitter
         factor = np.linalg.cholesky(covariance)
@@ -259,8 +264,8 @@ class AdditiveModel:
     def posterior(self, design: Design) -> tuple[Array, Array]:
         """Return the mean (k,) and covariance (k, k) of modeled values, without the misfit."""
         cross = self._cross_covariance(design)
-        prior = (design.features * self._weight_variances) @ design.features.T
-        for kernel, variance in zip(design.own_kernels, self._kernel_variances, strict=True):
+        prior = (design.features * self.weight_variances) @ design.features.T
+        for kernel, variance in zip(design.own_kernels, self.kernel_variances, strict=True):
             prior += variance * kernel
         # K** - K* A^-1 K*' with A = L L': the product of L^-1 K*' with itself.
         half_solved = np.linalg.solve(self._factor, cross.T)
@@ -268,16 +273,21 @@ class AdditiveModel:
 
     def _cross_covariance(self, design: Design) -> Array:
         """Return the prior covariance (k, n) of architectures with the observed ones."""
-        out = (design.features * self._weight_variances) @ self.design.features.T
+        out = (design.features * self.weight_variances) @ self.design.features.T
         for kernel, variance in zip(
-            design.kernels(self.design), self._kernel_variances, strict=True
+            design.kernels(self.design), self.kernel_variances, strict=True
         ):
             out += variance * kernel
         return out
 
+    def solve(self, values: Array) -> Array:
+        """Return A^-1 times values (n, k), A the covariance of the observations."""
+        return np.asarray(np.linalg.solve(self._factor.T, np.linalg.solve(self._factor, values)))
+
     @property
-    def _kernel_variances(self) -> Array:
-        return self.variances[-1 - len(_LENGTHS) : -1]
+    def kernel_variances(self) -> Array:
+        """Variance of each kernel."""
+        return self.variances[-1 - len(LENGTHS) : -1]
 
 
 def _sum_of_squares_within(values: Array, groups: IndexArray) -> float:

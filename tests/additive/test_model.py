@@ -57,9 +57,9 @@ def dense(model: AdditiveModel, codes: Codes) -> tuple[Array, Array]:
     for length, variance in zip((0.5, 1.5), model.variances[-3:-1], strict=True):
         prior += variance * np.exp(-0.5 * far / length**2)
     k = len(codes)
-    inverse = np.linalg.inv(prior[k:, k:] + np.diag(model._noise + model.misfit))
+    inverse = np.linalg.inv(prior[k:, k:] + np.diag(model.noise + model.misfit))
     return (
-        prior[:k, k:] @ inverse @ model._y,
+        prior[:k, k:] @ inverse @ model.modeled,
         prior[:k, :k] - prior[:k, k:] @ inverse @ prior[k:, :k],
     )
 
@@ -80,7 +80,7 @@ def assert_moments(draws: Array, mean: Array, covariance: Array) -> None:
 def test_exact_observations_are_reproduced(logarithmic: bool) -> None:
     model = make_model(logarithmic=logarithmic)
     _, covariance = model.posterior(model.design)
-    values = model.scale.inverse(model._y)
+    values = model.scale.inverse(model.modeled)
     np.testing.assert_allclose(model.mean(model.design), values, rtol=3e-3)
     assert np.sqrt(covariance.diagonal().max()) < 1e-2
 
@@ -111,11 +111,11 @@ def test_samples_of_weights_have_the_moments_of_the_posterior() -> None:
     features = model.design.features
     summary = model.design.summary
     far = ((summary[:, None] - summary[None]) ** 2).sum(axis=2)
-    residual = np.diag(model._noise + model.misfit)
+    residual = np.diag(model.noise + model.misfit)
     for length, variance in zip((0.5, 1.5), model.variances[-3:-1], strict=True):
         residual += variance * np.exp(-0.5 * far / length**2)
     inverse = np.linalg.inv(features @ spread @ features.T + residual)
-    mean = spread @ features.T @ inverse @ model._y
+    mean = spread @ features.T @ inverse @ model.modeled
     covariance = spread - spread @ features.T @ inverse @ features @ spread
     np.testing.assert_allclose(model.weights, mean, atol=1e-9)
     assert_moments(model.sample_weights(20_000, np.random.default_rng(0)), mean, covariance)
@@ -274,7 +274,7 @@ def test_sums_are_explained_and_noise_is_not() -> None:
 def test_explained_variance_is_leave_one_out(noisy: bool) -> None:
     """Each architecture is left out in turn, with fixed variances, effects only."""
     model = make_model(20, noisy=noisy)
-    codes, y, std = model.design.codes, model._y, np.sqrt(model._noise)
+    codes, y, std = model.design.codes, model.modeled, np.sqrt(model.noise)
     predicted = np.zeros(20)
     for i in range(20):
         mask = np.arange(20) != i

@@ -6,11 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hwnas_plugins._scalarized_front import scalarized_front, weight_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.additive.effects import Effects
+from hwnas.additive.scalarized_front import scalarized_front, weight_vectors
 from hwnas.spaces import Codes, GPTSpace
 from hwnas.typing import Array
 
