@@ -58,6 +58,22 @@ TRAINED_METRICS = {
     ),
 }
 
+
+def inherited_metrics(steps: int) -> dict[str, Metric]:
+    """Return the metrics of models with weights of a supernet, trained for some more steps.
+
+    Examples
+    --------
+    >>> inherited_metrics(0)["perplexity"].meaning
+    'held-out documents of your text, by token, with the weights of a supernet'
+    """
+    end = "with the weights of a supernet" + (f", after {steps} more steps" if steps else "")
+    return {
+        name: replace(metric, meaning=metric.meaning.replace("after a training from scratch", end))
+        for name, metric in TRAINED_METRICS.items()
+    }
+
+
 # Metrics of a workload that are measured on a device, the fastest measurement first.
 WORKLOAD_DEVICE_METRICS = (
     "peak_memory",

@@ -89,7 +89,7 @@ class MOASHA(MultiFidelityOptimizer):
                 time_attr="fidelity",
                 multiobjective_priority=NondominatedRanks(),
                 max_t=self.fidelities[-1],
-                grace_period=self.fidelities[0],
+                grace_period=max(1, self.fidelities[0]),
                 reduction_factor=reduction_factor,
                 random_seed=small_seed,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -212,43 +213,87 @@ def evaluate(
 
     The text is that of the training, of which the same documents are held out.
     """
-    import tempfile
-
     from hwnas.cli.chosen_networks import read_archs
-    from hwnas.profiling.supernet.evaluation import (
-        evaluate_into,
-        first_documents,
-        sample_architectures,
-    )
-    from hwnas.profiling.supernet.parallel import process_group
-    from hwnas.profiling.supernet.supernet_file import read_supernet
+    from hwnas.profiling.supernet.evaluation import sample_architectures
 
     if bool(archs) == (count is not None):
         raise InvalidInput("supernet evaluate: expected either architectures or --count")
-    with process_group(device) as group, tempfile.TemporaryDirectory() as folder:
-        shared, description = read_supernet(file, device=group.device)
-        space = shared.space
+
+    def choose(space: LanguageModelSpace) -> list[Any]:
         if count is not None:
-            chosen = sample_architectures(space, count, seed)
-        else:
-            chosen = [located.arch for located in read_archs(archs or [], space)]
-            chosen = space.decode(space.encode(chosen))
-        corpus = _corpus(space, description.text, group)
-        _check_text(file, corpus, description)
-        rows: list[list[Any]] = []
-        reporter = _Rows(len(chosen), rows, (lambda line: None) if quiet else _say)
-        evaluate_into(
-            Path(folder, "rows.csv") if out is None else out,
-            shared,
-            chosen,
-            first_documents(corpus.held_out, tokens),
-            step=description.step,
-            report=reporter,
-        )
+            return sample_architectures(space, count, seed)
+        chosen = [located.arch for located in read_archs(archs or [], space)]
+        return space.decode(space.encode(chosen))
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "rows.csv") if out is None else out
+        rows, _ = _evaluate(file, choose, target, tokens, device, quiet)
     if out is None:
         print_table(["arch", "perplexity", "std", "params"], rows)
     elif not quiet:
-        echo(f"{out}: {len(chosen)} architectures")
+        echo(f"{out}: {len(rows)} new architectures")
+
+
+@supernet.command()
+def fit(
+    file: Annotated[Path, typer.Argument(help="Weights of a supernet.")],
+    out: Annotated[Path, typer.Option(help="Tables to write, NAME.npz.")],
+    count: Annotated[int, typer.Option(help="Random architectures to evaluate.", min=10)] = 2000,
+    csv: Annotated[
+        Path | None, typer.Option(help="CSV file to create or to continue [beside --out].")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Held-out tokens at most [all].", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random architectures.", min=0)] = 0,
+    device: _Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate random architectures, and fit tables of perplexity to them as hwnas fit does."""
+    from hwnas.cli.fit_command import FIGURE_HEADER, figure_row
+    from hwnas.fitting import fit as fit_metrics
+    from hwnas.profiling.supernet.evaluation import sample_architectures
+
+    if out.suffix != ".npz":
+        raise InvalidInput(f"--out: expected a file that ends in .npz, found {out}")
+    target = out.with_suffix(".csv") if csv is None else csv
+    _, space = _evaluate(
+        file, lambda space: sample_architectures(space, count, seed), target, tokens, device, quiet
+    )
+    tables = fit_metrics([target], ["perplexity"], out, space=space)
+    print_table(FIGURE_HEADER, [figure_row(figure) for figure in tables.figures])
+    echo(f"\n{out}")
+
+
+def _evaluate(
+    file: Path,
+    choose: Callable[[LanguageModelSpace], list[Any]],
+    target: Path,
+    tokens: int | None,
+    device: str,
+    quiet: bool,
+) -> tuple[list[list[str]], LanguageModelSpace]:
+    """Evaluate architectures of a supernet into a CSV file; return its new rows, and the space."""
+    from hwnas.profiling.data.tokenizer import first_tokens
+    from hwnas.profiling.supernet.evaluation import evaluate_into
+    from hwnas.profiling.supernet.parallel import process_group
+    from hwnas.profiling.supernet.supernet_file import read_supernet
+
+    rows: list[list[str]] = []
+    with process_group(device) as group:
+        shared, description = read_supernet(file, device=group.device)
+        chosen = choose(shared.space)
+        corpus = _corpus(shared.space, description.text, group)
+        _check_text(file, corpus, description)
+        evaluate_into(
+            target,
+            shared,
+            chosen,
+            first_tokens(corpus.held_out, tokens),
+            step=description.step,
+            report=_Rows(len(chosen), rows, (lambda line: None) if quiet else _say),
+        )
+    return rows, shared.space
 
 
 class _Reporter:
@@ -275,14 +320,14 @@ class _Reporter:
 class _Rows:
     """Lines of progress of an evaluation, and the rows of its table."""
 
-    def __init__(self, total: int, rows: list[list[Any]], say: Callable[[str], None]) -> None:
+    def __init__(self, total: int, rows: list[list[str]], say: Callable[[str], None]) -> None:
         self.total, self.rows, self.say = total, rows, say
         self.start = self.last = time.monotonic()
 
     def __call__(self, count: int, row: InheritedPerplexity) -> None:
         result = row.result
         values = ["-", "-"] if result is None else [f"{result.value:.3f}", f"{result.std:.3f}"]
-        self.rows.append([str(row.arch), *values, row.params])
+        self.rows.append([str(row.arch), *values, f"{row.params:,}"])
         now = time.monotonic()
         if now - self.last >= _REPORT_SECONDS:
             self.last = now

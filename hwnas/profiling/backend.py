@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 
 from hwnas.backends import Backend, Evaluation, Status
 from hwnas.errors import HwnasWarning, InvalidInput, MachineFailed, UnknownName
-from hwnas.measured_metrics import TRAINED_METRICS, workload_metrics
+from hwnas.measured_metrics import TRAINED_METRICS, inherited_metrics, workload_metrics
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
 from hwnas.profiling.data.corpus import Corpus, cache_folder, load_corpus
+from hwnas.profiling.data.tokenizer import first_tokens
 from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler, fitting_workloads
 from hwnas.profiling.meters.forward_pass import PassSettings, available_cpus
 from hwnas.profiling.peak_flops import peak_flops
+from hwnas.profiling.supernet.inheritance import Inheritance
 from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.training.repetition import repetition_note
 from hwnas.profiling.training.shared_code import SharedCode, expected_models
@@ -70,6 +72,8 @@ class Profile(Backend):
         String between two documents of a file; see `hwnas.profiling.data.text.text`.
     held_out
         Share of the text, in complete documents, on which perplexity is measured.
+    held_out_tokens
+        Number of its tokens, the first ones, that are used; all by default.
     tokenizer
         ``"bytes"``, ``"gpt2"``, a file ``tokenizer.json``, or ``"hf:NAME"``.
     vocabulary
@@ -77,8 +81,12 @@ class Profile(Backend):
     training
         Settings of `hwnas.profiling.TrainingSettings`, with 1,000 steps by default. The seed is
         that of the trial.
+    weights
+        File of ``hwnas supernet train``, from which models take their weights in place of random
+        ones. Without ``training: {steps: ...}`` they are evaluated as they are.
     rungs
-        Steps at which a training can pause: the fidelities below its complete length.
+        Steps at which a training can pause: the fidelities below its complete length. With
+        `weights` the first can be 0.
     checkpoint_every
         Steps between two checkpoints. A killed run loses at most this many.
     keep_checkpoints
@@ -126,9 +134,11 @@ class Profile(Backend):
         text: str = "pydoc",
         separator: str | None = None,
         held_out: float = 0.1,
+        held_out_tokens: int | None = None,
         tokenizer: str = "bytes",
         vocabulary: str | None = None,
         training: dict[str, Any] | None = None,
+        weights: str | None = None,
         rungs: tuple[int, ...] = (),
         checkpoint_every: int = 500,
         keep_checkpoints: bool = False,
@@ -155,7 +165,9 @@ class Profile(Backend):
         self.training = _parse_settings(
             TrainingSettings, "training", {"steps": 1000, **(training or {})}
         )
-        self.fidelities = _rungs_to_fidelities(rungs, self.training.steps)
+        is_trained = weights is None or "steps" in (training or {})
+        steps = self.training.steps if is_trained else 0
+        self.fidelities = _rungs_to_fidelities(rungs, steps, 1 if weights is None else 0)
         self.threads = len(available_cpus()) if threads is None else threads
         pass_settings = _parse_settings(PassSettings, "passes", passes or {})
         if pass_settings.tokens is not None and pass_settings.tokens > space.context:
@@ -175,6 +187,10 @@ class Profile(Backend):
         )
         # Metrics depend on the device: without an energy counter there is no energy.
         self.metrics = {**self.profiler.metrics, **TRAINED_METRICS}
+        self.inheritance = None
+        if weights is not None:
+            self.inheritance = Inheritance(weights, space, self.profiler.device)
+            self.metrics |= inherited_metrics(steps)
         for name, workload in fitting.items():
             metric = workload_metrics(name, workload).get(f"perplexity.{name}")
             self.metrics |= {} if metric is None else {f"perplexity.{name}": metric}
@@ -183,6 +199,9 @@ class Profile(Backend):
             **_missing_metrics(self.workloads, reasons, self.profiler.name),
         }
         self.keep_checkpoints = keep_checkpoints
+        if held_out_tokens is not None and held_out_tokens < 1:
+            raise InvalidInput(f"held_out_tokens: expected at least 1, found {held_out_tokens}")
+        self.held_out_tokens = held_out_tokens
         self._text_settings = {
             "source": text,
             "separator": separator,
@@ -194,12 +213,14 @@ class Profile(Backend):
             space=space,
             profiler=self.profiler,
             training=self.training,
+            steps=steps,
             load_corpus=lambda: self.corpus,
             checkpoint_every=checkpoint_every,
             time_limit=time_limit,
             peak_flops=self._known_peak() if peak_tflops is None else peak_tflops * 1e12,
             code=self._shared_code(space),
             on_training=self._check_text,
+            inherit=None if self.inheritance is None else self.inheritance.model,
         )
         self._notes: list[str] = []
         self._folder: Path | None = None
@@ -208,11 +229,17 @@ class Profile(Backend):
     @cached_property
     def corpus(self) -> Corpus:
         """Text of the trainings, read at the first access."""
-        return load_corpus(self.space, cache=cache_folder(), **self._text_settings)  # type: ignore[arg-type]
+        corpus = load_corpus(self.space, cache=cache_folder(), **self._text_settings)  # type: ignore[arg-type]
+        if self.inheritance is not None:
+            self.inheritance.check_text(corpus)
+        return replace(corpus, held_out=first_tokens(corpus.held_out, self.held_out_tokens))
 
     def data_hash(self) -> str:
-        """Return the SHA-256 of the text and its tokens."""
-        return self.corpus.sha256
+        """Return the SHA-256 of the text and its tokens, and of inherited weights if any."""
+        parts = [self.corpus.sha256]
+        parts += [] if self.held_out_tokens is None else [str(self.held_out_tokens)]
+        parts += [] if self.inheritance is None else [self.inheritance.sha256]
+        return " ".join(parts)
 
     def on_start(self, folder: Path) -> None:
         """Read the text, and set the folder of checkpoints and ``measurements.jsonl``."""
@@ -346,13 +373,13 @@ def _missing_metrics(
     return missing
 
 
-def _rungs_to_fidelities(rungs: Sequence[int], steps: int) -> tuple[int, ...] | None:
+def _rungs_to_fidelities(rungs: Sequence[int], steps: int, lowest: int) -> tuple[int, ...] | None:
     """Return the rungs and the complete length of a training; None if there are no rungs."""
     if not rungs:
         return None
     # The complete length is the highest fidelity, whether or not the rungs contain it.
     fidelities = [*rungs] if rungs[-1] == steps else [*rungs, steps]
-    if fidelities[0] < 1 or any(a >= b for a, b in pairwise(fidelities)):
+    if fidelities[0] < lowest or any(a >= b for a, b in pairwise(fidelities)):
         raise InvalidInput(
             f"rungs: expected increasing numbers of steps below the {steps} of the training, "
             f"found {list(rungs)}"

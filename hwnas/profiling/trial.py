@@ -14,7 +14,7 @@ from hwnas.measured_metrics import TRAINED_METRICS
 from hwnas.objectives import Objective
 from hwnas.profiling.data.corpus import Corpus
 from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler, workload_of
-from hwnas.profiling.errors import TrialFailed
+from hwnas.profiling.errors import TrialFailed, release_memory
 from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.nvml import NoMeter
 from hwnas.profiling.meters.perplexity import Perplexity, perplexity
@@ -47,6 +47,8 @@ class TrialSettings:
         Device with its meters.
     training
         Settings of the training; the seed is replaced by that of each trial.
+    steps
+        Steps of a complete training; 0 evaluates the weights of the model as they are.
     load_corpus
         Function that returns the text. It is called when a model is first trained.
     checkpoint_every, time_limit, peak_flops
@@ -55,17 +57,22 @@ class TrialSettings:
         Compiled code that the trainings share.
     on_training
         Function that is called with the text before each training.
+    inherit
+        Function that returns the model of an architecture with the weights of a supernet; without
+        it a model has random ones.
     """
 
     space: LanguageModelSpace
     profiler: DeviceProfiler
     training: TrainingSettings
+    steps: int
     load_corpus: Callable[[], Corpus]
     checkpoint_every: int
     time_limit: float | None
     peak_flops: float | None
     code: SharedCode | None = None
     on_training: Callable[[Corpus], None] | None = None
+    inherit: Callable[[object], LanguageModel] | None = None
 
 
 class Trial:
@@ -104,7 +111,7 @@ class Trial:
         record: Callable[..., None],
     ) -> None:
         self.settings, self.arch, self.seed = settings, arch, seed
-        self.steps = settings.training.steps if fidelity is None else fidelity
+        self.steps = settings.steps if fidelity is None else fidelity
         self.checkpoint, self.record = checkpoint, record
         self.is_complete = False
         self.last_report = time.monotonic()
@@ -112,7 +119,11 @@ class Trial:
     @cached_property
     def model(self) -> LanguageModel:
         """Model of the architecture on the device, built at the first measurement that needs it."""
-        return self.settings.profiler.build_model(self.settings.space, self.arch, seed=self.seed)
+        settings = self.settings
+        if settings.inherit is None:
+            return settings.profiler.build_model(settings.space, self.arch, seed=self.seed)
+        with release_memory(settings.profiler.device, f"building {self.arch}"):
+            return settings.inherit(self.arch)
 
     def run(self, objectives: Sequence[Objective], values: Array, std: Array) -> tuple[Status, str]:
         """Measure the objectives until all are done or a constraint is violated.
@@ -207,32 +218,17 @@ class Trial:
         It is evaluated in the precision of the training, and in that of each of the workloads.
         """
         settings = self.settings
-        # Train up to this trial's fidelity, from the checkpoint of a lower one if there is one.
         training = replace(settings.training, seed=self.seed)
-        corpus = settings.load_corpus()
-        if settings.on_training is not None:
-            settings.on_training(corpus)
-        progress = train(
-            self.model,
-            corpus.train,
-            training,
-            until=self.steps,
-            checkpoint=self.checkpoint,
-            checkpoint_every=settings.checkpoint_every,
-            time_limit=settings.time_limit,
-            peak_flops=settings.peak_flops,
-            code=settings.code,
-            report=self.report,
-        )
+        progress = self.continue_training(training) if self.steps else None
         quality = self.evaluate(self.model, training.precision)
         # A pause below the complete length keeps the checkpoint for the next rung.
-        self.is_complete = self.steps == training.steps
+        self.is_complete = self.steps == settings.steps
         self.record(
             metric="perplexity",
             value=quality.value,
             how=quality,
             training=progress,
-            settings=training,
+            settings=training if self.steps else None,
             device=settings.profiler.device,
         )
         values = {"perplexity": quality.value, "bits_per_byte": quality.bits_per_byte}
@@ -249,6 +245,25 @@ class Trial:
             )
         # Perplexities have no standard error and no quantiles, see `Profile`.
         return {name: partial(_exact, value) for name, value in values.items()}
+
+    def continue_training(self, training: TrainingSettings) -> Progress:
+        """Train up to this trial's fidelity, from the checkpoint of a lower one if there is one."""
+        settings = self.settings
+        corpus = settings.load_corpus()
+        if settings.on_training is not None:
+            settings.on_training(corpus)
+        return train(
+            self.model,
+            corpus.train,
+            training,
+            until=self.steps,
+            checkpoint=self.checkpoint,
+            checkpoint_every=settings.checkpoint_every,
+            time_limit=settings.time_limit,
+            peak_flops=settings.peak_flops,
+            code=settings.code,
+            report=self.report,
+        )
 
     def evaluate(self, model: LanguageModel, precision: Precision) -> Perplexity:
         """Evaluate a model on the held-out documents, in batches whose logits fit into memory."""

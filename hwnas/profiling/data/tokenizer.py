@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -232,6 +232,20 @@ def tokens(
                 np.save(partial, _encode_documents(documents, tokenizer), allow_pickle=False)
         ids = np.load(file, mmap_mode="r", allow_pickle=False)
     return Tokens(ids, n_bytes, tokenizer.vocab_size, tokenizer.end)
+
+
+def first_tokens(tokens: Tokens, count: int | None) -> Tokens:
+    """Return the first `count` tokens, or all; the number of bytes is in proportion.
+
+    Examples
+    --------
+    >>> first_tokens(tokens(["ab", "cd"], ByteTokenizer()), 4).ids.tolist()
+    [97, 98, 256, 99]
+    """
+    if count is None or count >= len(tokens):
+        return tokens
+    n_bytes = max(1, round(tokens.n_bytes * count / len(tokens)))
+    return replace(tokens, ids=tokens.ids[:count], n_bytes=n_bytes)
 
 
 def _encode_documents(documents: Sequence[str], tokenizer: Tokenizer) -> TokenArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,25 +41,6 @@ class InheritedPerplexity:
     params: int
     result: Perplexity | None
     reason: str = ""
-
-
-def first_documents(tokens: Tokens, count: int | None) -> Tokens:
-    """Return the first documents of at most `count` tokens; the beginning of the first if longer.
-
-    The number of bytes is in proportion to that of tokens.
-
-    Examples
-    --------
-    >>> from hwnas.profiling import tokenizer, tokens
-    >>> first_documents(tokens(["ab", "cd", "ef"], tokenizer("bytes")), 7).ids.tolist()
-    [97, 98, 256, 99, 100, 256]
-    """
-    if count is None or count >= len(tokens):
-        return tokens
-    ends = np.flatnonzero(tokens.ids[:count] == tokens.end)
-    n = int(ends[-1]) + 1 if len(ends) else count
-    n_bytes = max(1, round(tokens.n_bytes * n / len(tokens)))
-    return replace(tokens, ids=tokens.ids[:n], n_bytes=n_bytes)
 
 
 def inherited_perplexities(

@@ -6,7 +6,8 @@ Both have a description as JSON in their metadata. Nothing in them can run code.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -75,20 +76,21 @@ def read_tensors(
     InvalidInput
         There is no such file, or it is no file of a supernet.
     """
-    if not file.is_file():
-        raise InvalidInput(f"{file}: no such file; expected one of hwnas supernet train --out FILE")
-    library = _safetensors("safetensors")
-    try:
-        with library.safe_open(file, framework="pt", device=str(device)) as content:
-            description = json.loads((content.metadata() or {}).get(_KEY, "{}"))
-            if not isinstance(description, dict) or description.pop("format", None) != FORMAT:
-                raise InvalidInput(f"{file}: expected the weights of a supernet, found others")
-            return {name: content.get_tensor(name) for name in content.keys()}, description  # noqa: SIM118
-    except (library.SafetensorError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidInput(
-            f"{file}: expected the weights of a supernet as safetensors: {reason}"
-        ) from None
+    with _opened(file, device) as (content, description):
+        return {name: content.get_tensor(name) for name in content.keys()}, description  # noqa: SIM118
+
+
+def read_description(file: str | Path) -> tuple[LanguageModelSpace, Description]:
+    """Read the space of a supernet and the origin of its weights, not the weights.
+
+    Raises
+    ------
+    InvalidInput
+        There is no such file, or it is no supernet.
+    """
+    file = Path(file)
+    with _opened(file, "cpu") as (_, content):
+        return _parse_description(file, content)
 
 
 def write_supernet(file: Path, shared: SharedWeights, description: Description) -> None:
@@ -108,13 +110,7 @@ def read_supernet(
     """
     file = Path(file)
     tensors, content = read_tensors(file, device)
-    try:
-        description = Description(**content)
-        space: LanguageModelSpace = require_language_model(space_from(description.space))
-    except TypeError:
-        raise InvalidInput(f"{file}: expected the weights of a supernet, found others") from None
-    except InvalidInput as error:
-        raise InvalidInput(f"{file}: {error}") from None
+    space, description = _parse_description(file, content)
     shared = SharedWeights(space, device=device)
     check_tensors(file, tensors, shared.weights)
     shared.weights = tensors
@@ -130,6 +126,38 @@ def check_tensors(file: Path, found: Mapping[str, Tensor], expected: Mapping[str
         ]
         if forms[0] != forms[1]:
             raise InvalidInput(f"{file}: {name}: expected {forms[0]}, found {forms[1]}")
+
+
+def _parse_description(
+    file: Path, content: dict[str, Any]
+) -> tuple[LanguageModelSpace, Description]:
+    """Return the space and the description of a supernet from the metadata of its file."""
+    try:
+        description = Description(**content)
+        return require_language_model(space_from(description.space)), description
+    except TypeError:
+        raise InvalidInput(f"{file}: expected the weights of a supernet, found others") from None
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {error}") from None
+
+
+@contextmanager
+def _opened(file: Path, device: str | torch.device) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Open a file that `write_tensors` wrote, and parse its description."""
+    if not file.is_file():
+        raise InvalidInput(f"{file}: no such file; expected one of hwnas supernet train --out FILE")
+    library = _safetensors("safetensors")
+    try:
+        with library.safe_open(file, framework="pt", device=str(device)) as content:
+            description = json.loads((content.metadata() or {}).get(_KEY, "{}"))
+            if not isinstance(description, dict) or description.pop("format", None) != FORMAT:
+                raise InvalidInput(f"{file}: expected the weights of a supernet, found others")
+            yield content, description
+    except (library.SafetensorError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidInput(
+            f"{file}: expected the weights of a supernet as safetensors: {reason}"
+        ) from None
 
 
 def _safetensors(module: str) -> Any:
