@@ -67,7 +67,7 @@ class FunctionDraws:
         return model.scale.inverse(values)
 
     def tables(self, i: IndexArray | int) -> tuple[Array, Array]:
-        """Return the tables of the effects of draws, see `hwnas.additive.effects.Effects.tables`."""
+        """Return the tables of draws, see `hwnas.additive.effects.Effects.tables`."""
         return self._model.effects.tables(self.weights[np.atleast_1d(i)])
 
     def _wave_features(self, design: Design) -> Array:

@@ -15,7 +15,7 @@ from hwnas.additive.scalarized_front import scalarized_front, weight_vectors
 from hwnas.additive.supported_points import nearly_supported
 from hwnas.fronts import reference_point
 from hwnas.spaces import SearchSpace
-from hwnas.typing import Array, BoolArray, Codes
+from hwnas.typing import Array, BoolArray, Codes, IndexArray
 
 _N_WEIGHTS = 400  # weighted sums of three and more tables, or with constraints
 _MAX_CANDIDATES = 1500  # architectures of a draw that are evaluated with its kernels
@@ -110,7 +110,7 @@ def _missing(points: Array, others: Array, reference: Array | None) -> float:
     return float(max(0.0, 1 - pareto.hypervolume(points, point) / best)) if best > 0 else 0.0
 
 
-def _chosen(models: Sequence[AdditiveModel], measured: Measured) -> Array:
+def _chosen(models: Sequence[AdditiveModel], measured: Measured) -> IndexArray:
     """Return the indices of the feasible members of the front, under noise by posterior means."""
     feasible = np.flatnonzero(measured.feasible)
     values = measured.losses[feasible]
@@ -165,7 +165,7 @@ def _candidates(
     return codes
 
 
-def _by_violation(values: Array, m: int) -> Array:
+def _by_violation(values: Array, m: int) -> IndexArray:
     """Return the indices of feasible outcomes (k, m + c), or of those that violate least."""
     violation = np.maximum(values[:, m:], 0).sum(axis=1)
     feasible = np.flatnonzero(violation == 0)

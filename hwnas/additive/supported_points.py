@@ -11,15 +11,15 @@ point nearby by few exchanges of about the same slope, made earlier or later tha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwnas.typing import Array, BoolArray, IndexArray
 
 _MANY_EXCHANGES = 120  # of a path beyond which fewer points beside it are tried
 _REACH, _SHORT_REACH = 8, 4  # exchanges before and after a point of the hull that are tried
-
-_Toggles = tuple[IndexArray, IndexArray]  # exchanges that are made or taken back, -1 for none
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def layer_hulls(layers: Array) -> Hulls:
     return Hulls(first, np.stack(options, axis=-1), np.stack(slopes, axis=-1))
 
 
-def nearly_supported(base: Array, layers: Array, present: BoolArray) -> tuple[IndexArray, Array]:
+def nearly_supported(
+    base: Array, layers: Array, present: BoolArray
+) -> tuple[IndexArray, IndexArray]:
     """Return the non-dominated among points on the hull of each root and beside it.
 
     Parameters
@@ -94,92 +96,130 @@ def nearly_supported(base: Array, layers: Array, present: BoolArray) -> tuple[In
     [0, 1, 2]
     """
     layers = np.where(present[:, :, None], layers, 0.0)
-    hulls = layer_hulls(layers)
-    paths = [_Path(base[:, r], layers[:, r], hulls, r) for r in range(base.shape[1])]
-    points = [path.points() for path in paths]
-    values = np.concatenate([values for values, _ in points], axis=1)
-    places = np.concatenate([places for _, places in points], axis=1)  # (3, n)
-    roots = np.repeat(np.arange(len(paths)), [values.shape[1] for values, _ in points])
-    indices = _front_of_pairs(values)
-    roots, places = roots[indices], places[:, indices]
-    options = np.empty((len(indices), layers.shape[2]), dtype=np.intp)
-    for r in np.unique(roots):
-        rows = np.flatnonzero(roots == r)
-        options[rows] = paths[r].options(places[:, rows])
+    paths = _Paths(base, layers, layer_hulls(layers))
+    values, places = paths.points(*paths.near_front())
+    places = places[:, _front_of_pairs(values)]
     # One point can be reached in several ways, whose sums differ by rounding.
-    distinct = np.unique(np.column_stack([roots, options]), axis=0)
+    distinct = np.unique(np.column_stack([places[0], paths.options(*places)]), axis=0)
     return distinct[:, 0], distinct[:, 1:]
 
 
-class _Path:
-    """Path of exchanges of one root from the smallest first to the smallest second objective."""
+class _Paths:
+    """Paths of exchanges of each root from the smallest first to the smallest second objective.
 
-    def __init__(self, base: Array, layers: Array, hulls: Hulls, r: int) -> None:
-        n_layers, n_steps = hulls.slopes[r].shape
-        slopes = hulls.slopes[r].ravel()
-        order = np.argsort(slopes, kind="stable")  # stable: the steps of a layer stay in order
-        order = order[np.isfinite(slopes[order])]
-        self.first = hulls.first[r]
-        before = np.concatenate([self.first[:, None], hulls.options[r][:, :-1]], axis=1)
-        before = before[:, :n_steps]
-        every = np.arange(n_layers)
-        changes = layers[:, every[:, None], hulls.options[r]] - layers[:, every[:, None], before]
-        self.layer = order // max(n_steps, 1)  # (T,) layer of each exchange
-        self.old, self.new = before.ravel()[order], hulls.options[r].ravel()[order]
-        self.changes = changes.reshape(2, -1)[:, order]
-        start = base + layers[:, every, self.first].sum(axis=1)
-        steps = np.concatenate([np.zeros((2, 1)), np.cumsum(self.changes, axis=1)], axis=1)
-        self.hull = start[:, None] + steps  # (2, T + 1)
+    A *point* is the index of a root and a number of exchanges, t, that are made.
 
-    def points(self) -> tuple[Array, IndexArray]:
-        """Return values (2, n), and of each the point of the hull and two exchanges (3, n)."""
-        n = len(self.layer) + 1
-        t, none = np.arange(n), np.full(n, -1)
-        reach = _SHORT_REACH if n > _MANY_EXCHANGES else _REACH
-        # Exchanges that are taken back or made before their turn, -1 where that is impossible: of
-        # each layer only the last one that was made, or the next one.
-        toggles = [(self._toggle(t, -i - 1), -1.0) for i in range(reach)]
-        toggles += [(self._toggle(t, i), 1.0) for i in range(reach)]
-        values, places = [self.hull], [np.stack([t, none, none])]
-        changes = np.concatenate([self.changes, np.zeros((2, 1))], axis=1)  # that of -1 is 0
-        layer = np.append(self.layer, -1)
-        for a, (first, sign) in enumerate(toggles):
-            for second, other_sign in [(none, 1.0), *toggles[:a]]:
-                alone = second is none
-                usable = (first >= 0) & (alone | ((second >= 0) & (layer[first] != layer[second])))
-                moved = self.hull + sign * changes[:, first] + other_sign * changes[:, second]
-                values.append(moved[:, usable])
-                places.append(np.stack([t, first, second])[:, usable])
+    Parameters
+    ----------
+    base : (2, R)
+    layers : (2, R, L, O)
+    hulls
+        Hulls of the layers.
+    """
+
+    def __init__(self, base: Array, layers: Array, hulls: Hulls) -> None:
+        n_roots, _, n_steps = hulls.slopes.shape
+        slopes = hulls.slopes.reshape(n_roots, -1)
+        order = np.argsort(slopes, axis=1, kind="stable")  # the steps of a layer stay in order
+        is_exchange = np.isfinite(np.take_along_axis(slopes, order, axis=1))
+        before = np.concatenate([hulls.first[..., None], hulls.options], axis=2)[..., :n_steps]
+        changes = np.take_along_axis(layers, hulls.options[None], axis=3)
+        changes -= np.take_along_axis(layers, before[None], axis=3)
+        changes = np.take_along_axis(changes.reshape(2, n_roots, -1), order[None], axis=2)
+        start = np.take_along_axis(layers, hulls.first[None, ..., None], axis=3)
+        start = base + start[..., 0].sum(axis=2)
+        # Behind the last exchange of a root stand changes of 0, and one more of layer -1.
+        self.first = hulls.first  # (R, L)
+        self.n = is_exchange.sum(axis=1)  # (R,) number of exchanges
+        self.changes = _padded(np.where(is_exchange, changes, 0.0), 0.0)  # (2, R, T + 1)
+        self.layer = _padded(order // max(n_steps, 1), -1)  # (R, T + 1)
+        self.old, self.new = (
+            _padded(np.take_along_axis(options.reshape(n_roots, -1), order, axis=1), 0)
+            for options in (before, hulls.options)
+        )
+        steps = np.cumsum(self.changes[..., :-1], axis=2)
+        zero = np.zeros((2, n_roots, 1))
+        self.hull = start[:, :, None] + np.concatenate([zero, steps], axis=2)  # (2, R, T + 1)
+
+    def near_front(self) -> tuple[IndexArray, IndexArray]:
+        """Return the points, roots and t (n,), that few exchanges can bring to the front."""
+        exists = np.arange(self.hull.shape[2]) <= self.n[:, None]
+        root, t = np.nonzero(exists)
+        values = self.hull[:, root, t]
+        front = values[:, _front_of_pairs(values)]
+        # The exchanges before and after are about as large as those that are tried.
+        sizes = np.abs(self.changes)
+        x, y = values - sizes[:, root, t] - sizes[:, root, np.maximum(t - 1, 0)]
+        lowest = np.append(np.inf, np.minimum.accumulate(front[1]))
+        near = y <= lowest[np.searchsorted(front[0], x, side="right")]
+        return root[near], t[near]
+
+    def points(self, root: IndexArray, t: IndexArray) -> tuple[Array, IndexArray]:
+        """Return points of the hull (k,) and beside it.
+
+        Returns
+        -------
+        values : (2, n)
+        places : (4, n)
+            Of each the root, the point of the hull, and two exchanges that are made or taken back
+            from there, -1 for none.
+        """
+        hull, none = self.hull[:, root, t], np.full(len(t), -1)
+        values, places = [hull], [np.stack([root, t, none, none])]
+        reach = _SHORT_REACH if self.n.max() > _MANY_EXCHANGES else _REACH
+        offsets = [*range(-reach, 0), *range(reach)]
+        toggles = [self._toggle(root, t, offset) for offset in offsets]
+        moves = [
+            np.copysign(1, offset) * self.changes[:, root, step]
+            for offset, step in zip(offsets, toggles, strict=True)
+        ]
+        layers = [self.layer[root, step] for step in toggles]  # -1 where a step is impossible
+        for a, first in enumerate(toggles):
+            usable = first >= 0
+            values.append((hull + moves[a])[:, usable])
+            places.append(np.stack([root, t, first, none])[:, usable])
+            for b, second in enumerate(toggles[:a]):
+                both = usable & (second >= 0) & (layers[a] != layers[b])
+                values.append((hull + moves[a] + moves[b])[:, both])
+                places.append(np.stack([root, t, first, second])[:, both])
         return np.concatenate(values, axis=1), np.concatenate(places, axis=1)
 
-    def options(self, places: IndexArray) -> IndexArray:
-        """Return the options (n, L) of points (3, n)."""
-        t, *toggles = places
-        steps, n_layers = np.arange(len(self.layer)), len(self.first)
+    def options(
+        self, root: IndexArray, t: IndexArray, first: IndexArray, second: IndexArray
+    ) -> IndexArray:
+        """Return the options (n, L) of points with two exchanges made or taken back."""
+        n_roots, n_steps = self.layer.shape[0], self.layer.shape[1] - 1
         # The last exchange of each layer before every point of the hull, -1 for none.
-        last = np.full((len(steps) + 1, n_layers), -1)
-        last[steps + 1, self.layer] = steps
-        last = np.maximum.accumulate(last, axis=0)[t]
-        new = np.append(self.new, 0)
-        options = np.where(last >= 0, new[last], self.first)
-        for toggle in toggles:
+        last = np.full((n_roots, n_steps + 1, self.first.shape[1]), -1)
+        r, step = np.nonzero(np.arange(n_steps) < self.n[:, None])
+        last[r, step + 1, self.layer[r, step]] = step
+        last = np.maximum.accumulate(last, axis=1)[root, t]  # (n, L)
+        options = np.where(last >= 0, self.new[root[:, None], last], self.first[root])
+        for toggle in (first, second):
             rows = np.flatnonzero(toggle >= 0)
-            step = toggle[rows]
-            is_made = step < t[rows]
-            options[rows, self.layer[step]] = np.where(is_made, self.old[step], self.new[step])
-        return options
+            r, step = root[rows], toggle[rows]
+            exchanged = np.where(step < t[rows], self.old[r, step], self.new[r, step])
+            options[rows, self.layer[r, step]] = exchanged
+        return np.asarray(options)
 
-    def _toggle(self, t: IndexArray, offset: int) -> IndexArray:
-        """Return the exchange at an offset from each point, -1 where its layer's order forbids."""
-        n = len(self.layer)
+    def _toggle(self, root: IndexArray, t: IndexArray, offset: int) -> IndexArray:
+        """Return the exchange at an offset from each point, -1 where that is impossible.
+
+        An exchange can be taken back if it is the last one of its layer, and made before its turn
+        if it is the next one.
+        """
         step = t + offset
-        usable = (step >= 0) & (step < n)
-        padded = np.append(self.layer, -1)
-        between = range(offset + 1, 0) if offset < 0 else range(offset)
-        for other in between:
-            at = np.clip(t + other, 0, n)
-            usable &= padded[at] != padded[np.clip(step, 0, n)]
+        usable = (step >= 0) & (step < self.n[root])
+        step = np.where(usable, step, -1)
+        layer = self.layer[root, step]
+        for other in range(offset + 1, 0) if offset < 0 else range(offset):
+            usable &= self.layer[root, np.where(usable, t + other, -1)] != layer
         return np.where(usable, step, -1)
+
+
+def _padded(values: NDArray[Any], end: float) -> NDArray[Any]:
+    """Append a column."""
+    return np.append(values, np.full((*values.shape[:-1], 1), end, dtype=values.dtype), axis=-1)
 
 
 def _front_of_pairs(values: Array) -> IndexArray:
@@ -187,4 +227,4 @@ def _front_of_pairs(values: Array) -> IndexArray:
     order = np.lexsort((values[1], values[0]))
     y = values[1, order]
     lowest_before = np.concatenate([[np.inf], np.minimum.accumulate(y)[:-1]])
-    return order[y < lowest_before]
+    return np.asarray(order[y < lowest_before])
