@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from hwnas.devices.figures import fit_figure, megabytes
+from hwnas.devices.fit_known import known_prior
 from hwnas.devices.groups import merge_measurements, split_by_count
 from hwnas.devices.measurements import Measurements, read_measurements
 from hwnas.errors import HwnasWarning, InvalidInput
@@ -85,7 +86,8 @@ def device_of_measurements(
         warnings.warn(f"left out: {fault}", HwnasWarning, stacklevel=2)
     figures = {_key(figure): figure for figure in (former.figures if former else ())}
     for group in groups:
-        figure = fit_figure(group)
+        prior = known_prior(group.space, group.quantity, group.workload, exclude=name)
+        figure = fit_figure(group, prior)
         figures[_key(figure)] = figure
         report(figure)
     return _file(name, tuple(figures.values()), DEVICE)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from hwnas.devices.fit import fit_tables
+from hwnas.devices.fit_prior import Prior
 from hwnas.devices.groups import average_repeats, limit_points, subset
 from hwnas.devices.measurements import Measurements
 from hwnas.errors import InvalidInput
@@ -24,8 +25,15 @@ _MANY = 200  # architectures above which one fold is enough
 _TABLE_MB = 8  # of the tables of one metric
 
 
-def fit_figure(group: Measurements) -> DeviceFigure:
+def fit_figure(group: Measurements, prior: Prior | None = None) -> DeviceFigure:
     """Return the fitted figure of measurements of one space and metric.
+
+    Parameters
+    ----------
+    group
+        The measurements.
+    prior
+        What is known from other devices, see `hwnas.devices.fit_known`.
 
     Raises
     ------
@@ -33,14 +41,16 @@ def fit_figure(group: Measurements) -> DeviceFigure:
         There are fewer than 6 architectures, or the space's tables would be too large.
     """
     group = limit_points(average_repeats(group))
-    fit = fit_tables(group.space, group.codes, group.values, group.std, metric=group.quantity)
+    fit = fit_tables(
+        group.space, group.codes, group.values, group.std, metric=group.quantity, prior=prior
+    )
     table = AdditiveTable.from_function(group.space, fit.predict)
     if megabytes(table) > _TABLE_MB:
         raise InvalidInput(
             f"space {group.space.name!r}: its tables take {megabytes(table):.0f} MB, expected at "
             f"most {_TABLE_MB}; use fewer values of n_layer or of the choices of a layer"
         )
-    kendall, coverage = validate(group)
+    kendall, coverage = validate(group, prior)
     return DeviceFigure(
         group.space,
         group.quantity,
@@ -54,13 +64,15 @@ def fit_figure(group: Measurements) -> DeviceFigure:
     )
 
 
-def validate(group: Measurements) -> tuple[float, float]:
+def validate(group: Measurements, prior: Prior | None = None) -> tuple[float, float]:
     """Return rank correlation and coverage on architectures that a fit has not seen.
 
     Parameters
     ----------
     group
         Measurements with one value for each architecture.
+    prior
+        What is known from other devices.
 
     Returns
     -------
@@ -83,7 +95,7 @@ def validate(group: Measurements) -> tuple[float, float]:
     for k in range(_FOLDS if n <= _MANY else 1):
         left_out = fold == k
         rest = subset(group, np.flatnonzero(~left_out))
-        fit = fit_tables(group.space, rest.codes, rest.values, rest.std)
+        fit = fit_tables(group.space, rest.codes, rest.values, rest.std, prior=prior)
         predictions[left_out] = fit.predict(group.codes[left_out])
         low, high = fit.interval(group.codes[left_out], LEVEL).T
         half[left_out] = (high - low) / 2

@@ -25,6 +25,7 @@ from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes
 
 MIN_POINTS = 6
+MIN_EVIDENCE = 1.0  # logarithm of the Bayes factor from which known devices are used
 MIN_CONFORMAL = 30  # points from which intervals are conformal
 
 
@@ -182,8 +183,8 @@ def fit_tables(
     metric
         Name of the metric, workload included, such as ``"tpot.serve"``.
     prior
-        What is known of the coefficients beforehand, such as `hwnas.devices.fit_prior.Prior`
-        of published devices; by default physical terms of unknown size.
+        What is known from other devices, see `hwnas.devices.fit_known`; by default physical terms
+        of unknown size. It is used where it makes the values clearly more likely.
 
     Raises
     ------
@@ -202,7 +203,11 @@ def fit_tables(
     terms = Terms(space)
     codes = np.asarray(codes)
     y, sigma = _check_values(codes, values, std)
-    posterior = fit_posterior(terms, codes, y, sigma, prior)
+    posterior = fit_posterior(terms, codes, y, sigma, None)
+    if prior is not None:
+        with_known = fit_posterior(terms, codes, y, sigma, prior)
+        if with_known.evidence > posterior.evidence + MIN_EVIDENCE:
+            posterior = with_known
     return FittedMetric(
         space,
         metric,

@@ -17,7 +17,10 @@ from hwnas.devices.fit_terms import Terms
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.typing import Array, Codes, IndexArray
 
-NOISE = (0.003, 1.0)  # of relative errors: typical standard deviation, spread of its logarithm
+# Noise of relative errors: typical standard deviation, spread of its logarithm. Known devices leave
+# more unexplained than terms do, and the data are too few to tell it from their weights.
+NOISE = (0.003, 1.0)
+NOISE_BESIDE_KNOWN = (0.006, 0.4)
 _STEPS = (-1.2, -0.6, -0.3, 0.3, 0.6, 1.2)  # tried for the logarithm of a scale
 _SWEEPS = 4
 _SAMPLES = 48  # of the scales
@@ -42,6 +45,8 @@ class Posterior:
         The same over their standard deviations.
     residual
         What is added to the sum of the terms; ``None`` without known devices.
+    evidence
+        Logarithm of the marginal likelihood of the relative errors.
     """
 
     coefficients: Array
@@ -49,7 +54,8 @@ class Posterior:
     noise: float
     left_out: Array
     scores: Array
-    residual: AdditiveTable | None
+    residual: AdditiveTable | None = None
+    evidence: float = -np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +106,11 @@ class _Regression:
                         best, logs = value, trial
         return logs
 
-    def sample_scales(self) -> tuple[Array, Array]:
-        """Return logarithms of scales (s, q + 1) and their weights (s,), which sum to 1."""
+    def sample_scales(self) -> tuple[Array, Array, float]:
+        """Return logarithms of scales (s, q + 1), their weights (s,), and the log evidence.
+
+        The weights sum to 1.
+        """
         center = self.most_likely()
         best = self.log_posterior(center)
         # The width of a normal density with the curvature about the maximum.
@@ -116,7 +125,9 @@ class _Regression:
         logs = center + 1.2 * width * unit
         density = np.array([self.log_posterior(one) for one in logs]) + 0.5 * (unit**2).sum(axis=1)
         weights = np.exp(density - density.max())
-        return logs, weights / weights.sum()
+        # Importance sampling: proposals have widths 1.2 width, the prior of scales has spread.
+        evidence = density.max() + np.log(weights.mean()) + np.log(1.2 * width / self.spread).sum()
+        return logs, weights / weights.sum(), float(evidence)
 
 
 def fit_posterior(
@@ -144,19 +155,19 @@ def fit_posterior(
         by_width = (width[:, None] == np.arange(shape[0]))[:, :, None] * own[:, None]
         parts[0] = parts[0] + own
         parts[1] = parts[1] + by_width.reshape(len(y), -1)
+    noise = NOISE if prior is None else NOISE_BESIDE_KNOWN
     regression = _Regression(
         1 - expected * level / y,
         parts,
         std / y,
-        np.log([*(factor.typical for factor in factors), NOISE[0]]),
-        np.array([*(factor.spread for factor in factors), NOISE[1]]),
+        np.log([*(factor.typical for factor in factors), noise[0]]),
+        np.array([*(factor.spread for factor in factors), noise[1]]),
     )
     # 3. Scales, by marginal likelihood; the posterior of the coefficients, averaged over them.
-    logs, weights = regression.sample_scales()
-    average = _average(regression, factors, mean, level, logs, weights)
-    if prior is None:
-        return average[0]
-    return replace(average[0], residual=_residual(prior, average[1], level))
+    logs, weights, evidence = regression.sample_scales()
+    posterior, column_weights = _average(regression, factors, mean, level, logs, weights)
+    residual = None if prior is None else _residual(prior, column_weights, level)
+    return replace(posterior, residual=residual, evidence=evidence)
 
 
 def _residual(prior: Prior, weights: Array, level: float) -> AdditiveTable:
@@ -210,7 +221,6 @@ def _average(
         float(np.sqrt(noise)),
         np.asarray(left_out),
         np.asarray(left_out / np.sqrt(variances)),
-        None,
     )
     return posterior, np.asarray(center)
 

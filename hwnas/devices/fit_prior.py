@@ -39,8 +39,8 @@ _CENTRED = ("outside", "outside x layers")  # kinds whose sign is open
 # They are those of the latencies and decoding steps of a few devices and spaces.
 _SCALES = {
     "known": (1.0, 0.5),
-    "known by width": (0.1, 1.0),
-    "physical beside known": (0.01, 1.0),
+    "known by width": (0.2, 1.0),
+    "physical beside known": (0.02, 1.0),
     "physical": (0.12, 0.7),
     "width": (0.005, 0.7),
     "curved": (0.015, 1.0),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hwnas
+import hwnas.workloads
+from hwnas.devices.add import device_of_measurements
 from hwnas.devices.fit import FittedMetric, fit_tables
+from hwnas.devices.fit_known import known_prior, known_tables
 from hwnas.devices.fit_prior import Prior
 from hwnas.devices.fit_terms import Terms
 from hwnas.errors import InvalidInput
@@ -138,3 +143,37 @@ def test_known_devices_help_and_are_stored() -> None:
     again = FittedMetric.from_arrays(space, fits[0].to_arrays())
     np.testing.assert_array_equal(again.predict(codes), fits[0].predict(codes))
     np.testing.assert_allclose(again.tables.predict(codes), again.predict(codes), rtol=1e-12)
+
+
+def test_known_devices_are_not_used_where_they_mislead() -> None:
+    space = hwnas.spaces.require_gpt(hwnas.space("gpt-s"))
+    codes = space.sample(320, np.random.default_rng(1))
+    # Many heads are cheap and few are dear: no published device is like this.
+    heads = codes[:, space.layer_columns[:, 1]].sum(axis=1)
+    values = physical(space, codes) + 0.1 * (40 - heads)
+    prior = known_prior(space, "latency")
+    fits = [fit_tables(space, codes[:20], values[:20], prior=p) for p in (prior, None)]
+    assert fits[0].residual is None
+    np.testing.assert_array_equal(fits[0].predict(codes), fits[1].predict(codes))
+
+
+def test_known_devices_are_those_of_the_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    space = hwnas.space("gpt-s")
+    assert len(known_tables(space, "latency")) == 13
+    assert known_tables(space, "tpot.serve") == {}
+    assert known_prior(space, "tpot.serve") is None
+    assert known_prior(hwnas.space("llama-s"), "latency") is None
+    codes = space.sample(12, np.random.default_rng(0))
+    lines = [f"{a},{v}" for a, v in zip(space.decode(codes), physical(space, codes), strict=True)]
+    file = tmp_path / "own.csv"
+    file.write_text("arch,tpot.serve\n" + "\n".join(lines))
+    for name in ("one", "two", "three"):
+        device_of_measurements(name, [file]).write(tmp_path / f"hwnas/devices/{name}.npz")
+    assert [*known_tables(space, "tpot.serve", exclude="two")] == ["one", "three"]
+    assert known_prior(space, "tpot.serve") is not None
+    # Another workload of that name is another metric.
+    other = dataclasses.replace(hwnas.workloads.BUILT_IN["serve"], batch=2)
+    assert known_tables(space, "tpot.serve", other) == {}
