@@ -7,33 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from workloads_statistics import Measured, is_enough, of_width
 
-from hwnas import pareto
 from hwnas.objectives import Objective
 from hwnas.spaces import GPTSpace
 from hwnas.surrogates import surrogate
 from hwnas.surrogates.pareto_front import exact_front
 from hwnas.surrogates.tables import AdditiveTable, predict
+from hwnas.surrogates.transfer import Loss, loss
 from hwnas.typing import Array, Codes
-
-_MARGIN = 0.1  # of a front's range beyond its worst values: the reference point of hypervolumes
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Loss by a front that was found for one metric and is judged by another.
-
-    Attributes
-    ----------
-    hypervolume
-        Share of the hypervolume of the other metric's own front that is missing.
-    mean, worst
-        Relative excess over the best network of at most the same perplexity: mean over the front,
-        and maximum.
-    """
-
-    hypervolume: float
-    mean: float
-    worst: float
 
 
 @dataclass(frozen=True)
@@ -106,42 +86,3 @@ def find_fronts(of: Measured, metrics: tuple[str, ...]) -> Fronts:
         assert front is not None, f"{of.space.name}, {metric}: too many labels"
         codes[metric] = front
     return Fronts(perplexity, tables, codes)
-
-
-def loss(points: Array, best: Array) -> Loss:
-    """Return what points lose against a front.
-
-    Parameters
-    ----------
-    points : (n, 2) float64
-        Perplexities, and values of a metric; none better than the front.
-    best : (m, 2) float64
-        The front.
-
-    Examples
-    --------
-    One of two members, and one that is half as slow again as the other:
-
-    >>> best = np.array([[10.0, 2.0], [20.0, 1.0]])
-    >>> found = loss(np.array([[10.0, 3.0], [20.0, 1.0]]), best)
-    >>> found.mean, found.worst
-    (0.25, 0.5)
-    """
-    reference = best.max(axis=0) + _MARGIN * np.ptp(best, axis=0)
-    missing = 1 - pareto.hypervolume(points, reference) / pareto.hypervolume(best, reference)
-    excess = points[:, 1] / best_at(points[:, 0], best) - 1
-    return Loss(float(missing), float(excess.mean()), float(excess.max()))
-
-
-def best_at(perplexities: Array, front: Array) -> Array:
-    """Return the least value (n,) of a front (m, 2) at perplexities of at most those given (n,).
-
-    Examples
-    --------
-    >>> best_at(np.array([10.0, 15.0, 20.0]), np.array([[20.0, 1.0], [10.0, 2.0]])).tolist()
-    [2.0, 2.0, 1.0]
-    """
-    ordered = front[np.argsort(front[:, 0])]
-    least = np.minimum.accumulate(ordered[:, 1])
-    at = np.searchsorted(ordered[:, 0], perplexities, side="right") - 1
-    return np.asarray(np.where(at >= 0, least[np.maximum(at, 0)], np.nan))

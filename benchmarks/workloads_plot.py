@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from workloads_fronts import Fronts, best_at
+from workloads_fronts import Fronts
 from workloads_rows import FOUND_FOR, JUDGED_BY, TIMES
 
 from hwnas.reports.plots import style
+from hwnas.surrogates.transfer import best_at
 from hwnas.typing import Array
 from hwnas.workloads import BUILT_IN
 

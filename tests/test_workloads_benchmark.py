@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import hwnas
 from hwnas import pareto
 from hwnas.surrogates.tables import predict
+from hwnas.surrogates.transfer import best_at
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(FOLDER))
@@ -143,7 +144,7 @@ def test_no_random_network_dominates_a_front(gpt_s, gpt_s_fronts):
     codes = gpt_s.space.sample(2000, np.random.default_rng(4))
     tables = [gpt_s_fronts.perplexity, gpt_s_fronts.tables["tpot.serve"]]
     random, best = predict(tables, codes), gpt_s_fronts.points("tpot.serve", "tpot.serve")
-    assert (random[:, 1] >= fronts.best_at(random[:, 0], best) * (1 - 1e-9)).all()
+    assert (random[:, 1] >= best_at(random[:, 0], best) * (1 - 1e-9)).all()
 
 
 def test_a_front_loses_nothing_by_its_own_metric(gpt_s_fronts):
@@ -187,7 +188,7 @@ def test_pairs_have_equal_perplexity_and_their_second_decodes_faster(gpt_s_front
     assert values.shape == (7, 2, 2)
     assert (values[:, 1] <= values[:, 0]).all()
     own = gpt_s_fronts.points("tpot.serve", "tpot.serve")
-    np.testing.assert_array_equal(values[:, 1, 1], fronts.best_at(values[:, 0, 0], own))
+    np.testing.assert_array_equal(values[:, 1, 1], best_at(values[:, 0, 0], own))
 
 
 def test_chosen_pairs_can_be_read_where_they_are_measured(tmp_path):

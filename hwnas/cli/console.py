@@ -30,7 +30,9 @@ AllowPlugins = Annotated[
 Tables = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FILE", help="Tables of hwnas fit, whose metrics take precedence; can be repeated."
+        "--tables",
+        metavar="FILE",
+        help="Tables of hwnas fit, whose metrics take precedence; can be repeated.",
     ),
 ]
 NoDraw = Annotated[bool, typer.Option("--no-draw", help="Write no plots and no report.")]

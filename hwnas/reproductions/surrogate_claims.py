@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hwnas import pareto
-from hwnas.fronts import Front, reference_point
+from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.reports.plots.correlation import kendall_tau
 from hwnas.reports.plots.features import architecture_features
@@ -17,6 +16,7 @@ from hwnas.reproductions.claim import NEGLIGIBLE, Claim, Verdict, grade
 from hwnas.reproductions.results import METRICS, ReproductionResults, read_held_out
 from hwnas.surrogates import Surrogate, surrogate
 from hwnas.surrogates.devices import DEVICES
+from hwnas.surrogates.transfer import hypervolume_lost
 from hwnas.typing import Array
 
 _N_COMPARED = 1000  # architectures
@@ -46,12 +46,8 @@ def check_devices(reproduction: ReproductionResults) -> Iterator[Claim]:
 
 def _lost_share(backend: Surrogate, front: Front, target: Front) -> float:
     """Return the share of the target's hypervolume that another device's front does not reach."""
-    objectives = [str(objective) for objective in target.objectives]
-    # Both hypervolumes have the same reference point, and are of values on the target device.
-    reference = reference_point(target.losses)
-    values = backend.predict(front.codes, objectives)
-    reached = pareto.hypervolume(values, reference)
-    return 1 - reached / pareto.hypervolume(target.losses, reference)
+    values = backend.predict(front.codes, [str(objective) for objective in target.objectives])
+    return hypervolume_lost(values, target.losses)
 
 
 def check_calibration(reproduction: ReproductionResults) -> Iterator[Claim]:

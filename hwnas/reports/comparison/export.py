@@ -27,10 +27,10 @@ def markdown(comparison: Comparison, columns: Sequence[str] | None = None) -> st
         # Escape before marking, so that the marks themselves are not escaped.
         rows = mark_leaders(comparison, problem, header, rows, _escape, "**{}**", r"\*")
         parts += [f"**{_escape(problem.name)}**, relative to: {problem.standard}"]
-        parts += [_table(header, rows)]
+        parts += [markdown_table(header, rows)]
     parts.append(legend(comparison, "**bold**", r"\*"))
     for title, header, rows in overall_tables(comparison):
-        parts += [_escape(title), _table(header, [list(map(_escape, row)) for row in rows])]
+        parts += [_escape(title), markdown_table(header, [list(map(_escape, row)) for row in rows])]
     parts += ["\n".join(f"- {_escape(note)}" for note in comparison.notes)]
     return "\n\n".join(part for part in parts if part)
 
@@ -92,7 +92,8 @@ def _escape(text: str) -> str:
     return "".join(f"\\{character}" if character in "\\`*_|<[" else character for character in text)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table of escaped cells, columns of numbers to the right."""
     # Columns of numbers are aligned to the right.
     ruler = ["--:" if is_numeric(rows, j) else "---" for j in range(len(header))]
     lines = [[_escape(name) for name in header], ruler, *rows]
