@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from hwnas.cli.console import (
     AllowPlugins,
     Progress,
     Quiet,
+    Tables,
     Workers,
     echo,
     print_figures,
@@ -123,8 +125,11 @@ def report(
 
 def compare(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="The directories of runs.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR...", help="The directories of runs; with --transfer, metrics to compare."
+        ),
+    ] = None,
     format_: Annotated[
         OutputFormat, typer.Option("--format", help="Output format.")
     ] = OutputFormat.table,
@@ -138,7 +143,9 @@ def compare(
     plot: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also draw a diagram of mean ranks: FILE.png, .pdf or .svg."
+            metavar="FILE",
+            help="Also draw a diagram of mean ranks, or the losses of --transfer: "
+            "FILE.png, .pdf or .svg.",
         ),
     ] = None,
     columns: Annotated[
@@ -156,6 +163,29 @@ def compare(
     label: Annotated[
         str | None, typer.Option(help="Label of the first LaTeX table [from the problem].")
     ] = None,
+    transfer: Annotated[
+        bool,
+        typer.Option(
+            "--transfer",
+            help="Compare devices and workloads instead: what the exact front for each loses on "
+            "each other one.",
+        ),
+    ] = False,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --transfer: metrics such as latency@a100 or tpot.serve@mine; several with "
+            "blanks between them, or repeated [the latency on all devices]."
+        ),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="With --transfer: the space or its YAML file [gpt-s].")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="With --transfer: the other objective of all fronts [perplexity]."),
+    ] = None,
+    metric_tables: Tables = None,
     allow_plugins: AllowPlugins = False,
 ) -> None:
     """Compare optimizers over runs by quality indicators, mean ranks and tests.
@@ -163,6 +193,25 @@ def compare(
     Runs of the same problem share a table; there is one table for each problem. Ranks and tests
     are over problems; where they are too few, optimizers are compared seed to seed on each problem.
     """
+    of_transfer = {"--metrics": metrics, "--space": space, "--against": against}
+    of_transfer["--tables"] = metric_tables
+    if transfer:
+        from hwnas.cli.transfer_command import PERPLEXITY, compare_transfer
+
+        _refuse_options({"--at": at, "--columns": columns, "--caption": caption, "--label": label})
+        names = [*(metrics or ()), *map(str, directories or ())]
+        compare_transfer(
+            space or "gpt-s",
+            [name for text in names for name in text.split()],
+            against=against or PERPLEXITY,
+            tables=metric_tables or (),
+            format_=format_.value,
+            plot=plot,
+        )
+        return
+    _refuse_options(of_transfer, "needs --transfer")
+    if not directories:
+        raise InvalidInput("compare: expected the directories of runs, or --transfer")
     from hwnas.reports.comparison import comparison, export, latex, tables
     from hwnas.runner.results import Result
 
@@ -188,6 +237,13 @@ def compare(
     if plot is not None:
         # Only a table may share standard output with the path; other formats are often piped.
         echo(str(plot), err=format_ is not OutputFormat.table)
+
+
+def _refuse_options(options: Mapping[str, object], reason: str = "not with --transfer") -> None:
+    """Raise InvalidInput if one of some options is given."""
+    for option, value in options.items():
+        if value:
+            raise InvalidInput(f"{option}: {reason}")
 
 
 def _check_format_options(
