@@ -26,6 +26,9 @@ RUN_FILES = (
     "reference",
     "warm_start.npz",
     "measurements.jsonl",
+    "trials.csv",
+    "trials.parquet",
+    "optuna.db",
 )
 _NAME_FORM = f"a text of at most {MAX_NAME} letters, digits, '.', '_' and '-'"
 # By key, in error texts; [] stands for the items of a list.

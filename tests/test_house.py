@@ -39,7 +39,7 @@ FLOORS = [
     {"experiment", "testing"},
     {"problem"},
     {"runner"},
-    {"reports"},
+    {"reports", "exports"},
     {"api", "compat", "fitting"},
     {"minimization", "reproductions"},
     {"cli"},

@@ -32,6 +32,7 @@ from hwnas.cli.console import (
     print_summary,
 )
 from hwnas.cli.device_commands import device
+from hwnas.cli.export_command import export
 from hwnas.cli.fit_command import fit
 from hwnas.cli.profile_commands import build, profile
 from hwnas.cli.query_commands import front, list_, query
@@ -215,6 +216,7 @@ app.command()(schema)
 app.command()(plot)
 app.command()(report)
 app.command()(compare)
+app.command()(export)
 app.command()(reproduce)
 app.command()(profile)
 app.command()(build)
