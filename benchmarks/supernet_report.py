@@ -1,0 +1,133 @@
+"""The page supernet.md, from the CSVs of ``supernet.py``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from supernet_statistics import MIN_NETWORKS, Networks, trust
+
+from hwnas.profiling import build_model
+from hwnas.spaces import LanguageModelSpace
+
+Row = Mapping[str, str]
+_WANTED_SHARE, _WANTED_COST, _WANTED_RATE = 0.8, 1.25, 30
+
+
+def read(file: Path) -> list[Row]:
+    """Return the rows of a CSV file, none if there is no file."""
+    if not file.exists():
+        return []
+    with open(file, encoding="utf-8", newline="") as content:
+        return list(csv.DictReader(content))
+
+
+def joined(space: LanguageModelSpace, alone: Sequence[Row], inherited: Sequence[Row]) -> Networks:
+    """Return the networks that have both perplexities.
+
+    Parameters
+    ----------
+    alone, inherited
+        Rows of one study, and of one supernet.
+    """
+    value = {(row["arch"], row["seed"]): _number(row["perplexity"]) for row in alone}
+    # The last step of a supernet counts.
+    last = {row["arch"]: row for row in sorted(inherited, key=lambda row: int(row["step"]))}
+    names = [arch for arch in last if np.isfinite(value.get((arch, "0"), np.nan))]
+    archs = space.decode(space.encode(names))
+    counts = [count_decoder(space, arch) for arch in archs]
+    return Networks(
+        width=np.array([arch.embed_dim for arch in archs]),
+        alone=np.array([value[name, "0"] for name in names]),
+        again=np.array([value.get((name, "1"), np.nan) for name in names]),
+        inherited=np.array([_number(last[name]["perplexity"]) for name in names]),
+        params=np.array(space.params(space.encode(names)), dtype=np.float64),
+        decoder=np.array(counts, dtype=np.float64),
+    )
+
+
+def count_decoder(space: LanguageModelSpace, arch: Any) -> int:
+    """Return the parameters of the layers, a proxy of Javaheripi et al. 2022, arXiv:2203.02094."""
+    return sum(p.numel() for p in build_model(space, arch, device="meta").blocks.parameters())
+
+
+def write(folder: Path, page: Path, spaces: Mapping[str, LanguageModelSpace]) -> str:
+    """Write the page and return it."""
+    lines = [
+        "# Supernets: trust and cost",
+        "",
+        "Written by `python benchmarks/supernet.py report` from the CSVs beside it.",
+        "",
+        *trust_lines(folder, spaces),
+        *cost_lines(read(folder / "cost.csv")),
+    ]
+    text = "\n".join(lines) + "\n"
+    page.write_text(text, encoding="utf-8")
+    return text
+
+
+def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[str]:
+    """Return the section on ranks."""
+    alone, inherited = read(folder / "alone.csv"), read(folder / "inherited.csv")
+    lines = [
+        "## Do inherited perplexities rank networks as their own trainings do?",
+        "",
+        "Kendall's tau within one `embed_dim`, mean of two widths; 90 % intervals of a bootstrap",
+        "over networks. The ceiling is that of two seeds of the same training. Networks are",
+        "under-trained: the tokens of a training suffice to rank, not to use them.",
+        "",
+        "| study, supernet | networks | inherited | of the ceiling | ceiling, two seeds | given "
+        "parameters | lead over parameters | lead over decoder parameters |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    keys = sorted({(row["study"], row["supernet"]) for row in inherited})
+    for study, supernet in keys:
+        rows = [r for r in inherited if (r["study"], r["supernet"]) == (study, supernet)]
+        found = joined(spaces[study], [r for r in alone if r["study"] == study], rows)
+        if len(found.width) < MIN_NETWORKS:
+            continue
+        result = trust(found, np.random.default_rng(0))
+        cells = [f"{study}, {supernet}", f"{len(found.width)}"]
+        order = ("inherited", "share", "ceiling", "partial", "lead over params")
+        cells += [str(result[name]) for name in (*order, "lead over decoder")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [
+        *lines,
+        "",
+        f"Wanted: at least {_WANTED_SHARE} of the ceiling, and intervals of both leads above 0.",
+        "",
+    ]
+
+
+def cost_lines(rows: Sequence[Row]) -> list[str]:
+    """Return the section on time."""
+    lines = [
+        "## What does a supernet cost?",
+        "",
+        "The ratio is the time of a supernet's step over that of the largest network's own step,",
+        f"weighted by arithmetic (wanted: {_WANTED_COST}). Evaluations are those of 200,000 tokens",
+        f"(wanted: {_WANTED_RATE} a minute).",
+        "",
+        "| space | batch | device | what | TFLOP/s | of the peak | ratio | a minute | GB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        own = [
+            _number(other["tflops"])
+            for other in rows
+            if other["what"] == "largest alone, whole"
+            and all(other[key] == row[key] for key in ("space", "batch", "device"))
+        ]
+        is_supernet = row["what"] == "supernet" and own
+        ratio = f"{own[-1] / _number(row['tflops']):.2f}" if is_supernet else ""
+        cells = [row[key] for key in ("space", "batch", "device", "what", "tflops", "utilization")]
+        cells += [ratio, row["per_minute"], row["memory_gb"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _number(text: str) -> float:
+    return float(text) if text else float("nan")

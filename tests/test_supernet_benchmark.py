@@ -1,0 +1,125 @@
+"""Statistics of benchmarks/supernet.py, whose answers are known, and a small run of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(FOLDER))
+
+import supernet as benchmark  # noqa: E402
+import supernet_report as reports  # noqa: E402
+import supernet_statistics as statistics  # noqa: E402
+from supernet_statistics import Networks, bootstrap, mean_over_widths, partial_kendall, trust  # noqa: E402
+
+RNG = np.random.default_rng(0)
+
+
+def networks(n: int = 30, *, noise: float = 0.3, own: float = 1.0, seed: int = 0) -> Networks:
+    """Networks whose quality is a part of parameters and one of its own."""
+    rng = np.random.default_rng(seed)
+    width = np.repeat([1.0, 2.0], n)
+    params = rng.normal(size=2 * n)
+    quality = -params + own * rng.normal(size=2 * n) + 10 * width
+    alone, again, inherited = (quality + noise * rng.normal(size=2 * n) for _ in range(3))
+    again[rng.permutation(2 * n)[: 4 * n // 3]] = np.nan
+    return Networks(width, alone, again, inherited, params, params)
+
+
+def test_widths_are_never_compared_with_each_other() -> None:
+    width, x = np.repeat([1, 2], 5), np.arange(10.0)
+    y = np.concatenate([x[:5], 100 - x[5:]])  # opposite orders within the widths
+    tau = mean_over_widths(width, lambda i: statistics.kendall(x[i], y[i]))
+    assert tau == pytest.approx(0)
+    few = np.arange(10) < 7  # two networks of the second width are too few
+    assert mean_over_widths(width, lambda i: statistics.kendall(x[i], y[i]), few) == 1
+    none = np.zeros(10, dtype=bool)
+    assert np.isnan(bootstrap(width, lambda i: 1.0, RNG, chosen=none).low)
+
+
+def test_kendall_equals_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    for n in (2, 5, 30):
+        x, y = rng.integers(0, 6, size=(2, n)).astype(float)
+        expected = kendalltau(x, y).statistic
+        assert statistics.kendall(x, y) == pytest.approx(expected, nan_ok=True)
+
+
+def test_partial_correlation_takes_away_what_parameters_explain() -> None:
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=4000)
+    x, y = (given + rng.normal(size=4000) for _ in range(2))
+    assert statistics.kendall(x, y) > 0.3
+    # By Kendall's formula a common cause of normal variables leaves a third of the plain value.
+    assert abs(partial_kendall(x, y, given)) < 0.15
+    z = x + 0.1 * rng.normal(size=4000)
+    assert partial_kendall(x, z, given) > 0.8
+    assert np.isnan(partial_kendall(given, y, given))
+
+
+def test_the_bootstrap_covers_the_true_value() -> None:
+    """Intervals of 90 % contain the mean in about 90 % of samples."""
+    hits = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        values = rng.normal(size=40)
+        found = bootstrap(np.ones(40), lambda i, v=values: float(v[i].mean()), rng, n=300)  # type: ignore[misc]
+        hits += found.low <= 0 <= found.high
+    assert 80 <= hits <= 98
+
+
+def test_trust_in_inherited_perplexity() -> None:
+    found = trust(networks(), np.random.default_rng(0), n_bootstrap=300)
+    assert 0.9 < found["share"].value < 1.1
+    assert found["lead over params"].low > 0
+    assert found["partial"].low > 0.3
+    assert found["inherited"].low < found["inherited"].value < found["inherited"].high
+    # Where perplexity follows from parameters, there is nothing to gain.
+    found = trust(networks(own=0.0), np.random.default_rng(0), n_bootstrap=100)
+    assert found["lead over params"].value < 0
+    assert found["partial"].value < 0.4
+    # Of nothing but noise.
+    found = trust(networks(noise=30.0), np.random.default_rng(0), n_bootstrap=100)
+    assert abs(found["inherited"].value) < 0.3
+
+
+def test_networks_and_seeds_of_a_study() -> None:
+    study = benchmark.STUDIES["gpt-s-wide"]
+    archs = benchmark.networks(benchmark.space_of("gpt-s-wide", study), study)
+    assert [arch.embed_dim for arch in archs[:4]] == [384, 768, 384, 768]
+    assert len({*map(str, archs)}) == 60
+    trials = benchmark.trials(archs)
+    again = [arch for arch, seed in trials if seed == 1]
+    assert len(trials) == 80
+    assert [sum(arch.embed_dim == w for arch in again) for w in study.widths] == [10, 10]
+
+
+def test_cost_of_a_supernet_is_relative_to_the_largest_network() -> None:
+    row = {"space": "s", "batch": "8", "device": "d", "utilization": "", "memory_gb": ""}
+    rows = [
+        {**row, "what": "largest alone, whole", "tflops": "400", "per_minute": ""},
+        {**row, "what": "supernet", "tflops": "320", "per_minute": ""},
+    ]
+    assert "| supernet | 320 |  | 1.25 |" in reports.cost_lines(rows)[-1]
+
+
+def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
+    script = str(FOLDER / "supernet.py")
+    common = ["--study", "tiny", "--device", "cpu", "--text", "pydoc", "--out", str(tmp_path)]
+    common += ["--weights", str(tmp_path / "weights")]
+    commands = [
+        ["alone", *common, "--steps", "4", "--seconds", "60"],
+        ["train", *common, "--supernet-steps", "4", "--seconds", "60", "--", "--sampled", "1"],
+    ]
+    for command in commands:
+        done = subprocess.run([sys.executable, script, *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    text = reports.write(tmp_path, tmp_path / "page.md", benchmark.spaces())
+    assert "| tiny, default | 12 |" in text
+    assert len(reports.read(tmp_path / "alone.csv")) == 16
