@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwnas.devices.add import Report, ignore_report, tables_of_measurements
 from hwnas.devices.measurements import Measurements, read_measurements
-from hwnas.errors import InvalidInput, UnknownName
+from hwnas.errors import InvalidInput, UnknownName, similar_names
 from hwnas.objectives import UNITS
 from hwnas.problems.csv_table import read_csv
 from hwnas.runner.results import Result
@@ -97,9 +97,12 @@ def fit(
     fitted = {one.quantity for one in found}
     for name in names:
         if name not in fitted:
-            known = {other for path in paths for other in _metrics_of(path, allow_plugins)}
+            columns = {other for path in paths for other in _columns_of(path, allow_plugins)}
+            # The columns of a CSV are many: without a similar one, those that are surely metrics.
+            known = [other for other in columns if similar_names(name, [other])]
+            known = known or [other for other in columns if _is_metric(other)] or [*columns]
             reason = f"there is none in {', '.join(map(str, paths))}"
-            raise UnknownName("metric", name, sorted(known), reason=reason)
+            raise UnknownName("metric", name, known, reason=reason)
     tables = tables_of_measurements(found, name=target.stem if target else "tables", report=report)
     if target is not None:
         tables.write(target)
@@ -115,12 +118,13 @@ def _target(path: Path) -> Path:
     return path
 
 
-def _metrics_of(path: Path, allow_plugins: bool) -> list[str]:
-    """Return the names of what a source has numbers of."""
+def _columns_of(path: Path, allow_plugins: bool) -> list[str]:
+    """Return the names of the columns of a source that may be metrics."""
     if path.is_dir():
         result = Result(path, allow_plugins=allow_plugins)
         return [o.key for o in (*result.objectives, *result.constraints)]
-    table = read_csv(path)
-    numbers = [name for name in table.numbers if not name.endswith(" std")]
-    known = [name for name in numbers if name.partition("@")[0].partition(".")[0] in UNITS]
-    return known or numbers
+    return [name for name in read_csv(path).columns if name != "arch" and not name.endswith(" std")]
+
+
+def _is_metric(name: str) -> bool:
+    return name.partition("@")[0].partition(".")[0] in UNITS

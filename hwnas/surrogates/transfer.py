@@ -166,7 +166,8 @@ def hypervolume_lost(points: Array, best: Array) -> float:
     points : (n, m) float64
         Losses, to be minimized.
     best : (k, m) float64
-        The front; its reference point is `hwnas.fronts.reference_point`.
+        The front; its reference point is `hwnas.fronts.reference_point`. Of a front that spans no
+        volume, all is lost unless a point is as good as one of it.
 
     Examples
     --------
@@ -175,8 +176,10 @@ def hypervolume_lost(points: Array, best: Array) -> float:
     0.476
     """
     reference = reference_point(best)
-    reached = pareto.hypervolume(points, reference)
-    return float(max(0.0, 1 - reached / pareto.hypervolume(best, reference)))
+    whole = pareto.hypervolume(best, reference)
+    if whole == 0:
+        return float(not (points[:, None] <= best).all(axis=2).any())
+    return float(max(0.0, 1 - pareto.hypervolume(points, reference) / whole))
 
 
 def best_at(perplexities: Array, front: Array) -> Array:
