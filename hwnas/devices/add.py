@@ -128,7 +128,9 @@ def tables_of_measurements(
         raise InvalidInput(faults[0])
     figures = []
     for group in groups:
-        figures.append(fit_figure(group))
+        quantity, _, device = group.quantity.partition("@")
+        prior = known_prior(group.space, quantity, group.workload, exclude=device)
+        figures.append(fit_figure(group, prior if device else None))
         report(figures[-1])
     return _file(name, tuple(figures), TABLES)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.workloads import Workload
 
+_MIN_FACTOR = 0.01  # of the lowest quantiles, where a fit knows next to nothing
 _SCALARS = ("head_size", "context", "vocab_size")
 
 
@@ -54,7 +56,7 @@ class AddedDevices:
     ) -> None:
         self.space, self.devices, self._workloads = space, devices, workloads
         self.tables = tables
-        self._tables: dict[str, AdditiveTable] = {}
+        self._tables: dict[tuple[str, float | None], AdditiveTable] = {}
         self._conflicts: dict[str, str] = {}
         self.figures: dict[str, DeviceFigure] = {}
         for file in tables:
@@ -72,9 +74,13 @@ class AddedDevices:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Metrics of devices and tables by name: medians, without a distribution."""
+        """Metrics of devices and tables by name; quantiles tell of the errors of the fit."""
         return {
-            key: Metric(figure.unit or UNITS.get(_metric(key), ""), meaning=figure.meaning)
+            key: Metric(
+                figure.unit or UNITS.get(_metric(key), ""),
+                quantiles=figure.spread > 0,
+                meaning=figure.meaning,
+            )
             for key, figure in self.figures.items()
         }
 
@@ -115,11 +121,20 @@ class AddedDevices:
         measured = [_spaces(device) for device in self.devices.values()]
         raise InvalidInput("; ".join([str(error), *measured])) from None
 
-    def table(self, key: str) -> AdditiveTable:
-        """Return the table of a metric of `figures`; the same object each time."""
-        if key not in self._tables:
-            self._tables[key] = _cut_down(self.figures[key], self.space)
-        return self._tables[key]
+    def table(self, key: str, level: float | None = None) -> AdditiveTable:
+        """Return the table of a metric of `figures`, or of a quantile; the same object each time.
+
+        The value of an architecture that was not measured is normal about the table's, with a
+        relative standard deviation that all share: so a quantile is a multiple of the table.
+        """
+        if (key, level) not in self._tables:
+            if level is None:
+                table = _cut_down(self.figures[key], self.space)
+            else:
+                reach = NormalDist().inv_cdf(level) * self.figures[key].spread
+                table = max(1 + reach, _MIN_FACTOR) * self.table(key)
+            self._tables[key, level] = table
+        return self._tables[key, level]
 
     def _add_tables(self, file: DeviceFile) -> None:
         """Add the figures of tables."""

@@ -1,9 +1,9 @@
 """The surrogate backend: published figures without the hardware.
 
 Published latency and energy have a distribution, given by nine quantiles that
-`hwnas.surrogates.quantiles` interpolates; every other metric is a number, also those of added
-devices and tables. All samples are independent, also those of latency and energy of one
-architecture.
+`hwnas.surrogates.quantiles` interpolates. Quantiles of added devices and tables tell of errors of
+the fit, not of noise. Every other metric is a number. All samples are independent, also those of
+latency and energy of one architecture.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Surrogate(Backend):
     def quantiles(
         self, codes: Codes, name: str | Objective, levels: Sequence[float] | None = None
     ) -> Array:
-        """Return quantiles of latency or energy; they never cross.
+        """Return quantiles of a metric that has some, such as latency; they never cross.
 
         Parameters
         ----------
@@ -261,7 +261,8 @@ class Surrogate(Backend):
         repeats = np.broadcast_to(np.asarray(1 if fidelity is None else fidelity), len(codes))
         values, std = np.empty((2, len(codes), len(observed)))
         for j, objective in enumerate(observed):
-            if not self.metrics[objective.key].quantiles:
+            key = objective.key
+            if key in self.added.figures or not self.metrics[key].quantiles:
                 values[:, j], std[:, j] = self.predict(codes, [objective])[:, 0], 0
                 continue
             # The mean of the one or two middle samples is the sample median.
@@ -377,7 +378,7 @@ class Surrogate(Backend):
         """Return an objective that has a distribution."""
         objective = self._objective(name)
         if objective.key not in self.metrics or not self.metrics[objective.key].quantiles:
-            having = "latency and energy of published devices have"
+            having = "latency and energy of published devices have, and most fits"
             raise InvalidInput(f"{objective.key} has no quantiles; {having}")
         if objective.level is not None:
             raise InvalidInput(f"expected {objective.key!r} and its levels, found {str(name)!r}")

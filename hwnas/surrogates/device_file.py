@@ -79,6 +79,9 @@ class DeviceFigure:
         too few.
     unit
         Unit of a metric that is none of hwnas's own.
+    spread
+        Relative standard deviation of the metric of an unmeasured architecture, as the fit knows
+        it; 0 where that is unknown.
     """
 
     space: LanguageModelSpace
@@ -94,6 +97,7 @@ class DeviceFigure:
     versions: str = ""
     coverage: float = math.nan
     unit: str = ""
+    spread: float = 0.0
 
     @property
     def meaning(self) -> str:
@@ -267,16 +271,26 @@ def _figure(
     workload = None if plain["workload"] is None else parse_workload(plain["workload"])
     if (workload is None) != (Objective.parse(quantity).workload is None):
         raise InvalidInput(f"{quantity}: expected a workload's definition where it has one")
-    points, error = plain["points"], float(plain["error"])
+    points, error, spread = plain["points"], float(plain["error"]), float(plain.get("spread", 0))
     if type(points) is not int or not 0 < points < 10**9:
         raise InvalidInput(f"{quantity}: expected a number of points, found {points!r:.40}")
     table = AdditiveTable(space.depths, base, layers, layout.allowed)
     texts = {key: _text(plain.get(key, "")) for key in _TEXTS}
     kendall, coverage = (_or_nan(plain.get(key)) for key in ("kendall", "coverage"))
-    if not 0 <= error < 1e6 or abs(kendall) > 1 or coverage < 0 or coverage > 1:
+    rate = 1.0 if math.isnan(coverage) else coverage
+    if not (0 <= error < 1e6 and 0 <= spread < 1e6) or abs(kendall) > 1 or not 0 <= rate <= 1:
         raise InvalidInput(f"{quantity}: an error or a rank correlation is out of its range")
     return DeviceFigure(
-        space, quantity, table, points, error, kendall, workload, coverage=coverage, **texts
+        space,
+        quantity,
+        table,
+        points,
+        error,
+        kendall,
+        workload,
+        coverage=coverage,
+        spread=spread,
+        **texts,
     )
 
 

@@ -96,7 +96,7 @@ class MetricPredictor:
         """
         key = objective.key
         if key in self.added.figures:
-            return self.added.table(key)
+            return self.added.table(key, objective.level)
         is_distribution = objective.metric in DISTRIBUTION_UNITS
         level = (objective.level or LEVELS[MEDIAN]) if is_distribution else None
         if (key, level) not in self._tables:

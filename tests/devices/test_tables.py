@@ -201,7 +201,7 @@ def test_a_run_is_not_resumed_with_other_tables(tmp_path: Path) -> None:
     known_tables("gpt-s", tmp_path / "t.npz", quality=1.0)
     yaml = tmp_path / "e.yaml"
     yaml.write_text(
-        "name: e\nspace: gpt-s\nobjectives: [quality, -params]\noptimizers: [nsga2, random]\n"
+        "name: e\nspace: gpt-s\nobjectives: [quality, -params]\noptimizers: [random]\n"
         "backend: {type: surrogate, tables: t.npz}\nbudget: {evaluations: 10}\nseeds: 1\n"
     )
     result = hwnas.run(yaml, tmp_path / "run", draw=False)
@@ -360,3 +360,29 @@ def test_families_of_the_user_have_tables_too(tmp_path: Path) -> None:
     front = bench.front(["quality", "params"])
     assert front is not None
     assert front.epsilon == 0
+
+
+def test_quantiles_tell_of_the_error_of_the_fit(tmp_path: Path) -> None:
+    """Nine in ten architectures lie below the p90, and fronts of quantiles are exact."""
+    space = language_models("gpt-s")
+    codes = space.sample(400, np.random.default_rng(0))
+    truth = space.flops(codes) / 1e10 * np.random.default_rng(1).normal(1, 0.03, 400)
+    rows = [f"{a},{v}" for a, v in zip(space.decode(codes[:60]), truth[:60], strict=True)]
+    (tmp_path / "m.csv").write_text("\n".join(["arch,latency", *rows]))
+    (figure,) = hwnas.fit(tmp_path / "m.csv", "latency@mine", tmp_path / "t.npz").figures
+    assert 0.02 < figure.spread < 0.05
+    bench = surrogate("gpt-s", tables=str(tmp_path / "t.npz"))
+    low, high = (bench.predict(codes[60:], [f"latency@mine:p{p}"])[:, 0] for p in (10, 90))
+    assert 0.84 < (truth[60:] <= high).mean() < 0.96
+    assert 0.04 < (truth[60:] <= low).mean() < 0.16
+    quantiles = bench.quantiles(codes, "latency@mine")
+    assert (np.diff(quantiles, axis=1) > 0).all()
+    np.testing.assert_allclose(quantiles[:, 4], bench.predict(codes, ["latency@mine"])[:, 0])
+    front = bench.front(["perplexity", "latency@mine:p90"], ["latency@mine:p95 <= 100"])
+    assert front is not None
+    assert front.epsilon == 0
+    # Errors of a fit are no noise, which would be another at each evaluation.
+    noisy = hwnas.surrogate("gpt-s", tables=str(tmp_path / "t.npz"), noise=True)
+    seeds = np.arange(5, dtype=np.uint64)
+    found = noisy.evaluate(codes[:5], parse_objectives(["latency@mine"]), seeds=seeds)
+    np.testing.assert_array_equal(found.values, bench.predict(codes[:5], ["latency@mine"]))
