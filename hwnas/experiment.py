@@ -86,11 +86,14 @@ class Budget(_Strict):
         because the duration of each trial is stored with it.
     seconds
         Time since the search started, proposals included.
+    within
+        Share of the hypervolume that may be missing, by an estimate (`hwnas.runner.stopping`).
     """
 
     evaluations: int | None = Field(default=None, ge=1, le=form_errors.MAX_EVALUATIONS)
     cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    within: float | None = Field(default=None, gt=0, lt=1)
 
 
 def _with_type(entry: Any) -> Any:
@@ -304,7 +307,7 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     except InvalidInput as error:
         raise ExperimentError(file, "workloads", str(error)) from None
     if experiment.budget == Budget():
-        raise ExperimentError(file, "budget", "expected 'evaluations', 'cost' or 'seconds'")
+        raise ExperimentError(file, "budget", form_errors.ANY_LIMIT)
     return experiment
 
 

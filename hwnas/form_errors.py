@@ -30,6 +30,7 @@ RUN_FILES = (
     "trials.parquet",
     "optuna.db",
 )
+ANY_LIMIT = "expected 'evaluations', 'cost', 'seconds' or 'within'"  # of a budget
 _NAME_FORM = f"a text of at most {MAX_NAME} letters, digits, '.', '_' and '-'"
 # By key, in error texts; [] stands for the items of a list.
 EXPECTED = {
@@ -51,6 +52,7 @@ EXPECTED = {
     "budget.evaluations": f"an integer from 1 to {MAX_EVALUATIONS:,}",
     "budget.cost": "a finite number of seconds greater than 0",
     "budget.seconds": "a finite number of seconds greater than 0",
+    "budget.within": "a share of the hypervolume greater than 0 and less than 1, as in 0.005",
     "seeds": f"a number of seeds from 1 to {MAX_SEEDS:,}, or a list of them as in [0, 1, 2]",
     "seeds[]": f"an integer from 0 to {MAX_SEED}",
     "noise": "true or false",
@@ -61,6 +63,7 @@ EXPECTED = {
     "plugins[]": "the path of a Python file, as a text",
     "executor": "serial, process or ray, or keys and values as in {type: process, workers: 4}",
     "executor.type": "the name of an executor, such as process",
+    "sweep": "names with lists of values, as in {device: [h100, rtx3080]}",
     "workloads": "workloads by name, as in {mine: {prompt: 512, generate: 256, batch: 1}}",
 }
 

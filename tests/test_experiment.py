@@ -136,7 +136,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "budget.evaluation: unknown key 'evaluation'; did you mean 'evaluations'?",
     ),
     *((without(key), f"{key}: is required") for key in GOOD),
-    ({**GOOD, "budget": {}}, "budget: expected 'evaluations', 'cost' or 'seconds'"),
+    ({**GOOD, "budget": {}}, "budget: expected 'evaluations', 'cost', 'seconds' or 'within'"),
     ({**GOOD, "budget": 5}, "budget: "),
     (
         {**GOOD, "budget": {"evaluations": 0}},

@@ -36,12 +36,15 @@ class Measured:
         At most 0 where feasible.
     noisy
         Whether the losses have errors.
+    others : (k, d) int8, optional
+        Architectures that were tried without success, or are no candidates for other reasons.
     """
 
     codes: Codes
     losses: Array
     violations: Array
     noisy: bool = False
+    others: Codes | None = None
 
     @property
     def feasible(self) -> BoolArray:
@@ -85,7 +88,8 @@ def missing_draws(
     m = measured.losses.shape[1]
     draws = [FunctionDraws(model, n, rng) for model in models]
     chosen = _chosen(models[:m], measured)
-    known = {code.tobytes() for code in measured.codes}
+    tried = measured.codes if measured.others is None else measured.others
+    known = {code.tobytes() for code in (*measured.codes, *tried)}
     out = np.empty(n)
     for i in range(n):
         codes = _candidates(models, draws, i, measured, rng)

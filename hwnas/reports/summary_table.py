@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwnas.runner.failures import ERROR_FILE
+from hwnas.runner.missing_estimate import stored_estimates
 from hwnas.runner.results import Result
 from hwnas.runner.search_result import SearchResult
 from hwnas.runner.summary import slack_column
@@ -111,6 +112,9 @@ def search_notes(result: Result) -> list[str]:
         name = f"{search.optimizer} seed {search.seed}"
         lines = search.meta.get("notes", "").splitlines()
         notes += [f"{name}: {_with_names(line, result)}" for line in lines]
+        if estimates := stored_estimates(search.meta, search.path / "trials.db"):
+            reached = ", which ended it" if "within" in search.meta else ""
+            notes.append(f"{name}: {estimates[-1]} after {estimates[-1].trials} trials{reached}")
         if len(search.trials) and not len(search.front):
             bounds = "within all constraints " if result.constraints else ""
             notes.append(f"{name}: no architecture {bounds}was found")

@@ -113,11 +113,15 @@ def changes(former: Experiment, new: Experiment, measured: Collection[Search] = 
 
 
 def lowered_limits(differences: Collection[Change]) -> list[str]:
-    """Return the limits of the budget that are lower than they were, as names of `Budget`."""
+    """Return the limits of the budget that are lower than they were, as names of `Budget`.
+
+    A share that may be missing can change at will: the search ends at the next estimate.
+    """
     return [
         change.key.removeprefix("budget.")
         for change in differences
         if change.key.startswith("budget.")
+        and change.key != "budget.within"
         and change.new is not None
         and (change.former is None or change.new < change.former)
     ]

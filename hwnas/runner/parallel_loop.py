@@ -34,6 +34,7 @@ from hwnas.runner.executors.interface import Executor, TrialOutcome
 from hwnas.runner.failures import FailureLog
 from hwnas.runner.open_ask import OpenAsk, TrialKey, record_outcome, trial_key
 from hwnas.runner.replay import ReplayLog
+from hwnas.runner.stopping import StoppingRule
 from hwnas.runner.storage import AskRecord, Store, Trials
 from hwnas.runner.warm_start import PriorTrials
 from hwnas.typing import Codes
@@ -66,6 +67,8 @@ class ParallelLoop:
         Called with the number of evaluations so far.
     failures
         Log that records the errors of the backend.
+    stopping
+        Rule that ends the search once little is missing: nothing is started from then on.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class ParallelLoop:
         prior: PriorTrials | None = None,
         report: Callable[[int], None] = lambda evaluations: None,
         failures: FailureLog | None = None,
+        stopping: StoppingRule | None = None,
     ) -> None:
+        self.stopping = stopping
         self.problem, self.optimizer, self.store = problem, optimizer, store
         self.executor, self.batch, self.report, self.failures = executor, batch, report, failures
         self._stored = store.trials()
@@ -109,6 +114,8 @@ class ParallelLoop:
         # A limit of time or cost can fall within a proposal: what has ended is told.
         for ask in [*self._open.values()]:
             self._tell_ask(ask)
+        if self.stopping is not None and self.stopping.reached:
+            self.stopping.note_end()
         if self._is_exhausted and self._evaluations_left > 0:
             self.store.set_meta("exhausted", "true")
         # The final recommendation is the result of a noisy search.
@@ -145,7 +152,9 @@ class ParallelLoop:
         return self.tracker.evaluations_left - self._reserved
 
     def _limit_is_reached(self) -> bool:
-        """Return whether the limit of time, or that of cost, is reached."""
+        """Return whether the limit of time, that of cost, or little that is missing is reached."""
+        if self.stopping is not None and self.stopping.reached:
+            return True
         untold = sum(t.seconds.sum() for a in self._open.values() for t in a.results.values())
         return self.tracker.time_is_up() or self.tracker.cost_is_spent(untold)
 
@@ -264,6 +273,8 @@ class ParallelLoop:
         self._reserved -= int(trials.evaluations.sum())
         tell_and_recommend(self.optimizer, self.problem, trials, self.tracker, self.store)
         self._n_tells += 1
+        if self.stopping is not None:
+            self.stopping.update(trials)
 
     # -- replay ------------------------------------------------------------------------------------
 
@@ -321,6 +332,8 @@ class ParallelLoop:
                 self._leftover = replay.unstored(ask, codes)
             tell_and_recommend(self.optimizer, self.problem, trials, self.tracker, self.store)
             self._n_asks, self._n_tells = ask + 1, self._n_tells + 1
+            if self.stopping is not None:
+                self.stopping.update(trials)
 
     def _note_divergence(self, is_faithful: bool) -> None:
         """Note in the store from which trial on a replayed proposal differs."""

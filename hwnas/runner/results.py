@@ -27,6 +27,7 @@ from hwnas.plugin_files import load_plugin_file
 from hwnas.problem import Problem, build_problem
 from hwnas.runner.environment import recorded_metrics, recorded_plugins
 from hwnas.runner.evaluation import measure
+from hwnas.runner.missing_estimate import missing_columns, stored_estimates
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.run_files import check_trials, search_databases, stored_experiment
 from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory, first_rows
@@ -363,13 +364,18 @@ class Result:
         """Columns of ``summary.csv``."""
         return summary_columns(self.constraints, self.experiment.noise)
 
+    def _missing_columns(self, search: SearchResult, trajectory: Trajectory) -> dict[str, Array]:
+        estimates = stored_estimates(search.meta, search.path / "trials.db")
+        used = np.cumsum(search.trials.evaluations)
+        return missing_columns(estimates, used, trajectory.evaluations)
+
     def write(self) -> None:
         """Write ``summary.csv``, and ``front.csv`` and ``hypervolume.csv`` of every search."""
         rows = [list(row.values()) for row in self.summary]
         write_csv(self.path / "summary.csv", self.summary_columns, rows)
         for search, trajectory in zip(self.searches, self.trajectories, strict=True):
             write_csv(search.path / "front.csv", *front_table(search, self.space, self.constraints))
-            columns = trajectory.columns()
+            columns = {**trajectory.columns(), **self._missing_columns(search, trajectory)}
             steps = zip(*(column.tolist() for column in columns.values()), strict=True)
             write_csv(search.path / "hypervolume.csv", tuple(columns), steps)
 

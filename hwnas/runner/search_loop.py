@@ -34,6 +34,7 @@ from hwnas.runner.parallel_loop import ParallelLoop
 from hwnas.runner.reference_point import Reference, measured_references
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.run_directory import locked
+from hwnas.runner.stopping import StoppingRule
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.warm_start import PriorTrials
 
@@ -159,6 +160,14 @@ def _run_loop(
 ) -> None:
     """Run the loop that the executor of the experiment calls for."""
     budget, entry = run.experiment.budget, run.experiment.executor
+    stopping = StoppingRule(
+        problem,
+        store,
+        seed=run.seed,
+        within=budget.within,
+        reference=run.reference,
+        label=str(run),
+    )
     executor: Executor | None = None
     if entry is not None and is_parallel(entry):
         executor = create_executor(entry, EvaluatorFactory(run.experiment, run.path))
@@ -177,6 +186,7 @@ def _run_loop(
             report=report,
             failures=failures,
             known=measured_references(problem, run.path.parents[1]),
+            stopping=stopping,
         )
         return
     with executor:
@@ -193,6 +203,7 @@ def _run_loop(
             prior=prior,
             report=report,
             failures=failures,
+            stopping=stopping,
         ).run()
 
 
@@ -208,6 +219,7 @@ def loop(
     report: Report = ignore_progress,
     failures: FailureLog | None = None,
     known: Trials | None = None,
+    stopping: StoppingRule | None = None,
 ) -> None:
     """Propose, evaluate, store and tell, until the budget or the space is spent.
 
@@ -238,6 +250,8 @@ def loop(
         Log that records the errors of the backend.
     known
         Trials measured before the search, see `hwnas.runner.evaluation_cache.EvaluationCache`.
+    stopping
+        Rule that ends the search once little is missing.
     """
     replay = ReplayLog(store.trials())
     tracker = BudgetTracker(budget, start=time.perf_counter() - replay.elapsed)
@@ -249,6 +263,9 @@ def loop(
     for ask in itertools.count():
         # 1. Propose, if the budget allows.
         is_new = len(replay.trials(ask)) == 0
+        if is_new and stopping is not None and stopping.reached:
+            stopping.note_end()
+            break
         if (
             (tracker.evaluations_left <= 0 and not continues_for_free(optimizer, problem))
             or (is_new and tracker.time_is_up())
@@ -291,6 +308,8 @@ def loop(
         trials = Trials.concatenate([part for part in parts if len(part)])
         tell_and_recommend(optimizer, problem, trials, tracker, store)
         report(tracker.evaluations)
+        if stopping is not None:
+            stopping.update(trials)
     # The final recommendation is the result of a noisy search.
     if problem.noisy and len(cache):
         store.recommend(len(cache), optimizer.recommend())

@@ -264,7 +264,8 @@ class Store:
         with self._writing():
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'experiment'", (experiment,))
             if reopen:
-                self._db.execute("DELETE FROM meta WHERE key IN ('finished', 'exhausted', 'notes')")
+                ended = "('finished', 'exhausted', 'notes', 'within')"
+                self._db.execute(f"DELETE FROM meta WHERE key IN {ended}")
                 self._db.execute(
                     "DELETE FROM recommendations WHERE trials = (SELECT count(*) FROM trials)"
                 )

@@ -1,0 +1,144 @@
+"""Estimates of the hypervolume that a search misses, with their intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwnas.errors import InvalidInput
+from hwnas.typing import Array, IntArray
+
+# Learned on some devices and tested on others, see benchmarks/stopping.md.
+_SCALE, _EXPONENT, _SPREAD = 1.0, 1.0, 0.25
+_INTERVAL = 1.645  # standard deviations of a 90 % interval
+_CONFIDENCE = 1.0  # standard deviations by which an estimate is below the target at a stop
+_FLOOR = 1e-6
+COLUMNS = ("expected_missing", "expected_missing_lower", "expected_missing_upper")
+
+
+@dataclass(frozen=True)
+class MissingEstimate:
+    """Share of the hypervolume that is expected to be missing.
+
+    Attributes
+    ----------
+    trials
+        Number of trials of the search when it was estimated.
+    expected
+        Expected share, from 0 to 1.
+    lower, upper
+        Ends of its 90 % interval.
+
+    Examples
+    --------
+    >>> print(MissingEstimate(64, 0.012, 0.009, 0.016))
+    1.20 % of the hypervolume expected to be missing (0.90 to 1.60 %)
+    """
+
+    trials: int
+    expected: float
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.expected:.2f} % of the hypervolume expected to be missing "
+            f"({100 * self.lower:.2f} to {100 * self.upper:.2f} %)"
+        )
+
+    def is_within(self, target: float) -> bool:
+        """Return whether no more than the target is missing, in about nine of ten searches."""
+        if self.expected <= 0:
+            return True
+        deviation = np.log(self.upper / self.expected) / _INTERVAL
+        return bool(self.expected * np.exp(_CONFIDENCE * deviation) <= target)
+
+    @staticmethod
+    def to_json(estimates: Sequence[MissingEstimate]) -> str:
+        """Return a text from which `from_json` restores the estimates."""
+        return json.dumps([astuple(estimate) for estimate in estimates])
+
+    @classmethod
+    def from_json(cls, text: str, file: Path) -> list[MissingEstimate]:
+        """Restore estimates from the text of `to_json`.
+
+        Raises
+        ------
+        InvalidInput
+            The text is another one; `file` is named.
+        """
+        try:
+            rows = json.loads(text)
+            estimates = [cls(int(row[0]), *(float(x) for x in row[1:])) for row in rows]
+            if any(not 0 <= e.lower <= e.expected <= e.upper <= 1 for e in estimates):
+                raise ValueError("expected shares from 0 to 1")
+            return estimates
+        except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
+            raise InvalidInput(f"{file}: its estimates are damaged: {error!r:.200}") from error
+
+
+def calibrated(draws: Array, trials: int) -> MissingEstimate:
+    """Return the estimate from draws (n,) of what is missing.
+
+    Draws of a posterior are close to the truth on average, but too sure of themselves. The interval
+    is that of a lognormal whose spread has that of the draws and one more part, learned from
+    searches whose truth is known.
+
+    Examples
+    --------
+    >>> calibrated(np.zeros(4), 10)
+    MissingEstimate(trials=10, expected=0.0, lower=0.0, upper=0.0)
+    """
+    mean = float(draws.mean())
+    if mean < _FLOOR:
+        return MissingEstimate(trials, 0.0, 0.0, 0.0)
+    center = min(1.0, _SCALE * mean**_EXPONENT)
+    spread = float(np.hypot(_SPREAD, draws.std() / mean / np.sqrt(len(draws))))
+    lower, upper = center * np.exp(np.array([-_INTERVAL, _INTERVAL]) * spread)
+    return MissingEstimate(trials, center, float(lower), float(min(1.0, upper)))
+
+
+def stored_estimates(meta: Mapping[str, str], file: Path) -> list[MissingEstimate]:
+    """Return the estimates of a search from the texts beside its trials, in order.
+
+    Parameters
+    ----------
+    meta
+        The texts.
+    file
+        File that holds them, for error texts.
+    """
+    return MissingEstimate.from_json(meta.get("missing", "[]"), file)
+
+
+def missing_columns(
+    estimates: Sequence[MissingEstimate], used: IntArray, evaluations: IntArray
+) -> dict[str, Array]:
+    """Return the columns of ``hypervolume.csv`` that estimates add, none without estimates.
+
+    Parameters
+    ----------
+    estimates
+        Estimates of a search, in order.
+    used : (n,)
+        Evaluations up to each of its trials.
+    evaluations : (k,)
+        Evaluations at each row, for which the last estimate is shown; NaN before the first.
+
+    Examples
+    --------
+    >>> estimates = [MissingEstimate(2, 0.5, 0.25, 0.75)]
+    >>> missing_columns(estimates, np.array([1, 2, 3]), np.array([1, 3]))["expected_missing"]
+    array([nan, 0.5])
+    """
+    if not estimates:
+        return {}
+    shares = np.array([[e.expected, e.lower, e.upper] for e in estimates])
+    shares = np.concatenate([np.full((1, 3), np.nan), shares])
+    made_at = used[np.array([e.trials for e in estimates]) - 1]
+    rows = shares[np.searchsorted(made_at, evaluations, side="right")]
+    return dict(zip(COLUMNS, rows.T, strict=True))
