@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 import yaml
@@ -31,6 +32,7 @@ from documents import (
     is_synopsis,
 )
 
+import hwnas
 from hwnas.cli.main import app
 from hwnas.devices.add import device_of_measurements
 from hwnas.errors import HwnasWarning
@@ -312,6 +314,7 @@ def quick_lines() -> list[tuple[str, str]]:
 def test_quick_commands_run(place: str, line: str, tmp_path: Path) -> None:
     write_plugin(tmp_path / "hill.py")
     write_family(tmp_path / "cnn.py")
+    write_tables(tmp_path / "mine.npz")
     # The program of this environment, found under its name.
     folder = shlex.quote(str(Path(sys.executable).parent))
     done = subprocess.run(
@@ -323,6 +326,16 @@ def test_quick_commands_run(place: str, line: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def write_tables(file: Path) -> None:
+    """Write the tables that the documents fit to measurements of one's own."""
+    space = hwnas.space("gpt-s")
+    codes = space.sample(12, np.random.default_rng(0))
+    rows = zip(space.decode(codes), np.log(space.params(codes)), space.params(codes), strict=True)
+    source = file.with_suffix(".csv")
+    source.write_text("arch,accuracy,tpot.serve\n" + "\n".join(f"{a},{x},{y}" for a, x, y in rows))
+    hwnas.fit(source, ["accuracy", "tpot.serve@mine"], file)
 
 
 def write_plugin(file: Path) -> None:
