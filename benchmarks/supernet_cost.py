@@ -134,15 +134,16 @@ def _supernet(
     shared = SharedWeights(space, device=device)
     shared.reset(0)
     training = TrainingSettings(steps=STEPS, batch_size=batch, compile=_compile(device, "blocks"))
-    rates: list[float] = []
-
-    def report(progress: SupernetProgress) -> None:
-        rates.append(progress.utilisation or float("nan"))
+    reports: list[SupernetProgress] = []
 
     settings = SupernetSettings(training=training, order=order)
-    train_supernet(shared, words(space), settings, peak_flops=ONE, report=report, log=_print)
-    # The first reports include the loading of compiled code; architectures vary between others.
-    return {"rate": float(np.mean(rates[2:]))}
+    train_supernet(
+        shared, words(space), settings, peak_flops=ONE, report=reports.append, log=_print
+    )
+    # The first reports include the loading of compiled code.
+    seconds = np.diff([progress.seconds for progress in reports])[1:]
+    rates = [progress.utilisation or float("nan") for progress in reports[2:]]
+    return {"rate": float(np.average(rates, weights=seconds))}
 
 
 def _compile(device: torch.device, kind: str) -> Any:

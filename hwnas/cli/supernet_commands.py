@@ -229,7 +229,7 @@ def evaluate(
         target = Path(folder, "rows.csv") if out is None else out
         rows, _ = _evaluate(file, choose, target, tokens, device, quiet)
     if out is None:
-        print_table(["arch", "perplexity", "std", "params"], rows)
+        print_table(["arch", "perplexity", "params"], rows)
     elif not quiet:
         echo(f"{out}: {len(rows)} new architectures")
 
@@ -326,8 +326,8 @@ class _Rows:
 
     def __call__(self, count: int, row: InheritedPerplexity) -> None:
         result = row.result
-        values = ["-", "-"] if result is None else [f"{result.value:.3f}", f"{result.std:.3f}"]
-        self.rows.append([str(row.arch), *values, f"{row.params:,}"])
+        value = "-" if result is None else f"{result.value:.3f}"
+        self.rows.append([str(row.arch), value, f"{row.params:,}"])
         now = time.monotonic()
         if now - self.last >= _REPORT_SECONDS:
             self.last = now

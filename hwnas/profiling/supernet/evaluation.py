@@ -17,7 +17,8 @@ from hwnas.profiling.survey.csv_log import CsvLog
 from hwnas.profiling.training.config import Precision
 from hwnas.spaces import LanguageModelSpace
 
-COLUMNS = ("arch", "perplexity", "perplexity std", "params", "tokens", "step", "status", "reason")
+# Without a standard error: that over the choice of documents is no noise between architectures.
+COLUMNS = ("arch", "perplexity", "params", "tokens", "step", "status", "reason")
 _BATCH_TOKENS = 16_384  # of which the losses are computed at once
 
 
@@ -104,7 +105,6 @@ def evaluate_into(
             {
                 "arch": str(row.arch),
                 "perplexity": "" if result is None else f"{result.value:.6g}",
-                "perplexity std": "" if result is None else f"{result.std:.3g}",
                 "params": row.params,
                 "tokens": len(tokens),
                 "step": step,
