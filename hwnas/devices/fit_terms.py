@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from hwnas.additive.effects import Effects
 from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
-from hwnas.spaces.language_model import require_language_model
 from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes, IndexArray, IntArray
@@ -135,7 +134,7 @@ class Terms:
     @cached_property
     def layout(self) -> LayerLayout:
         """Conversion between codes of the space and those of tables."""
-        return LayerLayout(require_language_model(self.space))
+        return LayerLayout(self.space)
 
     @cached_property
     def root_grid(self) -> IndexArray:

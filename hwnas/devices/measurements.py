@@ -21,10 +21,11 @@ import numpy as np
 from hwnas.errors import HwnasError, InvalidInput, describe_value
 from hwnas.objectives import Objective
 from hwnas.problems.csv_table import CsvTable, read_csv
-from hwnas.spaces import LanguageModelSpace, SearchSpace
+from hwnas.spaces import SearchSpace
 from hwnas.spaces import space as named_space
 from hwnas.spaces.arch_input import parse_architecture
 from hwnas.surrogates.device_file import metric_key, quantity_of
+from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.typing import Array, Codes
 from hwnas.workloads import Workload
 
@@ -59,7 +60,7 @@ class Measurements:
         Protocol, card, date, versions and unit; empty where unknown.
     """
 
-    space: LanguageModelSpace
+    space: SearchSpace
     quantity: str
     codes: Codes
     values: Array
@@ -108,7 +109,7 @@ def read_measurements(
     definitions = {quantity: _workload(table, quantity, workloads) for quantity in columns.values()}
     # 1. Architectures by their spaces, in the order of the file.
     rows: dict[str, list[int]] = {}
-    spaces: dict[str, LanguageModelSpace] = {}
+    spaces: dict[str, SearchSpace] = {}
     codes: dict[int, Codes] = {}
     for i, text in enumerate(table.cells("arch")):
         if _is_failed(table, i):
@@ -211,7 +212,7 @@ def _architecture(
     i: int,
     text: str,
     space: SearchSpace | None,
-    spaces: dict[str, LanguageModelSpace],
+    spaces: dict[str, SearchSpace],
 ) -> tuple[SearchSpace, Codes]:
     """Return the space of a row's architecture and its code (1, d)."""
     try:
@@ -219,8 +220,7 @@ def _architecture(
         name = arch.space if isinstance(arch.space, str) else arch.space.name
         if name not in spaces:
             found = named_space(name) if space is None else space
-            if not isinstance(found, LanguageModelSpace):
-                raise InvalidInput(f"{name}: expected a space of language models")
+            LayerLayout(found)  # what has no tables is refused here
             spaces[name] = found
         return spaces[name], spaces[name].encode([arch])
     except HwnasError as error:

@@ -12,8 +12,8 @@ from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.runner.environment import read_environment
 from hwnas.runner.results import Result
-from hwnas.spaces.language_model import require_language_model
 from hwnas.surrogates.device_file import metric_key
+from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.typing import Array, Codes
 
 _MAX_TEXT = 400
@@ -42,11 +42,11 @@ def measurements_of_run(
     Raises
     ------
     InvalidInput
-        The directory holds no run, its space is none of language models, or a value is not
-        positive.
+        The directory holds no run, its space has no layers, or a value is not positive.
     """
     result = Result(path, allow_plugins=allow_plugins)
-    space = require_language_model(result.space)
+    space = result.space
+    LayerLayout(space)  # what has no tables is refused here
     columns = {
         o.key: j for j, o in enumerate((*result.objectives, *result.constraints)) if o.level is None
     }

@@ -170,8 +170,10 @@ def _metric(key: str) -> str:
     return key.partition("@")[0].partition(".")[0]
 
 
-def is_within(part: SearchSpace, whole: LanguageModelSpace) -> bool:
+def is_within(part: SearchSpace, whole: SearchSpace) -> bool:
     """Return whether a space is another one, or cut down from it; names make no difference.
+
+    Spaces of others than language models must be equal, because any of their settings may matter.
 
     Examples
     --------
@@ -181,7 +183,8 @@ def is_within(part: SearchSpace, whole: LanguageModelSpace) -> bool:
     """
     if type(part) is not type(whole):
         return False
-    assert isinstance(part, LanguageModelSpace)
+    if not isinstance(part, LanguageModelSpace):
+        return part.to_dict() == {**whole.to_dict(), "name": part.name}
     if any(getattr(part, name) != getattr(whole, name) for name in _SCALARS):
         return False
     ours, theirs = ({**space.choices, **space.layers} for space in (part, whole))
@@ -211,7 +214,6 @@ def _spaces(device: DeviceFile) -> str:
 
 def _cut_down(figure: DeviceFigure, space: SearchSpace) -> AdditiveTable:
     """Return the entries of a figure's table that belong to a space within its own."""
-    assert isinstance(space, LanguageModelSpace)
     layout, table = LayerLayout(space), figure.table
     e, d, b, r, h = layout.positions(LayerLayout(figure.space))
     layer = np.arange(layout.depth)

@@ -19,7 +19,7 @@ from hwnas.backends import Backend, Evaluation, metric_of
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
 from hwnas.objectives import Objective
-from hwnas.spaces import LanguageModelSpace, SearchSpace
+from hwnas.spaces import SearchSpace
 from hwnas.surrogates.added_devices import AddedDevices
 from hwnas.surrogates.device_library import load_devices, load_tables
 from hwnas.surrogates.metrics import protocol_notes, published_metrics, unpublished
@@ -118,7 +118,6 @@ class Surrogate(Backend):
             self.added.require(error)
             self.missing |= unpublished(space.name)
             self.missing = {k: v for k, v in self.missing.items() if k not in self.metrics}
-        assert isinstance(space, LanguageModelSpace)  # no other has figures or devices
         self.predictor = MetricPredictor(
             space, scale, with_trees=model == "trees", workloads=self.workloads, added=self.added
         )

@@ -29,10 +29,10 @@ from hwnas.errors import InvalidInput, describe_value
 from hwnas.files import atomic_writer, read_bounded
 from hwnas.metric_errors import MACHINES
 from hwnas.objectives import Objective
-from hwnas.spaces import LanguageModelSpace, families
-from hwnas.spaces import space as space_of
+from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.surrogates.devices import DEVICES
 from hwnas.surrogates.layer_layout import LayerLayout
+from hwnas.surrogates.plain_spaces import space_of_stranger
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array
 from hwnas.workloads import CLOSED_FORMS, Workload, parse_workload
@@ -45,7 +45,6 @@ MEASURED = ("latency", "energy", "ttft", "tpot", "throughput", "energy_per_token
 
 _MAX_TEXT = 500  # characters of a text in a file
 _MAX_ABOUT = 1_000_000
-_MAX_CHOICES, _MAX_LAYERS, _MAX_VALUE = 127, 512, 2**24
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _TEXTS = ("protocol", "card", "date", "versions", "unit")
 
@@ -84,7 +83,7 @@ class DeviceFigure:
         it; 0 where that is unknown.
     """
 
-    space: LanguageModelSpace
+    space: SearchSpace
     quantity: str
     table: AdditiveTable
     points: int
@@ -245,7 +244,7 @@ def _device(arrays: Mapping[str, Any]) -> DeviceFile:
     for k, plain in enumerate(about["figures"]):
         key = json.dumps(plain["space"], sort_keys=True)
         if key not in spaces:
-            spaces[key] = _space(plain["space"])
+            spaces[key] = space_of_stranger(plain["space"])
         quantity = (quantity_of if kind == DEVICE else metric_key)(_text(plain["quantity"]))
         tables = arrays[f"{k}.base"], arrays[f"{k}.layers"]
         figures.append(_figure(plain, quantity, spaces[key], *tables))
@@ -256,7 +255,7 @@ def _device(arrays: Mapping[str, Any]) -> DeviceFile:
 
 
 def _figure(
-    plain: Mapping[str, Any], quantity: str, space: LanguageModelSpace, base: Array, layers: Array
+    plain: Mapping[str, Any], quantity: str, space: SearchSpace, base: Array, layers: Array
 ) -> DeviceFigure:
     """Return a figure of its description and its arrays."""
     layout = LayerLayout(space)
@@ -339,33 +338,6 @@ def metric_key(text: str) -> str:
     if objective.metric in (*CLOSED_FORMS, *LanguageModelSpace.closed_forms):
         raise InvalidInput(f"{objective.key} is exact already, expected a metric that is measured")
     return objective.key
-
-
-def _space(plain: Any) -> LanguageModelSpace:
-    """Return a space of its description, whose numbers are checked before anything grows."""
-    if not isinstance(plain, dict) or len(plain) > 16:
-        raise InvalidInput("expected the choices of a space")
-    family = plain.get("family", "gpt")
-    # Beside the built-in families, those whose code the user has chosen to run.
-    own = families.registered.get(family) if isinstance(family, str) else None
-    is_own = own is not None and issubclass(own, LanguageModelSpace)
-    if not (is_own or family in ("gpt", "llama")) or "embed_dim" not in plain:
-        raise InvalidInput(
-            f"expected a space of the GPT or the Llama family, or of one that is registered here, "
-            f"found {family!r:.40}"
-        )
-    for key, values in plain.items():
-        for value in values if isinstance(values, list) else [values]:
-            largest = _MAX_LAYERS if key == "n_layer" else _MAX_VALUE
-            if isinstance(value, int) and 0 <= value <= largest:
-                continue
-            if not isinstance(value, str) or len(value) > _MAX_TEXT:
-                raise InvalidInput(f"space: {key!r:.40}: {value!r:.40} is out of range")
-        if isinstance(values, list) and len(values) > _MAX_CHOICES:
-            raise InvalidInput(f"space: {key!r:.40}: expected at most {_MAX_CHOICES} choices")
-    space = space_of(plain)
-    assert isinstance(space, LanguageModelSpace)  # by its family
-    return space
 
 
 def _plain(figure: DeviceFigure) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Codes of any language models as rows of five kinds of columns, which additive tables index.
+"""Codes of any models with layers as rows of five kinds of columns, which additive tables index.
 
-A *packed* code is ``e, d, b`` and then ``r, h`` of each layer: ``embed_dim``, ``n_layer``, all
-other choices of the whole model as one number, the first choice of a layer, and all its other
-choices as one number. GPT codes without a choice of precision are packed already.
+A *packed* code is ``e, d, b`` and then ``r, h`` of each layer: the width ``embed_dim``, or whatever
+the first choice is, if that is not the number of layers; the number of layers; all other choices of
+the whole model as one number; the first choice of a layer, and all its other choices as one number.
+GPT codes without a choice of precision are packed already.
 """
 
 from __future__ import annotations
@@ -15,20 +16,19 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InvalidInput
-from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces import SearchSpace
 from hwnas.typing import BoolArray, Codes, IndexArray
 
 N_ROOT_COLUMNS = 3  # columns of a packed code before those of its first layer: e, d, b
-_LEADING = ("embed_dim", "n_layer")
 
 
 class LayerLayout:
-    """Conversion between the codes of a space of language models and packed ones.
+    """Conversion between the codes of a space with layers and packed ones.
 
     Parameters
     ----------
     space
-        Language models whose first choices are ``embed_dim`` and ``n_layer``.
+        A space with layers, at least one, all of whose choices outside the layers always exist.
 
     Attributes
     ----------
@@ -40,7 +40,8 @@ class LayerLayout:
     Raises
     ------
     InvalidInput
-        The space has other choices, or more combinations of them than a code holds.
+        The space has no layers, choices that depend on others, or more combinations of choices than
+        a code holds.
 
     Examples
     --------
@@ -53,25 +54,31 @@ class LayerLayout:
     True
     """
 
-    def __init__(self, space: LanguageModelSpace) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         self.space = space
         # A choice of a layer that depends on another one is among its options.
         is_conditional = not space.activity.given.keys() <= space.layers.keys() or (
             bool(space.activity.given) and space.options is None
         )
-        if tuple(space.choices)[:2] != _LEADING or not space.layers or is_conditional:
+        if space.depth_column is None or not space.layers or is_conditional or space.depths[0] < 1:
             raise InvalidInput(
-                f"space {space.name!r}: expected a family with embed_dim, n_layer and choices of "
-                "each layer, as the GPT and the Llama family have"
+                f"space {space.name!r}: expected one or more layers with choices of their own, and "
+                "no choices that depend on others outside them, as GPT and Llama architectures have"
             )
         sizes = [len(values) for values in space.choices.values()]
         per_layer = [len(values) for values in space.layers.values()]
-        self._others, self._layer_others = sizes[2:], per_layer[1:]
-        self.roots = (sizes[0], sizes[1], int(np.prod(self._others, dtype=int)))
+        self._depth = space.depth_column
+        self._width = [0] if self._depth else []
+        rest = {*range(len(sizes))} - {self._depth, *self._width}
+        self._rest = sorted(rest)
+        self._others, self._layer_others = [sizes[j] for j in self._rest], per_layer[1:]
+        n_widths = sizes[0] if self._width else 1
+        self.roots = (n_widths, sizes[self._depth], int(np.prod(self._others, dtype=int)))
         self.options = (per_layer[0], int(np.prod(self._layer_others, dtype=int)))
         if max(self.roots[2], self.options[1]) > np.iinfo(np.int8).max:
             raise InvalidInput(f"space {space.name!r}: its choices have too many combinations")
-        self._is_packed = len(self._others) == 1 and len(self._layer_others) == 1
+        is_in_order = [*self._width, self._depth, *self._rest] == [0, 1, 2]
+        self._is_packed = is_in_order and len(self._layer_others) == 1
 
     @property
     def depth(self) -> int:
@@ -94,8 +101,9 @@ class LayerLayout:
             return codes
         n, k = len(codes), len(self.space.choices)
         out = np.empty((n, N_ROOT_COLUMNS + 2 * self.depth), dtype=np.int8)
-        out[:, :2] = codes[:, :2]
-        out[:, 2] = _ravel(codes[:, 2:k], self._others)
+        out[:, 0] = codes[:, self._width[0]] if self._width else 0
+        out[:, 1] = codes[:, self._depth]
+        out[:, 2] = _ravel(codes[:, self._rest], self._others)
         layers = codes[:, k:].reshape(n, self.depth, -1)
         out[:, N_ROOT_COLUMNS::2] = layers[:, :, 0]
         out[:, N_ROOT_COLUMNS + 1 :: 2] = _ravel(layers[:, :, 1:], self._layer_others)
@@ -107,8 +115,9 @@ class LayerLayout:
             return packed
         n, k = len(packed), len(self.space.choices)
         out = np.empty((n, len(self.space.columns)), dtype=np.int8)
-        out[:, :2] = packed[:, :2]
-        out[:, 2:k] = _unravel(packed[:, 2], self._others)
+        out[:, self._width] = packed[:, : len(self._width)]
+        out[:, self._depth] = packed[:, 1]
+        out[:, self._rest] = _unravel(packed[:, 2], self._others)
         layers = np.empty((n, self.depth, len(self.space.layers)), dtype=np.int8)
         layers[:, :, 0] = packed[:, N_ROOT_COLUMNS::2]
         layers[:, :, 1:] = _unravel(packed[:, N_ROOT_COLUMNS + 1 :: 2], self._layer_others)
@@ -127,7 +136,8 @@ class LayerLayout:
         """Values of each of e, d, b, r, h, as tuples of the choices that they combine."""
         choices = list(self.space.choices.values())
         layer = list(self.space.layers.values())
-        parts = [choices[:1], choices[1:2], choices[2:], layer[:1], layer[1:]]
+        columns = [self._width, [self._depth], self._rest]
+        parts = [*([choices[j] for j in part] for part in columns), layer[:1], layer[1:]]
         return [list(itertools.product(*part)) for part in parts]
 
 

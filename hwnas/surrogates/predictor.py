@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.objectives import Objective
-from hwnas.spaces import GPTSpace, LanguageModelSpace
+from hwnas.spaces import GPTSpace, LanguageModelSpace, SearchSpace
 from hwnas.surrogates.added_devices import AddedDevices
 from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.metrics import DISTRIBUTION_UNITS, NUMBER_UNITS
@@ -27,7 +27,7 @@ class MetricPredictor:
     Parameters
     ----------
     space
-        Space of language models.
+        Space of models with layers.
     scale
         Space with published figures that it is, or is cut down from; ``None`` where there is none.
     with_trees
@@ -51,7 +51,7 @@ class MetricPredictor:
 
     def __init__(
         self,
-        space: LanguageModelSpace,
+        space: SearchSpace,
         scale: str | None,
         *,
         with_trees: bool = False,
@@ -108,8 +108,10 @@ class MetricPredictor:
                 table = self.figures.table(key)
             elif objective.workload is not None:
                 workload, count = self.workloads[objective.workload], BYTES[objective.metric]
+                models = self.space
+                assert isinstance(models, LanguageModelSpace)  # no others have workloads
                 table = AdditiveTable.from_function(
-                    self.space, lambda codes: count(self.space, codes, workload)
+                    models, lambda codes: count(models, codes, workload)
                 )
             else:
                 table = AdditiveTable.from_function(self.space, getattr(self.space, key))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces import SearchSpace
 from hwnas.surrogates.layer_layout import N_ROOT_COLUMNS, LayerLayout
 from hwnas.typing import Array, BoolArray, Codes, IntArray
 
@@ -64,7 +64,7 @@ class AdditiveTable:
 
     @classmethod
     def from_function(
-        cls, space: LanguageModelSpace, function: Callable[[Codes], Array | IntArray]
+        cls, space: SearchSpace, function: Callable[[Codes], Array | IntArray]
     ) -> AdditiveTable:
         """Return the table of a function that is known to be additive over layers.
 

@@ -386,3 +386,65 @@ def test_quantiles_tell_of_the_error_of_the_fit(tmp_path: Path) -> None:
     seeds = np.arange(5, dtype=np.uint64)
     found = noisy.evaluate(codes[:5], parse_objectives(["latency@mine"]), seeds=seeds)
     np.testing.assert_array_equal(found.values, bench.predict(codes[:5], ["latency@mine"]))
+
+
+MLP: dict[str, Any] = {
+    "name": "mlp",
+    "choices": {"optimizer": ["adam", "sgd"], "depth": [1, 2], "rate": [0.1, 0.01, -1.0]},
+    "layers": {"width": [8, 16], "heads": [1, 2], "norm": [True, False]},
+    "allowed": [[8, 1, True], [8, 1, False], [16, 1, True], [16, 2, True], [16, 2, False]],
+}
+DEEP = {"name": "deep", "choices": {"depth": [1, 2, 3]}, "layers": {"width": [8, 16, 32]}}
+
+
+def size_of(space: hwnas.SearchSpace, codes: Any) -> Any:
+    """Return a metric that is a sum over layers: weights and squares of all their choices."""
+    active = space.active(codes)
+    return 1.0 + (codes.astype(float) ** 2 * active) @ np.arange(1.0, len(space.columns) + 1)
+
+
+@pytest.mark.parametrize("source", [MLP, DEEP], ids=lambda s: s["name"])
+def test_any_space_with_layers_has_tables(source: dict[str, Any], tmp_path: Path) -> None:
+    space = hwnas.space(source)
+    table = AdditiveTable.from_function(space, lambda codes: size_of(space, codes))
+    costs = AdditiveTable.from_function(space, lambda codes: 9 - size_of(space, codes) ** 0.0)
+    figures = [DeviceFigure(space, k, t, 9, 0.1) for k, t in (("a", table), ("b", costs))]
+    DeviceFile("t", tuple(figures), "0", kind=TABLES).write(tmp_path / "t.npz")
+    bench = surrogate(space, tables=str(tmp_path / "t.npz"))
+    codes = np.concatenate(list(space.enumerate()))
+    np.testing.assert_allclose(bench.predict(codes, ["a"])[:, 0], size_of(space, codes))
+    front = bench.front(["a", "b"])
+    assert front is not None
+    values = bench.predict(codes, ["a", "b"])
+    expected = np.unique(values[non_dominated(values)], axis=0)
+    np.testing.assert_array_equal(np.unique(front.values, axis=0), expected)
+    assert space.is_valid(front.codes).all()
+
+
+def test_a_function_of_layers_that_was_minimized_has_tables(tmp_path: Path) -> None:
+    def train(config: Any) -> dict[str, float]:
+        width = sum(config["width"])
+        return {"loss": 10 - config["depth"] - width / 100, "cost": 1 + width}
+
+    result = hwnas.minimize(
+        train, {"depth": [1, 2, 3]}, ["loss", "cost"], layers={"width": [8, 16, 32]},
+        optimizers="random", budget=25, seeds=1, out=tmp_path / "run", draw=False,
+    )  # fmt: skip
+    figures = hwnas.fit(result.path, ["loss", "cost"], tmp_path / "t.npz").figures
+    assert all(figure.error < 0.1 for figure in figures)
+    bench = surrogate(result.space, tables=str(tmp_path / "t.npz"))
+    front = bench.front(["loss", "cost"])
+    assert front is not None
+    assert front.epsilon == 0
+
+
+@pytest.mark.parametrize(
+    "choices", [{"depth": [0, 1]}, {"rate": [1, 2]}], ids=["no layers at all", "no depth"]
+)
+def test_spaces_without_layers_have_no_tables(choices: dict[str, Any], tmp_path: Path) -> None:
+    layers = {"layers": {"width": [8, 16]}} if "depth" in choices else {}
+    space = hwnas.space({"name": "flat", "choices": choices, **layers})
+    codes = space.sample(1, np.random.default_rng(0))
+    (tmp_path / "m.csv").write_text(f"arch,x\n{space.decode(codes)[0]},1\n")
+    with pytest.raises(InvalidInput, match="expected one or more layers"):
+        hwnas.fit(tmp_path / "m.csv", "x", space=space)
