@@ -16,6 +16,7 @@ from hwnas import pareto
 from hwnas.additive.choice import AnyEffects, create_effects
 from hwnas.additive.missing import Measured, missing_draws
 from hwnas.additive.model import AdditiveModel, Design, fit_model
+from hwnas.fronts import reference_point
 from hwnas.history import History
 from hwnas.objectives import constraint_violations, losses_of
 from hwnas.problem import Problem
@@ -113,68 +114,97 @@ class StoppingRule:
         self._told = [Trials.concatenate(self._told)]
         if self._effects is None:
             self._effects = create_effects(self._problem.space)
+        trials, problem = self._told[0], self._problem
+        history, violations = complete_results(problem, trials)
+        if len(history.averaged()[0]) < 2:
+            return None
         try:
             with np.errstate(all="ignore"):
                 draws = estimate_draws(
-                    self._problem, self._effects, self._told[0], rng, self._point
+                    self._effects, history, (trials.codes, violations), rng, self._point
                 )
         except np.linalg.LinAlgError:
             return None
-        return None if draws is None else calibrated(draws, self._n_trials)
+        return calibrated(draws, recent_progress(history, self._point), self._n_trials)
+
+
+def complete_results(problem: Problem, trials: Trials) -> tuple[History, Array]:
+    """Return the results of complete trials, and the violations (n, c) of all trials.
+
+    Trials of a lower fidelity than the highest are left out of the results. The violations of
+    trials that were stopped early are NaN as far as they are unknown.
+    """
+    m, c = len(problem.objectives), len(problem.constraints)
+    violations = constraint_violations(problem.constraints, trials.values[:, m:])
+    history = History(len(problem.space.columns), m, c)
+    rows = _complete(problem, trials)
+    losses = losses_of(problem.objectives, trials.values[rows, :m])
+    history.add(trials.codes[rows], losses, trials.std[rows, :m], violations[rows])
+    return history, violations
+
+
+def recent_progress(history: History, point: Array | None = None) -> float:
+    """Return the share of the hypervolume so far that the first half of the results lacked.
+
+    Examples
+    --------
+    >>> history = History(1, 2, 0)
+    >>> losses = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0], [3.0, 3.0]])
+    >>> codes = np.arange(4, dtype=np.int8)[:, None]
+    >>> history.add(codes, losses, np.zeros((4, 2)), np.zeros((4, 0)))
+    >>> round(recent_progress(history, np.full(2, 3.0)), 3)  # 5 of 6 squares
+    0.167
+    """
+    _, losses, _, violations = history.averaged()
+    feasible = (violations <= 0).all(axis=1)
+    half = np.arange(len(losses)) < len(losses) // 2
+    front = losses[feasible][pareto.non_dominated(losses[feasible])]
+    if len(front) == 0:
+        return 1.0
+    point = reference_point(front) if point is None else point
+    best = pareto.hypervolume(front, point)
+    return 1 - pareto.hypervolume(losses[feasible & half], point) / best if best > 0 else 1.0
 
 
 def estimate_draws(
-    problem: Problem,
     effects: AnyEffects,
-    trials: Trials,
+    history: History,
+    tried: tuple[Codes, Array],
     rng: np.random.Generator,
     point: Array | None = None,
-) -> Array | None:
-    """Return draws (n,) of the share of the hypervolume that trials miss.
+) -> Array:
+    """Return draws (n,) of the share of the hypervolume that a search misses.
 
     Parameters
     ----------
-    problem
-        Their problem.
     effects
         Effects of its space.
-    trials
-        All trials so far; those of a lower fidelity than the highest are left out.
+    history
+        Complete results, of two architectures at least.
+    tried
+        Codes (k, d) of all trials and their violations (k, c), NaN where unknown.
     rng
         Source of randomness.
     point : (m,), optional
         Reference point, if it is known.
-
-    Returns
-    -------
-    (n,) or None
-        ``None`` where fewer than two architectures have been measured completely.
     """
-    m, c = len(problem.objectives), len(problem.constraints)
-    history = History(len(problem.space.columns), m, c)
-    rows = _complete(problem, trials)
-    violations = constraint_violations(problem.constraints, trials.values[:, m:])
-    history.add(
-        trials.codes[rows],
-        losses_of(problem.objectives, trials.values[rows, :m]),
-        trials.std[rows, :m],
-        violations[rows],
-    )
     codes, losses, std, averaged = history.averaged()
-    if len(codes) < 2:
-        return None
     fitted = _fitted_rows(losses, np.asarray((averaged <= 0).all(axis=1)), rng)
-    models = [_fit(effects, codes[fitted], losses[fitted, j], std[fitted, j]) for j in range(m)]
+    models = [
+        _fit(effects, codes[fitted], losses[fitted, j], std[fitted, j])
+        for j in range(losses.shape[1])
+    ]
     # Violations are also known of trials that were stopped at a constraint.
-    for j in range(c):
-        known = np.flatnonzero(np.isfinite(violations[:, j]))
-        distinct, first = np.unique(trials.codes[known], axis=0, return_index=True)
-        keep = np.sort(rng.permutation(len(distinct))[:_MAX_FITTED])
-        values = violations[known[first[keep]], j]
-        models.append(_fit(effects, distinct[keep], values, np.zeros(len(keep)), (False,)))
+    tried_codes, violations = tried
+    for column in violations.T:
+        known = np.flatnonzero(np.isfinite(column))
+        distinct, first = np.unique(tried_codes[known], axis=0, return_index=True)
+        kept = np.sort(rng.permutation(len(distinct))[:_MAX_FITTED])
+        values, no_errors = column[known[first[kept]]], np.zeros(len(kept))
+        models.append(_fit(effects, distinct[kept], values, no_errors, (False,)))
     noisy = bool(std.any())
-    kept = fitted if noisy else np.arange(len(codes))
-    measured = Measured(codes[kept], losses[kept], averaged[kept], noisy, trials.codes)
+    rows = fitted if noisy else np.arange(len(codes))
+    measured = Measured(codes[rows], losses[rows], averaged[rows], noisy, tried_codes)
     return missing_draws(models, measured, _N_DRAWS, rng, point)
 
 

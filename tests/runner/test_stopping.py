@@ -154,12 +154,19 @@ def test_more_is_missing_of_less() -> None:
 def test_intervals_are_ordered_and_grow_with_the_share() -> None:
     rng = np.random.default_rng(0)
     spread = rng.lognormal(0, 0.1, 12)
-    estimates = [calibrated(share * spread, 50) for share in (0.001, 0.01, 0.1, 1.0)]
+    estimates = [calibrated(share * spread, share, 50) for share in (0.001, 0.01, 0.1, 1.0)]
     for estimate in estimates:
         assert 0 < estimate.lower < estimate.expected <= estimate.upper <= 1
     for less, more in itertools.pairwise(estimates):
         assert less.lower < more.lower
         assert less.upper < more.upper or more.upper == 1
+
+
+def test_a_search_that_stands_still_is_not_complete() -> None:
+    draws = np.full(12, 0.05)
+    moving, still = (calibrated(draws, progress, 50) for progress in (0.05, 0.0))
+    assert still.expected > moving.expected / 3
+    assert calibrated(np.full(12, 0.2), 0.0, 50).expected > still.expected
 
 
 def test_a_target_below_the_estimate_is_not_reached() -> None:
