@@ -56,7 +56,7 @@ EXPERIMENT: dict[str, Any] = {
 # Commands of hwnas that take a second, and need no hardware and no earlier run.
 QUICK = {"list", "query", "front", "schema", "check"}
 OTHER_PROGRAMS = {"make", "git", "pip", "python", "pytest", "apt", "hwnas", "pre-commit"}
-OTHER_PROGRAMS |= {"ray"}
+OTHER_PROGRAMS |= {"ray", "torchrun"}
 
 
 @pytest.fixture(scope="module", autouse=True)
