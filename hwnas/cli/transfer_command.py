@@ -60,23 +60,23 @@ def compare_transfer(
             f"{bench.space.name}: its perplexity is unknown; give another objective, as in "
             "--against=-params, or tables of it with --tables"
         )
-    found = transfer(bench, list(metrics) or default_metrics(bench), against)
+    result = transfer(bench, list(metrics) or default_metrics(bench), against)
     if plot is not None:
         from hwnas.reports.plots.transfer import draw_transfer
 
         # Draw first, so that a plot that cannot be drawn is refused before anything is printed.
-        draw_transfer(found, plot)
+        draw_transfer(result, plot)
     if format_ == "csv":
-        print_figures(*transfer_tables.tidy_table(found), "csv")
+        print_figures(*transfer_tables.tidy_table(result), "csv")
     elif format_ == "markdown":
-        echo(transfer_tables.markdown(found))
+        echo(transfer_tables.markdown(result))
     else:
-        echo(transfer_tables.heading(found))
-        for title, table in transfer_tables.matrix_tables(found).items():
+        echo(transfer_tables.heading(result))
+        for title, table in transfer_tables.matrix_tables(result).items():
             echo(f"\n{title}")
             print_table(*table)
     if format_ != "markdown":
-        for note in found.notes:
+        for note in result.notes:
             echo(f"hwnas: {note}", err=True)
     if plot is not None:
         echo(str(plot), err=format_ != "table")

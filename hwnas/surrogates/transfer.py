@@ -99,10 +99,10 @@ def transfer(
     Examples
     --------
     >>> import hwnas
-    >>> found = transfer(hwnas.surrogate("gpt-s"), ["latency@h100", "latency@cpu_xeon_gold"])
-    >>> found.matrix("hypervolume").diagonal().tolist()
+    >>> result = transfer(hwnas.surrogate("gpt-s"), ["latency@h100", "latency@cpu_xeon_gold"])
+    >>> result.matrix("hypervolume").diagonal().tolist()
     [0.0, 0.0]
-    >>> bool(0 < found.matrix("hypervolume")[0, 1] < 0.2)
+    >>> bool(0 < result.matrix("hypervolume")[0, 1] < 0.2)
     True
     """
     other = against if isinstance(against, Objective) else Objective.parse(against)
@@ -149,8 +149,8 @@ def loss(points: Array, best: Array, *, is_maximised: bool = False) -> Loss:
     One of two members, and one that is half as slow again as the other:
 
     >>> best = np.array([[10.0, 2.0], [20.0, 1.0]])
-    >>> found = loss(np.array([[10.0, 3.0], [20.0, 1.0]]), best)
-    >>> found.mean, found.worst
+    >>> result = loss(np.array([[10.0, 3.0], [20.0, 1.0]]), best)
+    >>> result.mean, result.worst
     (0.25, 0.5)
     """
     ratio = points[:, 1] / best_at(points[:, 0], best)
@@ -176,10 +176,10 @@ def hypervolume_lost(points: Array, best: Array) -> float:
     0.476
     """
     reference = reference_point(best)
-    whole = pareto.hypervolume(best, reference)
-    if whole == 0:
+    volume = pareto.hypervolume(best, reference)
+    if volume == 0:
         return float(not (points[:, None] <= best).all(axis=2).any())
-    return float(max(0.0, 1 - pareto.hypervolume(points, reference) / whole))
+    return float(max(0.0, 1 - pareto.hypervolume(points, reference) / volume))
 
 
 def best_at(perplexities: Array, front: Array) -> Array:

@@ -23,7 +23,7 @@ _LETTER, _MARGIN = 0.085, 0.4  # inches of a letter of a label, and around panel
 _MAX_NUMBERS = 30  # rows in whose cells numbers can be read
 
 
-def transfer_figure(found: Transfer) -> Figure:
+def transfer_figure(result: Transfer) -> Figure:
     """Return a figure of two heat maps: hypervolume lost, and excess at equal perplexity.
 
     Rows are what a front was found for, columns what it is judged by.
@@ -32,31 +32,31 @@ def transfer_figure(found: Transfer) -> Figure:
     --------
     >>> import hwnas
     >>> from hwnas.surrogates.transfer import transfer
-    >>> found = transfer(hwnas.surrogate("gpt-s"), ["latency@h100", "latency@a100"])
-    >>> [axes.get_ylabel() for axes in transfer_figure(found).axes]
+    >>> result = transfer(hwnas.surrogate("gpt-s"), ["latency@h100", "latency@a100"])
+    >>> [axes.get_ylabel() for axes in transfer_figure(result).axes]
     ['front found for', '']
     """
-    labels = labels_of(found)
+    labels = labels_of(result)
     side = max(_MIN_SIZE, _CELL * len(labels))
     room = _LETTER * max(map(len, labels)) + _MARGIN
-    what = shared_quantity(found)
+    what = shared_quantity(result)
     on = "each metric, found for one and" if not what else f"{what}, found for one device and"
     # Panels are squares: half of the labels' room at their left, most of it, turned, below them.
     figure = style.make_figure(
         2,
-        f"{found.space}: fronts of {found.against} and {on} used for another",
+        f"{result.space}: fronts of {result.against} and {on} used for another",
         width=side + room / 2 + 0.4 * _MARGIN,
         height=side + 0.7 * room + 2.4 * _MARGIN,
     )
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     left, right = figure.subplots(1, 2, sharey=True)
-    _draw_matrix(left, 100 * found.matrix("hypervolume"), labels, "hypervolume lost, %")
-    _draw_matrix(right, 100 * found.matrix("mean"), labels, f"{excess_title(found)}, %")
+    _draw_matrix(left, 100 * result.matrix("hypervolume"), labels, "hypervolume lost, %")
+    _draw_matrix(right, 100 * result.matrix("mean"), labels, f"{excess_title(result)}, %")
     left.set_ylabel("front found for")
     return figure
 
 
-def draw_transfer(found: Transfer, file: Path) -> Path:
+def draw_transfer(result: Transfer, file: Path) -> Path:
     """Draw the heat maps of `transfer_figure` into a PNG, PDF or SVG file.
 
     Raises
@@ -64,7 +64,7 @@ def draw_transfer(found: Transfer, file: Path) -> Path:
     InvalidInput
         The directory is missing, or the file cannot be written.
     """
-    return style.save(transfer_figure(found), file)
+    return style.save(transfer_figure(result), file)
 
 
 def _draw_matrix(axes: Axes, values: Array, labels: list[str], title: str) -> None:
