@@ -37,6 +37,13 @@ def profile(
         int | None,
         typer.Option(help="Of a survey: architectures to measure, not counting the anchor.", min=1),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a survey: end as soon as a fit of each metric is expected to have this error, "
+            "such as 1.5%; --count, by default 100, is then the most that is measured."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Of a survey: CSV file to create or to continue.")
     ] = None,
@@ -94,12 +101,17 @@ def profile(
     """
     from hwnas.cli.chosen_networks import read_archs
     from hwnas.cli.space_values import space_of
+    from hwnas.cli.until import MAX_COUNT, parse_error
     from hwnas.spaces import load_space, require_language_model
 
+    wanted = None if until is None else parse_error(until)
+    if wanted is not None and count is None and not archs:
+        count = MAX_COUNT
     if archs:
-        if count is not None or out is not None:
+        if count is not None or out is not None or until is not None:
             raise InvalidInput(
-                "profile: --count and --out are those of a survey; with ARCH use --format csv"
+                "profile: --until, --count and --out are those of a survey; with ARCH use "
+                "--format csv"
             )
         own_space = None if space is None else load_space(space)
         chosen = read_archs(archs, own_space)
@@ -139,7 +151,7 @@ def profile(
         _profile_chosen(members, chosen, profiler, names, format_, quiet)
     else:
         survey = {"count": count, "seed": seed, "anchor_every": anchor_every}
-        _profile_survey(members, profiler, names, Path(str(out)), survey, quiet)
+        _profile_survey(members, profiler, names, Path(str(out)), survey, wanted, quiet)
 
 
 def _profile_chosen(
@@ -184,17 +196,33 @@ def _profile_chosen(
 
 
 def _profile_survey(
-    space: Any, profiler: Any, names: list[str], out: Path, settings: Any, quiet: bool
+    space: Any,
+    profiler: Any,
+    names: list[str],
+    out: Path,
+    settings: Any,
+    wanted: float | None,
+    quiet: bool,
 ) -> None:
     """Measure designed architectures into a CSV file, and print their summary."""
+    from hwnas.cli.until import ErrorWatch
     from hwnas.profiling.survey.drift import describe_row
     from hwnas.profiling.survey.survey import run_survey
 
     units = {name: metric.unit for name, metric in profiler.metrics.items()}
+    watch = None
+    if wanted is not None:
+        settings = {**settings, "count": min(settings["count"], space.size)}
+        watch = ErrorWatch(space, names, wanted, profiler.workloads, settings, quiet)
+        settings["is_enough"] = watch.is_enough
 
     def report(row: Any, n_measured: int) -> None:
         label = "anchor" if row["role"] == "anchor" else f"{n_measured} of {settings['count']}"
+        if watch is not None:
+            label = label.replace(" of ", " of at most ")
         echo(f"{label}: {describe_row(row, units)}", err=True)
+        if watch is not None:
+            watch.report(row)
 
     try:
         summary = run_survey(
@@ -207,6 +235,8 @@ def _profile_survey(
         ) from None
     if not quiet:
         print_table(*summary.table())
+        if watch is not None:
+            echo(watch.result())
         echo(f"{out}: {summary}")
 
 
@@ -246,43 +276,3 @@ def chosen_workloads(
     of_metrics = re.findall(r"\w\.(\w+)", metrics or "")
     names = list(dict.fromkeys([*names, *of_metrics]))
     return {name: workload_named(name, workloads) for name in names}
-
-
-def build(
-    arch: Annotated[str, typer.Argument(help="Architecture, such as gpt-s-12-768-...")],
-    out: Annotated[Path, typer.Option(help="Directory to create.")],
-    space: Annotated[
-        str | None,
-        typer.Option(help="As for profile [the space that the architecture's name begins with]."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the initial weights.", min=0)] = 0,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Checkpoint of a training, to use its weights.")
-    ] = None,
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", help="Weights of a supernet, of which the model takes its part."),
-    ] = None,
-) -> None:
-    """Write a model for use elsewhere: config.json and model.safetensors."""
-    from hwnas.profiling.export.safetensors import save_model
-    from hwnas.profiling.language_model import build_model
-    from hwnas.profiling.training.checkpoint import read_weights
-    from hwnas.spaces import load_space, require_language_model
-    from hwnas.spaces.architecture import split_string
-
-    if from_ is not None:
-        from hwnas.profiling.supernet.supernet_file import read_supernet
-
-        if space is not None or checkpoint is not None:
-            raise InvalidInput("build: --from has a space and weights; expected no other ones")
-        shared, _ = read_supernet(from_)
-        model = shared.subnetwork(shared.space.parse(arch), copy=True)
-    else:
-        name, *_ = split_string(arch, "expected SPACE-LAYERS-WIDTH-...-True|False")
-        members = require_language_model(load_space(space or name))
-        model = build_model(members, members.parse(arch), seed=seed)
-    if checkpoint is not None:
-        model.load_state_dict(read_weights(checkpoint, model))
-    folder = save_model(model, out)
-    echo(f"{folder}: config.json, model.safetensors ({model.params:,} parameters)")

@@ -97,15 +97,16 @@ class FittedMetric:
     def interval(self, codes: Codes, level: float = 0.9) -> Array:
         """Return intervals (n, 2) that hold the metric with a probability.
 
-        With 30 points and more the posterior's widths are scaled to the leave-one-out errors
-        (jackknife; Barber et al. 2021, "Predictive inference with the jackknife+").
+        The posterior's widths are scaled to the leave-one-out errors where these are larger than it
+        expects, and with 30 points and more also where they are smaller (jackknife; Barber et al.
+        2021, "Predictive inference with the jackknife+").
         """
         if not 0 < level < 1:
             raise InvalidInput(f"level: expected a probability between 0 and 1, found {level}")
         reach = NormalDist().inv_cdf((1 + level) / 2)
-        if self.n_points >= MIN_CONFORMAL:
-            rank = min(1.0, level * (1 + 1 / self.n_points))
-            reach = float(np.quantile(np.abs(self.scores), rank))
+        rank = min(1.0, level * (1 + 1 / self.n_points))
+        conformal = float(np.quantile(np.abs(self.scores), rank))
+        reach = conformal if self.n_points >= MIN_CONFORMAL else max(reach, conformal)
         half = reach * self.deviation(codes)
         median = self.predict(codes)
         return np.stack([median * (1 - half), median * (1 + half)], axis=1)

@@ -19,7 +19,7 @@ from hwnas.typing import Array, Codes, IndexArray
 
 # Noise of relative errors: typical standard deviation, spread of its logarithm. Known devices leave
 # more unexplained than terms do, and the data are too few to tell it from their weights.
-NOISE = (0.003, 1.0)
+NOISE = (0.004, 1.0)
 NOISE_BESIDE_KNOWN = (0.006, 0.4)
 _STEPS = (-1.2, -0.6, -0.3, 0.3, 0.6, 1.2)  # tried for the logarithm of a scale
 _SWEEPS = 4

@@ -52,6 +52,7 @@ def run_survey(
     seed: int = 0,
     anchor_every: int = 10,
     report: Callable[[Row, int], object] | None = None,
+    is_enough: Callable[[Sequence[Row]], bool] | None = None,
 ) -> Summary:
     """Measure designed architectures, except for those that are in the file already.
 
@@ -72,6 +73,8 @@ def run_survey(
         Number of architectures between two measurements of the anchor.
     report
         Function called with each new row and the number of architectures measured so far.
+    is_enough
+        Function that tells from all rows whether a survey may end before `count` architectures.
 
     Raises
     ------
@@ -94,8 +97,12 @@ def run_survey(
     _check_rows(log, archs, anchor_arch)
     constants = {name: settings[name] for name in CONSTANT_COLUMNS}
     # The rows determine what is measured next, so a survey needs no other state to continue.
-    while (role := _next_role(log.rows, count, anchor_every)) is not None:
+    while True:
         n_design = len(rows_with_role(log.rows, "design"))
+        if n_design and is_enough is not None and is_enough(log.rows):
+            count = n_design
+        if (role := _next_role(log.rows, count, anchor_every)) is None:
+            break
         arch = anchor_arch if role == "anchor" else archs[n_design]
         row = _measure_row(space, profiler, names, arch, role, log, constants)
         if report is not None:
