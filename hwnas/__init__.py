@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hwnas.spaces import SearchSpace, register_space, space
     from hwnas.spaces.architecture import Architecture
     from hwnas.surrogates import surrogate
+    from hwnas.sweep_runs import run_sweep
     from hwnas.workloads import Workload
 
 # Public names by the module that defines them.
@@ -46,6 +47,7 @@ _HOMES = {
     "hwnas.api": ("Result", "load", "resume", "run"),
     "hwnas.spaces": ("SearchSpace", "register_space", "space"),
     "hwnas.surrogates": ("surrogate",),
+    "hwnas.sweep_runs": ("run_sweep",),
     "hwnas.workloads": ("Workload",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -76,6 +78,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "register_space",
     "space",
     "surrogate",
+    "run_sweep",
     "Workload",
 ]
 

@@ -22,7 +22,7 @@ FORMER_MODULES: dict[str, tuple[str, dict[str, str]]] = {
             "load_form": "hwnas.experiment:validate_form",
             "load_plugins": "hwnas.experiment:run_plugin_files",
             "problem_of": "hwnas.problem:build_problem",
-            "shipped": "hwnas.experiment:shipped_experiment",
+            "shipped": "hwnas.shipped_experiments:shipped_experiment",
         },
     ),
     "hwnas.metrics": ("hwnas.objectives", {}),

@@ -30,6 +30,8 @@ from hwnas import foreign_code, form_errors
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
 from hwnas.form_schemas import SEEDS, SPACE, WORKLOADS
 from hwnas.function_source import FunctionError
+from hwnas.shipped_experiments import shipped_experiment, shipped_experiments
+from hwnas.sweeps import Cell, cell_content
 from hwnas.workloads import Workload, parse_workloads
 from hwnas.yaml_loader import dump_yaml, read_yaml
 
@@ -216,6 +218,7 @@ def read_experiment(
     allow_plugins: bool = False,
     allowed_hashes: Mapping[str, str] = MappingProxyType({}),
     allowed_address: str | None = None,
+    cell: Cell | None = None,
 ) -> tuple[Experiment, str]:
     """Read an experiment, check its form and run the plugin files that it may run.
 
@@ -232,6 +235,8 @@ def read_experiment(
         can do whatever the user can.
     allowed_hashes, allowed_address
         SHA-256 by path of files, and a cluster, that are allowed in any case.
+    cell
+        The combination of a sweep that is read; an experiment with the key ``sweep`` needs one.
 
     Returns
     -------
@@ -256,6 +261,8 @@ def read_experiment(
             raise InvalidInput(f"{source}: no such file; experiments of hwnas: {shipped}")
         content, file, folder = read_yaml(path), str(path), path.parent
     override(content, overrides or {})
+    if cell is not None:
+        content = cell_content(content, cell)
     experiment = validate_form(content, file)
     # Files are listed relative to the YAML, and given relative to the working directory.
     listed = [str((folder / name).absolute()) for name in experiment.plugins]
@@ -292,6 +299,9 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     ExperimentError
         The content is not a valid experiment.
     """
+    if "sweep" in content:
+        text = "is one of several experiments; run it with hwnas run, or hwnas.run_sweep in Python"
+        raise ExperimentError(file, "sweep", text)
     try:
         experiment = Experiment.model_validate(content)
     except pydantic.ValidationError as error:
@@ -345,40 +355,6 @@ def _completed(experiment: Experiment, folder: Path) -> Experiment:
     if isinstance(space, dict) and space.get("family") == "table":
         space = {**space, "file": str(folder / str(space.get("file", "")))}
     return experiment.model_copy(update={"space": space, "backend": backend})
-
-
-def shipped_experiments() -> dict[str, Path]:
-    """Return the files of the experiments that come with hwnas, by path without suffix, sorted.
-
-    Examples
-    --------
-    >>> sorted(shipped_experiments())[:2]
-    ['hardware/cpu-tiny', 'hardware/gpu']
-    """
-    from importlib.resources import files
-
-    try:
-        folder = Path(str(files("hwnas_experiments")))
-    except ModuleNotFoundError:
-        return {}
-    found = ((file.relative_to(folder).with_suffix(""), file) for file in folder.rglob("*.yaml"))
-    return {name.as_posix(): file for name, file in sorted(found)}
-
-
-def shipped_experiment(name: str) -> Path | None:
-    """Return the file of an experiment that comes with hwnas; ``None`` where there is none.
-
-    Parameters
-    ----------
-    name
-        Path without suffix, such as ``quickstart`` or ``hardware/gpu``, or its last part alone
-        where only one experiment has it.
-    """
-    shipped = shipped_experiments()
-    if name in shipped:
-        return shipped[name]
-    matches = [file for path, file in shipped.items() if path.rpartition("/")[2] == name]
-    return matches[0] if len(matches) == 1 else None
 
 
 def override(content: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from hwnas.fault_location import fault_location
 from hwnas.objectives import Objective, parse_constraints, parse_objectives
 from hwnas.optimizers import Optimizer
 from hwnas.spaces import SearchSpace, space
+from hwnas.sweeps import Cell
 from hwnas.workloads import Workload, parse_workloads
 
 
@@ -71,12 +72,13 @@ def load_experiment(
     allow_plugins: bool = False,
     allowed_hashes: Mapping[str, str] = MappingProxyType({}),
     allowed_address: str | None = None,
+    cell: Cell | None = None,
 ) -> tuple[Experiment, Problem]:
     """Read an experiment, build its problem and check that every optimizer can be built.
 
     Parameters
     ----------
-    source, overrides, plugins, allow_plugins, allowed_hashes, allowed_address
+    source, overrides, plugins, allow_plugins, allowed_hashes, allowed_address, cell
         See `hwnas.experiment.read_experiment`.
 
     Raises
@@ -91,6 +93,7 @@ def load_experiment(
         allow_plugins=allow_plugins,
         allowed_hashes=allowed_hashes,
         allowed_address=allowed_address,
+        cell=cell,
     )
     try:
         problem = build_problem(experiment)

@@ -41,6 +41,7 @@ from hwnas.problem import load_experiment
 from hwnas.registry import checked_settings
 from hwnas.reports.plots.kinds import KINDS
 from hwnas.surrogates.device_library import device_path
+from hwnas.sweep_runs import load_sweep
 from hwnas.yaml_loader import parse_yaml
 
 CLI: Any = typer.main.get_command(app)
@@ -139,6 +140,10 @@ def test_yaml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     if "objectives" not in content:
         # A part of an experiment.
         content = {**EXPERIMENT, **content}
+    if "sweep" in content:
+        sweep = load_sweep(content)
+        assert sweep is not None and len(sweep.cells) > 1
+        return
     experiment = validate_form(content)
     assert yaml.safe_load(experiment.to_yaml())["name"] == content["name"]
     if "plugins" in content:

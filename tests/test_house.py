@@ -35,13 +35,13 @@ FLOORS = [
     {"devices"},
     {"registry"},
     {"plugin_files"},
-    {"foreign_code", "form_schemas"},
+    {"foreign_code", "form_schemas", "shipped_experiments", "sweeps"},
     {"experiment", "testing"},
     {"problem"},
     {"runner"},
     {"reports", "exports"},
     {"api", "compat", "fitting"},
-    {"minimization", "reproductions"},
+    {"minimization", "reproductions", "sweep_runs"},
     {"cli"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}

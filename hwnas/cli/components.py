@@ -11,7 +11,8 @@ from typing import Any
 
 from hwnas import registry
 from hwnas.errors import HwnasError
-from hwnas.experiment import Budget, read_experiment, shipped_experiments
+from hwnas.experiment import Budget, read_experiment
+from hwnas.shipped_experiments import shipped_experiments
 from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.spaces import space as named_space
 from hwnas.spaces.choices import Value

@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -225,3 +225,22 @@ def print_summary(result: Result, *, has_plots: bool) -> None:
     present = [name for name in names if (result.path / name).exists()]
     files = ", ".join(present) + "," * (len(present) > 1)
     echo(f"{result.path}: {files} and files of each search")
+
+
+def print_sweep(path: Path, results: Mapping[str, Result]) -> None:
+    """Print one table over all runs of a sweep, what its columns mean, and where the runs are.
+
+    Parameters
+    ----------
+    path
+        Directory of the sweep.
+    results
+        Results by the name of the cell.
+    """
+    from hwnas.reports.summary_table import table_notes
+    from hwnas.sweep_runs import TABLE, sweep_table
+
+    print_table(*sweep_table(path, results))
+    for note in dict.fromkeys(note for r in results.values() for note in table_notes(r)[:1]):
+        echo(note)
+    echo(f"{path}: {TABLE} and a run for each combination; compare them with: hwnas compare {path}")

@@ -21,7 +21,7 @@ class Target(StrEnum):
 
 
 def export(
-    directory: Annotated[Path, typer.Argument(help="The directory of a run.")],
+    directory: Annotated[Path, typer.Argument(help="The directory of a run or a sweep.")],
     to: Annotated[Target, typer.Option("--to", help="What to write.")],
     storage: Annotated[
         str | None,
@@ -47,13 +47,13 @@ def export(
 
     hwnas export runs/quickstart --to optuna --storage sqlite:///studies.db
     """
-    from hwnas.runner.results import Result
+    from hwnas.sweep_runs import results_of
 
     if to is Target.optuna and out is not None:
         raise InvalidInput("--out: is for csv and parquet; expected --storage sqlite:///FILE")
     if to is not Target.optuna and storage is not None:
         raise InvalidInput(f"--storage: is for optuna; expected --out FILE for {to.value}")
-    results = [Result(directory, allow_plugins=allow_plugins)]
+    results = results_of(directory, allow_plugins=allow_plugins)
     if to is Target.optuna:
         from hwnas.exports.optuna_studies import export_studies
 

@@ -30,6 +30,7 @@ from hwnas.cli.console import (
     Quiet,
     Workers,
     print_summary,
+    print_sweep,
 )
 from hwnas.cli.device_commands import device
 from hwnas.cli.export_command import export
@@ -51,6 +52,8 @@ from hwnas.errors import (
 
 if TYPE_CHECKING:
     from hwnas.experiment import Experiment
+    from hwnas.problem import Problem
+    from hwnas.sweep_runs import Sweep
 
 app = typer.Typer(
     name="hwnas",
@@ -116,36 +119,42 @@ def run(
     """Run experiments; write fronts, trajectories, plots and a summary."""
     from hwnas.api import run as run_experiment
     from hwnas.problem import load_experiment
+    from hwnas.sweep_runs import load_sweep, run_sweep
 
     if quiet:
         _ignore_warnings()
     overrides = parse_overrides(set_, executor)
+    code: dict[str, Any] = {"plugins": plugin or (), "allow_plugins": allow_plugins}
     # Check all experiments before the first one runs.
-    loaded = [
-        load_experiment(file, overrides, plugins=plugin or (), allow_plugins=allow_plugins)
+    loaded: list[Sweep | tuple[Experiment, Problem]] = [
+        load_sweep(file, overrides, **code) or load_experiment(file, overrides, **code)
         for file in files
     ]
     # Names are directories: two experiments with one name would overwrite each other.
-    names = [experiment.name for experiment, _ in loaded]
+    names = [item[0].name if isinstance(item, tuple) else item.name for item in loaded]
     if len(set(names)) != len(names):
         raise InvalidInput(f"expected experiments of different names, found {', '.join(names)}")
     if not quiet:
-        _print_limits([experiment for experiment, _ in loaded])
-    for experiment, problem in loaded:
+        cells = [[item] if isinstance(item, tuple) else item.experiments for item in loaded]
+        _print_limits([experiment for group in cells for experiment, _ in group])
+    for name, item in zip(names, loaded, strict=True):
         # --out is the directory of a single run, or the parent of several.
         path = Path("runs") if out is None else out
-        target = path / experiment.name if out is None or len(files) > 1 else path
+        target = path / name if out is None or len(files) > 1 else path
         with Progress(quiet) as progress:
-            result = run_experiment(
-                experiment,
-                target,
-                workers=workers,
-                progress=progress.update,
-                draw=not no_draw,
-                problem=problem,
-            )
-        if not quiet:
+            settings: dict[str, Any] = {
+                "workers": workers,
+                "progress": progress.update,
+                "draw": not no_draw,
+            }
+            if isinstance(item, tuple):
+                result = run_experiment(item[0], target, problem=item[1], **settings)
+            else:
+                results = run_sweep(item, target, **settings)
+        if not quiet and isinstance(item, tuple):
             print_summary(result, has_plots=not no_draw)
+        elif not quiet:
+            print_sweep(target, results)
 
 
 def _ignore_warnings() -> None:
@@ -167,7 +176,7 @@ def _print_limits(experiments: Sequence[Experiment]) -> None:
 
 @app.command()
 def resume(
-    directory: Annotated[Path, typer.Argument(help="The directory of a run.")],
+    directory: Annotated[Path, typer.Argument(help="The directory of a run or a sweep.")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Give more: budget.evaluations=500."),
@@ -183,18 +192,24 @@ def resume(
     A finished run can be given a greater budget, more seeds or more optimizers.
     """
     from hwnas.api import resume as resume_run
+    from hwnas.sweep_runs import is_sweep, resume_sweep
 
     if quiet:
         _ignore_warnings()
+    settings: dict[str, Any] = {
+        "overrides": parse_overrides(set_, executor),
+        "workers": workers,
+        "allow_plugins": allow_plugins,
+        "draw": not no_draw,
+    }
+    if is_sweep(directory):
+        with Progress(quiet) as progress:
+            results = resume_sweep(directory, progress=progress.update, **settings)
+        if not quiet:
+            print_sweep(directory, results)
+        return
     with Progress(quiet) as progress:
-        result = resume_run(
-            directory,
-            overrides=parse_overrides(set_, executor),
-            workers=workers,
-            progress=progress.update,
-            allow_plugins=allow_plugins,
-            draw=not no_draw,
-        )
+        result = resume_run(directory, progress=progress.update, **settings)
     if not quiet:
         print_summary(result, has_plots=not no_draw)
 

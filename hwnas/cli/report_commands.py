@@ -213,11 +213,11 @@ def compare(
     if not directories:
         raise InvalidInput("compare: expected the directories of runs, or --transfer")
     from hwnas.reports.comparison import comparison, export, latex, tables
-    from hwnas.runner.results import Result
+    from hwnas.sweep_runs import results_of
 
     _check_format_options(format_, columns, caption, label)
     chosen = [name.strip() for text in columns or () for name in text.split(",")] or None
-    results = [Result(path, allow_plugins=allow_plugins) for path in directories]
+    results = [r for d in directories for r in results_of(d, allow_plugins=allow_plugins)]
     compared = comparison.compare(results, metric=metric.value, at=at)
     if plot is not None:
         from hwnas.reports.comparison.critical_difference import draw

@@ -29,7 +29,12 @@ from hwnas.runner.environment import recorded_metrics, recorded_plugins
 from hwnas.runner.evaluation import measure
 from hwnas.runner.missing_estimate import missing_columns, stored_estimates
 from hwnas.runner.reference_point import Reference
-from hwnas.runner.run_files import check_trials, search_databases, stored_experiment
+from hwnas.runner.run_files import (
+    check_trials,
+    refuse_sweep,
+    search_databases,
+    stored_experiment,
+)
 from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory, first_rows
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.summary import front_table, summary_columns, summary_row
@@ -76,6 +81,7 @@ class Result:
         self.path = Path(path)
         databases = search_databases(self.path)
         if not databases:
+            refuse_sweep(self.path)
             raise InvalidInput(f"{self.path}: no trials here, expected the directory of a run")
         # Every store has the experiment and the reference; those of the first one are used.
         stored = [_read(file) for file in databases]

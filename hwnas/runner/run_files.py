@@ -23,6 +23,19 @@ def search_folders(path: Path) -> list[Path]:
     return sorted(folder for folder in folders if re.fullmatch(r"seed-\d+", folder.name))
 
 
+def refuse_sweep(path: Path) -> None:
+    """Refuse the directory of a sweep where that of a run is expected.
+
+    Raises
+    ------
+    InvalidInput
+        Naming one of its runs.
+    """
+    if (path / "sweep.yaml").is_file():
+        runs = sorted(file.parent for file in path.glob("*/experiment.yaml"))
+        raise InvalidInput(f"{path}: is a sweep; name one of its runs, such as {[*runs, path][0]}")
+
+
 def search_databases(path: Path) -> list[Path]:
     """Return the ``trials.db`` of each search of a run, sorted; copies of a search are left out.
 

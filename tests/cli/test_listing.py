@@ -14,7 +14,7 @@ import hwnas
 from hwnas import registry
 from hwnas.cli import listing
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
-from hwnas.experiment import shipped_experiments
+from hwnas.shipped_experiments import shipped_experiments
 from hwnas.spaces import GPT_SPACES, LanguageModelSpace, families, load_space
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.surrogates import Surrogate
