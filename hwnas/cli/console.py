@@ -221,6 +221,8 @@ def print_summary(result: Result, *, has_plots: bool) -> None:
     print_table(*summary_table(result))
     for note in (*table_notes(result), *search_notes(result)):
         echo(note)
+    for line in pick_lines(result):
+        echo(line)
     names = ["report.html", "summary.csv", "plots/"] if has_plots else ["summary.csv"]
     present = [name for name in names if (result.path / name).exists()]
     files = ", ".join(present) + "," * (len(present) > 1)
@@ -244,3 +246,27 @@ def print_sweep(path: Path, results: Mapping[str, Result]) -> None:
     for note in dict.fromkeys(note for r in results.values() for note in table_notes(r)[:1]):
         echo(note)
     echo(f"{path}: {TABLE} and a run for each combination; compare them with: hwnas compare {path}")
+
+
+def pick_lines(result: Result) -> list[str]:
+    """Return the picks of a front of language models with their values, and the command."""
+    from hwnas.errors import InvalidInput
+    from hwnas.reports.front_picks import PICKS, pick
+    from hwnas.spaces import LanguageModelSpace
+
+    if not isinstance(result.space, LanguageModelSpace):
+        return []
+    lines = []
+    for name in PICKS:
+        try:
+            member = pick(result, name)
+        except InvalidInput:  # an empty front, or none of its objectives is a time
+            continue
+        pairs = zip(result.objectives, member.values.tolist(), strict=True)
+        values = ", ".join(f"{objective.value} {value:.4g}" for objective, value in pairs)
+        lines.append(f"{name}: {values}: {member.arch}")
+    if lines:
+        lines.append(
+            f"a network of the front as files: hwnas build {result.path} --pick knee --out DIR"
+        )
+    return lines

@@ -33,9 +33,11 @@ from hwnas.cli.console import (
     print_sweep,
 )
 from hwnas.cli.device_commands import device
+from hwnas.cli.explore_command import explore
 from hwnas.cli.export_command import export
 from hwnas.cli.fit_command import fit
-from hwnas.cli.profile_commands import build, profile
+from hwnas.cli.model_commands import build
+from hwnas.cli.profile_commands import profile
 from hwnas.cli.query_commands import front, list_, query
 from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.cli.streams import guarded_streams
@@ -231,6 +233,7 @@ app.command()(schema)
 app.command()(plot)
 app.command()(report)
 app.command()(compare)
+app.command()(explore)
 app.command()(export)
 app.command()(reproduce)
 app.command()(profile)
