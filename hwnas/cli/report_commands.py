@@ -61,6 +61,13 @@ class Indicator(StrEnum):
     r2 = "r2"
 
 
+class Members(StrEnum):
+    """Members of a front that a comparison scores under noise."""
+
+    measured = "measured"
+    recommended = "recommended"
+
+
 def plot(
     directory: Annotated[Path | None, typer.Argument(help="The directory of a run.")] = None,
     kind: Annotated[
@@ -153,7 +160,7 @@ def compare(
         typer.Option(
             help="Columns of the problems' tables; with commas, or repeated. Any of: seeds, "
             "evaluations, normalised, hypervolume, igd_plus, epsilon, r2, interval, best, "
-            "measured, feasible, slack, status."
+            "measured, recommended, feasible, slack, status."
         ),
     ] = None,
     caption: Annotated[
@@ -163,6 +170,9 @@ def compare(
     label: Annotated[
         str | None, typer.Option(help="Label of the first LaTeX table [from the problem].")
     ] = None,
+    of: Annotated[
+        Members, typer.Option(help="Members of a noisy search's front that are scored.")
+    ] = Members.measured,
     transfer: Annotated[
         bool,
         typer.Option(
@@ -218,7 +228,7 @@ def compare(
     _check_format_options(format_, columns, caption, label)
     chosen = [name.strip() for text in columns or () for name in text.split(",")] or None
     results = [r for d in directories for r in results_of(d, allow_plugins=allow_plugins)]
-    compared = comparison.compare(results, metric=metric.value, at=at)
+    compared = comparison.compare(results, metric=metric.value, at=at, of=of.value)
     if plot is not None:
         from hwnas.reports.comparison.critical_difference import draw
 

@@ -331,13 +331,16 @@ class Result:
     def _trajectory(self, search: SearchResult) -> Trajectory:
         n = len(search.trials)
         steps, hypervolume = pareto.hypervolume_steps(search.losses, self.reference.point)
-        observed = None
+        observed, measured = None, None
         if self.experiment.noise:
             # One step a recommendation, with the observed hypervolume up to then.
             ends = np.array([r.n_trials for r in search.recommended], dtype=np.intp) - 1
             n_steps = np.searchsorted(steps, ends, side="right")
             steps, observed = ends, np.concatenate([[0.0], hypervolume])[n_steps]
             hypervolume = np.array([self._hypervolume(r.losses) for r in search.recommended])
+            measured = np.array(
+                [self._hypervolume(r.losses[r.measured]) for r in search.recommended]
+            )
         elif n and (len(steps) == 0 or steps[-1] != n - 1):
             # One more step, at the end of the search.
             steps = np.append(steps, n - 1)
@@ -350,6 +353,7 @@ class Result:
             hypervolume,
             hypervolume / best if best > 0 else np.zeros_like(hypervolume),
             observed,
+            measured,
         )
 
     def _hypervolume(self, losses: Array) -> float:

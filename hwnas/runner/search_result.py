@@ -31,6 +31,8 @@ class Trajectory:
         `hypervolume` relative to the best known one.
     observed : (k,), optional
         Under noise, the hypervolume of the noisy observations.
+    measured : (k,), optional
+        Under noise, the true hypervolume of the members of the recommendation that were measured.
     """
 
     evaluations: IntArray
@@ -39,6 +41,7 @@ class Trajectory:
     hypervolume: Array
     normalised: Array
     observed: Array | None = None
+    measured: Array | None = None
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the columns of ``hypervolume.csv``."""
@@ -47,12 +50,13 @@ class Trajectory:
             "cost": self.cost,
             "seconds": self.seconds,
         }
-        if self.observed is None:
+        if self.observed is None or self.measured is None:
             return {**start, "hypervolume": self.hypervolume, "normalised": self.normalised}
         return {
             **start,
             "observed": self.observed,
             "true": self.hypervolume,
+            "measured": self.measured,
             "normalised": self.normalised,
         }
 
@@ -133,9 +137,16 @@ class SearchResult:
         return int((self.front_trials < 0).sum())
 
     @property
-    def measured_front(self) -> Front:
-        """Members of the front that were measured."""
-        return self.front.subset(self.front_trials >= 0) if self.n_unmeasured else self.front
+    def measured_losses(self) -> Array:
+        """True losses (k, m) of what was measured of the front; what it dominates may be there too.
+
+        Under noise, of the recommendation without its unmeasured members: those count as well that
+        only an unmeasured member dominates.
+        """
+        if not self.recommended:
+            return self.front.losses
+        last = self.recommended[-1]
+        return last.losses[last.measured & np.isfinite(last.losses).all(axis=1)]
 
     @property
     def first_failure(self) -> str:

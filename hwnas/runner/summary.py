@@ -61,8 +61,8 @@ def summary_row(
     """Return the row of one search by `summary_columns`.
 
     ``seconds`` is the time from the first proposal to the last trial. ``normalised_measured`` is
-    the normalized hypervolume of the measured members of the front, ``unmeasured`` the number of
-    the others; ``feasible`` is the number of complete trials within all constraints.
+    the normalized hypervolume of the recommended architectures that were measured, ``unmeasured``
+    the number of members of the front that were not; ``feasible`` is the number of complete trials within all constraints.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def summary_row(
     """
     # 1. Quality indicators.
     hypervolume, measured = (
-        pareto.hypervolume(front.losses, reference.point)
-        for front in (search.front, search.measured_front)
+        pareto.hypervolume(losses, reference.point)
+        for losses in (search.front.losses, search.measured_losses)
     )
     scale = 1 / best_hypervolume if best_hypervolume > 0 else 0.0
     best, front = map(reference.scaled, (best_front, search.front.losses))

@@ -15,6 +15,7 @@ from hwnas.reports.comparison.cliques import cliques
 from hwnas.reports.comparison.pairwise import PairwiseTest, mean_to_minimize, pairwise_tests
 from hwnas.reports.comparison.problem_comparison import (
     ProblemComparison,
+    Source,
     optimizer_names,
     problem_comparisons,
 )
@@ -139,6 +140,7 @@ def compare(
     metric: str = "normalised",
     at: int | None = None,
     level: float = 0.05,
+    of: Source = "measured",
 ) -> Comparison:
     """Compare the optimizers of several runs.
 
@@ -158,6 +160,9 @@ def compare(
         Score the front of every search after this number of evaluations.
     level
         Significance level.
+    of
+        Members of fronts that are scored under noise, see
+        `hwnas.reports.comparison.problem_comparison.problem_comparisons`.
 
     Raises
     ------
@@ -168,7 +173,8 @@ def compare(
     """
     if metric not in METRICS:
         raise UnknownName("metric", metric, METRICS)
-    return compare_problems(problem_comparisons(results, at=at), metric=metric, at=at, level=level)
+    problems = problem_comparisons(results, at=at, of=of)
+    return compare_problems(problems, metric=metric, at=at, level=level)
 
 
 def compare_problems(

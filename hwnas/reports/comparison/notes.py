@@ -96,7 +96,7 @@ def _problem_notes(problem: ProblemComparison, at: int | None) -> Iterator[str]:
             yield (
                 f"{score.optimizer}: {score.n_unmeasured} of {score.n_front} recommended "
                 "architectures were never measured; the measured ones have normalized hypervolume "
-                f"{score.mean('measured'):.4f} in place of {score.mean('normalised'):.4f}"
+                f"{score.mean('measured'):.4f} in place of {score.mean('recommended'):.4f}"
             )
     used = {int(n) for score in scores for n in score.evaluations}
     if len(used) > 1:

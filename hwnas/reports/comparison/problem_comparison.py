@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from hwnas.runner.results import Result
 from hwnas.runner.search_result import Recommendation, SearchResult
 from hwnas.runner.summary import slack_column
 from hwnas.typing import Array, BoolArray, IntArray
+
+Source = Literal["measured", "recommended"]  # members of a front that count under noise
+SOURCES: tuple[Source, ...] = get_args(Source)
 
 _SLACK = "slack of "  # the start of `slack_column`
 _MIN_SEEDS = 3  # for an interval: with two seeds it exceeds all attainable values
@@ -45,8 +48,8 @@ class OptimizerScore:
         Scores (s,) of the seeds, by metric; distances are infinite for an empty front. With
         constraints also ``feasible``, the number of feasible trials, and the smallest slack of each
         constraint on the front by `hwnas.runner.summary.slack_column`, NaN for an empty front;
-        under noise also ``measured``, the normalized hypervolume of the recommended architectures
-        that were measured.
+        under noise also ``recommended``, the normalized hypervolume of all recommended
+        architectures, and ``measured``, that of those that were measured.
     status
         State of the searches, including those that are left out.
     settings
@@ -130,7 +133,7 @@ class ProblemComparison:
 
 
 def problem_comparisons(
-    results: Sequence[Result], *, at: int | None = None
+    results: Sequence[Result], *, at: int | None = None, of: Source = "measured"
 ) -> list[ProblemComparison]:
     """Group runs by problem and score their fronts.
 
@@ -148,6 +151,9 @@ def problem_comparisons(
     at
         Score the front of each search after this number of evaluations; under noise its last
         recommendation up to then. A search that exhausted its space earlier is scored at its end.
+    of
+        Members of a front that are scored under noise: those that were ``"measured"``, or all that
+        are ``"recommended"``. Without noise both are the same.
 
     Raises
     ------
@@ -162,7 +168,7 @@ def problem_comparisons(
     # A search that ended earlier cannot be scored after `at` evaluations.
     if at is not None:
         _check_evaluations(results, at)
-    comparisons = [_compare_group(group, at) for group in group_runs(results)]
+    comparisons = [_compare_group(group, at, of) for group in group_runs(results)]
     if not any(comparison.by_optimizer for comparison in comparisons):
         raise InvalidInput("no search has ended yet; --at N compares their fronts after N")
     return comparisons
@@ -197,8 +203,14 @@ class FrontAt(NamedTuple):
     n_feasible: int
 
 
-def front_at(result: Result, search: SearchResult, at: int | None = None) -> FrontAt:
-    """Return the front of a search after `at` evaluations, or at its end."""
+def front_at(
+    result: Result, search: SearchResult, at: int | None = None, of: Source = "recommended"
+) -> FrontAt:
+    """Return the front of a search after `at` evaluations, or at its end.
+
+    Under noise, of `"measured"` members what is left of the recommendation without the others: an
+    architecture counts that an unmeasured one dominates.
+    """
     # Trials may differ in their budget cost.
     spent = np.cumsum(search.trials.evaluations)
     n = len(spent) if at is None else int(np.searchsorted(spent, at, side="right"))
@@ -212,7 +224,7 @@ def front_at(result: Result, search: SearchResult, at: int | None = None) -> Fro
         none = Recommendation(0, losses[:0], constraints[:0], measured[:0])
         _, losses, constraints, measured = recommended[-1] if recommended else none
     # Infeasible and failed trials are left out; the rest is reduced to its front.
-    usable = np.flatnonzero(np.isfinite(losses).all(axis=1))
+    usable = np.flatnonzero(np.isfinite(losses).all(axis=1) & (measured | (of == "recommended")))
     front = usable[pareto.non_dominated(losses[usable])]
     evaluations = int(spent[n - 1]) if n else 0
     return FrontAt(losses[front], constraints[front], measured[front], evaluations, n_feasible)
@@ -227,11 +239,11 @@ class _Part(NamedTuple):
     searches: list[SearchResult]
 
 
-def _compare_group(group: RunGroup, at: int | None) -> ProblemComparison:
+def _compare_group(group: RunGroup, at: int | None, of: Source) -> ProblemComparison:
     """Score all optimizers of a group of runs."""
     indicators = QualityIndicators.of_runs(group.results)
     scores = tuple(
-        _score_optimizer(name, parts, indicators, at) for name, parts in _pooled_parts(group)
+        _score_optimizer(name, parts, indicators, at, of) for name, parts in _pooled_parts(group)
     )
     first = group.results[0]
     standard = "union of all fronts" if first.reference.best is None else first.standard
@@ -273,7 +285,7 @@ def _pool(parts: list[_Part]) -> list[list[_Part]]:
 
 
 def _score_optimizer(
-    name: str, parts: list[_Part], indicators: QualityIndicators, at: int | None
+    name: str, parts: list[_Part], indicators: QualityIndicators, at: int | None, of: Source
 ) -> OptimizerScore:
     """Score every seed of an optimizer that has ended or reached `at` evaluations."""
     fronts: dict[int, FrontAt] = {}
@@ -286,8 +298,9 @@ def _score_optimizer(
             status[search.seed] = search.status
             # An unfinished search has an arbitrary length: score it only at a fixed length.
             if "finished" in search.meta or (at is not None and _evaluations(search) >= at):
-                front = fronts[search.seed] = front_at(part.result, search, at)
-                values[search.seed] = _front_values(part.result, front, indicators)
+                members = {source: front_at(part.result, search, at, source) for source in SOURCES}
+                fronts[search.seed] = members["recommended"]
+                values[search.seed] = _front_values(part.result, members, indicators, of)
             else:
                 status[search.seed] += f" at {_evaluations(search)}, left out"
     seeds = tuple(sorted(fronts))
@@ -306,13 +319,14 @@ def _score_optimizer(
 
 
 def _front_values(
-    result: Result, front: FrontAt, indicators: QualityIndicators
+    result: Result, fronts: dict[Source, FrontAt], indicators: QualityIndicators, of: Source
 ) -> dict[str, float]:
-    """Return all values of a front, see `OptimizerScore`."""
+    """Return all values of a search's fronts, see `OptimizerScore`."""
+    front = fronts[of]
     values = indicators.values(front.losses)
     if result.experiment.noise:
-        hypervolume = indicators.hypervolume(front.losses[front.measured])
-        values["measured"] = indicators.normalized(hypervolume)
+        for name in SOURCES:
+            values[name] = indicators.normalized(indicators.hypervolume(fronts[name].losses))
     if result.constraints:
         values["feasible"] = float(front.n_feasible)
         # 0.0 - violation, so that no slack is printed as -0.0.

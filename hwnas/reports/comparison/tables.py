@@ -21,7 +21,7 @@ from hwnas.reports.comparison.quality_indicators import (
 # Columns of a problem's table that can be chosen; the optimizer always comes first.
 COLUMNS = (
     *("seeds", "evaluations", *METRICS, "interval", "best"),
-    *("measured", "feasible", "slack", "status"),
+    *("measured", "recommended", "feasible", "slack", "status"),
 )
 
 _HEADERS = {"interval": "95 % interval"}
@@ -31,7 +31,7 @@ _TIDY = ["problem", "optimizer", "indicator", "seeds", "mean", "low", "high", "b
 def default_columns(metric: str, problem: ProblemComparison) -> tuple[str, ...]:
     """Return the columns of a problem's table for a comparison by a metric."""
     secondary = [name for name in METRICS if name not in (metric, "hypervolume")]
-    measured = ("measured",) if problem.has_unmeasured else ()
+    measured = ("measured", "recommended") if problem.has_unmeasured else ()
     constraints = ("feasible", "slack") if problem.slack_columns else ()
     start = ("seeds", "evaluations", metric, "interval", "best")
     return (*start, *measured, *secondary, *constraints, "status")
@@ -47,7 +47,8 @@ def problem_table(
 
     Indicators are means ± standard deviations over seeds. ``interval`` is the 95 % interval of
     the mean of the comparison's metric, ``best`` its value for the best seed. ``measured`` is the
-    normalized hypervolume of the recommended architectures that were measured, ``feasible`` the
+    normalized hypervolume of the recommended architectures that were measured, ``recommended`` that
+    of all of them, ``feasible`` the
     mean number of feasible trials, and ``slack`` stands for a column for each constraint: its
     smallest slack on the fronts of all seeds, positive inside the bound. Optimizers without scored
     seeds come last.
@@ -264,7 +265,7 @@ def _extra_cells(score: OptimizerScore, digits: int) -> dict[str, str]:
     """Return the texts of values that only noise or constraints have, by column."""
     cells: dict[str, str] = {}
     for name in score.values:
-        if name == "measured":
+        if name in ("measured", "recommended"):
             cells[name] = f"{score.mean(name):.{digits}f}{_plus_minus(score.std(name), digits)}"
         elif name == "feasible":
             cells[name] = f"{score.mean(name):.0f}"

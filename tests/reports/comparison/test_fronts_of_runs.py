@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwnas import pareto
 from hwnas.reports.comparison import export, latex, tables
 from hwnas.reports.comparison.comparison import Comparison, compare, compare_problems
 from hwnas.reports.comparison.problem_comparison import front_at
@@ -73,6 +74,39 @@ def test_unmeasured_members_are_noted_in_every_format(result: Result) -> None:
         means = [np.mean([r[n] for r in rows]) for n in ("normalised_measured", "normalised")]
         note = "normalized hypervolume {:.4f} in place of {:.4f}".format(*means)
         assert all(note in text for text in in_all_formats(comparison))
+
+
+def test_noisy_searches_are_scored_by_what_they_measured(make_run: Any) -> None:
+    result = make_run("noise", **CASES["noise"])
+    measured = compare([result]).problems[0].by_optimizer
+    recommended = compare([result], of="recommended").problems[0].by_optimizer
+    for search in result.searches:
+        scores = measured[search.optimizer], recommended[search.optimizer]
+        i = scores[0].seeds.index(search.seed)
+        for score, losses in zip(
+            scores, (search.measured_losses, search.front.losses), strict=True
+        ):
+            expected = pareto.hypervolume(losses, result.reference.point) / result.best_hypervolume
+            assert score.values["normalised"][i] == pytest.approx(expected)
+        for name in ("measured", "recommended"):
+            assert scores[0].values[name][i] == scores[1].values[name][i]
+    unmeasured = [search.n_unmeasured for search in result.searches]
+    assert any(unmeasured)
+    leads = recommended["additive"].values["normalised"] - measured["additive"].values["normalised"]
+    assert (leads > 0).any()
+    assert (leads >= 0).all()
+
+
+def test_both_hypervolumes_of_a_noisy_search_are_in_its_trajectory(make_run: Any) -> None:
+    result = make_run("noise", **CASES["noise"])
+    for search, trajectory in zip(result.searches, result.trajectories, strict=True):
+        columns = trajectory.columns()
+        assert list(columns)[3:6] == ["observed", "true", "measured"]
+        assert (columns["measured"] <= columns["true"]).all()
+        end = pareto.hypervolume(search.measured_losses, result.reference.point)
+        assert columns["measured"][-1] == pytest.approx(end)
+        if search.n_unmeasured == 0:
+            assert columns["measured"][-1] == columns["true"][-1]
 
 
 @pytest.mark.parametrize("at", [15, 40])
