@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwnas import pareto
+from hwnas.additive.choice import AnyEffects
 from hwnas.additive.column_effects import ColumnEffects
 from hwnas.additive.function_draws import FunctionDraws
 from hwnas.additive.model import AdditiveModel, Design
@@ -18,6 +19,7 @@ from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, BoolArray, Codes, IndexArray
 
 _N_WEIGHTS = 400  # weighted sums of three and more tables, or with constraints
+_PENALTIES = (0.0, 0.3, 1.0, 3.0)  # of violations, in units of the objectives' ranges
 _MAX_CANDIDATES = 1500  # architectures of a draw that are evaluated with its kernels
 _SMALL_SPACE = 2000  # architectures that are all candidates
 _ROUNDS, _N_CHILDREN = 4, 250  # of mutation, where objectives are no sums over layers
@@ -155,6 +157,8 @@ def _candidates(
             layers[j] *= model.scale.spread
         weights = weight_vectors(_N_WEIGHTS, m, len(models) - m, rng)
         codes = scalarized_front(effects, base, layers, weights, m)
+        if m == 2:
+            codes = np.concatenate([codes, *_penalized_fronts(effects, base, layers)])
     codes = np.unique(codes, axis=0)
     if len(codes) > _MAX_CANDIDATES:
         codes = codes[np.sort(rng.choice(len(codes), _MAX_CANDIDATES, replace=False))]
@@ -167,6 +171,19 @@ def _candidates(
             parents = codes[order[pareto.non_dominated(values[order, :m])]]
             codes = np.unique(np.concatenate([codes, _mutated(space, parents, rng)]), axis=0)
     return codes
+
+
+def _penalized_fronts(effects: AnyEffects, base: Array, layers: Array) -> list[Codes]:
+    """Return fronts of two objectives to which multiples of the violations are added."""
+    spans = np.ptp(layers, axis=3).sum(axis=2).mean(axis=1)  # (2 + c,)
+    spans = np.where(spans > 0, spans, 1.0)[:, None]
+    scaled_base = base / spans
+    scaled_layers = layers / spans[..., None, None]
+    fronts = []
+    for penalty in _PENALTIES:
+        bases, tables = (x[:2] + penalty * x[2:].sum(axis=0) for x in (scaled_base, scaled_layers))
+        fronts.append(effects.codes(*nearly_supported(bases, tables, effects.present)))
+    return fronts
 
 
 def _by_violation(values: Array, m: int) -> IndexArray:
