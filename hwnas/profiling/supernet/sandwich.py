@@ -51,6 +51,8 @@ class Sandwich:
         self.shared, self.tokens, self.group, self.code = shared, tokens, group, code
         self.training, self.distillation = settings.training, settings.distillation
         self.flops = 0.0
+        # The largest and the smallest network, which every step needs; building one takes long.
+        self.kept: dict[str, LanguageModel] = {}
 
     def accumulate_gradients(self, archs: list[Any], step: int) -> tuple[Tensor, Tensor]:
         """Compute the mean gradient over the networks of a step, and over all processes.
@@ -61,9 +63,8 @@ class Sandwich:
             Cross-entropies of the first two networks with the text; NaN for a missing one.
         """
         self.shared.flat_gradient.zero_()
-        models = [self.shared.subnetwork(arch) for arch in archs]
+        models = [self.model(arch, is_kept=i < 2) for i, arch in enumerate(archs)]
         for model in models:
-            self.code.attach(model)
             self.flops += self.batch_tokens * model.training_flops_per_token()
         nats = torch.zeros(len(models), device=self.shared.device)
         for part in self.batch(step).chunk(self.training.accumulate):
@@ -77,9 +78,23 @@ class Sandwich:
                 nats[i] += loss.nats / self.training.accumulate
         for model in models:
             self.shared.add_gradients(model)
+        for model in models[2:]:
+            self.code.detach(model)
         self.group.average(self.shared.flat_gradient)
         self.group.average(nats)
         return nats[0], nats[1] if len(nats) > 1 else nats[0] * math.nan
+
+    def model(self, arch: Any, *, is_kept: bool) -> LanguageModel:
+        """Return the model of an architecture with the present weights and compiled code."""
+        model = self.kept.get(str(arch)) if is_kept else None
+        if model is not None:
+            self.shared.refresh(model)
+            return model
+        model = self.shared.subnetwork(arch)
+        self.code.attach(model)
+        if is_kept:
+            self.kept[str(arch)] = model
+        return model
 
     def loss(
         self,

@@ -75,6 +75,12 @@ class StepCode:
             if (function := self.code.function(part)) is not None:
                 block.forward = partial(function, block)
 
+    def detach(self, model: LanguageModel) -> None:
+        """Restore the blocks of a model; otherwise they refer to themselves and keep its memory."""
+        if self.code is not None and has_parts(model):
+            for block in model.blocks:
+                block.__dict__.pop("forward", None)
+
 
 def new_code(settings: TrainingSettings, group: Group) -> SharedCode | None:
     """Return shared code if the settings ask for it; on a CPU ``auto`` compiles nothing.

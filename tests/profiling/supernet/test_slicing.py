@@ -126,6 +126,24 @@ def test_weights_are_no_larger_than_some_architecture_needs(name: str) -> None:
     assert needed == shared.shapes
 
 
+@pytest.mark.parametrize("name", SPACES)
+@torch.no_grad()
+def test_a_refreshed_model_equals_a_new_one(name: str) -> None:
+    shared, space = shared_weights(space_of(name)), space_of(name)
+    shared.allocate_gradients()
+    for arch in (largest(space), smallest(space)):
+        model = shared.subnetwork(arch)
+        for parameter in model.parameters():
+            parameter.grad = None
+        for weight in shared.weights.values():
+            weight *= 1.1
+        shared.refresh(model)
+        new = shared.subnetwork(arch)
+        assert torch.equal(model(TOKENS), new(TOKENS))
+        for own, other in zip(model.parameters(), new.parameters(), strict=True):
+            assert (own.grad is None) == (other.grad is None)
+
+
 def test_a_copy_shares_no_memory() -> None:
     shared = shared_weights(space_of("llama"))
     before = {name: weight.clone() for name, weight in shared.weights.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import ByteTokenizer, Tokens, tokens
@@ -85,10 +86,14 @@ def test_compiled_code_computes_the_same(
     expected = shared.flat_gradient.clone()
     code = SharedCode(tmp_path, backend="aot_eager")
     compiled = sandwich(shared, corpus, chosen, code)
+    n_before = counters["stats"]["unique_graphs"]
+    torch.compiler.reset()  # code of the loss of other tests
     with code.active():
         for _ in range(2):  # new models run the same code
             compiled.accumulate_gradients(archs, 0)
             assert torch.allclose(shared.flat_gradient, expected, atol=1e-6)
+        # One graph for each shape, and two for the loss, with and without a teacher.
+        assert counters["stats"]["unique_graphs"] - n_before == len(code.functions) + 2
     shapes = block_parts(shared.space, chosen.training, CPU)
     assert 1 < len(code.functions) <= len(shapes)
 
