@@ -34,6 +34,7 @@ from hwnas.cli.console import (
 )
 from hwnas.cli.device_commands import device
 from hwnas.cli.explore_command import explore
+from hwnas.cli.explore_command import explore
 from hwnas.cli.export_command import export
 from hwnas.cli.fit_command import fit
 from hwnas.cli.model_commands import build
@@ -233,6 +234,7 @@ app.command()(schema)
 app.command()(plot)
 app.command()(report)
 app.command()(compare)
+app.command()(explore)
 app.command()(explore)
 app.command()(export)
 app.command()(reproduce)
