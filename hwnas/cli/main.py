@@ -36,6 +36,7 @@ from hwnas.cli.device_commands import device
 from hwnas.cli.explore_command import explore
 from hwnas.cli.explore_command import explore
 from hwnas.cli.export_command import export
+from hwnas.cli.init_command import init
 from hwnas.cli.fit_command import fit
 from hwnas.cli.model_commands import build
 from hwnas.cli.profile_commands import profile
@@ -225,6 +226,7 @@ def schema() -> None:
 
     typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))
 
+app.command()(init)
 
 app.command("list")(list_)
 app.command()(query)

@@ -1,0 +1,47 @@
+"""`hwnas init` writes an experiment that runs, from options or answers, and overwrites nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import assert_user_error
+
+from hwnas.problem import load_experiment
+
+
+@pytest.mark.parametrize(
+    ("options", "space", "objective"),
+    [
+        ([], "gpt-s", "latency@rtx3080"),
+        (["--space", "gpt-l", "--device", "h100", "--metric", "energy"], "gpt-l", "energy@h100"),
+        (["--metric", "kv_cache.serve"], "gpt-s", "kv_cache.serve"),
+    ],
+)
+def test_options(hw: Any, options: list[str], space: str, objective: str) -> None:
+    result = hw("init", "mine.yaml", *options, "--evaluations", "7")
+    assert result.out == "mine.yaml: run it with: hwnas run mine.yaml\n", result.err
+    experiment, _ = load_experiment("mine.yaml")
+    assert (experiment.name, experiment.space) == ("mine", space)
+    assert experiment.objectives == ["perplexity", objective]
+    assert experiment.budget.evaluations == 7
+
+
+def test_answers(hw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["gpt-m", "v100", "energy"])
+    monkeypatch.setattr("typer.prompt", lambda question, default, err: next(answers))
+    assert hw("init", piped=None).code == 0
+    experiment, _ = load_experiment("experiment.yaml")
+    assert (experiment.space, experiment.objectives[1]) == ("gpt-m", "energy@v100")
+
+
+def test_bad_input_writes_nothing(hw: Any) -> None:
+    for options in (["--space", "gpt-q"], ["--device", "h1000"], ["--metric", "a: ["]):
+        assert_user_error(hw("init", "mine.yaml", *options), "hwnas: init: ")
+        assert not Path("mine.yaml").exists()
+    assert_user_error(hw("init", "no/mine.yaml"), "no/mine.yaml: cannot be written")
+    assert_user_error(hw("init", "a b.yaml"), "name: expected a text of at most")
+    Path("mine.yaml").write_text("mine")
+    assert_user_error(hw("init", "mine.yaml"), "mine.yaml: is there already; choose another file")
+    assert Path("mine.yaml").read_text() == "mine"
