@@ -29,6 +29,7 @@ LLAMAS = {
     "tiny-2-48-96-96-4-4-4-4-False": "LlamaForCausalLM",
     "tiny-4-32-64-96-0-32-4-0-6-3-2-0-1-3-False": "HwnasForCausalLM",
     "tiny-3-32-64-96-0-0-4-3-0-1-3-True": "HwnasForCausalLM",
+    "tiny-2-32-64-0-0-4-0-2-True": "HwnasForCausalLM",
 }
 GPTS = {
     "tiny-2-32-2-2-2-2-True": "GPTNeoXForCausalLM",
@@ -142,7 +143,7 @@ def test_transformers(text: str, kind: str, tmp_path: Path) -> None:
     check_directory(tmp_path / "net")
 
 
-@pytest.mark.parametrize("text", ["tiny-3-32-64-96-0-0-4-3-0-1-3-True"])
+@pytest.mark.parametrize("text", ["tiny-2-32-64-0-0-4-0-2-True"])
 def test_onnx(text: str, tmp_path: Path) -> None:
     check_onnx(network(text), tmp_path / "net")
     check_directory(tmp_path / "net")
