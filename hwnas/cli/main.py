@@ -34,10 +34,9 @@ from hwnas.cli.console import (
 )
 from hwnas.cli.device_commands import device
 from hwnas.cli.explore_command import explore
-from hwnas.cli.explore_command import explore
 from hwnas.cli.export_command import export
-from hwnas.cli.init_command import init
 from hwnas.cli.fit_command import fit
+from hwnas.cli.init_command import init
 from hwnas.cli.model_commands import build
 from hwnas.cli.profile_commands import profile
 from hwnas.cli.query_commands import front, list_, query
@@ -63,7 +62,6 @@ app = typer.Typer(
     name="hwnas",
     help="Which language model should run on this hardware?",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -226,8 +224,8 @@ def schema() -> None:
 
     typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))
 
-app.command()(init)
 
+app.command()(init)
 app.command("list")(list_)
 app.command()(query)
 app.command(context_settings={"ignore_unknown_options": True})(front)  # -flops is an objective
@@ -236,7 +234,6 @@ app.command()(schema)
 app.command()(plot)
 app.command()(report)
 app.command()(compare)
-app.command()(explore)
 app.command()(explore)
 app.command()(export)
 app.command()(reproduce)
