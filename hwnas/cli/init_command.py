@@ -13,17 +13,17 @@ from hwnas.errors import HwnasError, InvalidInput
 
 _TEMPLATE = """\
 # An experiment of hwnas. Run it with: hwnas run {file}
-name: {name}                 # the results go to runs/{name}
-space: {space}               # hwnas list spaces
-objectives:                  # two to five, minimized; -NAME is maximized: hwnas list metrics
+name: {name}  # the results go to runs/{name}
+space: {space}  # hwnas list spaces
+objectives:  # two to five, minimized; -NAME is maximized: hwnas list metrics
   - perplexity
   - {objective}
-# constraints: [bfloat16_memory <= 600]      # MB; only architectures within the bound count
-optimizers: [random, additive]               # hwnas list optimizers -v
-budget: {{evaluations: {evaluations}}}       # of each search; and / or cost, seconds
-seeds: 3                     # each optimizer runs three searches; 6 or more to compare them
-noise: false                 # true: observe noisy measurements instead of medians
-# sweep: {{device: [h100, {device}]}}        # a run for each, with latency@$device above
+# constraints: [bfloat16_memory <= 600]  # MB; only architectures within the bound count
+optimizers: [random, additive]  # hwnas list optimizers -v
+budget: {{evaluations: {evaluations}}}  # of each search; and / or cost, seconds
+seeds: 3  # each optimizer runs three searches; 6 or more to compare them
+noise: false  # true: observe noisy measurements instead of medians
+# sweep: {{device: [h100, {device}]}}  # a run for each, with latency@$device above
 """
 
 

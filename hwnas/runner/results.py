@@ -37,7 +37,7 @@ from hwnas.runner.run_files import (
 )
 from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory, first_rows
 from hwnas.runner.storage import Store, Trials
-from hwnas.runner.summary import front_table, summary_columns, summary_row
+from hwnas.runner.summary import front_table, html_table, summary_columns, summary_row
 from hwnas.spaces import SearchSpace, space
 from hwnas.typing import Array, BoolArray, Codes, IndexArray
 
@@ -378,6 +378,9 @@ class Result:
         estimates = stored_estimates(search.meta, search.path / "trials.db")
         used = np.cumsum(search.trials.evaluations)
         return missing_columns(estimates, used, trajectory.evaluations)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.summary_columns, [[*row.values()] for row in self.summary])
 
     def write(self) -> None:
         """Write ``summary.csv``, and ``front.csv`` and ``hypervolume.csv`` of every search."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,18 @@ def summary_row(
         values.append(int(np.isfinite(search.losses).all(axis=1).sum()))
         values += (slacks.min(axis=0) if len(slacks) else slacks.sum(axis=0) + np.nan).tolist()
     return dict(zip(summary_columns(constraints, noise), values, strict=True))
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table as HTML, floats with five significant digits; notebooks show it.
+
+    >>> html_table(["a"], [[0.123456], ["<b>"]])
+    '<table><tr><th>a</th></tr><tr><td>0.12346</td></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
+    texts = [[f"{v:.5g}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+    lines = [("th", header), *(("td", row) for row in texts)]
+    cells = ("".join(f"<{tag}>{escape(v)}</{tag}>" for v in row) for tag, row in lines)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
 def front_slacks(search: SearchResult, constraints: Sequence[Objective]) -> Array:

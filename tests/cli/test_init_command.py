@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +48,22 @@ def test_bad_input_writes_nothing(hw: Any) -> None:
     Path("mine.yaml").write_text("mine")
     assert_user_error(hw("init", "mine.yaml"), "mine.yaml: is there already; choose another file")
     assert Path("mine.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("line", "completion"), [("hwnas exp", "export"), ("hwnas init --sp", "--space")]
+)
+def test_shells_complete_commands_and_options(line: str, completion: str) -> None:
+    environment = {
+        "_HWNAS_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name("hwnas")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completion in done.stdout.split()

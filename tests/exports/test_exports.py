@@ -193,3 +193,11 @@ def test_under_noise_a_second_study_has_the_front(tmp_path: Path) -> None:
     export_studies([longer], url)
     study = optuna.load_study(study_name="small/random/seed-0/front", storage=url)
     assert losses_of_best(study) == sorted(longer.searches[0].front.values.tolist())
+
+
+def test_notebooks_show_the_summary(result: Result) -> None:
+    html = result._repr_html_()
+    assert html.startswith("<table><tr><th>optimizer</th><th>seed</th>")
+    assert html.count("<tr>") == 1 + len(result.searches)
+    assert f"<td>{result.summary[0]['normalised']:.5g}</td>" in html
+    assert "<th>slack of bfloat16_memory &lt;= 300</th>" in html
