@@ -82,7 +82,26 @@ STUDIES = {
     "llama-s": Study(
         space={"family": "llama", **LLAMA_CHOICES["llama-s"], **SIZES}, widths=(384, 512)
     ),
-    # Runs end to end on a CPU, as a test does.
+    # Half an hour on one core.
+    "cpu": Study(
+        space={
+            "embed_dim": [16, 32, 64],
+            "n_layer": [1, 2, 4],
+            "mlp_ratio": [1, 2, 4],
+            "n_head": [1, 2, 4],
+            "head_size": 16,
+            "context": 64,
+            "vocab_size": 257,
+        },
+        widths=(32, 64),
+        count=12,
+        steps=400,
+        batch_size=16,
+        learning_rate=3e-3,
+        supernet_steps=1200,
+        held_out_tokens=50_000,
+    ),
+    # Runs end to end in a test.
     "tiny": Study(
         space={
             "embed_dim": [16, 32],
