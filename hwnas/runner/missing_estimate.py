@@ -20,7 +20,7 @@ _SPREAD = 0.17  # of the logarithm of the truth about the estimate ...
 _SPREAD_GROWTH, _SPREAD_FROM = 0.13, 0.01  # ... and its growth where more is missing
 _DRAWS_SPREAD = 0.12  # of draws in learning: further spread adds to that of the estimate
 _INTERVAL = 1.645  # standard deviations of a 90 % interval
-_CONFIDENCE = 1.0  # standard deviations by which an estimate is below the target at a stop
+_CONFIDENCE = 1.1  # standard deviations by which an estimate is below the target at a stop
 _FLOOR = 1e-6
 COLUMNS = ("expected_missing", "expected_missing_lower", "expected_missing_upper")
 
