@@ -74,6 +74,7 @@ class Progress:
         self.tasks: dict[Path, Any] = {}
         self.line_times: dict[Path, float] = {}
         self.unprinted: dict[Path, str] = {}
+        self.starts: dict[Path, tuple[float, int]] = {}  # time and evaluations of the first update
         self.handler = _LineHandler(self.print_line)
         self.log = logging.getLogger("hwnas")
         self.level = self.log.level
@@ -131,13 +132,26 @@ class Progress:
             now = time.monotonic()
             # The first update starts the clock of a search; its last evaluation is always printed.
             elapsed = now - self.line_times.setdefault(run.path, now)
+            start, first = self.starts.setdefault(run.path, (now, evaluations))
             line = f"{run}: {evaluations} evaluations"
             if evaluations == total or elapsed > _SECONDS_BETWEEN_LINES:
                 self.line_times[run.path] = now
                 self.unprinted.pop(run.path, None)
-                echo(line, err=True)
+                left = (total or 0) - evaluations
+                echo(line + _time_left(now - start, evaluations - first, left), err=True)
             else:
                 self.unprinted[run.path] = line
+
+
+def _time_left(seconds: float, done: int, left: int) -> str:
+    """Return the time that a search may still take, at its mean speed; empty where it is short.
+
+    >>> _time_left(60, 10, 50), _time_left(1, 10, 50), _time_left(60, 10, 0)
+    (', about 5 min left', '', '')
+    """
+    if done <= 0 or left <= 0 or (rest := seconds / done * left) < _SECONDS_BETWEEN_LINES:
+        return ""
+    return f", about {rest:.0f} s left" if rest < 120 else f", about {rest / 60:.0f} min left"
 
 
 class _LineHandler(logging.Handler):
