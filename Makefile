@@ -40,7 +40,7 @@ report-test: .venv/.dev
 	done; \
 	$(APT_INSTALL) chromium >/dev/null 2>&1 || { apt-get -qq update && $(APT_INSTALL) chromium; } || \
 		{ echo "no Chromium; on Debian: apt install chromium" >&2; exit 2; }
-	$(BIN)/python -m pytest tests/test_browser.py
+	$(BIN)/python -m pytest tests/test_browser.py tests/test_explorer_browser.py
 
 check: .venv/.dev
 	$(BIN)/ruff check .

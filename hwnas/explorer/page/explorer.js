@@ -125,14 +125,14 @@ function slider(one, [low, high]) {
     number.value = bound === null ? "" : bound;
     set(bound); say(""); guarded(redraw);
   };
-  number.onchange = () => {
+  number.onchange = (event) => {
     const text = number.value.trim();
     const bound = text === "" ? null : Number(text);
     if (bound !== null && !Number.isFinite(bound)) {
       say(`${one.name}: expected a number, found ${text.slice(0, 80)}`);
       return;
     }
-    say("");
+    if (event) say(""); // a bound of the address leaves the message about its other names
     range.value = bound === null ? free : Math.min(STEPS, Math.max(0, step(bound) || 0));
     set(bound); guarded(redraw);
   };
