@@ -39,7 +39,7 @@ FLOORS = [
     {"experiment", "testing"},
     {"problem"},
     {"runner"},
-    {"reports", "exports"},
+    {"reports", "exports", "explorer"},
     {"api", "compat", "fitting"},
     {"minimization", "reproductions", "sweep_runs"},
     {"cli"},
