@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from hwnas.additive.function_draws import FunctionDraws
 from hwnas.additive.model import AdditiveModel, Design
 from hwnas.additive.scalarized_front import scalarized_front, weight_vectors
 from hwnas.additive.supported_points import nearly_supported
-from hwnas.fronts import reference_point
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, BoolArray, Codes, IndexArray
 
@@ -59,7 +58,7 @@ def missing_draws(
     measured: Measured,
     n: int,
     rng: np.random.Generator,
-    reference: Array | None = None,
+    reference: Callable[[Array], Array],
 ) -> Array:
     """Return draws of the hypervolume that the measured architectures lack.
 
@@ -79,8 +78,8 @@ def missing_draws(
         Number of draws.
     rng
         Source of randomness.
-    reference : (m,), optional
-        Reference point; by default that of each draw's front (`hwnas.fronts.reference_point`).
+    reference
+        Returns the reference point (m,) of a front (k, m).
 
     Returns
     -------
@@ -106,12 +105,12 @@ def missing_draws(
     return out
 
 
-def _missing(points: Array, others: Array, reference: Array | None) -> float:
+def _missing(points: Array, others: Array, reference: Callable[[Array], Array]) -> float:
     """Return the share of the hypervolume of all points that the first of them lack."""
     front = others[pareto.non_dominated(others)]
     if len(points) == 0 or len(front) == 0:
         return 1.0
-    point = reference_point(front) if reference is None else reference
+    point = reference(front)
     best = pareto.hypervolume(front, point)
     return float(max(0.0, 1 - pareto.hypervolume(points, point) / best)) if best > 0 else 0.0
 

@@ -205,7 +205,8 @@ def estimate_draws(
     noisy = bool(std.any())
     rows = fitted if noisy else np.arange(len(codes))
     measured = Measured(codes[rows], losses[rows], averaged[rows], noisy, tried_codes)
-    return missing_draws(models, measured, _N_DRAWS, rng, point)
+    reference = reference_point if point is None else lambda front: point
+    return missing_draws(models, measured, _N_DRAWS, rng, reference)
 
 
 def _fit(

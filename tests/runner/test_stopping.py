@@ -15,6 +15,7 @@ from hwnas.additive.choice import create_effects
 from hwnas.additive.missing import Measured, missing_draws
 from hwnas.additive.model import Design, fit_model
 from hwnas.errors import InvalidInput
+from hwnas.fronts import reference_point
 from hwnas.runner.missing_estimate import MissingEstimate, calibrated
 from hwnas.runner.results import Result
 from hwnas.runner.stopping import FIRST_CHECK
@@ -136,7 +137,7 @@ def draws(known: Measured, n: int = 8) -> np.ndarray[Any, Any]:
     effects = create_effects(FLAT)
     design, std = Design(effects, known.codes), np.zeros(len(known.codes))
     models = [fit_model(effects, design, values, std) for values in known.losses.T]
-    return missing_draws(models, known, n, np.random.default_rng(0))
+    return missing_draws(models, known, n, np.random.default_rng(0), reference_point)
 
 
 def test_nothing_is_missing_where_all_is_measured() -> None:
