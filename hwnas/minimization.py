@@ -35,7 +35,7 @@ def minimize(
     depth: str | None = None,
     conditions: Mapping[str, Mapping[str, Sequence[Value]]] | None = None,
     allowed: Allowed | None = None,
-    optimizers: Optimizers = "additive",
+    optimizers: Optimizers = "auto",
     budget: int | Mapping[str, float] = 100,
     constraints: Sequence[str] = (),
     seeds: int | Sequence[int] = 1,
@@ -75,7 +75,7 @@ def minimize(
         Choices of each layer, and what restricts the choices; see `hwnas.SearchSpace`.
     optimizers
         Name of an optimizer, keys and values as in ``{"type": "nsga2", "pop_size": 20}``, or a list
-        of these, each of which runs a search of its own for each seed.
+        of these, each of which runs a search of its own for each seed. By default ``auto`` chooses.
     budget
         Evaluations of each search, or limits by name: ``{"evaluations": 50, "seconds": 600}``. Ten
         further evaluations at the start set the scale of the hypervolume.

@@ -21,9 +21,9 @@ NAMES = registry.names("optimizer")
 SMALL = {"pop_size": 8, "initial": 4, "candidates": 16, "rounds": 1, "samples": 4}
 
 # Optimizers that fit a model for every proposal; a comparison with random search takes long.
-MODEL_BASED = {"additive", "ehvi", "gp", "lsbo", "parego", "rsbo"}
+MODEL_BASED = {"additive", "auto", "ehvi", "gp", "lsbo", "parego", "rsbo"}
 # ehvi stands for those whose model is a Gaussian process.
-SLOW = MODEL_BASED - {"additive", "ehvi"}
+SLOW = MODEL_BASED - {"additive", "auto", "ehvi"}
 
 
 def subject_of(name: str) -> OptimizerUnderTest:
