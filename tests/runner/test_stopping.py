@@ -28,7 +28,7 @@ EXPERIMENT: dict[str, Any] = {
     "space": "gpt-s",
     "objectives": ["perplexity", "latency@h100"],
     "optimizers": ["additive"],
-    "budget": {"within": 0.03, "evaluations": 100},
+    "budget": {"within": 0.05, "evaluations": 100},
     "seeds": 1,
 }
 
@@ -38,18 +38,24 @@ def run(path: Path, **changes: Any) -> Result:
     return hwnas.run({**EXPERIMENT, **changes}, path, draw=False)
 
 
-def test_a_search_ends_when_little_is_missing(tmp_path: Path) -> None:
-    (search,) = run(tmp_path / "run").searches
-    estimates = MissingEstimate.from_json(search.meta["missing"], tmp_path)
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Result of the experiment."""
+    return run(tmp_path_factory.mktemp("stopping") / "run")
+
+
+def test_a_search_ends_when_little_is_missing(result: Result) -> None:
+    (search,) = result.searches
+    estimates = MissingEstimate.from_json(search.meta["missing"], search.path)
     assert FIRST_CHECK <= len(search.trials) < 100
     assert search.meta["within"] == "reached"
     assert estimates[-1].trials == len(search.trials)
-    assert estimates[-1].is_within(0.03)
-    assert not any(estimate.is_within(0.03) for estimate in estimates[:-1])
+    assert estimates[-1].is_within(0.05)
+    assert not any(estimate.is_within(0.05) for estimate in estimates[:-1])
 
 
-def test_trials_are_those_of_a_search_that_does_not_ask(tmp_path: Path) -> None:
-    (search,) = run(tmp_path / "within").searches
+def test_trials_are_those_of_a_search_that_does_not_ask(result: Result, tmp_path: Path) -> None:
+    (search,) = result.searches
     n = len(search.trials)
     (plain,) = run(tmp_path / "plain", budget={"evaluations": n}).searches
     np.testing.assert_array_equal(search.trials.codes, plain.trials.codes)
@@ -78,11 +84,11 @@ def test_a_resumed_search_ends_where_it_would_have(tmp_path: Path, executor: Any
     assert search.meta["missing"] == resumed.meta["missing"]
 
 
-def test_the_table_of_a_search_has_its_estimates(tmp_path: Path) -> None:
-    (search,) = run(tmp_path / "run").searches
+def test_the_table_of_a_search_has_its_estimates(result: Result) -> None:
+    (search,) = result.searches
     header, *rows = (search.path / "hypervolume.csv").read_text().splitlines()
     assert header.endswith("expected_missing,expected_missing_lower,expected_missing_upper")
-    last = MissingEstimate.from_json(search.meta["missing"], tmp_path)[-1]
+    last = MissingEstimate.from_json(search.meta["missing"], search.path)[-1]
     assert [float(cell) for cell in rows[-1].split(",")[-3:]] == pytest.approx(
         [last.expected, last.lower, last.upper]
     )
@@ -92,7 +98,7 @@ def test_the_table_of_a_search_has_its_estimates(tmp_path: Path) -> None:
 
 def test_progress_states_the_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="hwnas.runner"):
-        run(tmp_path / "run")
+        run(tmp_path / "run", optimizers=["uniform"], budget={"within": 0.001, "evaluations": 24})
     lines = [record.getMessage() for record in caplog.records]
     assert any("of the hypervolume expected to be missing (" in line for line in lines)
 
@@ -101,7 +107,7 @@ def test_noise_and_constraints(tmp_path: Path) -> None:
     changes = {
         "noise": True,
         "constraints": ["energy@h100 <= 1.5"],
-        "budget": {"within": 0.001, "evaluations": 40},
+        "budget": {"within": 0.001, "evaluations": 30},
     }
     (search,) = run(tmp_path / "run", **changes).searches
     for estimate in MissingEstimate.from_json(search.meta["missing"], tmp_path):
@@ -115,7 +121,7 @@ def test_a_share_is_between_0_and_1(tmp_path: Path, within: Any) -> None:
 
 
 def test_a_damaged_estimate_is_refused_in_one_line(tmp_path: Path) -> None:
-    (search,) = run(tmp_path / "run").searches
+    (search,) = run(tmp_path / "run", optimizers=["random"], budget={"evaluations": 5}).searches
     with Store.open(search.path / "trials.db") as store:
         store.set_meta("missing", "[[24, 0.1, 0.2, 0.3]]")
     with pytest.raises(InvalidInput, match="its estimates are damaged"):
