@@ -19,6 +19,8 @@ _LARGEST = 0.06  # mean of draws that was seen in learning, beyond which nothing
 _SPREAD = 0.17  # of the logarithm of the truth about the estimate ...
 _SPREAD_GROWTH, _SPREAD_FROM = 0.13, 0.01  # ... and its growth where more is missing
 _DRAWS_SPREAD = 0.12  # of draws in learning: further spread adds to that of the estimate
+# Coarse corrections, from a few searches of ZDT and DTLZ problems and of noisy tables.
+_FLAT_SCALE, _FLAT_SPREAD, _NOISE_SPREAD = 0.9, 0.4, 0.5
 _INTERVAL = 1.645  # standard deviations of a 90 % interval
 _CONFIDENCE = 1.1  # standard deviations by which an estimate is below the target at a stop
 _FLOOR = 1e-6
@@ -86,7 +88,9 @@ class MissingEstimate:
             raise InvalidInput(f"{file}: its estimates are damaged: {error!r:.200}") from error
 
 
-def calibrated(draws: Array, progress: float, trials: int) -> MissingEstimate:
+def calibrated(
+    draws: Array, progress: float, trials: int, *, flat: bool = False, noisy: bool = False
+) -> MissingEstimate:
     """Return the estimate from draws of what is missing, and from what the search gained last.
 
     The draws say what their model holds possible, the progress how much there was to gain. The
@@ -101,6 +105,10 @@ def calibrated(draws: Array, progress: float, trials: int) -> MissingEstimate:
         Share of the hypervolume so far that the first half of the trials lacked.
     trials
         Number of trials.
+    flat
+        Whether the model has no effects of layers: its draws then hold too little possible.
+    noisy
+        Whether measurements have errors.
 
     Examples
     --------
@@ -114,11 +122,17 @@ def calibrated(draws: Array, progress: float, trials: int) -> MissingEstimate:
         return MissingEstimate(trials, 0.0, 0.0, 0.0)
     # Out of the range of learning, a search that stands still is not taken for a complete one.
     gained = np.clip(np.log(max(progress, _FLOOR) / mean), *_PROGRESS_RANGE)
-    corrected = _LOG_SCALE + _EXPONENT * np.log(min(mean, _LARGEST)) + _PROGRESS * gained
+    corrected = (
+        _LOG_SCALE
+        + _FLAT_SCALE * flat
+        + _EXPONENT * np.log(min(mean, _LARGEST))
+        + _PROGRESS * gained
+    )
     expected = min(1.0, float(np.exp(corrected)) * max(1.0, mean / _LARGEST))
     spread = _SPREAD + _SPREAD_GROWTH * max(0.0, np.log(expected / _SPREAD_FROM))
     excess = (draws.std() / mean) ** 2 - _DRAWS_SPREAD**2
-    spread = float(np.sqrt(spread**2 + max(0.0, excess)))
+    spread = spread**2 + max(0.0, excess) + (_FLAT_SPREAD * flat) ** 2
+    spread = float(np.sqrt(spread + (_NOISE_SPREAD * noisy) ** 2))
     lower, upper = expected * np.exp(np.array([-_INTERVAL, _INTERVAL]) * spread)
     return MissingEstimate(trials, expected, float(lower), float(min(1.0, upper)))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.additive.choice import AnyEffects, create_effects
+from hwnas.additive.column_effects import ColumnEffects
 from hwnas.additive.missing import Measured, missing_draws
 from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.fronts import reference_point
@@ -125,7 +126,13 @@ class StoppingRule:
                 )
         except np.linalg.LinAlgError:
             return None
-        return calibrated(draws, recent_progress(history, self._point), self._n_trials)
+        return calibrated(
+            draws,
+            recent_progress(history, self._point),
+            self._n_trials,
+            flat=isinstance(self._effects, ColumnEffects),
+            noisy=bool(history.std.any()),
+        )
 
 
 def complete_results(problem: Problem, trials: Trials) -> tuple[History, Array]:
