@@ -60,7 +60,8 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor], content: Mapping[st
         safetensors is not installed.
     """
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": "pt", _KEY: json.dumps({"format": FORMAT, **content})}
+    # A single key: several would be written in random order, and equal weights in unequal files.
+    metadata = {_KEY: json.dumps({"format": FORMAT, **content})}
     data = _safetensors("safetensors.torch").save(contiguous, metadata=metadata)
     with atomic_writer(file) as partial:
         partial.write(data)
