@@ -33,6 +33,10 @@ Of `tables` and `learning`, all rows without seconds come from searches that wer
 and judged afterwards, with a model whose fit continued from one estimate to the next; the others
 are runs with `within: 0.004`.
 
+The corrections without layers and under noise were chosen by searches of zdt1, zdt2, dtlz2 and two
+noisy tables of gpt-s, which are among those of `general` and `noise`: these rows are no test of
+them. Of ehvi there is one search, of `constraints` few, all of one kind.
+
 ![coverage and estimates](stopping.png)
 
 Left, the share of intervals that have the truth by their nominal share; right, every estimate
