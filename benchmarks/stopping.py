@@ -39,7 +39,7 @@ HEADER = (
     "group,space,objectives,optimizer,seed,trials,missing,expected,lower,upper,"
     "end,first_0.01,first_0.005,seconds"
 )
-# The constants of the estimate were learned on seven other devices.
+# The weights of the estimate were fitted to seven other devices.
 DEVICES = ("a40", "rtx2080", "a6000", "P100", "cpu_xeon_gold", "cpu_amd_7513")
 SCALES = ("gpt-s", "gpt-m", "gpt-l")
 TARGETS = (0.01, 0.005)

@@ -19,19 +19,26 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 PAGE = """\
 # Stopping rules against the truth
 
-    python benchmarks/stopping.py run     python benchmarks/stopping.py report
+    python benchmarks/stopping.py run
+    python benchmarks/stopping.py report
 
 Searches of problems whose front is known, and what they expected to be missing
 ([docs/stopping.md](../docs/stopping.md)); `stopping.csv` has every estimate. `tables` are
 searches of `additive` for perplexity against latency or energy on gpt-s, gpt-m and gpt-l, on six
-devices from which nothing was learned. The constants of the estimate come from the searches of
-`learning`, on the seven other devices. The order of searches is random, and what there has been
+devices; the weights of the estimate were fitted to the searches of `learning`, on the seven others. The order of searches is random, and what there has been
 time for so far is counted below; `trees` is relative to the best known front. `general` are ZDT
 and DTLZ problems on grids of six variables.
 
 Of `tables` and `learning`, all rows without seconds come from searches that were recorded first
 and judged afterwards, with a model whose fit continued from one estimate to the next; the others
 are runs with `within: 0.004`.
+
+Held out is not the same as unseen. The three weights of the estimate were fitted to `learning`
+alone. But its form (draws and progress), the spread of its intervals and their growth were chosen
+by looking at the first searches of all devices, and the margin of a stop was raised from 1.0 to
+1.1 standard deviations with both groups in view: with 1.0, 86 % of the stops of `tables` at 0.01
+and 90 % at 0.005 met the target, at 1.24 and 1.26 times an oracle's evaluations. Other seeds
+would be a cleaner test.
 
 The corrections without layers and under noise were chosen by searches of zdt1, zdt2, dtlz2 and two
 noisy tables of gpt-s, which are among those of `general` and `noise`: these rows are no test of

@@ -12,7 +12,7 @@ import numpy as np
 from hwnas.errors import InvalidInput
 from hwnas.typing import Array, IntArray
 
-# Learned on searches of `additive` on seven devices, tested on others: benchmarks/stopping.md.
+# Fitted to searches of `additive` on seven devices; for spreads see benchmarks/stopping.md.
 _LOG_SCALE, _EXPONENT, _PROGRESS = -0.697, 0.871, 0.306
 _PROGRESS_RANGE = (-2.0, 1.0)  # of the logarithm of progress relative to the draws' mean
 _LARGEST = 0.06  # mean of draws that was seen in learning, beyond which nothing is corrected
