@@ -25,7 +25,8 @@ PAGE = """\
 Searches of problems whose front is known, and what they expected to be missing
 ([docs/stopping.md](../docs/stopping.md)); `stopping.csv` has every estimate. `tables` are
 searches of `additive` for perplexity against latency or energy on gpt-s, gpt-m and gpt-l, on six
-devices; the weights of the estimate were fitted to the searches of `learning`, on the seven others. The order of searches is random, and what there has been
+devices; the weights of the estimate were fitted to the searches of `learning`, on the seven
+others. The order of searches is random, and what there has been
 time for so far is counted below; `trees` is relative to the best known front. `general` are ZDT
 and DTLZ problems on grids of six variables.
 
