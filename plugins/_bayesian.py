@@ -39,6 +39,8 @@ from .uniform import MAX_HOMOGENEOUS, homogeneous_codes
 MAX_BASELINE = (
     100  # the cost of a proposal grows with the square of the baseline, its gain does not
 )
+_REFIT_GROWTH = 1.25  # growth of the number of architectures after which models are fitted again
+_FIRST_STEPS, _STEPS = 100, 20  # of the first fit of hyperparameters, and of later ones
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,8 @@ class Bayesian(Optimizer):
 
         Constraints are taken to be independent (Gardner et al. 2014).
         """
+        if self.n_constraints == 0:
+            return np.zeros(len(x))
         posterior, m = cached.posterior(x), self.n_objectives
         margin = -posterior.mean[:, 0, m:] / posterior.variance[:, 0, m:].sqrt()
         log_probability: Array = torch.special.log_ndtr(margin).sum(dim=1).numpy()
@@ -284,13 +288,13 @@ class Bayesian(Optimizer):
         """Return the model of all observations.
 
         Hyperparameters are fitted again, from their last values, whenever the number of
-        architectures has grown by a tenth.
+        architectures has grown by a quarter.
         """
         if self._model is None:
             n = len(observations.codes)
             refit = n >= self._refit_at
             # The first fit starts from the priors and needs more steps than later ones.
-            steps = (30 if self._refit_at else 100) if refit else 0
+            steps = (_STEPS if self._refit_at else _FIRST_STEPS) if refit else 0
             x = self._features(observations.codes)
             with torch.enable_grad():
                 self._model = fit_models(
@@ -298,7 +302,7 @@ class Bayesian(Optimizer):
                 )
             if refit:
                 self._states = extract_hyperparameters(self._model)
-                self._refit_at = int(1.1 * n) + 1
+                self._refit_at = int(_REFIT_GROWTH * n) + 1
         return self._model
 
     def _select_baseline(self, model: ModelListGP, codes: Codes) -> Codes:

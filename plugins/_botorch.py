@@ -24,11 +24,12 @@ from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import GammaPrior, LogNormalPrior
 from linear_operator import to_linear_operator
+from linear_operator.utils.cholesky import psd_safe_cholesky
 from torch import Tensor
 
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.choice_features import layer_features, outside_features
-from hwnas.typing import Array, Codes
+from hwnas.typing import Array, Codes, IndexArray
 
 State = Mapping[str, Any]  # hyperparameters of one Gaussian process, by name
 
@@ -76,6 +77,51 @@ class Features:
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
+class FixedProcess:
+    """Posterior of one outcome with fixed hyperparameters, factored once.
+
+    Parameters
+    ----------
+    model : SingleTaskGP
+        Gaussian process of one outcome, from `_create_model`.
+    x : (r, f)
+        Features of the architectures that stay in the list, whose covariance is computed once.
+    """
+
+    def __init__(self, model: Any, x: Tensor) -> None:
+        self._model = model
+        (self._train,) = self._model.train_inputs
+        noise = self._model.likelihood.noise.expand(len(self._train))
+        covariance = self._kernel(self._train, self._train) + torch.diag(noise)
+        self._factor = psd_safe_cholesky(covariance)
+        residual = self._model.train_targets - self._model.mean_module(self._train)
+        self._alpha = torch.cholesky_solve(residual[:, None], self._factor)[:, 0]
+        # Outcomes are standardized: y = offset + scale * z.
+        transform = self._model.outcome_transform
+        self._offset, self._scale = transform.means[0, 0], transform.stdvs[0, 0]
+        self._fixed, (self._mean, self._solved) = x, self._condition(x)
+        self._covariance = self._kernel(x, x) - self._solved.T @ self._solved
+
+    def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the joint mean (r + k,) and covariance of fixed and further architectures."""
+        mean, solved = self._condition(x)
+        cross = self._kernel(self._fixed, x) - self._solved.T @ solved
+        own = self._kernel(x, x) - solved.T @ solved
+        rows = [torch.cat([self._covariance, cross], dim=1), torch.cat([cross.T, own], dim=1)]
+        scale = self._scale
+        return torch.cat([self._mean, mean]) * scale + self._offset, torch.cat(rows) * scale**2
+
+    def _condition(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return posterior means (k,) and L^-1 K(train, x), (n, k), L the factor."""
+        cross = self._kernel(self._train, x)
+        solved = torch.linalg.solve_triangular(self._factor, cross, upper=False)
+        return self._model.mean_module(x) + cross.T @ self._alpha, solved
+
+    def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
+        covariance: Tensor = self._model.covar_module(a, b).to_dense()
+        return covariance
+
+
 class CachedPosterior(GPyTorchModel):
     """Posterior of a list of architectures, computed once; inputs are indices into the list.
 
@@ -93,14 +139,15 @@ class CachedPosterior(GPyTorchModel):
 
     def __init__(self, model: ModelListGP, x: Tensor) -> None:
         super().__init__()
-        self._models: Any = model.models
-        self._fixed = x
+        processes: Any = model.models
+        self._processes = [FixedProcess(process, x) for process in processes]
+        self._n_fixed = len(x)
         self.extend(x[:0])
 
     @property
     def num_outputs(self) -> int:
         """Number o of outcomes."""
-        return len(self._models)
+        return len(self._processes)
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -119,12 +166,21 @@ class CachedPosterior(GPyTorchModel):
         (k, 1) float64
             Their indices.
         """
-        features = torch.cat([self._fixed, x])
-        posteriors = [m.posterior(features).distribution for m in self._models]
         # One joint normal for each outcome, over the whole list.
-        self._mean = torch.stack([p.mean for p in posteriors])  # (o, r + k)
-        self._covariance = torch.stack([p.covariance_matrix for p in posteriors])
-        return index_column(len(self._fixed), len(features))
+        means, covariances = zip(*(process.joint(x) for process in self._processes), strict=True)
+        self._mean, self._covariance = torch.stack(means), torch.stack(covariances)  # (o, r + k)
+        return index_column(self._n_fixed, self._n_fixed + len(x))
+
+    def fixed(self, j: int) -> tuple[Array, Array]:
+        """Return mean (r,) and covariance (r, r) of outcome j at the architectures that stay."""
+        r = self._n_fixed
+        return self._mean[j, :r].numpy(), self._covariance[j, :r, :r].numpy()
+
+    def conditionals(self, j: int, index: IndexArray) -> tuple[Array, Array, Array]:
+        """Return means (k,), covariances with those that stay (k, r), and variances (k,)."""
+        covariance = self._covariance[j].numpy()
+        cross = covariance[index, : self._n_fixed]
+        return self._mean[j].numpy()[index], cross, covariance[index, index]
 
     def posterior(self, X: Tensor, *args: Any, **kwargs: Any) -> GPyTorchPosterior:
         """Return the joint normal (..., q, o) of the architectures at indices X (..., q, 1)."""

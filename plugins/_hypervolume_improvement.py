@@ -130,7 +130,7 @@ class RayImprovement(HypervolumeImprovement):
         volume = length.copy()
         for _ in range(points.shape[-1] - 1):
             volume *= length
-        return volume
+        return np.asarray(volume)
 
     def evaluate(self, prepared: Array) -> Array:
         pairs = zip(prepared, self.lengths, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
@@ -14,6 +15,7 @@ from hwnas.errors import InvalidInput
 from hwnas.spaces import SearchSpace
 
 from ._bayesian import Bayesian, NegatedLosses, Observations
+from ._sampled_improvement import create_sampled_improvement
 
 
 class EHVI(Bayesian):
@@ -32,7 +34,7 @@ class EHVI(Bayesian):
     """
 
     def __init__(
-        self, space: SearchSpace, n_objectives: int, *, samples: int = 16, **settings: Any
+        self, space: SearchSpace, n_objectives: int, *, samples: int = 32, **settings: Any
     ) -> None:
         if n_objectives > 5:
             raise InvalidInput(f"n_objectives: expected 2 to 5, found {n_objectives}")
@@ -43,6 +45,11 @@ class EHVI(Bayesian):
     ) -> AcquisitionFunction:
         m = self.n_objectives
         front = observations.losses[observations.front_indices()]
+        if m == 2:
+            pending = arguments["X_pending"]
+            n_fixed = len(arguments["X_baseline"]) + (0 if pending is None else len(pending))
+            rng = np.random.default_rng(arguments["sampler"].seed)
+            return create_sampled_improvement(arguments["model"], front, n_fixed, self.samples, rng)
         # The reference point lies a tenth of the front's range behind its nadir.
         return qLogNoisyExpectedHypervolumeImprovement(
             ref_point=infer_reference_point(-torch.from_numpy(front)),
