@@ -63,7 +63,8 @@ def summary_row(
 
     ``seconds`` is the time from the first proposal to the last trial. ``normalised_measured`` is
     the normalized hypervolume of the recommended architectures that were measured, ``unmeasured``
-    the number of members of the front that were not; ``feasible`` is the number of complete trials within all constraints.
+    the number of members of the front that were not; ``feasible`` is the number of complete trials
+    within all constraints.
 
     Parameters
     ----------
