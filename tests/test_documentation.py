@@ -142,7 +142,8 @@ def test_yaml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         content = {**EXPERIMENT, **content}
     if "sweep" in content:
         sweep = load_sweep(content)
-        assert sweep is not None and len(sweep.cells) > 1
+        assert sweep is not None
+        assert len(sweep.cells) > 1
         return
     experiment = validate_form(content)
     assert yaml.safe_load(experiment.to_yaml())["name"] == content["name"]

@@ -40,6 +40,17 @@ def quickstart(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
+def sweep(folder: Path) -> Path:
+    """Directory of the first sweep of docs/sweeps.md, shortened."""
+    block = next(b for b in blocks_in("yaml") if b.text.startswith("name: devices\nsweep:"))
+    (folder / "devices.yaml").write_text(block.text)
+    out = folder / "devices"
+    settings = ("--set", "budget.evaluations=6", "--set", "optimizers=[random]", "--set", "seeds=1")
+    output_of("run", str(folder / "devices.yaml"), "--out", str(out), "--no-draw", *settings)
+    return out
+
+
+@pytest.fixture(scope="module")
 def comparison(folder: Path) -> str:
     """Output of a comparison over as many problems as in the README."""
     runs = []
@@ -124,6 +135,8 @@ def test_text(block: Block, request: pytest.FixtureRequest) -> None:
     elif first == "runs/<experiment>/":
         request.getfixturevalue("quickstart")
         check_tree(block, folder() / "quickstart")
+    elif first == "runs/devices/":
+        check_tree(block, request.getfixturevalue("sweep"))
     elif first == "hwnas/":
         # Folders of the top level follow those of the package.
         inside = block.text.partition("\nplugins/")

@@ -264,8 +264,9 @@ class Store:
         with self._writing():
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'experiment'", (experiment,))
             if reopen:
-                ended = "('finished', 'exhausted', 'notes', 'within')"
-                self._db.execute(f"DELETE FROM meta WHERE key IN {ended}")
+                self._db.execute(
+                    "DELETE FROM meta WHERE key IN ('finished', 'exhausted', 'notes', 'within')"
+                )
                 self._db.execute(
                     "DELETE FROM recommendations WHERE trials = (SELECT count(*) FROM trials)"
                 )

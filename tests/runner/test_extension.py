@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "smsemoa": POPULATION,
     "moasha": {},
     "additive": {},
+    "auto": {},
     "motpe": {"initial": 6},
     "ehvi": {"initial": 6, "batch": 4},
     "parego": {"initial": 6, "batch": 4},
