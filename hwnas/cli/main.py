@@ -222,7 +222,11 @@ def schema() -> None:
 
     from hwnas.experiment import Experiment
 
-    typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))
+    content = Experiment.model_json_schema()
+    # A sweep is taken apart before the experiments that it stands for are validated.
+    values = {"type": "array", "minItems": 1}
+    content["properties"]["sweep"] = {"type": "object", "additionalProperties": values}
+    typer.echo(json.dumps(content, indent=2))
 
 
 app.command()(init)

@@ -236,6 +236,7 @@ def test_values_that_typer_refuses_are_explained_in_own_words(hw: Any, value: st
 def test_schema(hw: Any) -> None:
     schema = json.loads(hw("schema").out)
     assert {"name", "space", "objectives", "optimizers", "budget"} <= set(schema["properties"])
+    assert schema["properties"]["sweep"]["type"] == "object"
 
 
 def test_error_in_a_search_exits_with_1(
