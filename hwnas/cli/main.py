@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwnas.cli.audit_command import audit
 from hwnas.cli.check_command import check
 from hwnas.cli.console import (
     AllowPlugins,
@@ -242,6 +243,7 @@ app.command()(explore)
 app.command()(export)
 app.command()(reproduce)
 app.command()(profile)
+app.command()(audit)
 app.command()(build)
 app.command()(fit)
 app.add_typer(device, name="device")

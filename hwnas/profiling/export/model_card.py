@@ -19,6 +19,11 @@ _USE = {
         'inputs = tokenizer("Once", return_tensors="pt")\n'
         "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))"
     ),
+    "transformers without tokenizer": (
+        "import torch\nfrom transformers import AutoModelForCausalLM\n\n"
+        'model = AutoModelForCausalLM.from_pretrained("{folder}", trust_remote_code={code})\n'
+        "print(model.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=64))"
+    ),
     "onnx": (
         "import numpy as np\nimport onnxruntime\n\n"
         'session = onnxruntime.InferenceSession("{folder}/model.onnx")\n'
@@ -94,7 +99,9 @@ def model_card(
         lines += ["", "## Measurements", "", "| metric | value | protocol |", "|---|---|---|"]
         for name, value, unit, protocol in origin.metrics:
             lines.append(f"| `{name}` | {value:.5g} {unit} | {protocol} |")
-    use = _USE[format_].format(folder="DIR", code=has_code)
+    without = f"{format_} without tokenizer"
+    template = _USE[without if without in _USE and not has_tokenizer else format_]
+    use = template.format(folder="DIR", code=has_code)
     lines += ["", "## Training", "", origin.training]
     lines += ["", "## Use", "", "```python", *use.splitlines(), "```"]
     return "\n".join(lines) + "\n"

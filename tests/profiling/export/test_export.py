@@ -245,3 +245,14 @@ def test_model_card(tmp_path: Path) -> None:
     assert re.search(r"^license: unknown$", card, re.M)
     assert "tiny-2-32-2-2-1-1-True" in card
     assert "The weights are random." in card
+
+
+@pytest.mark.parametrize("encoder", [None, ByteTokenizer()], ids=["without tokenizer", "bytes"])
+def test_use_of_a_model_card_runs(encoder: Any, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    export_model(
+        network("tiny-2-32-2-2-1-1-True"), tmp_path / "net", "transformers", encoder=encoder
+    )
+    card = (tmp_path / "net" / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    exec(code.replace('"DIR"', repr(str(tmp_path / "net"))), {})  # raises nothing
