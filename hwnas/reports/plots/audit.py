@@ -57,7 +57,7 @@ def audit_figure(
             f"Kendall {row.kendall:.2f} ({row.low:.2f} to {row.high:.2f}), "
             f"error {100 * row.error:.2g} %, bias {100 * row.bias:+.2g} %"
         )
-        style.format_axes(axes, title=text, x=f"predicted {label}", y="measured")
+        style.format_axes(axes, title=text, x=f"predicted {label}", y=f"measured on {device}")
     return figure
 
 
