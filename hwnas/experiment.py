@@ -299,7 +299,7 @@ def validate_form(content: Mapping[str, Any], file: str = "") -> Experiment:
     ExperimentError
         The content is not a valid experiment.
     """
-    if "sweep" in content:
+    if isinstance(content, Mapping) and "sweep" in content:
         text = "is one of several experiments; run it with hwnas run, or hwnas.run_sweep in Python"
         raise ExperimentError(file, "sweep", text)
     try:

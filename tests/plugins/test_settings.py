@@ -19,7 +19,7 @@ COMMON = {"initial": 16, "candidates": 128, "rounds": 3, "samples": 64}
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("ehvi", COMMON | {"samples": 16}),
+        ("ehvi", COMMON | {"samples": 32}),
         ("parego", COMMON),
         ("rsbo", COMMON),
         ("lsbo", {"weights": None} | COMMON),

@@ -222,6 +222,10 @@ def test_recommendations_without_trials(noisy: Result, monkeypatch: pytest.Monke
     search, other = noisy.searches
     trials = np.where(np.arange(len(search.front)) == 0, search.front_trials, -1)
     monkeypatch.setitem(search.__dict__, "front_trials", trials)
+    last = search.recommended[-1]
+    is_first = (last.losses == search.front.losses[0]).all(axis=1)
+    recommended = [*search.recommended[:-1], last._replace(measured=is_first)]
+    monkeypatch.setitem(search.__dict__, "recommended", recommended)
     monkeypatch.delitem(noisy.__dict__, "summary")
     data = report_payload(noisy)
     assert data["searches"][0]["front"]["trial"] == trials.tolist()
