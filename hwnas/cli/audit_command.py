@@ -74,18 +74,11 @@ def audit(
     """
     import numpy as np
 
-    for file in (out, plot):
-        if file is not None and not file.parent.is_dir():
-            raise InvalidInput(f"{file}: cannot be written: there is no directory {file.parent}")
-    if plot is not None and plot.suffix.lower() not in _PLOTS:
-        raise InvalidInput(
-            f"--plot: expected a file that ends in {', '.join(_PLOTS)}, found {plot}"
-        )
+    _check_files(out, plot)
     front = read_front(source, space)
     # torch is imported only when a front was found.
-    from hwnas.devices.audit import agreement, hypervolume_change, measure_members, spread_members
+    from hwnas.devices.audit import agreement, measure_members, spread_members
     from hwnas.objectives import losses_of
-    from hwnas.pareto import non_dominated
     from hwnas.profiling.device_profiler import DeviceProfiler
     from hwnas.profiling.meters.forward_pass import PassSettings
     from hwnas.surrogates.protocol import BATCH_SIZES
@@ -131,17 +124,37 @@ def audit(
         draw_audit(names, predicted[:, columns], found.values, found.std, rows, profiler.name, plot)
     echo(f"{len(archs)} members of {source}, measured on {profiler.name} ({_card(profiler)})")
     print_table(*agreement_table(names, rows))
-    change = hypervolume_change(*losses)
-    kept, n = int(non_dominated(losses[1], keep_equal=True).sum()), int(complete.sum())
-    word = "won" if change > 0 else "lost"
-    echo(f"hypervolume {word}: {100 * abs(change):.3g} % of that predicted")
-    echo(f"still on the front as measured: {kept} of {n}")
+    _print_change(*losses)
     for file in (out, plot):
         if file is not None:
             echo(str(file))
     if not complete.all():
         reason = next(iter(meter.reasons.values()), "stopped")
-        raise HwnasError(f"{len(archs) - n} of {len(archs)} members were not measured: {reason}")
+        missing = int((~complete).sum())
+        raise HwnasError(f"{missing} of {len(archs)} members were not measured: {reason}")
+
+
+def _check_files(out: Path | None, plot: Path | None) -> None:
+    """Refuse files that could not be written once everything is measured."""
+    for file in (out, plot):
+        if file is not None and not file.parent.is_dir():
+            raise InvalidInput(f"{file}: cannot be written: there is no directory {file.parent}")
+    if plot is not None and plot.suffix.lower() not in _PLOTS:
+        raise InvalidInput(
+            f"--plot: expected a file that ends in {', '.join(_PLOTS)}, found {plot}"
+        )
+
+
+def _print_change(predicted: Array, measured: Array) -> None:
+    """Print what of the front is left, of losses (n, m) as predicted and as measured."""
+    from hwnas.devices.audit import hypervolume_change
+    from hwnas.pareto import non_dominated
+
+    change = hypervolume_change(predicted, measured)
+    word = "won" if change > 0 else "lost"
+    echo(f"hypervolume {word}: {100 * abs(change):.3g} % of that predicted")
+    kept = int(non_dominated(measured, keep_equal=True).sum())
+    echo(f"still on the front as measured: {kept} of {len(measured)}")
 
 
 def read_front(source: Path, space: str | None = None) -> PredictedFront:

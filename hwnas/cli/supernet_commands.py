@@ -28,6 +28,8 @@ supernet = typer.Typer(
 )
 _REPORT_SECONDS = 10.0  # between two lines of progress
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+_Tokens = Annotated[int | None, typer.Option(help="Held-out tokens at most [all].", min=1)]
+_Seed = Annotated[int, typer.Option(help="Seed of the random architectures.", min=0)]
 
 
 @supernet.command()
@@ -202,10 +204,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="CSV file to create or to continue [a table on screen].")
     ] = None,
-    tokens: Annotated[
-        int | None, typer.Option(help="Held-out tokens at most [all].", min=1)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random architectures.", min=0)] = 0,
+    tokens: _Tokens = None,
+    seed: _Seed = 0,
     device: _Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -242,10 +242,8 @@ def fit(
     csv: Annotated[
         Path | None, typer.Option(help="CSV file to create or to continue [beside --out].")
     ] = None,
-    tokens: Annotated[
-        int | None, typer.Option(help="Held-out tokens at most [all].", min=1)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random architectures.", min=0)] = 0,
+    tokens: _Tokens = None,
+    seed: _Seed = 0,
     device: _Device = "auto",
     quiet: Quiet = False,
 ) -> None:
