@@ -40,6 +40,8 @@ class LanguageModel(nn.Module, ABC):
     settings : tuple of str
         Names of the keyword arguments that a model takes from its space. Both have attributes of
         these names.
+    optional_settings : tuple of str
+        Names of further ones that spaces and files of models may lack.
     arch
         Architecture of the model.
     head_size, context, vocab_size : int
@@ -54,7 +56,8 @@ class LanguageModel(nn.Module, ABC):
 
     family: ClassVar[str]
     arch_type: ClassVar[Any]
-    settings: ClassVar[tuple[str, ...]] = ("head_size", "context", "vocab_size")
+    settings: tuple[str, ...] = ("head_size", "context", "vocab_size")
+    optional_settings: ClassVar[tuple[str, ...]] = ()
     arch: Any
     head_size: int
     context: int
@@ -225,6 +228,9 @@ def build_model(
     space.encode([arch])
     cls = import_model_class(space.module)
     settings = {name: getattr(space, name) for name in cls.settings}
+    settings |= {
+        name: getattr(space, name) for name in cls.optional_settings if hasattr(space, name)
+    }
     model: LanguageModel = cls(arch, **settings, seed=seed, device=device)
     return model
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from hwnas.errors import InvalidInput
 from hwnas.profiling.attention import Attend, causal_attention
 from hwnas.profiling.language_model import LanguageModel, check_sizes, draw_weights
-from hwnas.profiling.rotary import position_angles, rotate
+from hwnas.profiling.rotary import ROTARY_BASE, position_angles, rotate
 from hwnas.spaces import LlamaArchitecture
 from hwnas.spaces.gpt import HEAD_SIZE
 from hwnas.spaces.llama import LLAMA_CONTEXT, LLAMA_VOCABULARY
@@ -34,8 +34,8 @@ NORM_EPS = 1e-5  # of Llama 2
 class RMSNorm(nn.RMSNorm):
     """Norm with the weight in the data type of its input, for which there is a fused kernel."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__(width, eps=NORM_EPS)
+    def __init__(self, width: int, eps: float = NORM_EPS) -> None:
+        super().__init__(width, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, of any shape (..., C), divided by its root mean square and scaled."""
@@ -89,15 +89,21 @@ class Block(nn.Module):
     """One layer: attention, then the MLP; either may be absent."""
 
     def __init__(
-        self, width: int, hidden: int, n_head: int, n_kv_head: int, head_size: int
+        self,
+        width: int,
+        hidden: int,
+        n_head: int,
+        n_kv_head: int,
+        head_size: int,
+        norm_eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
         self.attention = self.mlp = None
         if n_head:
-            self.norm_1 = RMSNorm(width)
+            self.norm_1 = RMSNorm(width, norm_eps)
             self.attention = Attention(width, n_head, n_kv_head, head_size)
         if hidden:
-            self.norm_2 = RMSNorm(width)
+            self.norm_2 = RMSNorm(width, norm_eps)
             self.mlp = MLP(width, hidden)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
@@ -123,6 +129,9 @@ class Llama(LanguageModel):
         Maximum length of a sequence in tokens.
     vocab_size
         Number of tokens in the vocabulary.
+    rotary_base, norm_eps
+        Base of the rotary positions, and what norms add to the mean square. The defaults are those
+        of Llama 2; networks that were trained elsewhere may have others.
     seed
         Seed of the initial weights, see `reset`. CPU and GPU generate different numbers from it.
     device
@@ -142,6 +151,7 @@ class Llama(LanguageModel):
     """
 
     family = "llama"
+    optional_settings = ("rotary_base", "norm_eps")
     arch_type = LlamaArchitecture
     arch: LlamaArchitecture
 
@@ -152,6 +162,8 @@ class Llama(LanguageModel):
         head_size: int = HEAD_SIZE,
         context: int = LLAMA_CONTEXT,
         vocab_size: int = LLAMA_VOCABULARY,
+        rotary_base: float = ROTARY_BASE,
+        norm_eps: float = NORM_EPS,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -159,15 +171,19 @@ class Llama(LanguageModel):
         _check(arch, head_size=head_size, context=context, vocab_size=vocab_size)
         self.arch = arch
         self.head_size, self.context, self.vocab_size = head_size, context, vocab_size
+        self.rotary_base, self.norm_eps = float(rotary_base), float(norm_eps)
+        # Files of models with the defaults are those of earlier versions.
+        if (self.rotary_base, self.norm_eps) != (ROTARY_BASE, NORM_EPS):
+            self.settings = (*type(self).settings, *self.optional_settings)
         # Layers are created on meta: their default initialization would advance torch's global
         # random stream.
         with torch.device("meta"):
             self.embedding = nn.Embedding(vocab_size, arch.embed_dim)
             self.blocks = nn.ModuleList(
-                Block(arch.embed_dim, *sizes, head_size)
+                Block(arch.embed_dim, *sizes, head_size, norm_eps)
                 for sizes in zip(arch.mlp_dim, arch.n_head, arch.n_kv_head, strict=True)
             )
-            self.norm = RMSNorm(arch.embed_dim)
+            self.norm = RMSNorm(arch.embed_dim, norm_eps)
             self.head = None if arch.tied else nn.Linear(arch.embed_dim, vocab_size, bias=False)
             # Not persistent: the tables follow from the sizes and are no part of the weights.
             for name in ("cos", "sin"):
@@ -180,7 +196,7 @@ class Llama(LanguageModel):
     def reset(self, seed: int) -> None:
         """Draw new initial weights, see `hwnas.profiling.language_model.draw_weights`."""
         draw_weights(self, seed)
-        angles = position_angles(self.head_size, self.context)
+        angles = position_angles(self.head_size, self.context, self.rotary_base)
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())
 

@@ -8,7 +8,7 @@ from torch import Tensor
 ROTARY_BASE = 10_000
 
 
-def position_angles(rotated: int, context: int) -> Tensor:
+def position_angles(rotated: int, context: int, base: float = ROTARY_BASE) -> Tensor:
     """Return the rotation angle of each position and each pair of numbers.
 
     Parameters
@@ -17,12 +17,14 @@ def position_angles(rotated: int, context: int) -> Tensor:
         Number of rotated numbers of a head, even.
     context
         Number of positions.
+    base
+        Ratio of the first frequency to the one that would follow the last.
 
     Returns
     -------
     (context, rotated // 2) float32, in radians
     """
-    frequencies = ROTARY_BASE ** -(torch.arange(0, rotated, 2, device="cpu") / rotated)
+    frequencies = base ** -(torch.arange(0, rotated, 2, device="cpu") / rotated)
     return torch.outer(torch.arange(context, device="cpu"), frequencies)
 
 

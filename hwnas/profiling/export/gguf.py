@@ -24,8 +24,7 @@ from hwnas.profiling.data.tokenizer_interface import Tokenizer
 from hwnas.profiling.export.tokenizer_files import end_token, tokenizer_description
 from hwnas.profiling.export.transformers import is_homogeneous, split_qkv
 from hwnas.profiling.language_model import LanguageModel
-from hwnas.profiling.llama import NORM_EPS, Llama
-from hwnas.profiling.rotary import ROTARY_BASE
+from hwnas.profiling.llama import Llama
 
 MODEL = "model.gguf"
 _EMPTY_MLP = 32
@@ -165,8 +164,8 @@ def _add_sizes(writer: Any, library: ModuleType, model: Llama, name: str) -> Non
     writer.add_key_length(model.head_size)
     writer.add_value_length(model.head_size)
     writer.add_rope_dimension_count(model.head_size)
-    writer.add_rope_freq_base(float(ROTARY_BASE))
-    writer.add_layer_norm_rms_eps(NORM_EPS)
+    writer.add_rope_freq_base(model.rotary_base)
+    writer.add_layer_norm_rms_eps(model.norm_eps)
     writer.add_vocab_size(model.vocab_size)
     is_half = model.dtype == torch.float16
     writer.add_file_type(int(kinds.MOSTLY_F16 if is_half else kinds.ALL_F32))

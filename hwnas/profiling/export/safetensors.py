@@ -132,7 +132,8 @@ def _build_from_config(file: Path, device: str | torch.device) -> LanguageModel:
         cls = _class_of(match[1])
         if missing := [key for key in ("arch", *cls.settings) if key not in config]:
             raise InvalidInput(f"missing: {', '.join(missing)}")
-        settings = {name: config[name] for name in cls.settings}
+        names = (*cls.settings, *cls.optional_settings)
+        settings = {name: config[name] for name in names if name in config}
         model: LanguageModel = cls(
             cls.arch_type.parse(str(config["arch"])), **settings, device=device
         )

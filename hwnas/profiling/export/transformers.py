@@ -21,7 +21,7 @@ from torch import Tensor
 from hwnas.errors import InvalidInput, MissingExtra
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.language_model import LanguageModel
-from hwnas.profiling.llama import NORM_EPS, Llama
+from hwnas.profiling.llama import Llama
 from hwnas.profiling.rotary import ROTARY_BASE
 
 CODE = "modeling_hwnas.py"
@@ -174,8 +174,8 @@ def _llama(model: Llama) -> TransformersModel:
         "num_key_value_heads": arch.n_kv_head[0],
         "head_dim": model.head_size,
         "max_position_embeddings": model.context,
-        "rms_norm_eps": NORM_EPS,
-        "rope_parameters": {"rope_type": "default", "rope_theta": float(ROTARY_BASE)},
+        "rms_norm_eps": model.norm_eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.rotary_base},
         "tie_word_embeddings": arch.tied,
     }
     weights = {
@@ -258,7 +258,8 @@ def _heterogeneous_llama(model: Llama) -> TransformersModel:
         "mlp_dim": list(arch.mlp_dim),
         "rotary_size": model.head_size,
         "norm": "rms",
-        "norm_eps": NORM_EPS,
+        "rope_theta": model.rotary_base,
+        "norm_eps": model.norm_eps,
         "gated": True,
         "parallel": False,
         "bias": False,
