@@ -9,8 +9,8 @@ heads and its own width of the MLP, or none of either.
 
     model = AutoModelForCausalLM.from_pretrained(FOLDER, trust_remote_code=True)
 
-Shapes: B sequences of T tokens, P tokens in the cache, C the width of the residual stream, nh
-heads of queries and nkv of keys and values, hs the size of each.
+Shapes: B sequences of T tokens, P tokens in the cache, L keys in all, C the width of the residual
+stream, nh heads of queries and nkv of keys and values, hs the size of each.
 """
 
 from __future__ import annotations
@@ -184,6 +184,7 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
     config: HwnasConfig
     base_model_prefix = ""
     _supports_sdpa = True
+    _can_compile_fullgraph = True
 
     def __init__(self, config: HwnasConfig) -> None:
         super().__init__(config)
@@ -239,7 +240,7 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
         input_ids, inputs_embeds
             (B, T) tokens, or (B, T, C) embeddings in their place.
         attention_mask
-            (B, P + T), 0 for padding.
+            (B, P + T), 0 for padding; or (B, 1, T, L), true where a token sees one of L keys.
         position_ids
             (B, T); by default tokens are counted from 0, without padding.
         cache, past_key_values
@@ -254,15 +255,20 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
         cache = past_key_values if cache is None else cache
         if cache is None and (self.config.use_cache if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
-        P = 0 if cache is None else cache.get_seq_length()
-        present = self._present(attention_mask, B, P + T, x.device)  # (B, P + T)
-        if position_ids is None:
-            position_ids = (present.cumsum(-1) - 1).clamp(min=0)[:, -T:]
+        P = 0 if cache is None else cache.get_seq_length()  # of a static cache a tensor, ()
+        # Keys: those before and these T; a static cache always has keys for its maximum length.
+        L = T if cache is None else cache.get_mask_sizes(T, 0)[0]
+        rows = torch.arange(T, device=x.device) + P  # (T,)
+        columns = torch.arange(L, device=x.device)
+        if attention_mask is not None and attention_mask.dim() == 4:
+            mask, positions = attention_mask, rows[None]
+        else:
+            present = self._present(attention_mask, B, L, x.device)  # (B, L)
+            mask = (columns < rows[:, None]) & present[:, None, None]  # (B, 1, T, L)
+            positions = (present.cumsum(-1) - 1).clamp(min=0)[:, rows]
         # A token sees itself, padding too, so that every row of the softmax has a value.
-        rows = torch.arange(P, P + T, device=x.device)[:, None]
-        columns = torch.arange(P + T, device=x.device)
-        mask = (columns < rows) & present[:, None, None] | (columns == rows)  # (B, 1, T, P + T)
-        angles = self.angles(position_ids)
+        mask = mask | (columns == rows[:, None])
+        angles = self.angles(positions if position_ids is None else position_ids)
         for block in self.blocks:
             x = block(x, angles, mask, cache)
         matrix = self.embedding.weight if self.head is None else self.head.weight
@@ -273,9 +279,10 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(loss=loss, logits=logits, **{_CACHE: cache})
 
     @staticmethod
-    def _present(attention_mask: Tensor | None, B: int, n: int, device: torch.device) -> Tensor:
-        """Return whether each of n tokens is one, and no padding; (B, n)."""
+    def _present(attention_mask: Tensor | None, B: int, L: int, device: torch.device) -> Tensor:
+        """Return whether each of L tokens is one, and no padding; (B, L)."""
         if attention_mask is None:
-            return torch.ones(B, n, dtype=torch.bool, device=device)
-        mask: Tensor = attention_mask[:, -n:].bool()
-        return mask
+            return torch.ones(B, L, dtype=torch.bool, device=device)
+        mask = attention_mask[:, -L:].bool()
+        # Behind the last token a static cache is empty.
+        return F.pad(mask, (0, L - mask.shape[1]))

@@ -86,7 +86,11 @@ def check_transformers(model: LanguageModel, folder: Path, kind: str | None = No
     for result in (
         other.generate(prompt, use_cache=True, **options),
         other.generate(prompt, use_cache=False, **options),
+        other.generate(prompt, cache_implementation="static", **options),
         other.generate(padded, attention_mask=mask, **options)[:, 5:],
+        other.generate(padded, attention_mask=mask, cache_implementation="static", **options)[
+            :, 5:
+        ],
     ):
         assert torch.equal(result, expected)
 
