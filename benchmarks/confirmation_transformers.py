@@ -10,7 +10,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def measure(*, seconds: float, out: Path, device: str, small: bool) -> None:
     origin = describe_origin(profiler, library)
     longest = 0.0
     pairs = pairs_of(small)
-    rounds = [(WAYS, pairs)]
+    rounds: list[tuple[Sequence[str], list[Pair]]] = [(WAYS, pairs)]
     if device == "cuda":
         # Time may be short for compilations, so small networks come first.
         rounds.append(((COMPILED,), sorted(pairs, key=lambda pair: SPACES.index(pair.space))))
@@ -208,19 +207,12 @@ def _generate_times(model: Any, workload: Workload, repeats: int, **options: Any
 
 def milliseconds(run: Callable[[], object], model: Any) -> float:
     """Return the duration of a function, its work on the device included."""
-    with _synchronized(model.device):
-        start = time.perf_counter()
-        run()
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)
-        return 1e3 * (time.perf_counter() - start)
-
-
-@contextmanager
-def _synchronized(device: torch.device) -> Iterator[None]:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    yield
+    wait = torch.cuda.synchronize if model.device.type == "cuda" else bool
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    return 1e3 * (time.perf_counter() - start)
 
 
 def random_prompt(model: Any, workload: Workload) -> torch.Tensor:

@@ -251,7 +251,7 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
             Number of last positions with logits; 0 for all.
         """
         x = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, C)
-        B, T, _ = x.shape
+        T = x.shape[1]
         cache = past_key_values if cache is None else cache
         if cache is None and (self.config.use_cache if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
@@ -263,7 +263,7 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
         if attention_mask is not None and attention_mask.dim() == 4:
             mask, positions = attention_mask, rows[None]
         else:
-            present = self._present(attention_mask, B, L, x.device)  # (B, L)
+            present = self._present(attention_mask, L, x.device)  # (B, L), or (1, L) for all
             mask = (columns < rows[:, None]) & present[:, None, None]  # (B, 1, T, L)
             positions = (present.cumsum(-1) - 1).clamp(min=0)[:, rows]
         # A token sees itself, padding too, so that every row of the softmax has a value.
@@ -279,10 +279,10 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(loss=loss, logits=logits, **{_CACHE: cache})
 
     @staticmethod
-    def _present(attention_mask: Tensor | None, B: int, L: int, device: torch.device) -> Tensor:
-        """Return whether each of L tokens is one, and no padding; (B, L)."""
+    def _present(attention_mask: Tensor | None, L: int, device: torch.device) -> Tensor:
+        """Return whether each of L tokens is one, and no padding; (B, L), or (1, L) for all."""
         if attention_mask is None:
-            return torch.ones(B, L, dtype=torch.bool, device=device)
+            return torch.ones(1, L, dtype=torch.bool, device=device)
         mask = attention_mask[:, -L:].bool()
         # Behind the last token a static cache is empty.
         return F.pad(mask, (0, L - mask.shape[1]))
