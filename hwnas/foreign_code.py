@@ -160,10 +160,11 @@ def _completed_devices(
 ) -> dict[str, Any]:
     """Return the setting ``devices``: files as absolute paths, and the devices objectives name.
 
-    A device is the file ``NAME.npz`` in the folder of the experiment, if there is one, else that in
-    the user's data directory. So a run records the devices that it rests on.
+    A device is one that hwnas ships; else the file ``NAME.npz`` in the folder of the experiment, if
+    there is one, or that in the user's data directory. So a run records the devices that it rests
+    on.
     """
-    from hwnas.surrogates.device_library import device_names  # only experiments need it
+    from hwnas.surrogates.device_library import device_names, shipped_names  # only for experiments
     from hwnas.surrogates.devices import DEVICES
 
     listed = settings.get("devices", ())
@@ -175,7 +176,9 @@ def _completed_devices(
     for name in dict.fromkeys(named):
         if name in known or name in DEVICES:
             continue
-        if (file := folder / f"{name}.npz").is_file():
+        if name in shipped_names():
+            devices.append(name)
+        elif (file := folder / f"{name}.npz").is_file():
             devices.append(str(file))
         elif name in device_names():
             devices.append(name)

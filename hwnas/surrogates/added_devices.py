@@ -1,4 +1,4 @@
-"""Figures of the devices and tables that users have added, for one space."""
+"""Figures of measured devices, those of hwnas and those of users, and of tables, for one space."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.workloads import Workload
 
+BY_HWNAS, BY_USER = "measured by hwnas", "measured by a user"
 _MIN_FACTOR = 0.01  # of the lowest quantiles, where a fit knows next to nothing
+_ADD = "hwnas device add {} --from FILE.csv"
 _SCALARS = ("head_size", "context", "vocab_size")
 
 
 class AddedDevices:
-    """Figures of users' devices, and of tables, for the architectures of one space.
+    """Figures of measured devices, and of tables, for the architectures of one space.
 
     Parameters
     ----------
@@ -33,6 +35,8 @@ class AddedDevices:
         Workloads that objectives may name, as the user has defined them.
     tables
         Files of tables, whose metrics take precedence over those of devices.
+    shipped
+        Devices that hwnas ships, by name.
 
     Attributes
     ----------
@@ -40,6 +44,8 @@ class AddedDevices:
         By metric and device, ``"tpot.serve@mine"``, what is known for the space.
     listed
         Metrics among them that are those of `tables`.
+    devices
+        All devices by name, shipped ones first.
 
     Raises
     ------
@@ -53,8 +59,11 @@ class AddedDevices:
         devices: Mapping[str, DeviceFile],
         workloads: Mapping[str, Workload],
         tables: Sequence[DeviceFile] = (),
+        shipped: Mapping[str, DeviceFile] | None = None,
     ) -> None:
-        self.space, self.devices, self._workloads = space, devices, workloads
+        self.shipped = {} if shipped is None else shipped
+        self.devices = {**self.shipped, **devices}
+        self.space, self._workloads = space, workloads
         self.tables = tables
         self._tables: dict[tuple[str, float | None], AdditiveTable] = {}
         self._conflicts: dict[str, str] = {}
@@ -62,7 +71,7 @@ class AddedDevices:
         for file in tables:
             self._add_tables(file)
         self.listed = tuple(self.figures)
-        for name, device in devices.items():
+        for name, device in self.devices.items():
             for figure in _of_space(device, space):
                 self._add(f"{figure.quantity}@{name}", figure)
 
@@ -93,7 +102,7 @@ class AddedDevices:
             quantities |= dict.fromkeys(figure.quantity for figure in device.figures)
         missing = {}
         for name, device in self.devices.items():
-            reason = _content(device, self.space)
+            reason = _content(device, self.space, is_shipped=name in self.shipped)
             for quantity in quantities:
                 if (key := f"{quantity}@{name}") not in self.figures:
                     missing[key] = self._conflicts.get(key, reason)
@@ -103,6 +112,13 @@ class AddedDevices:
                 if not any(known.startswith(f"{key}@") for known in self.figures):
                     missing[key] = f"{reason} {key} --out FILE"
         return missing
+
+    def origin(self, key: str) -> str:
+        """Return who has measured a metric, for a note; empty where it is none of `figures`."""
+        if key not in self.figures:
+            return ""
+        is_shipped = key.partition("@")[2] in self.shipped and key not in self.listed
+        return BY_HWNAS if is_shipped else BY_USER
 
     def _known_of_tables(self) -> str:
         """Return what the tables have, as a text."""
@@ -197,19 +213,19 @@ def _of_space(device: DeviceFile, space: SearchSpace) -> Iterator[DeviceFigure]:
     yield from sorted(fitting, key=lambda figure: figure.space.size)
 
 
-def _content(device: DeviceFile, space: SearchSpace) -> str:
+def _content(device: DeviceFile, space: SearchSpace, *, is_shipped: bool) -> str:
     """Return what a device has for a space, or the spaces that it has, and how to get more."""
     here = [figure.quantity for figure in _of_space(device, space)]
-    add = f"hwnas device add {device.name} --update --from FILE.csv"
-    if here:
-        return f"{device.name} has {', '.join(here)} on {space.name}; add it with: {add}"
-    return f"{_spaces(device)}; measure {space.name} and add it with: {add}"
+    what = f"{device.name} has {', '.join(here)} on {space.name}" if here else _spaces(device)
+    if is_shipped:
+        return f"{what}; measure a device of yours and add it with: {_ADD.format('NAME')}"
+    measure = "" if here else f"measure {space.name} and "
+    return f"{what}; {measure}add it with: {_ADD.format(f'{device.name} --update')}"
 
 
 def _spaces(device: DeviceFile) -> str:
     """Return what a device was measured on, as a text."""
-    names = dict.fromkeys(figure.space.name for figure in device.figures)
-    return f"{device.name} was measured on {', '.join(names)}"
+    return f"{device.name} was measured on {', '.join(space.name for space in device.spaces)}"
 
 
 def _cut_down(figure: DeviceFigure, space: SearchSpace) -> AdditiveTable:

@@ -21,8 +21,8 @@ from hwnas.fronts import Front
 from hwnas.objectives import Objective
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates.added_devices import AddedDevices
-from hwnas.surrogates.device_library import load_devices, load_tables
-from hwnas.surrogates.metrics import protocol_notes, published_metrics, unpublished
+from hwnas.surrogates.device_library import load_devices, load_tables, shipped_devices
+from hwnas.surrogates.metrics import objective_notes, published_metrics, unpublished
 from hwnas.surrogates.predictor import MetricPredictor, divisor_of
 from hwnas.surrogates.problem_fronts import additive_front, best_known_front, check_front
 from hwnas.surrogates.published import scale_of
@@ -41,13 +41,13 @@ Model = Literal["additive", "trees"]
 
 
 class Surrogate(Backend):
-    """Predictions of HW-GPT-Bench's published figures, and of users' devices.
+    """Predictions of HW-GPT-Bench's published figures, and of devices of hwnas and of users.
 
     Parameters
     ----------
     space
-        gpt-s, gpt-m, gpt-l, or a space cut down from one of them; or language models that an added
-        device was measured on, or that tables are of.
+        gpt-s, gpt-m, gpt-l, or a space cut down from one of them; or language models that a device
+        was measured on, or that tables are of.
     noise
         Observe latency and energy as random samples (the median of as many as the fidelity says)
         in place of medians.
@@ -60,6 +60,7 @@ class Surrogate(Backend):
         ones by default.
     devices
         Devices of users, by name or as files, see ``hwnas device``; all that were added by default.
+        Those that hwnas ships are there in any case.
     tables
         File of ``hwnas fit``, or several; their metrics take the place of others of their names.
 
@@ -68,7 +69,7 @@ class Surrogate(Backend):
     predictor
         Tables and trees behind the predictions.
     added
-        Figures of the devices and tables of users.
+        Figures of measured devices, and of tables.
 
     Raises
     ------
@@ -107,7 +108,8 @@ class Surrogate(Backend):
         self.noise = noise
         self.fidelities = (1, 3, 9, 27, 81) if noise else None
         listed = load_tables(tables)
-        self.added = AddedDevices(space, load_devices(devices), self.workloads, listed)
+        own, shipped = load_devices(devices), shipped_devices(space)
+        self.added = AddedDevices(space, own, self.workloads, listed, shipped)
         self.metrics, self.missing = self.added.metrics, self.added.missing
         scale = None
         try:
@@ -123,7 +125,7 @@ class Surrogate(Backend):
         )
         if scale is not None:
             self.metrics = published_metrics(scale, self.devices, noise) | self.metrics
-        self._has_own_devices = devices is not None
+        self._named_devices = [] if devices is None else [*own]
         self._objectives: dict[str | Objective, Objective] = {}
         self._fronts: dict[tuple[tuple[Objective, ...], ...], Front | None] = {}
 
@@ -342,11 +344,11 @@ class Surrogate(Backend):
 
     def data_hash(self) -> str:
         """Return the SHA-256 of the files that predictions rest on, as 64 hexadecimal digits."""
-        return self.predictor.data_hash(with_devices=self._has_own_devices)
+        return self.predictor.data_hash(self._named_devices)
 
     def notes(self, objectives: Sequence[Objective]) -> list[str]:
-        """Return a note on each objective of devices whose protocols differ."""
-        return protocol_notes(objectives, self.devices, self.added.figures)
+        """Return notes on worst ratios over different protocols, and on quantiles of fits."""
+        return objective_notes(objectives, self.added.origin)
 
     def _find_front(
         self, objectives: tuple[Objective, ...], constraints: tuple[Objective, ...]

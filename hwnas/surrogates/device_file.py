@@ -18,7 +18,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ MEASURED = ("latency", "energy", "ttft", "tpot", "throughput", "energy_per_token
 _MAX_TEXT = 500  # characters of a text in a file
 _MAX_ABOUT = 1_000_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_TEXTS = ("protocol", "card", "date", "versions", "unit")
+_TEXTS = ("protocol", "card", "date", "versions", "unit", "prior")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,8 @@ class DeviceFigure:
     spread
         Relative standard deviation of the metric of an unmeasured architecture, as the fit knows
         it; 0 where that is unknown.
+    prior
+        Text on what the fit began from; empty where that is not recorded.
     """
 
     space: SearchSpace
@@ -97,6 +99,7 @@ class DeviceFigure:
     coverage: float = math.nan
     unit: str = ""
     spread: float = 0.0
+    prior: str = ""
 
     @property
     def meaning(self) -> str:
@@ -109,13 +112,19 @@ class DeviceFigure:
 
 @dataclass(frozen=True, eq=False)
 class DeviceFile:
-    """Device of a user, or tables of any metrics: one figure a space and metric."""
+    """Device, or tables of any metrics: one figure a space and metric."""
 
     name: str
     figures: tuple[DeviceFigure, ...]
     version: str = ""  # of hwnas, that has written it
     sha256: str = ""  # of the file that it was read from
     kind: str = DEVICE
+    spaces: tuple[SearchSpace, ...] = ()  # measured ones, also those whose figures were not read
+
+    def __post_init__(self) -> None:
+        if not self.spaces:
+            spaces = {figure.space.name: figure.space for figure in self.figures}
+            object.__setattr__(self, "spaces", tuple(spaces.values()))
 
     def key(self, figure: DeviceFigure) -> str:
         """Return the name of a figure's metric in objectives, ``"tpot.serve@mine"``."""
@@ -165,8 +174,15 @@ def check_device_name(name: str) -> str:
     return name
 
 
-def read_device_file(path: Path) -> DeviceFile:
+def read_device_file(path: Path, spaces: Collection[str] | None = None) -> DeviceFile:
     """Read a file of tables, of either kind.
+
+    Parameters
+    ----------
+    path
+        The file.
+    spaces
+        Names of the spaces whose figures are read; by default all. The others cost no time.
 
     Raises
     ------
@@ -178,8 +194,9 @@ def read_device_file(path: Path) -> DeviceFile:
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
-        arrays = _arrays(content)
-        return replace(_device(arrays), sha256=hashlib.sha256(content).hexdigest())
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            device = _device(_reader(archive), spaces)
+        return replace(device, sha256=hashlib.sha256(content).hexdigest())
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
     except Exception as error:  # bytes of a stranger: unpacking them may raise anything
@@ -189,23 +206,25 @@ def read_device_file(path: Path) -> DeviceFile:
         ) from None
 
 
-def _arrays(content: bytes) -> dict[str, Any]:
-    """Return the arrays of an npz file; those of `_MAX_ABOUT` and more are numbers."""
-    out = {}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
-        if len(members) > 2 * MAX_FIGURES + 1:
-            raise InvalidInput(f"expected at most {MAX_FIGURES} metrics")
-        if sum(member.file_size for member in members) > MAX_MB * 1_000_000:
-            raise InvalidInput(f"holds more than {MAX_MB} MB, the limit")
-        for member in members:
-            name = member.filename.removesuffix(".npy")
-            if name in out:
-                raise InvalidInput(f"holds {describe_value(name)} twice")
-            with archive.open(member) as stream:
-                # No more than was declared, whatever the compressed bytes unfold to.
-                out[name] = _array(stream.read(member.file_size + 1))
-    return out
+def _reader(archive: zipfile.ZipFile) -> Callable[[str], Any]:
+    """Return a function that reads an array of an npz file by its name, after checks of sizes."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in members:
+            raise InvalidInput(f"holds {describe_value(name)} twice")
+        members[name] = member
+    if len(members) > 2 * MAX_FIGURES + 1:
+        raise InvalidInput(f"expected at most {MAX_FIGURES} metrics")
+    if sum(member.file_size for member in members.values()) > MAX_MB * 1_000_000:
+        raise InvalidInput(f"holds more than {MAX_MB} MB, the limit")
+
+    def read(name: str) -> Any:
+        with archive.open(members[name]) as stream:
+            # No more than was declared, whatever the compressed bytes unfold to.
+            return _array(stream.read(members[name].file_size + 1))
+
+    return read
 
 
 def _array(content: bytes) -> Any:
@@ -225,9 +244,17 @@ def _array(content: bytes) -> Any:
     return array.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _device(arrays: Mapping[str, Any]) -> DeviceFile:
-    """Return the device of arrays, after all checks."""
-    text = str(arrays["about"])
+def _device(read: Callable[[str], Any], names: Collection[str] | None) -> DeviceFile:
+    """Return the device of the arrays that are read by name, after all checks.
+
+    Parameters
+    ----------
+    read
+        Function that returns an array by its name.
+    names
+        Names of the spaces whose figures are read; ``None`` for all.
+    """
+    text = str(read("about"))
     if len(text) > _MAX_ABOUT:
         raise InvalidInput("its description is too long")
     about = json.loads(text)
@@ -241,17 +268,20 @@ def _device(arrays: Mapping[str, Any]) -> DeviceFile:
     if kind == DEVICE:
         check_device_name(name)
     figures, spaces = [], {}
+    keys = set()
     for k, plain in enumerate(about["figures"]):
         key = json.dumps(plain["space"], sort_keys=True)
         if key not in spaces:
             spaces[key] = space_of_stranger(plain["space"])
         quantity = (quantity_of if kind == DEVICE else metric_key)(_text(plain["quantity"]))
-        tables = arrays[f"{k}.base"], arrays[f"{k}.layers"]
-        figures.append(_figure(plain, quantity, spaces[key], *tables))
-    keys = [(json.dumps(f.space.to_dict(), sort_keys=True), f.quantity) for f in figures]
-    if not figures or len(set(keys)) != len(keys):
+        keys.add((json.dumps(spaces[key].to_dict(), sort_keys=True), quantity))
+        if names is None or spaces[key].name in names:
+            tables = read(f"{k}.base"), read(f"{k}.layers")
+            figures.append(_figure(plain, quantity, spaces[key], *tables))
+    if not keys or len(keys) != len(about["figures"]):
         raise InvalidInput("expected metrics, each once for a space")
-    return DeviceFile(name, tuple(figures), _text(about["version"]), kind=kind)
+    version, measured = _text(about["version"]), tuple(spaces.values())
+    return DeviceFile(name, tuple(figures), version, kind=kind, spaces=measured)
 
 
 def _figure(

@@ -1,4 +1,4 @@
-"""Where the device files of users lie: in the user's data directory, or where a path says."""
+"""Where device files lie: in the package, in the user's data directory, or where a path says."""
 
 from __future__ import annotations
 
@@ -6,12 +6,45 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from hwnas.errors import HwnasWarning, InvalidInput, UnknownName
+from hwnas.spaces import SearchSpace
+from hwnas.surrogates.added_devices import is_within
 from hwnas.surrogates.device_file import DEVICE, DeviceFile, check_device_name, read_device_file
 
 SUFFIX = ".npz"
+SHIPPED = Path(__file__).parent / "data" / "devices"
+
+
+@cache
+def shipped_names() -> tuple[str, ...]:
+    """Return the names of the devices that hwnas ships, measured by its own meters, sorted."""
+    return tuple(sorted(file.stem for file in SHIPPED.glob(f"*{SUFFIX}")))
+
+
+def shipped_devices(space: SearchSpace | None = None) -> dict[str, DeviceFile]:
+    """Return the devices that hwnas ships by name, each read once a process.
+
+    Parameters
+    ----------
+    space
+        Space whose figures are read; by default those of all spaces.
+    """
+    devices = {}
+    for name in shipped_names():
+        measured = _read_shipped(name, ()).spaces
+        if space is not None:
+            measured = tuple(one for one in measured if is_within(space, one))
+        devices[name] = _read_shipped(name, tuple(one.name for one in measured))
+    return devices
+
+
+@cache
+def _read_shipped(name: str, spaces: tuple[str, ...]) -> DeviceFile:
+    """Return a shipped device with the figures of some spaces."""
+    return read_device_file(SHIPPED / f"{name}{SUFFIX}", spaces)
 
 
 def device_folder() -> Path:
@@ -26,9 +59,25 @@ def device_path(name: str, folder: Path | None = None) -> Path:
     Raises
     ------
     InvalidInput
-        The name is none of a user's device.
+        The name is none of a user's device, or that of a shipped one.
     """
-    return (device_folder() if folder is None else folder) / (check_device_name(name) + SUFFIX)
+    check_own_name(check_device_name(name))
+    return (device_folder() if folder is None else folder) / (name + SUFFIX)
+
+
+def check_own_name(name: str) -> None:
+    """Check that a device of a user has no name of a shipped one.
+
+    Raises
+    ------
+    InvalidInput
+        It has.
+    """
+    if name.lower() in (shipped.lower() for shipped in shipped_names()):
+        raise InvalidInput(
+            f"{name} comes with hwnas, so it is neither added nor removed; expected another name, "
+            f"such as {name}-mine"
+        )
 
 
 def device_names(folder: Path | None = None) -> list[str]:
@@ -46,7 +95,8 @@ def load_device(source: str) -> DeviceFile:
     Parameters
     ----------
     source
-        Name of a device in the user's data directory; or a path, which ends in ``.npz``.
+        Name of a shipped device, or of one in the user's data directory; or a path, which ends in
+        ``.npz``.
 
     Raises
     ------
@@ -56,8 +106,10 @@ def load_device(source: str) -> DeviceFile:
         The file cannot be read, or holds another device than its name says.
     """
     path = Path(source)
+    if source in shipped_names():
+        return shipped_devices()[source]
     if not source.endswith(SUFFIX):
-        if source not in (known := device_names()):
+        if source not in (known := [*shipped_names(), *device_names()]):
             reason = "it has not been added, see hwnas device add"
             raise UnknownName("device", source, known, reason=reason)
         path = device_path(source)
@@ -69,6 +121,10 @@ def load_device(source: str) -> DeviceFile:
         )
     if device.name != path.stem:
         raise InvalidInput(f"{path}: holds the device {device.name!r}; name it {device.name}.npz")
+    try:
+        check_own_name(device.name)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from None
     return device
 
 
@@ -79,7 +135,7 @@ def load_devices(sources: Sequence[str] | None) -> dict[str, DeviceFile]:
     ----------
     sources
         Names or paths; ``None`` for all in the user's data directory, of which a file that cannot
-        be read costs a warning.
+        be read costs a warning. Shipped ones are among them only if they are named.
 
     Raises
     ------
@@ -87,7 +143,8 @@ def load_devices(sources: Sequence[str] | None) -> dict[str, DeviceFile]:
         One of the sources is no device, or two have one name.
     """
     devices: dict[str, DeviceFile] = {}
-    for source in device_names() if sources is None else sources:
+    own = [str(device_folder() / f"{name}{SUFFIX}") for name in device_names()]
+    for source in own if sources is None else sources:
         try:
             device = load_device(source)
         except InvalidInput as error:

@@ -124,20 +124,19 @@ class MetricPredictor:
         source = self.trees or self.figures
         return {} if source is None else source.provenance
 
-    def data_hash(self, *, with_devices: bool) -> str:
+    def data_hash(self, devices: Sequence[str]) -> str:
         """Return the SHA-256 of the files that predictions rest on, as 64 hexadecimal digits.
 
         Parameters
         ----------
-        with_devices
-            Whether those of added devices belong to them; those of tables always do.
+        devices
+            Names of the measured devices whose files belong to them; those of tables always do.
         """
         files = []
         if self.scale is not None:
             files = [f"{self.scale}.npz"] + ([f"{self.scale}-trees.npz"] if self.trees else [])
         contents = [(DATA / file).read_bytes() for file in files]
-        if with_devices:
-            contents += [device.sha256.encode() for device in self.added.devices.values()]
+        contents += [self.added.devices[name].sha256.encode() for name in devices]
         contents += [file.sha256.encode() for file in self.added.tables]
         return hashlib.sha256(b"".join(contents)).hexdigest()
 

@@ -17,6 +17,7 @@ from hwnas.errors import InvalidInput
 from hwnas.fronts import Front, reference_point
 from hwnas.objectives import Objective, losses_of
 from hwnas.surrogates.backend import Surrogate
+from hwnas.surrogates.metrics import transfer_notes
 from hwnas.typing import Array
 
 
@@ -127,7 +128,7 @@ def transfer(
         tuple(rows),
         tuple(map(len, fronts)),
         max(front.epsilon or 0.0 for front in fronts),
-        tuple(_notes(bench, chosen)),
+        tuple(transfer_notes(chosen, bench.added.origin)),
     )
 
 
@@ -218,15 +219,3 @@ def _front_of(bench: Surrogate, against: Objective, metric: Objective) -> Front:
     if front is None:
         raise InvalidInput(f"no front is known of {against} and {metric}")
     return front
-
-
-def _notes(bench: Surrogate, metrics: Sequence[Objective]) -> list[str]:
-    """Return a note where metrics on published devices stand beside those of users."""
-    ours = [str(o) for o in metrics if o.key in bench.added.figures]
-    theirs = [name for o in metrics for name in o.devices if str(o) not in ours]
-    if not ours or not theirs:
-        return []
-    return [
-        f"protocols differ: {', '.join(ours)} as measured by a user, the others as published by "
-        "HW-GPT-Bench; hwnas list devices -v tells more"
-    ]
