@@ -196,6 +196,11 @@ class Llama(LanguageModel):
     def reset(self, seed: int) -> None:
         """Draw new initial weights, see `hwnas.profiling.language_model.draw_weights`."""
         draw_weights(self, seed)
+        self.reset_tables()
+
+    @torch.no_grad()
+    def reset_tables(self) -> None:
+        """Compute the tables of the rotary positions, which are no part of the weights."""
         angles = position_angles(self.head_size, self.context, self.rotary_base)
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())

@@ -14,6 +14,7 @@
     gpt.py              GPT-2-family models: named spaces, constants, parameters and operations
     architecture.py     `Architecture`, a GPT-2-family model, and its string
     llama.py, llama_architecture.py    the same for Llama-family models
+    shrunk_llama.py     smaller versions of one Llama-family model
     arch_input.py       architectures in lines, JSON or CSV
     factory.py          `space`: a search space by name or from a mapping; `load_space`: of a file
 """
@@ -29,6 +30,7 @@ from hwnas.spaces.language_model import LanguageModelSpace, require_language_mod
 from hwnas.spaces.llama import LlamaSpace
 from hwnas.spaces.llama_architecture import LlamaArchitecture
 from hwnas.spaces.search_space import SearchSpace
+from hwnas.spaces.shrunk_llama import ShrunkLlamaSpace
 from hwnas.typing import Codes
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "LlamaArchitecture",
     "LlamaSpace",
     "SearchSpace",
+    "ShrunkLlamaSpace",
     "load_space",
     "register_space",
     "require_gpt",

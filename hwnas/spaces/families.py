@@ -18,10 +18,15 @@ from hwnas.errors import InvalidInput, UnknownName
 from hwnas.spaces.gpt import GPTSpace
 from hwnas.spaces.llama import LlamaSpace
 from hwnas.spaces.search_space import SearchSpace
+from hwnas.spaces.shrunk_llama import ShrunkLlamaSpace
 
 _Class = TypeVar("_Class", bound=type)
 
-_BUILT_IN: Mapping[str, type[SearchSpace]] = {"gpt": GPTSpace, "llama": LlamaSpace}
+_BUILT_IN: Mapping[str, type[SearchSpace]] = {
+    "gpt": GPTSpace,
+    "llama": LlamaSpace,
+    "shrunk": ShrunkLlamaSpace,
+}
 registered: dict[str, type[SearchSpace]] = {}  # by the decorator
 
 

@@ -31,7 +31,7 @@ def space_of_stranger(plain: Any) -> SearchSpace:
         raise InvalidInput("expected the choices of a space")
     family = plain.get("family", "gpt" if "embed_dim" in plain else "")
     # Beside the built-in families, those whose code the user has chosen to run.
-    if family not in ("", "gpt", "llama", *families.registered):
+    if family not in ("", "gpt", "llama", "shrunk", *families.registered):
         raise InvalidInput(f"expected a family of spaces that is known here, found {family!r:.40}")
     depth = plain.get("depth")
     names = (depth if isinstance(depth, str) else "depth", "depth", "n_layer")

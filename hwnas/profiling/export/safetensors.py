@@ -94,7 +94,7 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Lan
         safetensors is not installed.
     """
     folder = Path(folder)
-    model = _build_from_config(folder / CONFIG, device)
+    model = build_from_config(folder / CONFIG, device)
     file = folder / WEIGHTS
     if not file.is_file():
         pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLE_SUFFIXES)
@@ -113,7 +113,7 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Lan
     return model
 
 
-def _build_from_config(file: Path, device: str | torch.device) -> LanguageModel:
+def build_from_config(file: Path, device: str | torch.device) -> LanguageModel:
     """Build the model of a configuration file; its weights are random."""
     try:
         config: Any = json.loads(file.read_bytes())

@@ -1,0 +1,288 @@
+"""Smaller versions of a model, step by step, in one directory that a killed process continues.
+
+::
+
+    plan.json                    settings
+    space.yaml, experiment.yaml  the problem, for ``hwnas run`` with any optimizer
+    times-WORKLOAD.csv           measured networks; times.npz, the tables of all times
+    order.npz                    order of heads and neurons
+    scores.csv                   loss that each alternative of a layer adds alone
+    evaluations.csv              evaluated members, with what was predicted
+    tables.npz                   tables of loss and times, for ``hwnas front`` and ``explore``
+    front.csv, report.md         results
+    members/                     healed and exported members
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwnas.errors import InvalidInput
+from hwnas.files import write_text
+from hwnas.profiling.device_profiler import DeviceProfiler
+from hwnas.shrinking.backend import TIMES, Shrink
+from hwnas.shrinking.block_scores import score_blocks
+from hwnas.shrinking.block_times import figures_of_log, measure_networks, table_of_layers
+from hwnas.shrinking.evaluations import evaluated_losses, evaluator
+from hwnas.shrinking.front_search import SearchedFront, search_front
+from hwnas.shrinking.members import space_of_members, with_equal_layers
+from hwnas.shrinking.plan import Plan, resolve_device
+from hwnas.shrinking.pretrained import load_pretrained
+from hwnas.shrinking.report import write_results
+from hwnas.spaces import ShrunkLlamaSpace
+from hwnas.surrogates.added_devices import AddedDevices
+from hwnas.surrogates.device_file import TABLES, DeviceFigure, DeviceFile, read_device_file
+from hwnas.surrogates.device_library import load_device
+from hwnas.surrogates.tables import AdditiveTable
+from hwnas.workloads import BUILT_IN, Workload
+from hwnas.yaml_loader import dump_yaml
+
+SCORES = "scores.csv"
+MACHINES = ("cpu", "cuda")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ShrinkResult:
+    """Result of `shrink`.
+
+    Attributes
+    ----------
+    backend
+        Problem of the members, with the model.
+    search
+        Evaluated members and their front.
+    objective
+        Time that was minimized, ``"latency.serve@cuda"``.
+    """
+
+    backend: Shrink
+    search: SearchedFront
+    objective: str
+
+
+def shrink(
+    plan: Plan,
+    folder: str | Path,
+    *,
+    workload: str = "serve",
+    device: str = "auto",
+    on: str = "auto",
+    workloads: Mapping[str, Workload] = BUILT_IN,
+    networks: int = 30,
+    evaluations: int = 60,
+    max_perplexity: float = 3.0,
+    within: float = 0.01,
+    max_seconds: float = 5.0,
+    seed: int = 0,
+    say: Say = lambda line: None,
+) -> ShrinkResult:
+    """Find the front of loss and time of the smaller versions of a model; continue a directory.
+
+    Parameters
+    ----------
+    plan
+        Model, text, and how parts are kept.
+    folder
+        Directory to create or to continue.
+    workload, workloads
+        Workload whose time is minimized, and the known ones by name.
+    device
+        ``"cpu"``, ``"cuda"`` or ``"auto"`` measures here; else the name of a device that was added,
+        which has tables for the space.
+    on
+        Device of scores and evaluations.
+    networks
+        Number of networks to measure.
+    evaluations
+        Number of members to evaluate, the whole model included.
+    max_perplexity
+        Multiple of the model's perplexity up to which members are searched.
+    within, max_seconds
+        Precision and maximum duration of the measurement of a time, see
+        `hwnas.profiling.meters.latency.latency`.
+    seed
+        Seed of the search.
+    say
+        Called with lines of progress.
+
+    Raises
+    ------
+    InvalidInput
+        The model is none that is supported, the device has no tables for it, or the directory is of
+        other settings.
+    """
+    folder = Path(folder)
+    bench_space = _write_space(plan, folder)
+    objective = measure_times(
+        bench_space,
+        folder,
+        workload=workload,
+        device=device,
+        workloads=workloads,
+        networks=networks,
+        within=within,
+        max_seconds=max_seconds,
+        say=say,
+    )
+    backend = Shrink(bench_space, folder=str(folder), device=on, workloads=workloads)
+    scores = score_members(backend, say=say)
+    search = search_front(
+        bench_space,
+        scores,
+        backend.times.table(objective),
+        evaluator(backend),
+        evaluations=evaluations,
+        max_loss=float(np.log(max_perplexity)),
+        seed=seed,
+        report=lambda done, total: say(f"evaluated {done} of {total} members"),
+    )
+    result = ShrinkResult(backend, search, objective)
+    write_results(folder, backend, search, objective)
+    _write_experiment(result, workloads, max_perplexity)
+    return result
+
+
+def measure_times(
+    space: ShrunkLlamaSpace,
+    folder: Path,
+    *,
+    workload: str,
+    device: str = "auto",
+    workloads: Mapping[str, Workload] = BUILT_IN,
+    networks: int = 30,
+    within: float = 0.01,
+    max_seconds: float = 5.0,
+    say: Say = lambda line: None,
+) -> str:
+    """Write the tables of the times of a workload; return the metric, ``"latency.serve@cuda"``."""
+    if workload not in workloads:
+        raise InvalidInput(f"workload: expected one of {', '.join(workloads)}, found {workload!r}")
+    workloads[workload].check(space)
+    if device == "auto":
+        device = resolve_device(device).type
+    objective = f"latency.{workload}@{device}"
+    if device.partition(":")[0] in MACHINES:
+        resolve_device(device)
+        profiler = DeviceProfiler(
+            device=device,
+            workloads={workload: workloads[workload]},
+            within=within,
+            max_seconds=max_seconds,
+        )
+        log = measure_networks(
+            space,
+            workload,
+            profiler,
+            folder / f"times-{workload}-{device.replace(':', '')}.csv",
+            count=networks,
+            report=lambda done, total: say(f"measured {done} of {total} networks"),
+        )
+        figures = figures_of_log(space, log, workload, workloads[workload], device)
+    else:
+        figures = _figures_of_device(space, device, objective, workloads, folder)
+    former = _read_tables(folder / TIMES)
+    kept = [f for f in former if f.quantity not in {figure.quantity for figure in figures}]
+    DeviceFile("times", (*kept, *figures), kind=TABLES).write(folder / TIMES)
+    return objective
+
+
+def score_members(backend: Shrink, *, say: Say = lambda line: None) -> AdditiveTable:
+    """Return the table of the losses that alternatives add alone; continue a file of scores."""
+    bench = backend.bench
+    added = score_blocks(
+        bench.model,
+        bench.space,
+        bench.calibration,
+        bench.folder / SCORES,
+        report=lambda done, total: say(f"scored {done} of {total} layers"),
+    )
+    return table_of_layers(bench.space, 0.0, added)
+
+
+def _write_space(plan: Plan, folder: Path) -> ShrunkLlamaSpace:
+    """Write plan and space of a directory; return the space."""
+    # What is wrong with the model is told before anything is written.
+    shape = with_equal_layers(load_pretrained(plan.model, device="meta"))
+    space = space_of_members(shape, head_steps=plan.head_steps, mlp_steps=plan.mlp_steps)
+    plan.write(folder)
+    write_text(folder / "space.yaml", dump_yaml(space.to_dict()))
+    return space
+
+
+def _figures_of_device(
+    space: ShrunkLlamaSpace,
+    device: str,
+    objective: str,
+    workloads: Mapping[str, Workload],
+    folder: Path,
+) -> list[DeviceFigure]:
+    """Return the figures that an added device has for a space, named with the device.
+
+    Raises
+    ------
+    InvalidInput
+        It has none of the objective.
+    """
+    added = AddedDevices(space, {device: load_device(device)}, workloads)
+    if objective not in added.figures:
+        workload = objective.partition(".")[2].partition("@")[0]
+        raise InvalidInput(
+            f"device {device}: has no {objective} for {space.name}; measure it there with: hwnas "
+            f"profile --space {folder}/space.yaml --count 40 --workload {workload} --out mine.csv, "
+            f"and add it with: hwnas device add {device} --update --from mine.csv --space "
+            f"{folder}/space.yaml"
+        )
+    return [
+        DeviceFigure(
+            space,
+            key,
+            added.table(key),
+            figure.points,
+            figure.error,
+            figure.kendall,
+            figure.workload,
+            coverage=figure.coverage,
+            spread=figure.spread,
+        )
+        for key, figure in added.figures.items()
+    ]
+
+
+def _read_tables(file: Path) -> Sequence[DeviceFigure]:
+    """Return the figures of a file of tables, none if there is none."""
+    return read_device_file(file).figures if file.exists() else ()
+
+
+def _write_experiment(
+    result: ShrinkResult, workloads: Mapping[str, Workload], max_perplexity: float
+) -> None:
+    """Write an experiment of the members, for any optimizer."""
+    space, folder = result.backend.members, result.backend.bench.folder
+    losses = evaluated_losses(folder)
+    whole = losses[str(space.decode(result.search.codes[:1])[0])]
+    reference = [max_perplexity * float(np.exp(whole)), 1.05 * float(result.search.times[0])]
+    own = {k: v for k, v in workloads.items() if k not in BUILT_IN}
+    content = {
+        "name": f"shrink-{space.name}",
+        "space": space.to_dict(),
+        "backend": {"type": "shrink", "folder": str(folder)},
+        "objectives": ["perplexity", result.objective],
+        "reference": reference,
+        "optimizers": ["additive"],
+        "budget": {"evaluations": 60},
+        "seeds": 1,
+        **({"workloads": {k: vars_of(v) for k, v in own.items()}} if own else {}),
+    }
+    write_text(folder / "experiment.yaml", dump_yaml(content))
+
+
+def vars_of(workload: Workload) -> dict[str, object]:
+    """Return a workload as keys and values."""
+    names = ("prompt", "generate", "batch", "precision")
+    return {name: getattr(workload, name) for name in names}
