@@ -33,7 +33,7 @@ FLOORS = [
     {"optimizers", "backends"},
     {"surrogates", "profiling", "problems"},
     {"devices"},
-    {"registry"},
+    {"registry", "shrinking"},
     {"plugin_files"},
     {"foreign_code", "form_schemas", "shipped_experiments", "sweeps"},
     {"experiment", "testing"},

@@ -42,6 +42,7 @@ from hwnas.cli.model_commands import build
 from hwnas.cli.profile_commands import profile
 from hwnas.cli.query_commands import front, list_, query
 from hwnas.cli.report_commands import compare, plot, report, reproduce
+from hwnas.cli.shrink_command import shrink
 from hwnas.cli.streams import guarded_streams
 from hwnas.cli.supernet_commands import supernet
 from hwnas.cli.usage import explain_usage_error, parse_overrides
@@ -246,6 +247,7 @@ app.command()(profile)
 app.command()(audit)
 app.command()(build)
 app.command()(fit)
+app.command()(shrink)
 app.add_typer(device, name="device")
 app.add_typer(supernet, name="supernet")
 

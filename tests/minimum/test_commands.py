@@ -23,7 +23,7 @@ HWNAS = Path(sys.executable).with_name("hwnas")
 COMMANDS = [
     "run", "resume", "list", "query", "front", "check", "schema", "plot", "report", "compare",
     "reproduce", "profile", "audit", "build", "device", "supernet", "fit", "export", "explore",
-    "init",
+    "init", "shrink",
 ]  # fmt: skip
 # Optimizers that need no library but those of hwnas and pymoo.
 OPTIMIZERS = [
