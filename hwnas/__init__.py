@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from hwnas.errors import HwnasError, SpaceExhausted
     from hwnas.fitting import fit
     from hwnas.fronts import Front
+    from hwnas.loggers import Logger
     from hwnas.minimization import minimize
     from hwnas.objectives import Metric, Objective
     from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
-    from hwnas.registry import optimizer, register_backend, register_optimizer
+    from hwnas.registry import optimizer, register_backend, register_logger, register_optimizer
     from hwnas.spaces import SearchSpace, register_space, space
     from hwnas.spaces.architecture import Architecture
     from hwnas.surrogates import surrogate
@@ -40,10 +41,11 @@ _HOMES = {
     "hwnas.errors": ("HwnasError", "SpaceExhausted"),
     "hwnas.fitting": ("fit",),
     "hwnas.fronts": ("Front",),
+    "hwnas.loggers": ("Logger",),
     "hwnas.minimization": ("minimize",),
     "hwnas.objectives": ("Metric", "Objective"),
     "hwnas.optimizers": ("MultiFidelityOptimizer", "Optimizer"),
-    "hwnas.registry": ("optimizer", "register_backend", "register_optimizer"),
+    "hwnas.registry": ("optimizer", "register_backend", "register_logger", "register_optimizer"),
     "hwnas.api": ("Result", "load", "resume", "run"),
     "hwnas.spaces": ("SearchSpace", "register_space", "space"),
     "hwnas.surrogates": ("surrogate",),
@@ -62,6 +64,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "SpaceExhausted",
     "fit",
     "Front",
+    "Logger",
     "minimize",
     "Metric",
     "Objective",
@@ -69,6 +72,7 @@ __all__ = [  # noqa: RUF022 - the order of `_HOMES`
     "Optimizer",
     "optimizer",
     "register_backend",
+    "register_logger",
     "register_optimizer",
     "Result",
     "load",

@@ -23,6 +23,7 @@ from hwnas.runner.environment import (
 )
 from hwnas.runner.executors.choice import check_executor
 from hwnas.runner.extend_run import extend_run
+from hwnas.runner.log_follower import followed
 from hwnas.runner.preflight import reference_warnings, setup_warnings
 from hwnas.runner.reference_point import Reference, build_reference
 from hwnas.runner.results import Result
@@ -233,8 +234,9 @@ def resume(
         refuse_running(path)
         if not overrides and is_finished(path):
             result = Result(path, allow_plugins=allow_plugins, problem=problem)
-            write_results(result)
-            _drawing(draw)(result)
+            with followed(path, result.experiment):  # loggers may lack the end
+                write_results(result)
+                _drawing(draw)(result)
             return result
     if problem is not None:
         content = read_yaml(file)

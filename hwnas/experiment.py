@@ -69,6 +69,10 @@ class ExecutorEntry(_Component):
     """Executor of trials and its settings."""
 
 
+class LoggerEntry(_Component):
+    """Logger and its settings."""
+
+
 class OptimizerEntry(_Component):
     """Optimizer, its name in the run and its settings."""
 
@@ -140,6 +144,7 @@ Seed = Annotated[int, Field(ge=0, le=form_errors.MAX_SEED)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 AnyBackend = Annotated[BackendEntry, BeforeValidator(_with_type), _NameOrEntry()]
 AnyExecutor = Annotated[ExecutorEntry, BeforeValidator(_with_type), _NameOrEntry()]
+AnyLogger = Annotated[LoggerEntry, BeforeValidator(_with_type), _NameOrEntry()]
 AnyOptimizer = Annotated[OptimizerEntry, BeforeValidator(_with_name), _NameOrEntry()]
 Seeds = Annotated[
     list[Seed],
@@ -188,6 +193,8 @@ class Experiment(_Strict):
         the problem, and a run can be resumed with another.
     workloads
         Workloads by name that objectives may refer to, beside those of `hwnas.workloads.BUILT_IN`.
+    loggers
+        Loggers that get what the run leaves: ``mlflow``, ``wandb``, ``tensorboard``.
     """
 
     name: Name
@@ -204,6 +211,7 @@ class Experiment(_Strict):
     plugins: list[str] = []
     executor: AnyExecutor | None = None
     workloads: AnyWorkloads | None = None
+    loggers: list[AnyLogger] | None = None
 
     def to_yaml(self) -> str:
         """Return a YAML text that loads as the same experiment."""

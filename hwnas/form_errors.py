@@ -29,6 +29,8 @@ RUN_FILES = (
     "trials.csv",
     "trials.parquet",
     "optuna.db",
+    "loggers.json",
+    "tensorboard",
 )
 ANY_LIMIT = "expected 'evaluations', 'cost', 'seconds' or 'within'"  # of a budget
 _NAME_FORM = f"a text of at most {MAX_NAME} letters, digits, '.', '_' and '-'"
@@ -63,6 +65,9 @@ EXPECTED = {
     "plugins[]": "the path of a Python file, as a text",
     "executor": "serial, process or ray, or keys and values as in {type: process, workers: 4}",
     "executor.type": "the name of an executor, such as process",
+    "loggers": "a list of loggers, as in [mlflow, tensorboard]",
+    "loggers[]": "the name of a logger, or keys and values as in {type: wandb, project: mine}",
+    "loggers[].type": "the name of a logger, such as mlflow",
     "sweep": "names with lists of values, as in {device: [h100, rtx3080]}",
     "workloads": "workloads by name, as in {mine: {prompt: 512, generate: 256, batch: 1}}",
 }

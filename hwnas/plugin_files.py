@@ -63,7 +63,7 @@ def load_plugin_file(path: str | Path) -> PluginFile:
     # A second load only restores the names, in case another file has taken them since.
     registered = registry.registered_classes()
     for (kind, name), cls in zip(plugin_file.registered, classes, strict=True):
-        registered[kind][name] = cls
+        registered.setdefault(kind, {})[name] = cls
     registry.replace_registered(registered)
     return plugin_file
 
@@ -89,7 +89,7 @@ def _run(
             (kind, class_name, cls)
             for kind, classes in registry.registered_classes().items()
             for class_name, cls in classes.items()
-            if previous[kind].get(class_name) is not cls
+            if previous.get(kind, {}).get(class_name) is not cls
         ]
         if not new:
             raise InvalidInput(

@@ -101,6 +101,9 @@ def load_experiment(
         for i, entry in enumerate(experiment.optimizers):
             with _errors_at(f"optimizers[{i}]"):
                 build_optimizer(entry, problem, seed=0)
+        for i, logger in enumerate(experiment.loggers or ()):
+            with _errors_at(f"loggers[{i}]"):
+                registry.checked_settings("logger", logger.type, logger.settings)
     except ExperimentError as error:
         raise ExperimentError(file, "", str(error)) from error.__cause__
     return experiment, problem

@@ -1,10 +1,10 @@
-"""Registry of optimizers, backends and families of spaces: names to classes, found when asked for.
+"""Registry of optimizers, backends, families of spaces and loggers: names to classes.
 
 There are three ways to register: an entry point of an installed package, in the group
-``hwnas.optimizers`` or ``hwnas.backends``; the decorators of this module; and a file that uses them
-(`hwnas.plugin_files`). A decorated class takes precedence over an entry point of the same name.
-Settings are checked against the constructor before it is called. A class serves wherever a name
-does.
+``hwnas.optimizers``, ``hwnas.backends``, ``hwnas.spaces`` or ``hwnas.loggers``; the decorators of
+this module; and a file that uses them (`hwnas.plugin_files`). A decorated class takes precedence
+over an entry point of the same name. Settings are checked against the constructor before it is
+called. A class serves wherever a name does.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from hwnas.backends import Backend
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
+from hwnas.loggers import Logger
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.plugin_source import read_source
 from hwnas.setting_checks import check_settings_of
@@ -27,10 +28,11 @@ from hwnas.spaces import SearchSpace, families
 from hwnas.spaces import space as space_of
 from hwnas.workloads import Workload
 
-Kind = Literal["optimizer", "backend", "space"]
+Kind = Literal["optimizer", "backend", "space", "logger"]
+_CHECKED: tuple[Kind, ...] = ("optimizer", "backend", "space")  # kinds with conformance checks
 _T = TypeVar("_T")
 
-_registered: dict[Kind, dict[str, type]] = {"optimizer": {}, "backend": {}}
+_registered: dict[Kind, dict[str, type]] = {"optimizer": {}, "backend": {}, "logger": {}}
 
 
 def register_optimizer(name: str) -> Callable[[type[_T]], type[_T]]:
@@ -52,6 +54,18 @@ def register_backend(name: str) -> Callable[[type[_T]], type[_T]]:
     return _register("backend", name, Backend)
 
 
+def register_logger(name: str) -> Callable[[type[_T]], type[_T]]:
+    """Register a logger by a name: a class decorator, see `hwnas.Logger`.
+
+    >>> import hwnas
+    >>> @hwnas.register_logger("silent")
+    ... class Silent(hwnas.Logger):
+    ...     def log(self, search, update):
+    ...         pass
+    """
+    return _register("logger", name, Logger)
+
+
 def _register(kind: Kind, name: str, base: type) -> Callable[[type[_T]], type[_T]]:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
         raise InvalidInput(f"{kind} name: expected letters, digits, '.', '_', '-', found {name!r}")
@@ -59,7 +73,7 @@ def _register(kind: Kind, name: str, base: type) -> Callable[[type[_T]], type[_T
     def decorate(cls: type[_T]) -> type[_T]:
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise InvalidInput(f"{kind} {name!r}: expected a subclass of {base.__name__}")
-        _registered[kind][name] = cls
+        _registered.setdefault(kind, {})[name] = cls
         return cls
 
     return decorate
@@ -69,7 +83,7 @@ def names(kind: Kind) -> list[str]:
     """Return the registered names of a kind, sorted."""
     if kind == "space":
         return families.family_names()
-    return sorted({*_registered[kind], *_entry_points(kind)})
+    return sorted({*_registered.get(kind, {}), *_entry_points(kind)})
 
 
 def registered_classes() -> dict[Kind, dict[str, type]]:
@@ -81,7 +95,7 @@ def registered_classes() -> dict[Kind, dict[str, type]]:
 def replace_registered(classes: Mapping[Kind, Mapping[str, type]]) -> None:
     """Let decorators have registered these classes and no others."""
     for kind in _registered:
-        _registered[kind] = dict(classes[kind])
+        _registered[kind] = dict(classes.get(kind, {}))
     families.registered.clear()
     families.registered.update(classes.get("space", {}))
 
@@ -102,7 +116,7 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
         return _check_kind(kind, name, name)
     if kind == "space":
         return families.family(name)
-    if name in _registered[kind]:
+    if name in _registered.get(kind, {}):
         return _registered[kind][name]
     # Entry points are loaded only now: a plugin's libraries can take seconds to import.
     entry_points = _entry_points(kind)
@@ -134,7 +148,7 @@ def documentation(kind: Kind, name: str) -> str:
     'Random search'
     """
     point = _entry_points(kind).get(name)
-    if name not in _registered[kind] and point is not None:
+    if name not in _registered.get(kind, {}) and point is not None:
         source = read_source(point.module, point.attr)
         if source is not None:
             if source.missing:
@@ -166,26 +180,26 @@ def _other_version(kind: Kind, name: str, reason: str) -> InvalidInput:
 
 
 def kinds_of(name: str) -> list[Kind]:
-    """Return the kinds that a name is registered for.
+    """Return the kinds that a name is registered for, of those that have conformance checks.
 
     Raises
     ------
     UnknownName
         Nothing is registered by that name.
     """
-    kinds: tuple[Kind, ...] = get_args(Kind)
-    matches = [kind for kind in kinds if name in names(kind)]
+    matches = [kind for kind in _CHECKED if name in names(kind)]
     if not matches:
         raise UnknownName(
             "optimizer, backend or family of spaces",
             name,
-            {n for kind in kinds for n in names(kind)},
+            {n for kind in _CHECKED for n in names(kind)},
         )
     return matches
 
 
 def _check_kind(kind: Kind, name: str | type, cls: Any) -> type[Any]:
-    base: type = {"optimizer": Optimizer, "backend": Backend, "space": SearchSpace}[kind]
+    bases = {"optimizer": Optimizer, "backend": Backend, "space": SearchSpace, "logger": Logger}
+    base: type = bases[kind]
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise InvalidInput(
             f"{_label(kind, name)}: expected a subclass of {base.__name__}, found {cls}"

@@ -32,6 +32,7 @@ _RESERVED = {
     "noise",
     "factory",
     "workloads",
+    "run",
 }
 
 

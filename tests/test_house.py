@@ -30,7 +30,7 @@ FLOORS = [
     {"objectives", "additive", "observations", "workloads"},
     {"fronts", "measured_metrics"},
     {"metric_errors"},
-    {"optimizers", "backends"},
+    {"optimizers", "backends", "loggers"},
     {"surrogates", "profiling", "problems"},
     {"devices"},
     {"registry", "shrinking"},

@@ -115,6 +115,7 @@ class Trial:
         self.checkpoint, self.record = checkpoint, record
         self.is_complete = False
         self.last_report = time.monotonic()
+        self.curve: list[tuple[int, float, float | None]] = []  # reports that are not recorded yet
 
     @cached_property
     def model(self) -> LanguageModel:
@@ -252,18 +253,21 @@ class Trial:
         corpus = settings.load_corpus()
         if settings.on_training is not None:
             settings.on_training(corpus)
-        return train(
-            self.model,
-            corpus.train,
-            training,
-            until=self.steps,
-            checkpoint=self.checkpoint,
-            checkpoint_every=settings.checkpoint_every,
-            time_limit=settings.time_limit,
-            peak_flops=settings.peak_flops,
-            code=settings.code,
-            report=self.report,
-        )
+        try:
+            return train(
+                self.model,
+                corpus.train,
+                training,
+                until=self.steps,
+                checkpoint=self.checkpoint,
+                checkpoint_every=settings.checkpoint_every,
+                time_limit=settings.time_limit,
+                peak_flops=settings.peak_flops,
+                code=settings.code,
+                report=self.report,
+            )
+        finally:
+            self.record_curve()
 
     def evaluate(self, model: LanguageModel, precision: Precision) -> Perplexity:
         """Evaluate a model on the held-out documents, in batches whose logits fit into memory."""
@@ -276,10 +280,12 @@ class Trial:
         )
 
     def report(self, progress: Progress) -> None:
-        """Log the progress of the training, at most once in `_REPORT_SECONDS`."""
+        """Log and record the progress of the training, at most once in `_REPORT_SECONDS`."""
+        self.curve.append((progress.step, progress.loss, progress.tokens_per_second))
         if time.monotonic() - self.last_report < _REPORT_SECONDS:
             return
         self.last_report = time.monotonic()
+        self.record_curve()
         speed, utilization = progress.tokens_per_second, progress.utilisation
         _log.info(
             "training %s: step %d of %d, loss %.3f, %s tokens/s%s",
@@ -290,6 +296,12 @@ class Trial:
             "?" if speed is None else f"{speed:,.0f}",
             "" if utilization is None else f", {utilization:.0%} of the peak",
         )
+
+    def record_curve(self) -> None:
+        """Record step, loss and tokens per second of the reports since the last record."""
+        if self.curve:
+            self.record(curve=self.curve)
+            self.curve = []
 
 
 def _exact(value: float, level: float | None) -> tuple[float, float]:

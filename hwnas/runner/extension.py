@@ -106,7 +106,7 @@ def changes(former: Experiment, new: Experiment, measured: Collection[Search] = 
     differences += [
         Change(key, getattr(former, key), getattr(new, key)) for key in ("name", "seeds", "plugins")
     ]
-    for key in ("optimizers", "executor"):
+    for key in ("optimizers", "executor", "loggers"):
         entries = [_plain(experiment).get(key) for experiment in (former, new)]
         differences.append(Change(key, *entries))
     return [change for change in differences if change.former != change.new]

@@ -12,6 +12,7 @@ from hwnas.problem import Problem
 from hwnas.runner.environment import note_divergence
 from hwnas.runner.executors import run_all
 from hwnas.runner.failures import ERROR_FILE, Failure
+from hwnas.runner.log_follower import followed
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.results import Result
 from hwnas.runner.search_loop import SearchRun, attempt
@@ -62,33 +63,34 @@ def run_searches(
         for seed in experiment.seeds
     ]
     in_this_process = workers == 1 or len(runs) == 1
-    # 1. Run the searches. A worker process cannot be handed a problem: it builds its own.
-    outcomes = run_all(
-        functools.partial(attempt, problem=problem) if in_this_process else attempt,
-        runs,
-        workers=workers,
-        progress=lambda i, evaluations: progress(runs[i], evaluations),
-    )
-    # 2. Collect what went wrong; a worker that died has left no failure of its own.
-    failures: list[tuple[SearchRun, Failure]] = []
-    for run, outcome in zip(runs, outcomes, strict=True):
-        if isinstance(outcome, Exception):
-            outcome = Failure.of(outcome)
-            outcome.write(run.path)
-        if isinstance(outcome, Failure):
-            failures.append((run, outcome))
-    # 3. Write the results of all searches, finished or not.
-    if any(run.database.exists() for run in runs):
-        result = Result(path, allow_plugins=True, problem=problem)
-        write_results(result)
-        diverged = {
-            f"{s.optimizer}/seed-{s.seed}": int(s.meta["diverged"])
-            for s in result.searches
-            if "diverged" in s.meta
-        }
-        if diverged:
-            note_divergence(path, diverged)
-        on_results(result)
+    with followed(path, experiment):
+        # 1. Run the searches. A worker process cannot be handed a problem: it builds its own.
+        outcomes = run_all(
+            functools.partial(attempt, problem=problem) if in_this_process else attempt,
+            runs,
+            workers=workers,
+            progress=lambda i, evaluations: progress(runs[i], evaluations),
+        )
+        # 2. Collect what went wrong; a worker that died has left no failure of its own.
+        failures: list[tuple[SearchRun, Failure]] = []
+        for run, outcome in zip(runs, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                outcome = Failure.of(outcome)
+                outcome.write(run.path)
+            if isinstance(outcome, Failure):
+                failures.append((run, outcome))
+        # 3. Write the results of all searches, finished or not.
+        if any(run.database.exists() for run in runs):
+            result = Result(path, allow_plugins=True, problem=problem)
+            write_results(result)
+            diverged = {
+                f"{s.optimizer}/seed-{s.seed}": int(s.meta["diverged"])
+                for s in result.searches
+                if "diverged" in s.meta
+            }
+            if diverged:
+                note_divergence(path, diverged)
+            on_results(result)
     # 4. Only then report a failure.
     if failures:
         _raise_failure(failures, len(runs))

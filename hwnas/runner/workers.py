@@ -188,7 +188,10 @@ def pickled(value: object) -> bytes:
 
 
 def registered_here() -> dict[Any, dict[str, type]]:
-    """Return the classes that decorators registered outside plugin files."""
+    """Return the classes that decorators registered outside plugin files, which workers need.
+
+    Loggers work in the process that starts a run.
+    """
     return {
         kind: {
             name: cls
@@ -196,6 +199,7 @@ def registered_here() -> dict[Any, dict[str, type]]:
             if not cls.__module__.startswith(_FILE_MODULES)
         }
         for kind, classes in registry.registered_classes().items()
+        if kind != "logger"
     }
 
 

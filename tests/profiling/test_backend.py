@@ -218,7 +218,7 @@ def test_measurements_are_recorded(backend: Profile, codes: Any, tmp_path: Path)
     backend.on_start(tmp_path)
     wanted = parse_objectives(["perplexity", "latency@cpu"])
     evaluation = measure(backend, codes[:1], wanted, seeds=seeds(1))
-    latency, training = measurement_log.read(tmp_path / "measurements.jsonl")
+    latency, curve, training = measurement_log.read(tmp_path / "measurements.jsonl")
     assert latency["metric"] == "latency"
     assert latency["value"] == evaluation.values[0, 1]
     assert latency["how"]["protocol"]["threads"] == 1
@@ -227,6 +227,10 @@ def test_measurements_are_recorded(backend: Profile, codes: Any, tmp_path: Path)
     assert training["training"]["step"] == 8
     assert training["how"]["bits_per_byte"] > 0
     assert training["settings"]["seed"] == 7
+    # The loss at each report, here after the last of eight steps alone.
+    (step, loss, tokens_per_second) = curve["curve"][-1]
+    assert (step, loss) == (8, training["training"]["loss"])
+    assert tokens_per_second > 0
 
 
 def test_unavailable_metric_has_a_reason(backend: Profile) -> None:
@@ -358,7 +362,8 @@ def test_kill_loses_no_trial_and_few_steps(family: str, text: Path, tmp_path: Pa
         assert "diverged" not in b.meta
         for name in ("codes", "values", "repeat", "ask", "evaluations"):
             assert np.array_equal(getattr(a.trials(), name), getattr(b.trials(), name)), name
-    trainings = measurement_log.read(cell / "measurements.jsonl")
+    records = measurement_log.read(cell / "measurements.jsonl")
+    trainings = [record for record in records if "training" in record]
     assert len(trainings) == 3  # none came to its end twice
     assert not (cell / "checkpoints").exists()
 
