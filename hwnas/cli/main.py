@@ -34,6 +34,7 @@ from hwnas.cli.console import (
     print_sweep,
 )
 from hwnas.cli.device_commands import device
+from hwnas.cli.evaluate_command import evaluate
 from hwnas.cli.explore_command import explore
 from hwnas.cli.export_command import export
 from hwnas.cli.fit_command import fit
@@ -246,6 +247,7 @@ app.command()(reproduce)
 app.command()(profile)
 app.command()(audit)
 app.command()(build)
+app.command()(evaluate)
 app.command()(fit)
 app.command()(shrink)
 app.add_typer(device, name="device")

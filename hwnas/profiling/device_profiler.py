@@ -133,7 +133,7 @@ class DeviceProfiler:
         max_seconds: float = 10.0,
         workloads: Mapping[str, Workload] | None = None,
     ) -> None:
-        self.name, self.device = _resolve_device(device)
+        self.name, self.device = resolve_device(device)
         self.passes = passes or PassSettings()
         self.within, self.energy_within, self.max_seconds = within, energy_within, max_seconds
         self.metrics: dict[str, Metric] = {}
@@ -364,7 +364,7 @@ def _describe(passes: PassSettings) -> str:
     return f"one forward pass of {passes.batch_size} x {tokens} tokens{precision}"
 
 
-def _resolve_device(name: str) -> tuple[str, torch.device]:
+def resolve_device(name: str) -> tuple[str, torch.device]:
     """Return the name of a device in metrics, and the torch device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

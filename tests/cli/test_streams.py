@@ -37,6 +37,7 @@ CALLS = {
     "export": ("export", "finished", "--to", "csv", "--out", "trials.csv"),
     "init": ("init", "new.yaml"),
     "build": ("build", "tiny-1-8-2-1-True", "--space", "tiny.yaml", "--out", "model"),
+    "evaluate": ("evaluate", "built", "--text", "it.txt", "--tokenizer", "bytes"),
     "--help": ("--help",),
     "--version": ("--version",),
 }
@@ -64,7 +65,10 @@ class FullFile(io.StringIO):
 def prepared(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Function that runs a command, where there is what the calls of `CALLS` need."""
     import hwnas
+    from hwnas.profiling.export.directory import export_model
+    from hwnas.profiling.gpt import GPT
     from hwnas.profiling.survey.drift import Summary
+    from hwnas.spaces.architecture import Architecture
 
     monkeypatch.setattr("hwnas.testing.outcomes", lambda *names, **settings: [])
     monkeypatch.setattr(
@@ -72,6 +76,9 @@ def prepared(hw: Any, small: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         lambda *arguments, **settings: Summary(1, 0, 12.0, ()),
     )
     (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "it.txt").write_text("a text")
+    arch = Architecture.parse("tiny-1-8-2-1-True")
+    export_model(GPT(arch, head_size=4, context=8, vocab_size=257), tmp_path / "built")
     hwnas.run({**SMALL, "budget": {"evaluations": 8}}, tmp_path / "finished", draw=False)
     return hw
 

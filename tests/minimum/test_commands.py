@@ -22,8 +22,8 @@ from hwnas.cli.main import app
 HWNAS = Path(sys.executable).with_name("hwnas")
 COMMANDS = [
     "run", "resume", "list", "query", "front", "check", "schema", "plot", "report", "compare",
-    "reproduce", "profile", "audit", "build", "device", "supernet", "fit", "export", "explore",
-    "init", "shrink",
+    "reproduce", "profile", "audit", "build", "evaluate", "device", "supernet", "fit", "export",
+    "explore", "init", "shrink",
 ]  # fmt: skip
 # Optimizers that need no library but those of hwnas and pymoo.
 OPTIMIZERS = [

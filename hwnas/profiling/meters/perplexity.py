@@ -5,19 +5,47 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.errors import Diverged, release_memory
-from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.training.config import Precision, autocast
 from hwnas.typing import Array
 
+_BATCH_TOKENS = 8192  # whose logits are in memory at once
 _MAX_LOSS = math.log(sys.float_info.max)  # largest mean loss whose exponential is finite
+
+
+class NextTokenModel(Protocol):
+    """Model that predicts the next token at each position, of hwnas or of another library.
+
+    Its call takes tokens (B, T) and returns logits (B, T, vocab_size).
+    """
+
+    @property
+    def arch(self) -> object:
+        """Its architecture, for messages."""
+
+    @property
+    def context(self) -> int:
+        """Maximum number of tokens of a sequence."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the tokens that it takes."""
+
+    def __call__(self, tokens: Tensor, /) -> Tensor:
+        """Return the logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +76,7 @@ class Perplexity:
 
 
 def perplexity(
-    model: LanguageModel, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
+    model: NextTokenModel, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
 ) -> Perplexity:
     """Compute the perplexity over all held-out text.
 
@@ -111,6 +139,15 @@ def perplexity(
     return summarize_losses(losses, tokens)
 
 
+def evaluation_batch(context: int) -> int:
+    """Return a batch size, in windows of a context, with which the logits fit into memory.
+
+    >>> evaluation_batch(1024)
+    8
+    """
+    return max(1, _BATCH_TOKENS // context)
+
+
 def summarize_losses(losses: Array, tokens: Tokens) -> Perplexity:
     """Compute the perplexity from the loss of each token.
 
@@ -145,7 +182,7 @@ def summarize_losses(losses: Array, tokens: Tokens) -> Perplexity:
 
 @torch.no_grad()
 def token_losses(
-    model: LanguageModel, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
+    model: NextTokenModel, tokens: Tokens, *, batch_size: int = 8, precision: Precision = "auto"
 ) -> Array:
     """Compute the loss of each token, predicted as described in `perplexity`.
 
