@@ -38,7 +38,7 @@ from hwnas.devices.add import device_of_measurements
 from hwnas.errors import HwnasWarning
 from hwnas.experiment import validate_form
 from hwnas.problem import load_experiment
-from hwnas.registry import checked_settings
+from hwnas.registry import checked_settings, names
 from hwnas.reports.plots.kinds import KINDS
 from hwnas.surrogates.device_library import device_path
 from hwnas.sweep_runs import load_sweep
@@ -57,16 +57,17 @@ EXPERIMENT: dict[str, Any] = {
 # Commands of hwnas that take a second, and need no hardware and no earlier run.
 QUICK = {"list", "query", "front", "schema", "check"}
 OTHER_PROGRAMS = {"make", "git", "pip", "python", "pytest", "apt", "hwnas", "pre-commit"}
-OTHER_PROGRAMS |= {"ray", "torchrun"}
+OTHER_PROGRAMS |= {"ray", "source", "torchrun"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def lab_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The device that the documents add from measurements in the repository."""
+    """The devices that the documents add, from measurements in the repository."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         files = [ROOT / f"benchmarks/workloads/{name}.csv" for name in ("gpt-s", "gpt-xl")]
-        device_of_measurements("h100-lab", files).write(device_path("h100-lab"))
+        for name in ("h100-lab", "mine"):
+            device_of_measurements(name, files).write(device_path(name))
         yield
 
 
@@ -140,6 +141,9 @@ def test_yaml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     if "objectives" not in content:
         # A part of an experiment.
         content = {**EXPERIMENT, **content}
+    # The libraries of loggers need not be installed.
+    for entry in content.pop("loggers", []):
+        assert (entry if isinstance(entry, str) else entry["type"]) in names("logger")
     if "sweep" in content:
         sweep = load_sweep(content)
         assert sweep is not None
@@ -232,12 +236,13 @@ def check_line(place: str, line: str) -> None:
             assert all((ROOT / path).exists() for path in paths), line
 
 
-def test_readme_shows_every_command() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_documents_show_every_command_and_plot() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     for name in CLI.commands:
         assert re.search(rf"\bhwnas {name}\b", text), name
+    plots = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     for plot in KINDS:
-        assert f"`{plot}`" in text, plot
+        assert f"`{plot}`" in plots, plot
     (function,) = (c.callback for c in app.registered_commands if c.name == "list")
     kinds = typing.get_type_hints(function)["kind"]
     assert f"hwnas list ({'|'.join(kinds)})" in text
@@ -270,8 +275,7 @@ def check_hwnas(arguments: list[str], *, complete: bool) -> None:
 
 
 def option_names(command: Any) -> set[str]:
-    names = {name for parameter in command.params for name in parameter.opts}
-    return names | {"--help"}
+    return {name for parameter in command.params for name in parameter.opts} | {"--help"}
 
 
 def check_synopsis(line: str) -> None:
@@ -318,7 +322,7 @@ def quick_lines() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("place", "line"), quick_lines())
 def test_quick_commands_run(place: str, line: str, tmp_path: Path) -> None:
-    write_plugin(tmp_path / "hill.py")
+    write_plugins(tmp_path)
     write_family(tmp_path / "cnn.py")
     write_tables(tmp_path / "mine.npz")
     # The program of this environment, found under its name.
@@ -344,12 +348,13 @@ def write_tables(file: Path) -> None:
     hwnas.fit(source, ["accuracy", "tpot.serve@mine"], file)
 
 
-def write_plugin(file: Path) -> None:
-    """Write the README's own optimizer as the file that its commands name."""
-    (source,) = (
-        b.text for b in blocks_in("python") if '@hwnas.register_optimizer("hill")' in b.text
-    )
-    file.write_text(source.partition("\n\nhwnas.run(")[0], encoding="utf-8")
+def write_plugins(folder: Path) -> None:
+    """Write the optimizers of the documents as the files that their commands name."""
+    for name in ("hill", "walk"):
+        registers = f'@hwnas.register_optimizer("{name}")'
+        (source,) = (b.text for b in blocks_in("python") if registers in b.text)
+        text = source.partition("\n\nhwnas.run(")[0]
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
 
 
 def write_family(file: Path) -> None:
@@ -387,7 +392,7 @@ def test_entry_points_name_what_the_document_defines(block: Block) -> None:
     groups = content["project"]["entry-points"]
     assert groups
     for group, entries in groups.items():
-        assert group in {"hwnas.optimizers", "hwnas.backends", "hwnas.spaces"}
+        assert group in {f"hwnas.{kind}s" for kind in ("optimizer", "backend", "space", "logger")}
         assert {value.partition(":")[2] for value in entries.values()} <= names
 
 
@@ -423,6 +428,19 @@ def test_links_lead_to_files_and_titles(file: Path) -> None:
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
-def test_readme_has_pictures() -> None:
+def test_readme_and_first_pages_have_pictures() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(re.findall(r"!\[.+?\]\(docs/images/.+?\)", text)) >= 3
+    assert len(re.findall(r"!\[.+?\]\(docs/images/.+?\)", text)) == 1
+    pages = [ROOT / "docs" / f"{name}.md" for name in ("quickstart", "comparing")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    assert len(re.findall(r"!\[.+?\]\(images/.+?\)", text)) >= 3
+
+
+def test_readme_is_short_and_in_the_order_of_questions() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") <= 200
+    titles = ["Two commands", "What came out", "Six tasks", "Where to read on"]
+    titles += ["Beside other tools", "Citation"]
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == titles
+    tasks = text.partition("## Six tasks")[2].partition("\n## ")[0]
+    assert len(re.findall(r"^\*\*", tasks, re.MULTILINE)) == 6

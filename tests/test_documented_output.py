@@ -80,6 +80,19 @@ def check_quickstart(block: Block, quickstart: str, folder: Path) -> None:
     assert shown[-1] == real[-1].replace(str(folder), "runs")
 
 
+def check_summary(block: Block, quickstart: str) -> None:
+    """Check the table of a quickstart: its columns, and a row for each optimizer."""
+    header, *rows = block.text.splitlines()
+    (real,) = (line for line in quickstart.splitlines() if line.startswith("optimizer "))
+    assert columns(header) == columns(real)
+    names = [entry.name for entry in read_experiment("quickstart")[0].optimizers]
+    assert [columns(row)[0] for row in rows] == names
+    assert all(len(columns(row)) == len(columns(header)) for row in rows)
+    # The rows of the first page, which was made at once.
+    first = next(b for b in blocks_in("text") if b.document == "docs/quickstart.md")
+    assert set(rows) <= set(first.text.splitlines())
+
+
 def check_comparison(block: Block, comparison: str) -> None:
     """Headers of tables occur in the real output; sentences do, apart from their numbers."""
     real = {" ".join(columns(line)) for line in comparison.splitlines()}
@@ -130,6 +143,8 @@ def test_text(block: Block, request: pytest.FixtureRequest) -> None:
     folder: Callable[[], Path] = lambda: request.getfixturevalue("folder")  # noqa: E731
     if re.search(r"^random seed \d", block.text, re.MULTILINE):
         check_quickstart(block, request.getfixturevalue("quickstart"), folder())
+    elif first.startswith("optimizer "):
+        check_summary(block, request.getfixturevalue("quickstart"))
     elif re.search(r"mean rank", block.text):
         check_comparison(block, request.getfixturevalue("comparison"))
     elif first == "runs/<experiment>/":
