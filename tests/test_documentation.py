@@ -33,12 +33,13 @@ from documents import (
 )
 
 import hwnas
+from hwnas import registry
 from hwnas.cli.main import app
 from hwnas.devices.add import device_of_measurements
 from hwnas.errors import HwnasWarning
 from hwnas.experiment import validate_form
 from hwnas.problem import load_experiment
-from hwnas.registry import checked_settings, names
+from hwnas.registry import checked_settings
 from hwnas.reports.plots.kinds import KINDS
 from hwnas.surrogates.device_library import device_path
 from hwnas.sweep_runs import load_sweep
@@ -143,7 +144,7 @@ def test_yaml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         content = {**EXPERIMENT, **content}
     # The libraries of loggers need not be installed.
     for entry in content.pop("loggers", []):
-        assert (entry if isinstance(entry, str) else entry["type"]) in names("logger")
+        assert (entry if isinstance(entry, str) else entry["type"]) in registry.names("logger")
     if "sweep" in content:
         sweep = load_sweep(content)
         assert sweep is not None
