@@ -1,29 +1,36 @@
 """Scores corrected by evaluated members: what the sum over layers says, and where it is off.
 
-The loss that a member really adds is modeled as ``a * Z**p``: parts that are left out together cost
-more than each alone, and the link takes up what they have in common. ``Z``, a sum over layers, is
-the sum of the scores and of a correction, the additive model of `hwnas.additive` of what the link
-leaves unexplained. The front of ``Z`` is that of the loss, since the link is increasing, and it is
-exact by the dynamic program of `hwnas.surrogates.pareto_front`.
+The loss that a member really adds is modeled as ``a * Z ** p``. The link takes up what all layers
+have in common: parts that are left out together cost more than each alone. ``Z`` is a sum over
+layers again: the scores of each layer, taken apart into those of its MLP alone, of its attention
+alone and of both together, each times a factor. Factors are 1 before anything is evaluated, with a
+normal prior, and the posterior is that of Bayesian linear regression (Bishop 2006, Pattern
+Recognition and Machine Learning, section 3.3) with relative errors; its two scales have the largest
+evidence.
+
+Since the link is increasing, the front of the loss is that of ``Z``, and it is exact by the dynamic
+program of `hwnas.surrogates.pareto_front`.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
-from hwnas.additive.effects import Effects
-from hwnas.additive.model import Design, fit_model
 from hwnas.shrinking.block_times import table_of_layers
 from hwnas.spaces import ShrunkLlamaSpace
 from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes
 
-_SMALLEST = 1e-4  # nats; smaller losses that are added are noise
+_SMALLEST = 1e-3  # nats; smaller losses that are added tell nothing of the link
 _POWERS = (0.5, 2.5)  # range of p
-MIN_CORRECTED = 8  # members from which scores are corrected
+_FACTOR_SCALES = (0.05, 0.1, 0.2, 0.4)  # standard deviations of factors to choose from
+_ERROR_SCALES = (0.03, 0.06, 0.12, 0.24)  # and of relative errors
+_FLOOR = 0.02  # error of small sums, as a share of the median sum
+MIN_CORRECTED = 5  # members from which scores are corrected
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +43,8 @@ class CorrectedScores:
         The sum Z over layers.
     factor, power
         The link, a and p.
-    tables
-        Draws of Z from the posterior of the correction.
+    draws
+        Draws of Z from the posterior of the factors.
     """
 
     table: AdditiveTable
@@ -53,7 +60,7 @@ class CorrectedScores:
 
 def correct_scores(
     space: ShrunkLlamaSpace,
-    scores: AdditiveTable,
+    scores: Array,
     codes: Codes,
     added: Array,
     *,
@@ -64,8 +71,8 @@ def correct_scores(
 
     Parameters
     ----------
-    scores
-        Table of the losses that alternatives add alone, see `hwnas.shrinking.block_scores`.
+    scores : (L, R, H)
+        Losses that alternatives add alone, see `hwnas.shrinking.block_scores`.
     codes : (n, d)
         Evaluated members.
     added : (n,)
@@ -77,41 +84,53 @@ def correct_scores(
 
     Examples
     --------
-    Pairs of alternatives cost twice what they cost alone; the order stays.
+    The second layer costs twice what it costs alone.
 
-    >>> space = ShrunkLlamaSpace("mine", embed_dim=64, n_layer=3, mlp_dim=[0, 64, 128],
+    >>> space = ShrunkLlamaSpace("mine", embed_dim=64, n_layer=2, mlp_dim=[0, 64, 128],
     ...                          n_head=[0, 2, 4])
-    >>> layers = np.linspace(0.3, 0, 9).reshape(3, 3) * np.array([1, 2, 3])[:, None, None]
-    >>> scores = table_of_layers(space, 0.0, layers)
+    >>> scores = np.linspace(0.3, 0, 9).reshape(3, 3) * np.ones((2, 1, 1))
     >>> codes = space.sample(30, np.random.default_rng(0))
-    >>> truth = scores.predict(LayerLayout(space).pack(codes)) ** 1.5
-    >>> corrected = correct_scores(space, scores, codes, truth)
-    >>> predicted = corrected.predict(space, codes)
-    >>> round(corrected.power, 2), bool(np.allclose(predicted, truth, rtol=0.02))
-    (1.5, True)
+    >>> truth = table_of_layers(space, 0.0, scores * np.array([1, 2])[:, None, None])
+    >>> added = truth.predict(LayerLayout(space).pack(codes))
+    >>> corrected = correct_scores(space, scores, codes, added)
+    >>> bool(np.abs(corrected.predict(space, codes) / added - 1).max() < 0.15)
+    True
     """
-    sums = scores.predict(LayerLayout(space).pack(codes))
-    factor, power = _link(sums, added)
-    if len(np.unique(codes, axis=0)) < MIN_CORRECTED:
-        return CorrectedScores(scores, factor, power)
-    wanted = (np.maximum(added, _SMALLEST) / factor) ** (1 / power)  # sums that fit the link
-    effects = Effects(space)
-    # A small added loss is known to its own size, a large one to a share of it.
-    std = 0.02 * np.maximum(wanted, np.median(wanted))
-    model = fit_model(effects, Design(effects, codes), wanted - sums, std, scales=(False,))
-    weights = model.weights[None]
+    parts = parts_of_scores(scores)  # (3, L, R, H)
+    sums = _part_sums(space, parts, codes)  # (n, 3 L)
+    total = sums.sum(axis=1)
+    factor, power = _link(total, added)
+    if len(added) < MIN_CORRECTED:
+        return CorrectedScores(table_of_layers(space, 0.0, scores), factor, power)
+    wanted = (np.maximum(added, 0) / factor) ** (1 / power)  # sums that fit the link
+    mean, covariance = _posterior(sums, wanted - total)
+    changes = mean[None]
     if n_draws and rng is not None:
-        weights = np.concatenate([weights, model.sample_weights(n_draws, rng)])
-    base, layers = effects.tables(weights)  # (s, 1), (s, 1, L, O)
+        drawn = rng.multivariate_normal(mean, covariance, size=n_draws, method="eigh")
+        changes = np.concatenate([changes, drawn])
     tables = [
-        scores + _as_table(space, effects, spread_base, spread_layers)
-        for spread_base, spread_layers in zip(
-            base[:, 0] * model.scale.spread + model.scale.center,
-            layers[:, 0] * model.scale.spread,
-            strict=True,
-        )
+        table_of_layers(space, 0.0, (parts * (1 + change.reshape(3, -1, 1, 1))).sum(axis=0))
+        for change in changes
     ]
     return CorrectedScores(tables[0], factor, power, tuple(tables[1:]))
+
+
+def parts_of_scores(scores: Array) -> Array:
+    """Return the scores of MLPs alone, of attention alone, and the rest, (3, L, R, H).
+
+    >>> parts_of_scores(np.array([[[5.0, 3.0], [1.0, 0.0]]]))[:, 0, 0, 0].tolist()
+    [3.0, 1.0, 1.0]
+    """
+    mlp = np.broadcast_to(scores[:, :, -1:], scores.shape)
+    attention = np.broadcast_to(scores[:, -1:, :], scores.shape)
+    return np.stack([mlp, attention, scores - mlp - attention])
+
+
+def _part_sums(space: ShrunkLlamaSpace, parts: Array, codes: Codes) -> Array:
+    """Return the parts of the scores of each layer of members, (n, 3 L)."""
+    layers = space.of_layers(np.ascontiguousarray(codes)).astype(np.intp)  # (n, L, 2)
+    rows = np.arange(layers.shape[1])
+    return np.concatenate([part[rows, layers[:, :, 0], layers[:, :, 1]] for part in parts], axis=1)
 
 
 def _link(sums: Array, added: Array) -> tuple[float, float]:
@@ -124,11 +143,28 @@ def _link(sums: Array, added: Array) -> tuple[float, float]:
     return float(np.exp((y - power * x).mean())), power
 
 
-def _as_table(
-    space: ShrunkLlamaSpace, effects: Effects, base: float, layers: Array
-) -> AdditiveTable:
-    """Return effects of a space's layers (L, O) as a table."""
-    table = np.zeros((len(layers), len(space.mlp_dim), len(space.n_head)))
-    options = effects.options.astype(np.intp)  # (O, 2)
-    table[:, options[:, 0], options[:, 1]] = layers
-    return table_of_layers(space, base, table)
+def _posterior(rows: Array, residual: Array) -> tuple[Array, Array]:
+    """Return mean and covariance of the changes of factors, with the scales of largest evidence.
+
+    Parameters
+    ----------
+    rows : (n, k)
+        Parts of the scores.
+    residual : (n,)
+        What is left of the wanted sums.
+    """
+    total = np.abs(rows.sum(axis=1))
+    size = np.hypot(total, _FLOOR * np.median(total) + 1e-12)
+    best, chosen = -np.inf, (0.1, 0.1)
+    for prior, error in itertools.product(_FACTOR_SCALES, _ERROR_SCALES):
+        covariance = prior**2 * rows @ rows.T + np.diag((error * size) ** 2)
+        root = np.linalg.cholesky(covariance)
+        white = np.linalg.solve(root, residual)
+        evidence = -0.5 * white @ white - np.log(np.diag(root)).sum()
+        if evidence > best:
+            best, chosen = evidence, (prior, error)
+    prior, error = chosen
+    weighted = rows / ((error * size) ** 2)[:, None]
+    precision = np.eye(rows.shape[1]) / prior**2 + rows.T @ weighted
+    covariance = np.linalg.inv(precision)
+    return covariance @ (weighted.T @ residual), covariance

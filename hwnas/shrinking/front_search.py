@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwnas import pareto
+from hwnas.shrinking.block_times import table_of_layers
 from hwnas.shrinking.correction import CorrectedScores, correct_scores
 from hwnas.spaces import ShrunkLlamaSpace
 from hwnas.surrogates.layer_layout import LayerLayout
@@ -61,7 +62,7 @@ class SearchedFront:
 
 def search_front(
     space: ShrunkLlamaSpace,
-    scores: AdditiveTable,
+    scores: Array,
     times: AdditiveTable,
     evaluate: Evaluate,
     *,
@@ -76,8 +77,10 @@ def search_front(
 
     Parameters
     ----------
-    scores, times
-        Tables of the losses that alternatives add alone, and of the time to minimize.
+    scores : (L, R, H)
+        Losses that alternatives add alone.
+    times
+        Table of the time to minimize.
     evaluate
         Function that evaluates members.
     evaluations
@@ -97,7 +100,8 @@ def search_front(
     whole = space.canonical(space.cardinalities[None] - 1)
     codes, added = whole, np.asarray(evaluate(whole))
     predicted = np.zeros(1)
-    corrected = CorrectedScores(scores)
+    plain = table_of_layers(space, 0.0, scores)
+    corrected = CorrectedScores(plain)
     while len(codes) < evaluations:
         if len(codes) > 1:
             corrected = correct_scores(
@@ -115,7 +119,7 @@ def search_front(
     if len(codes) > 1:
         corrected = correct_scores(space, scores, codes[1:], added[1:])
     return SearchedFront(
-        codes, added, times.predict(packed), predicted, scores.predict(packed), corrected
+        codes, added, times.predict(packed), predicted, plain.predict(packed), corrected
     )
 
 

@@ -26,7 +26,7 @@ from hwnas.files import write_text
 from hwnas.profiling.device_profiler import DeviceProfiler
 from hwnas.shrinking.backend import TIMES, Shrink
 from hwnas.shrinking.block_scores import score_blocks
-from hwnas.shrinking.block_times import figures_of_log, measure_networks, table_of_layers
+from hwnas.shrinking.block_times import figures_of_log, measure_networks
 from hwnas.shrinking.evaluations import evaluated_losses, evaluator
 from hwnas.shrinking.front_search import SearchedFront, search_front
 from hwnas.shrinking.members import space_of_members, with_equal_layers
@@ -37,7 +37,7 @@ from hwnas.spaces import ShrunkLlamaSpace
 from hwnas.surrogates.added_devices import AddedDevices
 from hwnas.surrogates.device_file import TABLES, DeviceFigure, DeviceFile, read_device_file
 from hwnas.surrogates.device_library import load_device
-from hwnas.surrogates.tables import AdditiveTable
+from hwnas.typing import Array
 from hwnas.workloads import BUILT_IN, Workload
 from hwnas.yaml_loader import dump_yaml
 
@@ -192,17 +192,16 @@ def measure_times(
     return objective
 
 
-def score_members(backend: Shrink, *, say: Say = lambda line: None) -> AdditiveTable:
-    """Return the table of the losses that alternatives add alone; continue a file of scores."""
+def score_members(backend: Shrink, *, say: Say = lambda line: None) -> Array:
+    """Return the losses (L, R, H) that alternatives add alone; continue a file of scores."""
     bench = backend.bench
-    added = score_blocks(
+    return score_blocks(
         bench.model,
         bench.space,
         bench.calibration,
         bench.folder / SCORES,
         report=lambda done, total: say(f"scored {done} of {total} layers"),
     )
-    return table_of_layers(bench.space, 0.0, added)
 
 
 def _write_space(plan: Plan, folder: Path) -> ShrunkLlamaSpace:
