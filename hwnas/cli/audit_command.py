@@ -71,6 +71,10 @@ def audit(
 
     Prints rank correlation, error and bias of each metric that can be measured, and the hypervolume
     won or lost. Members whose order is contested within noise are measured again.
+
+    Examples:
+
+    hwnas audit runs/serve --top 20 --plot audit.png
     """
     import numpy as np
 

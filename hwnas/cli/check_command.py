@@ -48,6 +48,12 @@ def check(
     """Run the conformance checks on an optimizer, a backend or a family of spaces.
 
     For a file, on every class that it registers. The exit code is 2 if a check failed.
+
+    Examples:
+
+    hwnas check random
+
+    hwnas check walk.py
     """
     from hwnas import testing
     from hwnas.spaces import load_space

@@ -53,6 +53,12 @@ def add(
     """Add a device from measurements of 6 architectures or more, 10 to 50 are better.
 
     Every metric and space in the files gets tables, from which hwnas query, front and run work.
+
+    Examples:
+
+    hwnas device add mine --from mine.csv
+
+    hwnas device add mine --from more.csv --update
     """
     from hwnas.devices.add import device_of_measurements
     from hwnas.spaces import load_space
@@ -89,7 +95,12 @@ def show(
     name: Annotated[str, typer.Argument(help="Name of a device, or its file.")],
     folder: _Folder = None,
 ) -> None:
-    """Print what is known of a device: metrics, errors and the protocol of each."""
+    """Print what is known of a device: metrics, errors and the protocol of each.
+
+    Examples:
+
+    hwnas device show mine
+    """
     found = _load(name, folder)
     print_table(
         [*FIGURE_HEADER, "workload", "protocol", "card", "date", "versions"],
@@ -109,7 +120,12 @@ def show(
 
 @device.command("list")
 def list_(folder: _Folder = None) -> None:
-    """List the devices that were added; hwnas list devices has the published ones too."""
+    """List the devices that were added; hwnas list devices has the published ones too.
+
+    Examples:
+
+    hwnas device list
+    """
     from hwnas.surrogates.device_library import device_folder, device_names
 
     names = device_names(folder)
@@ -136,7 +152,12 @@ def list_(folder: _Folder = None) -> None:
 def remove(
     name: Annotated[str, typer.Argument(help="Name of a device.")], folder: _Folder = None
 ) -> None:
-    """Remove a device that was added; runs that used it keep their results."""
+    """Remove a device that was added; runs that used it keep their results.
+
+    Examples:
+
+    hwnas device remove mine
+    """
     from hwnas.surrogates.device_library import device_names, device_path
 
     path = device_path(name, folder)

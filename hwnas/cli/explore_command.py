@@ -30,6 +30,12 @@ def explore(
     """Explore Pareto fronts in the browser: bounds by sliders, layers and numbers by a click.
 
     The page is served on this machine alone, until Ctrl-C.
+
+    Examples:
+
+    hwnas explore
+
+    hwnas explore runs/quickstart --no-browser --port 0
     """
     from hwnas.explorer.server import explore as serve
 

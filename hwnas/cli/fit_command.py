@@ -41,6 +41,12 @@ def fit(
 
     The surrogate answers from them, with exact fronts: backend: {type: surrogate, tables: FILE} in
     a YAML, and --tables FILE of hwnas query, front and compare.
+
+    Examples:
+
+    hwnas fit runs/gpu --metric perplexity --out perplexity.npz
+
+    hwnas fit mine.csv --metric accuracy --out mine.npz
     """
     from hwnas.fitting import fit as fit_metrics
     from hwnas.spaces import load_space

@@ -63,7 +63,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="hwnas",
-    help="Which language model should run on this hardware?",
+    help="Which language model should run on this hardware?\n\nExamples:\n\n"
+    "hwnas run quickstart\n\n"
+    "hwnas front gpt-s perplexity latency@h100 --constraint 'params <= 1e8'\n\n"
+    "hwnas explore",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -121,7 +124,16 @@ def run(
     executor: ExecutorName = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run experiments; write fronts, trajectories, plots and a summary."""
+    """Run experiments; write fronts, trajectories, plots and a summary.
+
+    Examples:
+
+    hwnas run quickstart
+
+    hwnas run mine.yaml --set budget.evaluations=50 --workers 2
+
+    hwnas run quickstart --plugin walk.py --set 'optimizers=[walk, random]'
+    """
     from hwnas.api import run as run_experiment
     from hwnas.problem import load_experiment
     from hwnas.sweep_runs import load_sweep, run_sweep
@@ -195,6 +207,12 @@ def resume(
     """Continue a run, or extend it; its trials will be those of an uninterrupted one.
 
     A finished run can be given a greater budget, more seeds or more optimizers.
+
+    Examples:
+
+    hwnas resume runs/quickstart
+
+    hwnas resume runs/quickstart --set budget.evaluations=500 --set seeds=5
     """
     from hwnas.api import resume as resume_run
     from hwnas.sweep_runs import is_sweep, resume_sweep
@@ -220,7 +238,12 @@ def resume(
 
 
 def schema() -> None:
-    """Print the JSON Schema of an experiment YAML, for editors."""
+    """Print the JSON Schema of an experiment YAML, for editors.
+
+    Examples:
+
+    hwnas schema
+    """
     import json
 
     from hwnas.experiment import Experiment

@@ -86,6 +86,12 @@ def build(
 
     The directory has a model card, README.md. With the directory of a run and --pick, the network
     is a member of the run's front, with the weights of its checkpoint if the run kept it.
+
+    Examples:
+
+    hwnas build runs/story --pick knee --out model
+
+    hwnas build runs/story --pick fastest --format gguf --out model-gguf
     """
     from hwnas.spaces import load_space, require_language_model
     from hwnas.spaces.architecture import split_string

@@ -98,6 +98,12 @@ def profile(
     Networks that are given are printed beside the values of the surrogate benchmark. A survey
     writes a CSV file. The same command continues an existing one, also to a larger --count. One
     architecture, the anchor, is measured repeatedly to show the drift of the machine.
+
+    Examples:
+
+    hwnas profile --space gpt-s --count 30 --workload serve --out mine.csv
+
+    hwnas profile runs/quickstart/additive/seed-0/front.csv --metrics latency
     """
     from hwnas.cli.chosen_networks import read_archs
     from hwnas.cli.space_values import space_of

@@ -48,6 +48,12 @@ def list_(
     """List optimizers, backends, spaces, devices, metrics, workloads or experiments.
 
     For a device: ranges of the median latency (ms) and energy (mWh) over all architectures.
+
+    Examples:
+
+    hwnas list optimizers
+
+    hwnas list devices --space gpt-l --verbose
     """
     from hwnas.cli import listing
 
@@ -99,6 +105,12 @@ def query(
     """Print known values of architectures: of the surrogate benchmark, a table, closed forms.
 
     One row for each architecture; for a single one without --metric, one row for each metric.
+
+    Examples:
+
+    hwnas query gpt-s-10-192-2-2-2-2-2-2-2-2-2-2-4-4-4-4-4-4-4-4-4-4-True
+
+    hwnas front gpt-l perplexity latency@h100 --csv | hwnas query --format csv
     """
     from hwnas.cli import listing
     from hwnas.spaces import arch_input, load_space
@@ -140,7 +152,14 @@ def front(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Also draw front-SPACE.png.")] = False,
 ) -> None:
-    """Print the exact Pareto front of the surrogate benchmark, a table or a test problem."""
+    """Print the exact Pareto front of the surrogate benchmark, a table or a test problem.
+
+    Examples:
+
+    hwnas front gpt-s perplexity latency@h100 --constraint 'params <= 1e8'
+
+    hwnas front gpt-l perplexity energy@a100 --best 10 --plot
+    """
     from hwnas.cli import listing
 
     # The option that allows -flops lets misspelled options through too.

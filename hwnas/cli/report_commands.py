@@ -86,6 +86,12 @@ def plot(
     """Draw the plots of a run, finished or still running.
 
     A plot that cannot be drawn leaves the others alone; the exit code is 2 if it was named.
+
+    Examples:
+
+    hwnas plot runs/quickstart --kind attainment
+
+    hwnas plot runs/quickstart --kind hypervolume --x seconds --format pdf
     """
     # Import matplotlib and the runner only in commands that need them, to keep `--help` fast.
     from hwnas.reports.plots import kinds
@@ -122,6 +128,12 @@ def report(
 
     The file opens in any browser, offline. It has interactive fronts and trajectories, the
     architectures on the front, statistics, settings and the environment.
+
+    Examples:
+
+    hwnas report runs/quickstart
+
+    hwnas report runs/quickstart --out shared.html
     """
     from hwnas.reports.html.page import write_page
     from hwnas.runner.results import Result
@@ -202,6 +214,12 @@ def compare(
 
     Runs of the same problem share a table; there is one table for each problem. Ranks and tests
     are over problems; where they are too few, optimizers are compared seed to seed on each problem.
+
+    Examples:
+
+    hwnas compare runs/h100 runs/a100 --plot ranks.png
+
+    hwnas compare runs/h100 --at 100 --metric igd_plus --format latex
     """
     of_transfer = {"--metrics": metrics, "--space": space, "--against": against}
     of_transfer["--tables"] = metric_tables
@@ -306,6 +324,12 @@ def reproduce(
 
     The expected time is printed first. Results that exist are not computed again: if stopped, the
     same command continues.
+
+    Examples:
+
+    hwnas reproduce hw-gpt-bench --quick --workers 2
+
+    hwnas reproduce hw-gpt-bench --figure fronts
     """
     from hwnas.reproductions import reproduce as papers
 

@@ -90,6 +90,10 @@ def shrink(
 
     Fewer heads, narrower MLPs, no attention or MLP, or no layer at all, for each layer. The same
     command continues a directory. hwnas run OUT/experiment.yaml searches with any optimizer.
+
+    Examples:
+
+    hwnas shrink my-llama --out smaller --workload chat
     """
     from hwnas.shrinking.plan import Plan
     from hwnas.shrinking.selection import export_member

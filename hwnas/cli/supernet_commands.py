@@ -86,6 +86,10 @@ def train(
     """Train the shared weights of a space; the same command continues a training.
 
     On several GPUs: torchrun --nproc-per-node 8 --no-python hwnas supernet train ...
+
+    Examples:
+
+    hwnas supernet train gpt-s --steps 10000 --out gpt-s.safetensors
     """
     from hwnas.profiling.supernet.config import SupernetSettings
     from hwnas.profiling.supernet.parallel import process_group
@@ -212,6 +216,10 @@ def evaluate(
     """Compute perplexities of architectures with inherited weights, on the held-out text.
 
     The text is that of the training, of which the same documents are held out.
+
+    Examples:
+
+    hwnas supernet evaluate gpt-s.safetensors front.csv
     """
     from hwnas.cli.chosen_networks import read_archs
     from hwnas.profiling.supernet.evaluation import sample_architectures
@@ -247,7 +255,12 @@ def fit(
     device: _Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate random architectures, and fit tables of perplexity to them as hwnas fit does."""
+    """Evaluate random architectures, and fit tables of perplexity to them as hwnas fit does.
+
+    Examples:
+
+    hwnas supernet fit gpt-s.safetensors --out perplexity.npz
+    """
     from hwnas.cli.fit_command import FIGURE_HEADER, figure_row
     from hwnas.fitting import fit as fit_metrics
     from hwnas.profiling.supernet.evaluation import sample_architectures
