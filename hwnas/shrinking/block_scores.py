@@ -115,7 +115,7 @@ def score_blocks(
             for (hidden, heads), loss in zip(tried, losses, strict=True):
                 row = {"layer": layer, "mlp_dim": hidden, "n_head": heads, "loss": repr(loss)}
                 log.append(row)
-        report(layer + 1, n_layers)
+            report(layer + 1, n_layers)
     return _added(log, space)
 
 

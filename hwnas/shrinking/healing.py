@@ -162,7 +162,7 @@ def _distill(
         optimizer.zero_grad(set_to_none=True)
         step += 1
         if step % _CHECK_EVERY == 0 or step == settings.steps:
-            nats = float(losses.nats)
+            nats = float(losses.nats.detach())
             if not math.isfinite(nats):
                 raise Diverged(f"healing {member.arch}: loss {nats:g} in step {step}")
             report(step, nats)

@@ -118,7 +118,7 @@ def shrink(
         other settings.
     """
     folder = Path(folder)
-    bench_space = _write_space(plan, folder)
+    bench_space = write_space(plan, folder)
     objective = measure_times(
         bench_space,
         folder,
@@ -204,7 +204,7 @@ def score_members(backend: Shrink, *, say: Say = lambda line: None) -> Array:
     )
 
 
-def _write_space(plan: Plan, folder: Path) -> ShrunkLlamaSpace:
+def write_space(plan: Plan, folder: Path) -> ShrunkLlamaSpace:
     """Write plan and space of a directory; return the space."""
     # What is wrong with the model is told before anything is written.
     shape = with_equal_layers(load_pretrained(plan.model, device="meta"))
