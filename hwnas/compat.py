@@ -167,12 +167,12 @@ class HWGPT:
     ) -> None:
         """Select metrics and devices; every `query` makes its own selection.
 
+        Raises `InvalidInput` if a metric or device is unknown.
+
         Parameters
         ----------
         hw_metric, device
             One or several, see `query`; by default all hardware metrics, all of `device_list`.
-
-        Raises `InvalidInput` if a metric or device is unknown.
         """
         if hw_metric is None:
             hw_metric = [*self.hw_metrics_surrogate, *self.hw_metrics_true]
