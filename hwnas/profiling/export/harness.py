@@ -123,9 +123,9 @@ def _scores(results: Any) -> list[TaskScore]:
     for task, values in results["results"].items():
         count = int(results["n-samples"][task]["effective"])
         for key, value in values.items():
-            metric, _, kind = key.partition(",")
-            if not isinstance(value, int | float) or metric.endswith("_stderr"):
-                continue
+            metric, comma, kind = key.partition(",")
+            if not comma or not isinstance(value, int | float) or metric.endswith("_stderr"):
+                continue  # other facts about the task, and errors
             std = values.get(f"{metric}_stderr,{kind}")
             name = metric if kind == "none" else key
             is_number = isinstance(std, int | float)
