@@ -49,6 +49,8 @@ Workers = Annotated[int, typer.Option(help="Processes that run searches side by 
 
 _FOLD = 24  # characters beyond which a table's cell may be folded
 _SECONDS_BETWEEN_LINES = 10  # of progress in a log
+_SECONDS_BETWEEN_NOTES = 3  # on the hypervolume of a search
+_MAX_SHARE_OF_NOTES = 0.02  # of the time of a run
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
@@ -75,6 +77,7 @@ class Progress:
         self.line_times: dict[Path, float] = {}
         self.unprinted: dict[Path, str] = {}
         self.starts: dict[Path, tuple[float, int]] = {}  # time and evaluations of the first update
+        self.notes = _HypervolumeNotes()
         self.handler = _LineHandler(self.print_line)
         self.log = logging.getLogger("hwnas")
         self.level = self.log.level
@@ -83,7 +86,9 @@ class Progress:
             from rich import progress
             from rich.console import Console
 
-            self.bar = progress.Progress(console=Console(stderr=True), transient=True)
+            columns = [*progress.Progress.get_default_columns()]
+            columns.append(progress.TextColumn("{task.fields[note]}"))
+            self.bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
     def __enter__(self) -> Progress:
         if self.bar:
@@ -126,8 +131,9 @@ class Progress:
         # A search gets its bar with its first update, in the order in which searches start.
         if self.bar:
             if run.path not in self.tasks:
-                self.tasks[run.path] = self.bar.add_task(str(run), total=total)
-            self.bar.update(self.tasks[run.path], completed=evaluations)
+                self.tasks[run.path] = self.bar.add_task(str(run), total=total, note="")
+            note = self.notes.of(run)
+            self.bar.update(self.tasks[run.path], completed=evaluations, note=note)
         elif not self.quiet:
             now = time.monotonic()
             # The first update starts the clock of a search; its last evaluation is always printed.
@@ -138,9 +144,34 @@ class Progress:
                 self.line_times[run.path] = now
                 self.unprinted.pop(run.path, None)
                 left = (total or 0) - evaluations
+                if left > 0 and (note := self.notes.of(run)):
+                    line += f", {note}"
                 echo(line + _time_left(now - start, evaluations - first, left), err=True)
             else:
                 self.unprinted[run.path] = line
+
+
+class _HypervolumeNotes:
+    """Notes on the hypervolume of running searches, renewed from time to time."""
+
+    def __init__(self) -> None:
+        self._notes: dict[Path, str] = {}
+        self._due: dict[Path, float] = {}  # when a note is next computed
+
+    def of(self, run: SearchRun) -> str:
+        """Return the note on a search; empty where there is nothing to say yet."""
+        start = time.monotonic()
+        if start >= self._due.get(run.path, start):
+            from hwnas.runner.running_hypervolume import running_hypervolume
+
+            value = running_hypervolume(run)
+            name = "observed hypervolume" if run.experiment.noise else "hypervolume"
+            self._notes[run.path] = "" if value is None else f"{name} {value:.4g}"
+            now = time.monotonic()
+            # Large stores take long to read, so they are read less often.
+            wait = max(_SECONDS_BETWEEN_NOTES, (now - start) / _MAX_SHARE_OF_NOTES)
+            self._due[run.path] = now + wait
+        return self._notes.get(run.path, "")
 
 
 def _time_left(seconds: float, done: int, left: int) -> str:
