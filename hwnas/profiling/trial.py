@@ -17,7 +17,7 @@ from hwnas.profiling.device_profiler import MEASURES, DeviceProfiler, workload_o
 from hwnas.profiling.errors import TrialFailed, release_memory
 from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.nvml import NoMeter
-from hwnas.profiling.meters.perplexity import Perplexity, perplexity
+from hwnas.profiling.meters.perplexity import Perplexity, evaluation_batch, perplexity
 from hwnas.profiling.training.config import Precision, TrainingSettings
 from hwnas.profiling.training.shared_code import SharedCode
 from hwnas.profiling.training.train_loop import Progress, train
@@ -26,7 +26,6 @@ from hwnas.typing import Array
 from hwnas.workloads import Workload
 
 _COST_ORDER = (*MEASURES, *TRAINED_METRICS)  # cheapest first
-_EVALUATION_TOKENS = 8192  # tokens whose losses are computed in one batch
 _REPORT_SECONDS = 10.0  # seconds between two log messages of a training
 
 # From the level of a quantile, None for the metric itself, to a value and its standard error.
@@ -271,11 +270,10 @@ class Trial:
 
     def evaluate(self, model: LanguageModel, precision: Precision) -> Perplexity:
         """Evaluate a model on the held-out documents, in batches whose logits fit into memory."""
-        space = self.settings.space
         return perplexity(
             model,
             self.settings.load_corpus().held_out,
-            batch_size=max(1, _EVALUATION_TOKENS // space.context),
+            batch_size=evaluation_batch(self.settings.space.context),
             precision=precision,
         )
 

@@ -173,7 +173,7 @@ def _values_of(result: Result, union: _Union, bound: Objective) -> Array:
     }
     name = str(bound.value)
     if name in columns:
-        return columns[name]
+        return np.asarray(columns[name])
     is_computed = is_closed_form(result.space, bound)
     if not is_computed and result.experiment.backend.type != "surrogate":
         raise InvalidInput(
