@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 
 _WARM_UP = 3  # runs before the capture
+
+Output = TypeVar("Output")
 
 
 @lru_cache
@@ -20,7 +23,7 @@ def _capture_stream(index: int) -> torch.cuda.Stream:
     return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
 
 
-def capture_graph(run: Callable[[], object]) -> Callable[[], object]:
+def capture_graph(run: Callable[[], Output], *, warm_up: int = _WARM_UP) -> Callable[[], Output]:
     """Capture a function on the current CUDA device and return one that replays it.
 
     A replay reads and writes the memory of the capture, and returns the same output: inputs are
@@ -31,14 +34,14 @@ def capture_graph(run: Callable[[], object]) -> Callable[[], object]:
     stream = _capture_stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(_WARM_UP):
+        for _ in range(warm_up):
             run()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output = run()
 
-    def replay() -> object:
+    def replay() -> Output:
         graph.replay()
         return output
 

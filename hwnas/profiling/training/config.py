@@ -52,7 +52,8 @@ class TrainingSettings:
         a block, and the output layer with the loss, once for all networks of a search; ``"whole"``
         compiles each network as one. ``"auto"`` chooses by the length of the training, see
         `hwnas.profiling.training.compile_choice.choose_code`, and is off on a CPU. True is
-        ``"whole"``, False ``"off"``. Compiled code computes the same up to rounding.
+        ``"whole"``, False ``"off"``. Compiled code computes the same up to rounding. On CUDA all
+        but ``"off"`` launch the kernels of a step's gradient as one graph.
     seed
         Seed of the batches.
 

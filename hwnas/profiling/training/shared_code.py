@@ -42,8 +42,8 @@ class Loss(Protocol):
         """Return the mean cross-entropy in nats; `tokens` and `targets` are (B, T) integers."""
         ...
 
-    def refresh(self) -> None:
-        """Use code that has been compiled since the last call."""
+    def refresh(self) -> bool:
+        """Use code that has been compiled since the last call; return whether there was some."""
         ...
 
 
@@ -170,8 +170,9 @@ class SharedLoss:
         x = self.model.features(tokens)  # (B, T, C)
         return self.output(x, self.model.output_weight, targets.contiguous())
 
-    def refresh(self) -> None:
-        """Use code that has been compiled since the last call."""
+    def refresh(self) -> bool:
+        """Use code that has been compiled since the last call; return whether there was some."""
+        n_waiting = len(self.waiting)
         for part in tuple(self.waiting):
             if (function := self.code.function(part)) is None:
                 continue
@@ -181,6 +182,7 @@ class SharedLoss:
             else:
                 block = self.model.blocks[part.layer]
                 block.forward = partial(function, block)
+        return len(self.waiting) < n_waiting
 
     def close(self) -> None:
         """Restore the blocks."""
@@ -198,8 +200,9 @@ class PlainLoss:
         """Return the mean cross-entropy in nats; `tokens` and `targets` are (B, T) integers."""
         return self.function(tokens, targets)
 
-    def refresh(self) -> None:
-        """Do nothing."""
+    def refresh(self) -> bool:
+        """Return False: no code arrives later."""
+        return False
 
 
 def expected_models(space: LanguageModelSpace) -> list[LanguageModel]:

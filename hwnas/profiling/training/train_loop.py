@@ -26,6 +26,7 @@ from hwnas.profiling.training.checkpoint import (
     write_checkpoint,
 )
 from hwnas.profiling.training.config import TrainingSettings, adamw, autocast
+from hwnas.profiling.training.gradient_graph import GradientGraph, pays_capture, try_capture
 from hwnas.profiling.training.shared_code import Loss, SharedCode, training_loss
 
 
@@ -149,8 +150,10 @@ class _TrainingRun:
         self.device = model.device
         self.optimizer = adamw(model.parameters(), settings)
         self.loss_of = loss
+        self.graph: GradientGraph | None = None
+        self.is_settled = self.has_captured = False  # no new code; a graph of it was tried
         self.peak_flops = peak_flops
-        self.step, self.loss = 0, math.nan
+        self.step, self.until, self.loss = 0, settings.steps, math.nan
         self.previous_seconds = 0.0  # duration of the steps before this call
         self.unchecked: list[torch.Tensor] = []  # (2,) each: loss and gradient norm of a step
         self.start = time.perf_counter()
@@ -166,6 +169,7 @@ class _TrainingRun:
         report_every: int,
     ) -> Progress:
         """Run all steps up to `until`; the parameters are those of `train`."""
+        self.until = until
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint, until)
         while self.step < until:
@@ -202,19 +206,27 @@ class _TrainingRun:
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         batch = batch.to(self.device, non_blocking=True)  # (batch_size, context + 1)
-        # Accumulate the gradient over the parts of the batch.
-        batch_loss = torch.zeros((), device=self.device)
-        for part in batch.chunk(settings.accumulate):  # (batch_size / accumulate, context + 1)
-            with autocast(self.device, settings.precision):
-                loss = self.loss_of(part[:, :-1], part[:, 1:]) / settings.accumulate
-            loss.backward()  # type: ignore[no-untyped-call]
-            batch_loss += loss.detach()
+        if self.is_settled and not self.has_captured:
+            self.has_captured = True
+            self.graph = try_capture(self.gradient, batch, f"training {self.model.arch}")
+        batch_loss = (self.graph or self.gradient)(batch)
         # Clip, update, and keep loss and norm on the device until the next check.
         norm = clip_grad_norm_(self.model.parameters(), settings.clip)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.unchecked.append(torch.stack((batch_loss, norm)))
         self.step += 1
+
+    def gradient(self, batch: torch.Tensor) -> torch.Tensor:
+        """Set the gradients for a batch (batch_size, context + 1), and return its loss."""
+        self.model.zero_grad(set_to_none=True)
+        batch_loss = torch.zeros((), device=self.device)
+        # Accumulate the gradient over the parts of the batch.
+        for part in batch.chunk(self.settings.accumulate):  # (batch_size / accumulate, context + 1)
+            with autocast(self.device, self.settings.precision):
+                loss = self.loss_of(part[:, :-1], part[:, 1:]) / self.settings.accumulate
+            loss.backward()  # type: ignore[no-untyped-call]
+            batch_loss += loss.detach()
+        return batch_loss
 
     def check_losses(self) -> Progress:
         """Wait for the device and check that the losses since the last check are finite.
@@ -236,7 +248,11 @@ class _TrainingRun:
                 )
             self.loss = loss
         self.marks.append((self.step, self.elapsed))
-        self.loss_of.refresh()
+        # A graph holds the code of its capture, which waits until no more code has arrived.
+        if self.loss_of.refresh():
+            self.graph, self.is_settled, self.has_captured = None, False, False
+        else:
+            self.is_settled = pays_capture(self.device, self.settings, self.until - self.step)
         return self._progress_between(*self.marks[-2:])
 
     def summary(self) -> Progress:

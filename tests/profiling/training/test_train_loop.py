@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from hwnas.profiling.errors import Diverged, OutOfMemory, TimedOut
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.training import train_loop
 from hwnas.profiling.training.config import TrainingSettings
+from hwnas.profiling.training.shared_code import PlainLoss
 from hwnas.profiling.training.train_loop import Progress, train
 from hwnas.spaces.architecture import Architecture
 
@@ -180,6 +183,46 @@ def test_compiler_is_called_and_reset(corpus: Tokens, monkeypatch: pytest.Monkey
     model = new_model()
     train(model, corpus, replace(SETTINGS, compile=True), until=1)
     assert calls == [model.loss, "reset"]
+
+
+def test_gradients_become_a_graph_when_no_code_is_new(
+    corpus: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled code that arrives at step 2 delays the capture by one report, to step 4."""
+    model, plain = new_model(), new_model()
+    captured: list[int] = []
+    replayed: list[int] = []
+
+    class Code(PlainLoss):
+        n_reports = 0
+
+        def refresh(self) -> bool:
+            self.n_reports += 1
+            return self.n_reports == 1
+
+    def capture(gradient: Any, batch: torch.Tensor, name: str) -> Any:
+        captured.append(len(batch))
+
+        def replay(batch: torch.Tensor) -> torch.Tensor:
+            replayed.append(len(batch))
+            return gradient(batch)
+
+        return replay
+
+    @contextmanager
+    def code(*args: Any, **kwargs: Any) -> Iterator[PlainLoss]:
+        yield Code(model.loss)
+
+    settings = replace(SETTINGS, steps=8)
+    train(plain, corpus, settings)
+    monkeypatch.setattr(train_loop, "training_loss", code)
+    monkeypatch.setattr(train_loop, "pays_capture", lambda device, settings, steps: steps >= 3)
+    monkeypatch.setattr(train_loop, "try_capture", capture)
+    train(model, corpus, settings, report_every=2)
+    assert captured == [settings.batch_size]
+    assert len(replayed) == 4  # steps 5 to 8
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_throughput(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
