@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from hwnas.errors import InvalidInput
 if TYPE_CHECKING:
     from hwnas.profiling.export.model_card import Origin
     from hwnas.profiling.language_model import LanguageModel
+    from hwnas.profiling.supernet.supernet_file import Description
     from hwnas.reports.front_picks import FrontMember
     from hwnas.runner.results import Result
 
@@ -100,7 +102,7 @@ def build(
     if Path(target).is_dir():
         result, member = _pick(Path(target), pick)
         members, arch = require_language_model(result.space), str(member.arch)
-        checkpoint = checkpoint or (None if from_ else _checkpoint_of(result, arch))
+        checkpoint = checkpoint or (None if from_ else _checkpoint_of(result, member))
         tokenizer = tokenizer or _tokenizer_of(result)
     elif pick is not None:
         raise InvalidInput(f"--pick: expected the directory of a run, found {target!r}")
@@ -123,9 +125,9 @@ def build(
     if from_ is not None:
         from hwnas.profiling.supernet.supernet_file import read_supernet
 
-        shared, _ = read_supernet(from_)
+        shared, description = read_supernet(from_)
         model = shared.subnetwork(shared.space.parse(arch), copy=True)
-        training = "The weights are those of a supernet, of which the network is a part."
+        training = _supernet_training(description, model.context)
     else:
         model = build_model(members, members.parse(arch), seed=seed)
         if checkpoint is not None:
@@ -158,11 +160,14 @@ def _pick(folder: Path, name: str | None) -> tuple[Result, FrontMember]:
     return result, pick(result, name)
 
 
-def _checkpoint_of(result: Result, arch: str) -> Path | None:
-    """Return the newest checkpoint of an architecture that a run kept."""
-    name = hashlib.sha256(arch.encode()).hexdigest()[:16]
-    files = [*result.path.rglob(f"checkpoints/{name}-*.pt")]
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+def _checkpoint_of(result: Result, member: FrontMember) -> Path | None:
+    """Return the newest checkpoint of a member that its search kept, else that of another one."""
+    name = hashlib.sha256(str(member.arch).encode()).hexdigest()[:16]
+    for folder in (member.search.path, result.path):
+        files = [*folder.rglob(f"checkpoints/{name}-*.pt")]
+        if files:
+            return max(files, key=lambda file: file.stat().st_mtime)
+    return None
 
 
 def _tokenizer_of(result: Result) -> str | None:
@@ -179,8 +184,37 @@ def _load_checkpoint(model: LanguageModel, file: Path) -> str:
     """Load the weights of a checkpoint; return a sentence on its training."""
     from hwnas.profiling.training.checkpoint import read_weights
 
-    model.load_state_dict(read_weights(file, model))
-    return f"The weights are those of the checkpoint `{file.name}`."
+    trained = read_weights(file, model)
+    model.load_state_dict(trained.weights)
+    progress = _progress(trained.step, trained.steps, trained.tokens)
+    return f"The weights are those of the checkpoint `{file.name}`, after {progress}."
+
+
+def _supernet_training(description: Description, context: int) -> str:
+    """Return sentences on the training of a supernet."""
+    training = description.settings["training"]
+    tokens = description.step * int(training["batch_size"]) * context
+    return (
+        "The weights are those of a supernet, of which the network is a part, after "
+        f"{_progress(description.step, int(training['steps']), tokens)} of its training on "
+        f"`{_source_name(description.text)}`."
+    )
+
+
+def _progress(step: int, steps: int, tokens: int) -> str:
+    """Return how far a training has come.
+
+    >>> _progress(100, 300, 51200)
+    '100 of 300 steps (51,200 tokens)'
+    """
+    reached = f"{step:,}" if step == steps else f"{step:,} of {steps:,}"
+    return f"{reached} steps ({tokens:,} tokens)"
+
+
+def _source_name(text: Mapping[str, Any]) -> str:
+    """Return the name of a text without a path of this machine."""
+    source = str(text.get("source", "pydoc"))
+    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _origin(
@@ -207,9 +241,7 @@ def _origin(
     ]
     settings: dict[str, Any] = experiment.backend.settings
     if experiment.backend.type == "profile" and "checkpoint" in training:
-        # A path of this machine is no part of a model card.
-        text = str(settings.get("text", "pydoc"))
-        source = Path(text).name if Path(text).is_absolute() else text
+        source = _source_name({"source": settings.get("text", "pydoc")})
         details = ", ".join(f"{k} {v}" for k, v in (settings.get("training") or {}).items())
         training += f" They were trained on `{source}`" + (f" ({details})." if details else ".")
     metrics = []

@@ -135,8 +135,10 @@ def test_training_continues_from_a_checkpoint(
     whole, paused = trained((6,), None), trained((2, 6), tmp_path / "x.pt")
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, paused.state_dict()[name]), name
-    weights = read_weights(tmp_path / "x.pt", whole)
-    assert set(weights) == set(whole.state_dict())
+    trained_weights = read_weights(tmp_path / "x.pt", whole)
+    assert set(trained_weights.weights) == set(whole.state_dict())
+    assert (trained_weights.step, trained_weights.steps) == (6, 6)
+    assert trained_weights.tokens == 6 * 2 * whole.context
     other = build_model(space, sample(space, 5))
     with pytest.raises(InvalidInput, match="a checkpoint of another training: expected arch"):
         train(other, corpus, settings, checkpoint=tmp_path / "x.pt")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +74,53 @@ def read_checkpoint(file: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def read_weights(file: Path, model: LanguageModel) -> dict[str, torch.Tensor]:
-    """Read the weights in a checkpoint of the architecture of a model, by name.
+@dataclass(frozen=True)
+class TrainedWeights:
+    """Weights of a checkpoint, and how far they were trained.
+
+    Attributes
+    ----------
+    weights
+        By name.
+    step, steps
+        Steps that they were trained, and steps of the complete training.
+    tokens
+        Tokens in the batches of these steps; a token in several batches counts in each.
+    """
+
+    weights: dict[str, torch.Tensor]
+    step: int
+    steps: int
+    tokens: int
+
+
+def read_weights(file: Path, model: LanguageModel) -> TrainedWeights:
+    """Read the weights in a checkpoint of the architecture of a model.
 
     Raises
     ------
     InvalidInput
-        The file is not a checkpoint, or belongs to another architecture.
+        The file is not a checkpoint, or belongs to another architecture or to other sizes.
     """
+    if not file.is_file():
+        raise InvalidInput(f"{file}: no such file; expected a checkpoint of {model.arch}")
     content = _read_dictionary(file)
-    arch = None if content is None else content.get("identity", {}).get("arch")
-    if content is None or arch != str(model.arch) or "model" not in content:
-        content_name = "something else" if arch is None else arch
-        raise InvalidInput(f"{file}: expected a checkpoint of {model.arch}, found {content_name}")
-    weights: dict[str, torch.Tensor] = content["model"]
-    return weights
+    if content is None or set(content) != KEYS or not isinstance(content["identity"], dict):
+        raise InvalidInput(f"{file}: expected a checkpoint of {model.arch}, found something else")
+    identity = content["identity"]
+    if identity.get("arch") != str(model.arch):
+        raise InvalidInput(
+            f"{file}: expected a checkpoint of {model.arch}, found {identity.get('arch')}"
+        )
+    for name in model.settings:
+        if identity.get(name) != getattr(model, name):
+            raise InvalidInput(
+                f"{file}: expected a checkpoint with {name} {getattr(model, name)}, found "
+                f"{identity.get(name)}"
+            )
+    step = int(content["step"])
+    tokens = step * int(identity["batch_size"]) * model.context
+    return TrainedWeights(content["model"], step, int(identity["steps"]), tokens)
 
 
 def _read_dictionary(file: Path) -> dict[str, Any] | None:
