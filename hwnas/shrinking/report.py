@@ -60,12 +60,19 @@ def agreement(space: ShrunkLlamaSpace, codes: Codes, predicted: Array, real: Arr
     for depth in np.unique(depths):
         rows = depths == depth
         if (count := int(rows.sum())) >= _MIN_GROUP:
-            value = float(spearmanr(predicted[rows], real[rows]).statistic)
+            value = _rank_correlation(predicted[rows], real[rows])
             if math.isfinite(value):
                 total, weight = total + value * count * (count - 1), weight + count * (count - 1)
-    overall = float(spearmanr(predicted, real).statistic) if len(real) > 1 else math.nan
+    overall = _rank_correlation(predicted, real)
     error = float(np.abs(predicted - real).mean()) if len(real) else math.nan
     return Agreement(total / weight if weight else math.nan, overall, error, len(real))
+
+
+def _rank_correlation(a: Array, b: Array) -> float:
+    """Return Spearman's correlation of values (n,); NaN where all of one are equal."""
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(spearmanr(a, b).statistic)
 
 
 def write_results(folder: Path, backend: Shrink, search: SearchedFront, objective: str) -> None:

@@ -30,7 +30,7 @@ from hwnas.shrinking.block_times import figures_of_log, measure_networks
 from hwnas.shrinking.evaluations import evaluated_losses, evaluator
 from hwnas.shrinking.front_search import SearchedFront, search_front
 from hwnas.shrinking.members import space_of_members, with_equal_layers
-from hwnas.shrinking.plan import Plan, resolve_device
+from hwnas.shrinking.plan import Plan, Workbench, resolve_device
 from hwnas.shrinking.pretrained import load_pretrained
 from hwnas.shrinking.report import write_results
 from hwnas.spaces import ShrunkLlamaSpace
@@ -119,6 +119,8 @@ def shrink(
     """
     folder = Path(folder)
     bench_space = write_space(plan, folder)
+    # What is wrong with the text is told before anything is measured.
+    _ = Workbench(folder, resolve_device(on)).corpus
     objective = measure_times(
         bench_space,
         folder,
