@@ -5,6 +5,7 @@
 # make faults       injects faults into runs of every optimizer and executor, half an hour
 # make report-test  the HTML report in a real browser; installs Debian's Chromium where none is
 # make check        lint and types
+# make docs         the documentation as a site, build/site
 # make audit        known vulnerabilities of the pinned versions
 # make surrogate    refit the surrogate's tables and trees (20 minutes) from ../shared/hwgptbench
 
@@ -15,7 +16,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 APT_INSTALL := apt-get install -y -qq --no-install-recommends
 WORKERS ?= 2
 
-.PHONY: quickstart test test-minimum test-slow faults report-test check audit surrogate clean
+.PHONY: quickstart test test-minimum test-slow faults report-test check docs audit surrogate clean
 
 quickstart: .venv/.run
 	$(BIN)/hwnas run experiments/quickstart.yaml --workers $(WORKERS)
@@ -46,6 +47,10 @@ check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Strictly: a link without a target, or a page that nothing leads to, is an error.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The versions of constraints.txt, whether installed here or not. Where the database cannot be reached, or
 # knows none of them, a line says so; that is no fault of the versions, so it passes.
@@ -85,6 +90,10 @@ clean:
 
 .venv/.fit: .venv/bin/pip setup.cfg constraints.txt
 	$(INSTALL) --editable '.[fit]'
+	@touch $@
+
+.venv/.docs: .venv/bin/pip setup.cfg constraints.txt
+	$(INSTALL) --editable '.[dev,docs]'
 	@touch $@
 
 .venv/.dev: .venv/bin/pip setup.cfg constraints.txt
