@@ -8,15 +8,16 @@ are relative, and the prior's few scales are chosen by marginal likelihood.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
-from hwnas.devices.fit_posterior import Posterior, fit_posterior
+from hwnas.devices.fit_posterior import Posterior, fit_posterior, mix_posteriors
 from hwnas.devices.fit_prior import Prior
 from hwnas.devices.fit_terms import Terms
 from hwnas.errors import InvalidInput
@@ -25,8 +26,10 @@ from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes
 
 MIN_POINTS = 6
-MIN_EVIDENCE = 1.0  # logarithm of the Bayes factor from which known devices are used
+KNOWN_ODDS = -2.0  # logarithm of the prior odds that a device is like known ones
 MIN_CONFORMAL = 30  # points from which intervals are conformal
+_PRIOR_SCORES = 2  # leave-one-out errors of the expected size that count beside the measured ones
+_FITTED_SCALES = 2  # degrees of freedom that the scales of the prior take
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,24 +46,24 @@ class FittedMetric:
         Of the terms at each width, in the metric's unit.
     factor : (E * K, q)
         Square root of their posterior covariance.
-    noise
-        Standard deviation of relative errors that terms do not explain.
+    noise : (E,)
+        Standard deviation, at each width, of relative errors that terms do not explain.
     scores : (n,)
         Relative errors of leave-one-out predictions over their standard deviations.
     error
         Expected mean relative error on an architecture that was not measured.
-    residual
-        What is added to the sum of the terms; ``None`` without known devices.
+    known
+        Probability that the metric is like that of known devices; the tables are averaged with it.
     """
 
     space: SearchSpace
     metric: str
     coefficients: Array
     factor: Array
-    noise: float
+    noise: Array
     scores: Array
     error: float
-    residual: AdditiveTable | None = None
+    known: float = 0.0
 
     @property
     def n_points(self) -> int:
@@ -75,55 +78,54 @@ class FittedMetric:
     @cached_property
     def tables(self) -> AdditiveTable:
         """Table of medians, by the packed codes of `hwnas.surrogates.layer_layout`."""
-        table = self.terms.table(self.coefficients)
-        return table if self.residual is None else table + self.residual
+        return self.terms.table(self.coefficients)
 
     def predict(self, codes: Codes) -> Array:
         """Return medians (n,) of canonical codes (n, d)."""
         own = self.coefficients[self.terms.width_of(codes)]
-        values = (self.terms(codes) * own).sum(axis=1)
-        if self.residual is not None:
-            values = values + self.residual.predict(self.terms.layout.pack(codes))
-        return np.asarray(values)
+        return np.asarray(np.einsum("nk,nk->n", self.terms(codes), own))
 
     def deviation(self, codes: Codes) -> Array:
         """Return the standard deviation (n,) of relative errors."""
-        k = len(self.terms)
-        rows = self.terms(codes)  # (n, K)
-        own = self.factor.reshape(len(self.coefficients), k, -1)[self.terms.width_of(codes)]
-        spread = np.einsum("nk,nkq->nq", rows, own) / self.predict(codes)[:, None]
-        return np.asarray(np.sqrt((spread**2).sum(axis=1) + self.noise**2))
+        rows, width = self.terms(codes), self.terms.width_of(codes)
+        factors = self.factor.reshape(*self.coefficients.shape, -1)  # (E, K, q)
+        variance = np.zeros(len(rows))
+        for e, factor in enumerate(factors):
+            variance[width == e] = ((rows[width == e] @ factor) ** 2).sum(axis=1)
+        return np.asarray(np.sqrt(variance / self.predict(codes) ** 2 + self.noise[width] ** 2))
 
     def interval(self, codes: Codes, level: float = 0.9) -> Array:
         """Return intervals (n, 2) that hold the metric with a probability.
 
-        The posterior's widths are scaled to the leave-one-out errors where these are larger than it
-        expects, and with 30 points and more also where they are smaller (jackknife; Barber et al.
-        2021, "Predictive inference with the jackknife+").
+        The posterior's widths are scaled to the leave-one-out errors: below 30 points as a variance
+        of which two values were known before, from 30 points on by their quantile (jackknife;
+        Barber et al. 2021, "Predictive inference with the jackknife+").
         """
         if not 0 < level < 1:
             raise InvalidInput(f"level: expected a probability between 0 and 1, found {level}")
-        reach = NormalDist().inv_cdf((1 + level) / 2)
-        rank = min(1.0, level * (1 + 1 / self.n_points))
-        conformal = float(np.quantile(np.abs(self.scores), rank))
-        reach = conformal if self.n_points >= MIN_CONFORMAL else max(reach, conformal)
+        n = self.n_points
+        # The scales of the prior were fitted to the points that are left out, too.
+        squares = self.scores**2 * n / (n - _FITTED_SCALES)
+        if n >= MIN_CONFORMAL:
+            reach = float(np.sqrt(np.quantile(squares, min(1.0, level * (1 + 1 / n)))))
+        else:
+            variance = (_PRIOR_SCORES + squares.sum()) / (_PRIOR_SCORES + n)
+            reach = NormalDist().inv_cdf((1 + level) / 2) * float(np.sqrt(variance))
         half = reach * self.deviation(codes)
         median = self.predict(codes)
         return np.stack([median * (1 - half), median * (1 + half)], axis=1)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return plain arrays: ``np.savez(file, **arrays)`` needs no pickle."""
-        arrays = {
+        return {
             "metric": np.array(self.metric),
             "coefficients": self.coefficients,
             "factor": self.factor,
-            "noise": np.array(self.noise),
+            "noise": self.noise,
             "scores": self.scores,
             "error": np.array(self.error),
+            "known": np.array(self.known),
         }
-        if self.residual is not None:
-            arrays |= {"residual.base": self.residual.base, "residual.layers": self.residual.layers}
-        return arrays
 
     @classmethod
     def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> FittedMetric:
@@ -134,7 +136,7 @@ class FittedMetric:
         InvalidInput
             An array is missing, is not of finite numbers, or does not fit the space.
         """
-        names = ("coefficients", "factor", "noise", "scores", "error")
+        names = ("coefficients", "factor", "noise", "scores", "error", "known")
         if missing := [name for name in ("metric", *names) if name not in arrays]:
             raise InvalidInput(f"a fit needs {', '.join(missing)}; found {', '.join(arrays)}")
         numbers = {name: _finite(name, arrays[name]) for name in names}
@@ -145,6 +147,8 @@ class FittedMetric:
                 f"coefficients: expected shape {shape} for space {space.name!r}, found "
                 f"{numbers['coefficients'].shape}; it was fitted for another space"
             )
+        if numbers["noise"].shape != shape[:1]:
+            raise InvalidInput(f"noise: expected shape {shape[:1]}, found {numbers['noise'].shape}")
         factor = numbers["factor"]
         if factor.ndim != 2 or len(factor) != shape[0] * shape[1] or numbers["scores"].ndim != 1:
             raise InvalidInput(f"factor: expected {shape[0] * shape[1]} rows and scores in one row")
@@ -153,10 +157,10 @@ class FittedMetric:
             str(arrays["metric"]),
             numbers["coefficients"],
             factor,
-            float(numbers["noise"]),
+            numbers["noise"],
             numbers["scores"],
             float(numbers["error"]),
-            _residual(terms, arrays),
+            float(numbers["known"]),
         )
 
 
@@ -185,7 +189,8 @@ def fit_tables(
         Name of the metric, workload included, such as ``"tpot.serve"``.
     prior
         What is known from other devices, see `hwnas.devices.fit_known`; by default physical terms
-        of unknown size. It is used where it makes the values clearly more likely.
+        of unknown size. Both fits are averaged with their probabilities given the values (Hoeting
+        et al. 1999, "Bayesian Model Averaging"), so that a device unlike all others loses little.
 
     Raises
     ------
@@ -204,11 +209,11 @@ def fit_tables(
     terms = Terms(space)
     codes = np.asarray(codes)
     y, sigma = _check_values(codes, values, std)
-    posterior = fit_posterior(terms, codes, y, sigma, None)
+    posterior, known = fit_posterior(terms, codes, y, sigma, None), 0.0
     if prior is not None:
         with_known = fit_posterior(terms, codes, y, sigma, prior)
-        if with_known.evidence > posterior.evidence + MIN_EVIDENCE:
-            posterior = with_known
+        known = float(expit(with_known.evidence - posterior.evidence + KNOWN_ODDS))
+        posterior = mix_posteriors(posterior, with_known, known)
     return FittedMetric(
         space,
         metric,
@@ -217,7 +222,7 @@ def fit_tables(
         posterior.noise,
         posterior.scores,
         _expected_error(posterior, sigma / y),
-        posterior.residual,
+        known,
     )
 
 
@@ -260,22 +265,6 @@ def _check_values(codes: Codes, values: ArrayLike, std: ArrayLike | None) -> tup
     if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
         raise InvalidInput("std: expected finite numbers of at least 0")
     return y, sigma
-
-
-def _residual(terms: Terms, arrays: Mapping[str, NDArray[Any]]) -> AdditiveTable | None:
-    """Return the table of two stored arrays, if they are there."""
-    if "residual.base" not in arrays:
-        return None
-    table = terms.table(np.zeros((len(terms.widths), len(terms))))
-    parts = {}
-    for name in ("base", "layers"):
-        part = _finite(f"residual.{name}", arrays.get(f"residual.{name}", np.empty(0)))
-        if part.shape != getattr(table, name).shape:
-            raise InvalidInput(
-                f"residual.{name}: expected shape {getattr(table, name).shape}, found {part.shape}"
-            )
-        parts[name] = part
-    return replace(table, base=parts["base"], layers=parts["layers"])
 
 
 def _finite(name: str, array: NDArray[Any]) -> Array:

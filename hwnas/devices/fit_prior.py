@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import numpy as np
 
@@ -45,6 +43,7 @@ _SCALES = {
     "width": (0.005, 0.7),
     "curved": (0.015, 1.0),
     "trend": (0.005, 1.0),
+    "free": (0.003, 1.0),
 }
 
 
@@ -68,24 +67,16 @@ class Factor:
 class Prior:
     """Knowledge from m other devices, each over its typical value.
 
-    A device's table is a sum of terms and of a *residual*, a table again.
-
     Attributes
     ----------
     mean : (E, K)
         Mean of the devices' coefficients.
     factor : (E * K, m)
         Square root of their covariance.
-    mean_residual
-        Mean of the devices' residuals.
-    residuals : m tables
-        The residuals that belong to the columns of the factor.
     """
 
     mean: Array
     factor: Array
-    mean_residual: AdditiveTable
-    residuals: tuple[AdditiveTable, ...]
 
     @classmethod
     def from_tables(cls, terms: Terms, tables: Sequence[AdditiveTable]) -> Prior:
@@ -103,19 +94,10 @@ class Prior:
         values = predict(tables, packed)
         # Over the geometric mean of each device's values.
         levels = np.exp(np.log(values).mean(axis=0))
-        scaled = [float(1 / level) * table for level, table in zip(levels, tables, strict=True)]
         coefficients = _project(terms, codes, values / levels)
-        rests = [
-            table + -1.0 * terms.table(own) for table, own in zip(scaled, coefficients, strict=True)
-        ]
-        mean, mean_rest = coefficients.mean(axis=0), (1 / len(rests)) * reduce(add, rests)
-        share = 1 / np.sqrt(len(tables) - 1)
-        return cls(
-            mean,
-            share * (coefficients - mean).reshape(len(tables), -1).T,
-            mean_rest,
-            tuple(share * (rest + -1.0 * mean_rest) for rest in rests),
-        )
+        mean = coefficients.mean(axis=0)
+        deviations = (coefficients - mean).reshape(len(tables), -1)
+        return cls(mean, deviations.T / np.sqrt(len(tables) - 1))
 
 
 def _project(terms: Terms, codes: Codes, values: Array) -> Array:
@@ -166,6 +148,9 @@ def factors_of(terms: Terms, levels: Array, prior: Prior | None) -> list[Factor]
         columns = _deviation_columns(terms, levels, name)
         if columns.size:
             factors.append(Factor(columns, *_SCALES[name]))
+    columns = _free_columns(terms, levels)
+    if columns.size:
+        factors.append(Factor(columns, *_SCALES["free"]))
     return factors
 
 
@@ -189,7 +174,7 @@ def _deviation_columns(terms: Terms, levels: Array, name: str) -> Array:
     own = np.eye(n_widths)
     shape = own if name == "width" else np.c_[own, np.ones(n_widths)]
     columns = []
-    for k, term in enumerate(terms.terms):
+    for k, term in enumerate(terms.terms[: terms.n_smooth]):
         if (term.kind if term.kind in ("curved", "trend") else "width") != name:
             continue
         for part in shape.T:
@@ -197,6 +182,24 @@ def _deviation_columns(terms: Terms, levels: Array, name: str) -> Array:
             column[:, k] = part * levels
             columns.append(column.ravel())
     return np.array(columns).T
+
+
+def _free_columns(terms: Terms, levels: Array) -> Array:
+    """Return the square root (E * K, q) of the covariance of free terms of scale 1.
+
+    A free term of a layer is half its width's own and half shared by all widths. The mean over the
+    layers of each contrast is projected out: smooth terms describe it.
+    """
+    n_widths, n_contrasts = len(terms.widths), terms.contrasts.shape[1]
+    n_layers = (len(terms) - terms.n_smooth) // max(n_contrasts, 1)
+    profiles = np.linalg.qr(np.c_[np.ones(n_layers), np.eye(n_layers)[:, 1:]])[0][:, 1:]
+    # Over the number of layers, as the terms are: the scale is that of a whole architecture.
+    profiles = profiles * np.sqrt(n_layers)
+    shape = levels[:, None] * np.linalg.cholesky(0.5 * np.eye(n_widths) + 0.5)  # (E, E)
+    free = np.kron(shape, np.kron(profiles, np.eye(n_contrasts)))
+    columns = np.zeros((n_widths, len(terms), free.shape[1]))
+    columns[:, terms.n_smooth :] = free.reshape(n_widths, -1, free.shape[1])
+    return columns.reshape(-1, free.shape[1])
 
 
 def _physical_terms(terms: Terms) -> list[tuple[int, int]]:

@@ -3,6 +3,8 @@
 Within one width (``embed_dim``) a metric is modelled as a weighted sum of *terms*: 1, the other
 choices outside the layers, and sums over the layers of the number of layers, the size of the MLP,
 the heads, and their squares and products, each also with a trend from the first layer to the last.
+These are followed by *free* terms: one for each layer and contrast of a layer's choices, for what
+no smooth function of the layer describes.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Term:
         Readable name: ``"1"``, ``"layers"``, ``"mlp_ratio"``, ``"n_head^2"``, ``"bias x layers"``.
     kind
         ``"constant"``, ``"layers"``, ``"choice"`` of a layer, ``"outside"`` the layers,
-        ``"outside x layers"``, ``"curved"`` or ``"trend"``.
+        ``"outside x layers"``, ``"curved"``, ``"trend"`` or ``"free"``.
     """
 
     name: str
@@ -53,6 +55,9 @@ class Terms:
     widths : (E,) float64
         Values of the width, or 1 to E where they are texts.
     terms : tuple of K Term
+        Those of kind ``"free"`` come last, contrasts within layers.
+    contrasts : (O, Q)
+        Contrasts of each option of a layer: orthonormal ones for each of its choices.
 
     Raises
     ------
@@ -84,7 +89,12 @@ class Terms:
         self.widths: Array = np.array(
             [float(w) for w in widths] if is_number else range(1, n_widths + 1), dtype=np.float64
         )
-        self.terms, self._layer_terms = self._name_terms()
+        smooth, self._layer_terms = self._name_terms()
+        names, self.contrasts = self._name_contrasts()
+        n_layers = len(space.layer_columns)
+        free = [Term(f"{a}, layer {i + 1}", "free") for i in range(n_layers) for a in names]
+        self.n_smooth = len(smooth)
+        self.terms: tuple[Term, ...] = (*smooth, *free)
 
     def __len__(self) -> int:
         return len(self.terms)
@@ -119,8 +129,12 @@ class Terms:
         own = coefficients[self.width_of(roots)]  # (R, K)
         n_base = 1 + len(self._outside)
         base = (self._root_terms(roots) * own[:, :n_base]).sum(axis=1)
-        layers = np.einsum("rlok,rk->rlo", self._layer_values(roots), own[:, n_base:])
-        return base, layers
+        smooth, free = own[:, n_base : self.n_smooth], own[:, self.n_smooth :]
+        layers = np.einsum("rlok,rk->rlo", self._layer_values(roots), smooth)
+        # A free term is that of one layer.
+        n_layers, n_contrasts = len(self.space.layer_columns), self.contrasts.shape[1]
+        free = free.reshape(len(roots), n_layers, n_contrasts) / n_layers
+        return base, layers + free @ self.contrasts.T
 
     def table(self, coefficients: Array) -> AdditiveTable:
         """Return the table of coefficients (E, K), by the packed codes of `layout`."""
@@ -174,6 +188,18 @@ class Terms:
         self._n_linear = n
         return tuple(terms), np.stack(columns, axis=1)
 
+    def _name_contrasts(self) -> tuple[list[str], Array]:
+        """Return names (Q,) of contrasts of a layer's choices, and their values (O, Q)."""
+        names: list[str] = []
+        columns = [np.empty((len(self._effects.options), 0))]
+        for a, (name, values) in enumerate(self.space.layers.items()):
+            n = len(values)
+            # The orthogonal complement of the constant: the sum over all values is 0.
+            basis = np.linalg.qr(np.c_[np.ones(n), np.eye(n)[:, 1:]])[0][:, 1:]  # (V, V - 1)
+            names += [f"{name} {k + 1}" for k in range(n - 1)]
+            columns.append(basis[self._effects.options[:, a].astype(np.intp)])
+        return names, np.concatenate(columns, axis=1)
+
     def _root_terms(self, codes: NDArray[np.integer]) -> Array:
         columns = [np.ones(len(codes))]
         choices = list(self.space.choices.values())
@@ -226,7 +252,8 @@ class Terms:
         outside = self._root_terms(codes)
         depth = present.sum(axis=1, keepdims=True)
         n_layers = present.shape[1]
-        layers = [sums, trend, outside[:, 1:] * depth, self._bend(codes)[:, None] * depth]
+        free = (self.contrasts[option] * present[:, :, None]).reshape(len(codes), -1)
+        layers = [sums, trend, outside[:, 1:] * depth, self._bend(codes)[:, None] * depth, free]
         return np.concatenate([outside, np.concatenate(layers, axis=1) / n_layers], axis=1)
 
     def option_of(self, codes: NDArray[np.integer]) -> IndexArray:

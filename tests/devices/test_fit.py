@@ -14,6 +14,7 @@ import hwnas.workloads
 from hwnas.devices.add import device_of_measurements
 from hwnas.devices.fit import FittedMetric, fit_tables
 from hwnas.devices.fit_known import known_prior, known_tables
+from hwnas.devices.fit_posterior import fit_posterior, mix_posteriors
 from hwnas.devices.fit_prior import Prior
 from hwnas.devices.fit_terms import Terms
 from hwnas.errors import InvalidInput
@@ -80,7 +81,9 @@ def test_a_fit_of_another_space_is_refused() -> None:
             hwnas.space("gpt-s"), {k: v for k, v in arrays.items() if k != "noise"}
         )
     with pytest.raises(InvalidInput, match="finite"):
-        FittedMetric.from_arrays(hwnas.space("gpt-s"), {**arrays, "noise": np.array(np.nan)})
+        FittedMetric.from_arrays(hwnas.space("gpt-s"), {**arrays, "noise": np.full(3, np.nan)})
+    with pytest.raises(InvalidInput, match="noise: expected shape"):
+        FittedMetric.from_arrays(hwnas.space("gpt-s"), {**arrays, "noise": np.ones(2)})
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -153,8 +156,64 @@ def test_known_devices_are_not_used_where_they_mislead() -> None:
     values = physical(space, codes) + 0.1 * (40 - heads)
     prior = known_prior(space, "latency")
     fits = [fit_tables(space, codes[:20], values[:20], prior=p) for p in (prior, None)]
-    assert fits[0].residual is None
+    assert fits[0].known < 0.01
     np.testing.assert_array_equal(fits[0].predict(codes), fits[1].predict(codes))
+
+
+def test_a_doubtful_prior_is_averaged() -> None:
+    space = hwnas.space("gpt-s")
+    terms, codes = Terms(space), space.sample(8, np.random.default_rng(0))
+    values = physical(space, codes)
+    first, second = (
+        dataclasses.replace(p, evidence=0.0)
+        for p in (
+            fit_posterior(terms, codes, values, 0 * values, known_prior(space, "latency")),
+            fit_posterior(terms, codes, values, 0 * values, None),
+        )
+    )
+    mixed = mix_posteriors(first, second, 0.25)
+    np.testing.assert_allclose(
+        mixed.coefficients, 0.75 * first.coefficients + 0.25 * second.coefficients
+    )
+    # The variance of a mixture: the mean of variances, and the spread of means.
+    shift = (first.coefficients - second.coefficients).ravel()
+    variances = [(p.factor**2).sum(axis=1) for p in (first, second)]
+    np.testing.assert_allclose(
+        (mixed.factor**2).sum(axis=1),
+        0.75 * variances[0] + 0.25 * variances[1] + 0.1875 * shift**2,
+    )
+    assert mix_posteriors(first, second, 0.999) is second
+
+
+def test_layers_that_differ_are_found() -> None:
+    space = hwnas.space("gpt-s")
+    terms, rng = Terms(space), np.random.default_rng(0)
+    coefficients = np.zeros((3, len(terms)))
+    coefficients[:, 0] = [1.0, 2.0, 3.0]
+    coefficients[:, terms.n_smooth :] = 0.1 * rng.standard_normal((3, len(terms) - terms.n_smooth))
+    table = terms.table(coefficients)
+    codes = space.sample(700, rng)
+    values = table.predict(terms.layout.pack(codes))
+    fit = fit_tables(space, codes[:400], values[:400])
+    errors = np.abs(fit.predict(codes[400:]) / values[400:] - 1)
+    # Terms that are smooth over layers leave what the free ones describe.
+    smooth = terms(codes)[:, : terms.n_smooth]
+    rests = []
+    for e in range(3):
+        own, seen = codes[:, 0] == e, np.arange(700) < 400
+        weights = np.linalg.lstsq(smooth[own & seen], values[own & seen], rcond=None)[0]
+        rests.append(np.abs(smooth[own & ~seen] @ weights / values[own & ~seen] - 1))
+    assert errors.mean() < 0.002
+    assert errors.mean() < 0.1 * np.concatenate(rests).mean()
+
+
+def test_noise_of_small_networks_may_be_larger() -> None:
+    space = hwnas.space("gpt-s")
+    rng = np.random.default_rng(0)
+    codes = space.sample(150, rng)
+    std = np.array([0.04, 0.02, 0.01])
+    values = physical(space, codes) * np.exp(std[codes[:, 0]] * rng.standard_normal(150))
+    np.testing.assert_allclose(fit_tables(space, codes, values).noise, std, rtol=0.35)
 
 
 def test_known_devices_are_those_of_the_metric(
