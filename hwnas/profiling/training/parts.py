@@ -172,13 +172,16 @@ def _inputs(part: Part, device: torch.device) -> tuple[Any, ...]:
     cls = import_model_class(part.model)
     model = cls(cls.arch_type.parse(part.arch), device="meta", **part.settings)
     rows = (part.batch, model.context)
+    if part.layer is None:
+        # A model without blocks computes the type of the features, which depends on its norm.
+        model.blocks = nn.ModuleList()
+        model.to_empty(device=device)
+        targets = torch.zeros(rows, dtype=torch.long, device=device)
+        return model.features(targets), model.output_weight, targets
     is_half = torch.is_autocast_enabled(device.type)
     dtype = torch.get_autocast_dtype(device.type) if is_half else torch.float32
     x = torch.zeros(*rows, model.output_weight.shape[1], dtype=dtype, device=device)
     x = x.requires_grad_().clone()  # no leaf, as in a training
-    if part.layer is None:
-        weight = nn.Parameter(torch.empty(model.output_weight.shape, device=device))
-        return x, weight, torch.zeros(rows, dtype=torch.long, device=device)
     block = model.blocks[part.layer].to_empty(device=device)
     cos, sin = (torch.empty_like(table, device=device) for table in (model.cos, model.sin))
     return block, x, cos, sin, None

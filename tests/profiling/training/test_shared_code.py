@@ -19,8 +19,9 @@ import hwnas
 from hwnas.errors import InvalidInput
 from hwnas.profiling import Tokens, TrainingSettings, tokenizer, tokens, train
 from hwnas.profiling.language_model import build_model
-from hwnas.profiling.training import compile_pool
+from hwnas.profiling.training import compile_pool, parts, shared_code
 from hwnas.profiling.training.compile_pool import CompilePool
+from hwnas.profiling.training.config import autocast
 from hwnas.profiling.training.parts import Part, parts_of
 from hwnas.profiling.training.shared_code import SharedCode
 from hwnas.spaces import LanguageModelSpace
@@ -310,3 +311,56 @@ print(dict(counters["aot_autograd"]))
     ]
     assert "'autograd_cache_miss': 1" in outputs[0]
     assert "'autograd_cache_hit': 1" in outputs[1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", SPACES)
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+            ],
+        ),
+    ],
+)
+def test_parts_are_compiled_for_the_tensors_of_a_training(
+    family: str, precision: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A difference in type or stride would compile the part again, in the middle of a training."""
+    space = hwnas.space(SPACES[family])
+    assert isinstance(space, LanguageModelSpace)
+    model = build_model(space, space.decode(space.sample(1, np.random.default_rng(0)))[0])
+    model.to(device)
+    settings = replace(SETTINGS, precision=precision)
+
+    def properties(arguments: tuple[object, ...]) -> list[tuple[object, ...]]:
+        return [
+            (a.dtype, a.shape, a.stride(), a.requires_grad, a.is_leaf, a.device.type)
+            for a in arguments
+            if isinstance(a, torch.Tensor)
+        ]
+
+    seen: list[list[tuple[object, ...]]] = []
+    output = shared_code.cross_entropy
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda block, arguments: seen.append(properties(arguments)))
+
+    def recorded(*arguments: torch.Tensor) -> torch.Tensor:
+        seen.append(properties(arguments))
+        return output(*arguments)
+
+    loss = shared_code.SharedLoss(model, [], SharedCode())
+    monkeypatch.setattr(loss, "output", recorded)
+    batch = torch.zeros(4, 17, dtype=torch.long, device=device)
+    with autocast(model.device, settings.precision):
+        loss(batch[:, :-1], batch[:, 1:])
+        expected = [
+            properties(parts._inputs(part, model.device))
+            for part in parts_of(model, settings, model.device)
+        ]
+    assert seen == expected
