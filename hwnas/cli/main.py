@@ -342,9 +342,9 @@ def _run_command() -> int:
             typer.echo(f"hwnas: {one_line(text)}", err=True)
         return 1 if isinstance(error, SearchFailed) else 2
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo(
-            "hwnas: stopped; finished trials are kept, continue with: hwnas resume DIR", err=True
-        )
+        has_trials = sys.argv[1:2] in (["run"], ["resume"], ["reproduce"])
+        kept = "; finished trials are kept, continue with: hwnas resume DIR"
+        typer.echo(f"hwnas: stopped{kept if has_trials else ''}", err=True)
         return 2
 
 

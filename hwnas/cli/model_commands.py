@@ -61,7 +61,9 @@ def build(
         str | None,
         typer.Option(help="As for profile [the space that the architecture's name begins with]."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the initial weights.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the initial weights.", min=0, max=2**63 - 1)
+    ] = 0,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Checkpoint of a training, to use its weights [of a run, its own]."),
@@ -95,17 +97,22 @@ def build(
 
     hwnas build runs/story --pick fastest --format gguf --out model-gguf
     """
+    from hwnas.profiling.export.directory import check_new, export_model
     from hwnas.spaces import load_space, require_language_model
     from hwnas.spaces.architecture import split_string
 
+    check_new(out)
     result = member = None
     if Path(target).is_dir():
+        if space is not None:
+            raise InvalidInput("build: a run has a space; expected no --space with it")
         result, member = _pick(Path(target), pick)
         members, arch = require_language_model(result.space), str(member.arch)
         checkpoint = checkpoint or (None if from_ else _checkpoint_of(result, member))
         tokenizer = tokenizer or _tokenizer_of(result)
-    elif pick is not None:
-        raise InvalidInput(f"--pick: expected the directory of a run, found {target!r}")
+    elif pick is not None or os.sep in target or Path(target).is_file():
+        wanted = "" if pick is not None else "an architecture or "
+        raise InvalidInput(f"expected {wanted}the directory of a run, found {target!r}")
     else:
         arch = target
         if from_ is None:
@@ -116,7 +123,6 @@ def build(
 
     import torch
 
-    from hwnas.profiling.export.directory import export_model
     from hwnas.profiling.export.tokenizer_files import tokenizer_named
     from hwnas.profiling.language_model import build_model
 

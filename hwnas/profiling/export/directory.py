@@ -89,16 +89,38 @@ def export_model(
         return sorted(file.name for file in partial.iterdir())
 
 
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Make a directory that takes its name when the block ends without an error."""
+def check_new(folder: Path) -> None:
+    """Raise InvalidInput if a directory cannot be written: there is a file, or it is not empty."""
+    if folder.is_symlink() and not folder.exists():
+        raise InvalidInput(f"{folder} is a link to nothing; expected another folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInput(f"{folder} is there already; expected another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Make a directory that takes its name when the block ends without an error.
+
+    Of a directory that is there and empty the files take their places then.
+    """
+    folder = Path(os.path.normpath(folder))
+    check_new(folder)
+    parent = folder.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".hwnas-build-", dir=parent))
+    except OSError as error:
+        raise InvalidInput(f"{folder}: cannot be created: {error.strerror}") from None
     try:
         yield partial
         partial.chmod(0o755)
-        os.replace(partial, folder)
+        if folder.is_dir():
+            for file in sorted(partial.iterdir()):
+                os.replace(file, folder / file.name)
+        else:
+            os.replace(partial, folder)
+    except OSError as error:  # of a full disk, say
+        reason = error.strerror or " ".join(str(error).split())
+        raise InvalidInput(f"{folder}: cannot be written: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

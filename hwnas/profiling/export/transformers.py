@@ -73,7 +73,8 @@ def convert(model: LanguageModel) -> TransformersModel:
     'HwnasForCausalLM'
     """
     if isinstance(model, Llama):
-        return _llama(model) if is_homogeneous(model) else _heterogeneous_llama(model)
+        has_class = is_homogeneous(model) and not model.rotary_factors
+        return _llama(model) if has_class else _heterogeneous_llama(model)
     if isinstance(model, GPT):
         return _gpt_neox(model) if _is_gpt_neox(model) else _heterogeneous_gpt(model)
     raise InvalidInput(
@@ -139,7 +140,10 @@ def write_transformers(model: LanguageModel, folder: Path, *, end: int | None = 
     other.tie_weights()
     other.generation_config = library.GenerationConfig(**ids)
     other.config.architectures = [converted.class_name]
-    other.save_pretrained(folder)
+    try:
+        other.save_pretrained(folder)
+    except import_module("safetensors").SafetensorError as error:
+        raise OSError(str(error)) from error  # the disk is full, say
     return sorted(file.name for file in folder.iterdir())
 
 
@@ -259,6 +263,7 @@ def _heterogeneous_llama(model: Llama) -> TransformersModel:
         "rotary_size": model.head_size,
         "norm": "rms",
         "rope_theta": model.rotary_base,
+        "rope_factors": model.rotary_factors or None,
         "norm_eps": model.norm_eps,
         "gated": True,
         "parallel": False,
