@@ -29,6 +29,7 @@ MODULES = {
     "surrogate": ("hwnas.surrogates.backend",),
     "results": ("hwnas.runner.results", "hwnas.runner.search_result"),
     "loggers": ("hwnas.loggers",),
+    "profiling": (),  # the names of `hwnas.profiling.__all__`
     "testing": ("hwnas.testing",),
     "compat": ("hwnas.compat",),
     "errors": ("hwnas.errors",),
@@ -182,7 +183,8 @@ def generated_pages() -> Iterator[tuple[str, str]]:
     yield "reference/plugins.md", plugins_page()
     yield "reference/api.md", api_page()
     for name, modules in MODULES.items():
-        lines = [f"# {name.capitalize()}", *(f"::: {module}" for module in modules)]
+        targets = modules or [*public_names(f"hwnas.{name}").values()]
+        lines = [f"# {name.capitalize()}", *(f"::: {target}" for target in targets)]
         yield f"reference/{name}.md", "\n\n".join(lines) + "\n"
 
 
@@ -231,7 +233,7 @@ def api_page() -> str:
     """Return the page of the public names, which other pages of the reference show in part."""
     import hwnas
 
-    homes = {name: _definition(hwnas._HOME_OF[name], name) for name in hwnas.__all__}
+    homes = public_names("hwnas")
     pages = {module: page for page, modules in MODULES.items() for module in modules}
     rows, own = [], []
     for name, target in homes.items():
@@ -241,6 +243,23 @@ def api_page() -> str:
         rows.append((f"[`hwnas.{name}`]({link})", _code(summary)))
         own += [] if page else [f"::: {target}"]
     return "\n\n".join(["# Python", _table(("name", "content"), rows), *own]) + "\n"
+
+
+def public_names(package: str) -> dict[str, str]:
+    """Return where the public names of a package are defined; none where it needs a library.
+
+    >>> public_names("hwnas")["run"]
+    'hwnas.api.run'
+    """
+    import importlib
+
+    from hwnas.errors import MissingExtra
+
+    try:
+        names = importlib.import_module(package).__all__
+    except MissingExtra:
+        return {}
+    return {name: _definition(package, name) for name in names}
 
 
 def _definition(home: str, name: str) -> str:

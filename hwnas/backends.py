@@ -46,6 +46,13 @@ class Evaluation:
         Duration of each evaluation.
     reasons : n strings, optional
         Reasons of failed trials; empty for the others.
+
+    Examples
+    --------
+    Two architectures, the second of which failed:
+
+    >>> values = np.array([[20.5, 3.1], [np.nan, np.nan]])
+    >>> evaluation = Evaluation(values, status=["ok", "failed"], reasons=["", "out of memory"])
     """
 
     values: Array
@@ -245,7 +252,13 @@ def is_closed_form(space: SearchSpace, objective: Objective) -> bool:
 
 
 def closed_form_values(backend: Backend, objective: Objective, codes: Codes) -> Array:
-    """Return the values (n,) of a closed form of architectures (n, d), see `is_closed_form`."""
+    """Return the values (n,) of a closed form of architectures (n, d), see `is_closed_form`.
+
+    >>> import hwnas
+    >>> bench = hwnas.surrogate("gpt-s")
+    >>> closed_form_values(bench, Objective.parse("params"), bench.space.canonical([[0] * 27]))
+    array([22746240.])
+    """
     space = backend.space
     if objective.workload is None:
         return np.asarray(getattr(space, objective.key)(codes), dtype=np.float64)
@@ -258,6 +271,11 @@ def all_metrics(backend: Backend) -> dict[str, Metric]:
     """Return the backend's own metrics and the closed forms of its space, by name.
 
     Closed forms of workloads are left out; `metric_of` knows them too.
+
+    >>> import hwnas
+    >>> metrics = all_metrics(hwnas.surrogate("gpt-s"))
+    >>> metrics["params"].unit, metrics["latency@h100"].unit
+    ('', 'ms')
     """
     return {**closed_forms(backend.space), **backend.metrics}
 
@@ -275,6 +293,12 @@ def metric_of(backend: Backend, objective: Objective) -> Metric:
         A device or a workload is missing or superfluous, a workload does not fit the space, the
         metric has no quantiles, or the worst ratio over several devices is to be maximized or is
         asked of a backend that does not know each device's optimum.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> metric_of(hwnas.surrogate("gpt-s"), Objective.parse("energy@h100:p90")).unit
+    'mWh'
     """
     if objective.maximise and len(objective.devices) > 1:
         workload = f".{objective.workload}" if objective.workload else ""
@@ -336,11 +360,20 @@ def _closed_forms_of_workload(backend: Backend, objective: Objective) -> dict[st
 
 
 def optimum(backend: Backend, key: str, level: float | None) -> float | None:
-    """Return the minimum of a metric over the whole space; ``None`` where it is unknown."""
+    """Return the minimum of a metric over the whole space; ``None`` where it is unknown.
+
+    >>> import hwnas
+    >>> round(optimum(hwnas.surrogate("gpt-s"), "latency@rtx3080", None), 1)
+    14.1
+    """
     front = backend.front((replace(Objective.parse(key), level=level),))
     return None if front is None else float(front.values[0, 0])
 
 
 def stop_reason(constraint: Objective, value: float) -> str:
-    """Return the reason of a trial that was stopped because its value violates a constraint."""
+    """Return the reason of a trial that was stopped because its value violates a constraint.
+
+    >>> stop_reason(Objective.parse("latency@h100 <= 20"), 25.125)
+    'stopped at latency@h100 <= 20: 25.125'
+    """
     return f"stopped at {constraint}: {value:.6g}"

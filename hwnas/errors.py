@@ -37,6 +37,15 @@ class HwnasError(Exception):
     """Error that the user can correct; its text is one line with what was found and expected.
 
     It can be pickled, whatever its constructor takes, so that other processes can raise it.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> try:
+    ...     hwnas.space("gpt-z")
+    ... except hwnas.HwnasError as error:
+    ...     print(error)
+    unknown space 'gpt-z'; did you mean 'gpt-l' or 'gpt-m' or 'gpt-s'?
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -187,6 +196,11 @@ class MissingExtra(HwnasError, ImportError):
         The missing module: ``"pymoo"``.
     extra
         The extra of hwnas that installs it.
+
+    Examples
+    --------
+    >>> print(MissingExtra("optimizer 'nsga2'", "pymoo", "pymoo"))
+    optimizer 'nsga2' needs pymoo: pip install "hwnas[pymoo]"
     """
 
     def __init__(self, subject: str, module: str, extra: str) -> None:
@@ -198,7 +212,21 @@ class MachineFailed(HwnasError):
 
 
 class SpaceExhausted(HwnasError):
-    """Search space without new architectures: every one has been proposed."""
+    """Search space without new architectures: every one has been proposed.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> space = hwnas.space({"name": "pair", "choices": {"a": [0, 1]}})
+    >>> optimizer = hwnas.optimizer("random", space, 2, seed=0)
+    >>> len(optimizer.ask(5))
+    2
+    >>> try:
+    ...     optimizer.ask(1)
+    ... except hwnas.SpaceExhausted as error:
+    ...     print(error)
+    all 2 architectures of pair are taken
+    """
 
 
 class SearchFailed(RuntimeError):

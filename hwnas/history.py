@@ -20,6 +20,14 @@ class History:
         Standard errors; zero where the losses are exact.
     constraints : (n, c) float64
         Constraint violations g(x); a code is feasible where all are at most 0.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> optimizer = hwnas.optimizer("random", "gpt-s", 2, seed=0)
+    >>> optimizer.tell(optimizer.ask(3), [[1, 4], [2, 3], [3, 2]])
+    >>> optimizer.history.losses[:, 0]
+    array([1., 2., 3.])
     """
 
     def __init__(self, n_columns: int, n_objectives: int, n_constraints: int) -> None:

@@ -132,6 +132,12 @@ class Objective:
         For a constraint, ``"<="`` or ``">="`` and the number in the metric's unit; else ``None``.
     workload
         Name of the workload, ``"serve"``; ``None`` for a metric without one.
+
+    Examples
+    --------
+    >>> Objective.parse("latency@h100:p90 <= 20")  # doctest: +NORMALIZE_WHITESPACE
+    Objective(metric='latency', devices=('h100',), level=0.9, maximise=False, relation='<=',
+              bound=20.0, workload=None)
     """
 
     metric: str
@@ -296,6 +302,11 @@ def parse_objectives(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ...
     InvalidInput
         An objective does not follow the grammar, has a bound, or is repeated (also with the
         opposite sign).
+
+    Examples
+    --------
+    >>> [objective.maximise for objective in parse_objectives(["perplexity", "-accuracy"])]
+    [False, True]
     """
     objectives = tuple(map(Objective.parse, texts))
     for text, objective in zip(texts, objectives, strict=True):
@@ -314,6 +325,12 @@ def parse_constraints(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ..
     ------
     InvalidInput
         A constraint does not follow the grammar, has no bound, or is repeated.
+
+    Examples
+    --------
+    >>> (limit,) = parse_constraints(["params <= 1e8"])
+    >>> limit.relation, limit.bound
+    ('<=', 100000000.0)
     """
     constraints = tuple(map(Objective.parse, texts))
     for text, constraint in zip(texts, constraints, strict=True):
@@ -325,7 +342,11 @@ def parse_constraints(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ..
 
 
 def losses_of(objectives: tuple[Objective, ...], values: Array) -> Array:
-    """Return raw values (n, m) as losses (n, m), all to be minimized."""
+    """Return raw values (n, m) as losses (n, m), all to be minimized.
+
+    >>> losses_of(parse_objectives(["error", "-speed"]), np.array([[0.25, 3.0]]))
+    array([[ 0.25, -3.  ]])
+    """
     return np.stack([o.loss(values[:, j]) for j, o in enumerate(objectives)], axis=1)
 
 

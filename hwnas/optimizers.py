@@ -272,6 +272,16 @@ class MultiFidelityOptimizer(Optimizer):
         As for `Optimizer`.
     fidelities
         Fidelities that may be asked for, ascending; the last is the full measurement.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> class Lowest(MultiFidelityOptimizer):
+    ...     def ask(self, n):
+    ...         return self.space.sample(n, self.rng), self.fidelities[0]
+    >>> codes, fidelity = Lowest(hwnas.space("gpt-s"), 2, seed=0, fidelities=[1, 3, 9]).ask(4)
+    >>> codes.shape, fidelity
+    ((4, 27), 1)
     """
 
     def __init__(
@@ -300,6 +310,13 @@ class UniqueSampler:
         Search space.
     rng
         Source of randomness.
+
+    Examples
+    --------
+    >>> space = SearchSpace("pairs", {"a": [0, 1], "b": [0, 1, 2]})
+    >>> sampler = UniqueSampler(space, np.random.default_rng(0))
+    >>> len(sampler.sample(4)), len(sampler.sample(4))
+    (4, 2)
     """
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:

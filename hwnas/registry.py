@@ -50,7 +50,17 @@ def register_optimizer(name: str) -> Callable[[type[_T]], type[_T]]:
 
 
 def register_backend(name: str) -> Callable[[type[_T]], type[_T]]:
-    """Register a backend by a name: a class decorator, see `hwnas.Backend`."""
+    """Register a backend by a name: a class decorator, see `hwnas.Backend`.
+
+    >>> import hwnas
+    >>> import numpy as np
+    >>> @hwnas.register_backend("depths")
+    ... class Depths(hwnas.Backend):
+    ...     metrics = {"depth": hwnas.Metric("layers")}
+    ...
+    ...     def evaluate(self, codes, objectives, *, seeds, fidelity=None):
+    ...         return hwnas.Evaluation(np.array(self.space.n_layer, float)[codes[:, [1]]])
+    """
     return _register("backend", name, Backend)
 
 
@@ -262,6 +272,15 @@ def optimizer(
     ------
     UnknownName, InvalidInput, MissingExtra
         See `checked_settings`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> optimizer = hwnas.optimizer("random", "gpt-s", 2, seed=0)
+    >>> codes = optimizer.ask(3)  # (3, 27) int8
+    >>> optimizer.tell(codes, [[3.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
+    >>> len(optimizer.recommend())
+    2
     """
     settings = checked_settings("optimizer", name, settings)
     cls = lookup("optimizer", name)

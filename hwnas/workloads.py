@@ -302,7 +302,13 @@ def kv_cache(space: LanguageModelSpace, codes: ArrayLike, workload: Workload) ->
 
 
 def kv_cache_bytes(space: LanguageModelSpace, codes: ArrayLike, workload: Workload) -> IntArray:
-    """Return `kv_cache` in bytes, (n,) int64."""
+    """Return `kv_cache` in bytes, (n,) int64.
+
+    >>> from hwnas.spaces import space
+    >>> gpt = space("gpt-s")  # 10 layers with 4 heads of 64 numbers, 5 positions, 2 bytes each
+    >>> kv_cache_bytes(gpt, gpt.canonical([[0] * 27]), Workload(3, 2, 1))
+    array([51200])
+    """
     workload.check(space)
     sizes = space.model_sizes(codes)
     factor = 2 * workload.batch * workload.positions
@@ -351,7 +357,13 @@ def weight_memory(space: LanguageModelSpace, codes: ArrayLike, workload: Workloa
 
 
 def weight_bytes(space: LanguageModelSpace, codes: ArrayLike, workload: Workload) -> IntArray:
-    """Return `weight_memory` in bytes, (n,) int64."""
+    """Return `weight_memory` in bytes, (n,) int64.
+
+    >>> from hwnas.spaces import space
+    >>> gpt = space("gpt-s")
+    >>> weight_bytes(gpt, gpt.canonical([[0] * 27]), Workload(3, 2, 1)).dtype
+    dtype('int64')
+    """
     workload.check(space)
     sizes, precisions = space.model_sizes(codes), _precisions(space, codes, workload)
     return np.asarray(

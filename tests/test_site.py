@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import doctest
+import importlib
 import importlib.util
 import json
 import re
@@ -101,6 +104,51 @@ def test_the_reference_has_every_plugin_and_every_public_name(pages: dict[str, s
                 assert f"### {name}\n" in pages["reference/plugins.md"], name
     for name in hwnas.__all__:
         assert f"`hwnas.{name}`" in pages["reference/api.md"], name
+
+
+# -- examples ------------------------------------------------------------------------------------
+
+
+def public_definitions(hooks: ModuleType) -> list[str]:
+    """Names of the functions and classes that the reference shows, where they are defined."""
+    names = {*hooks.public_names("hwnas").values(), *hooks.public_names("hwnas.profiling").values()}
+    for module in (module for modules in hooks.MODULES.values() for module in modules):
+        for node in ast.parse(source_file(module).read_text(encoding="utf-8")).body:
+            is_definition = isinstance(node, ast.FunctionDef | ast.ClassDef)
+            if is_definition and not node.name.startswith("_"):
+                names.add(f"{module}.{node.name}")
+    return sorted(names)
+
+
+def source_file(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def is_record(value: Any) -> bool:
+    """Return whether a class is an error or holds the results of other calls."""
+    if not isinstance(value, type):
+        return False
+    return issubclass(value, Exception | tuple) or dataclasses.is_dataclass(value)
+
+
+def test_every_public_function_has_an_example(hooks: ModuleType) -> None:
+    """The example is one that doctest finds, in a file whose doctests the suite runs."""
+    named = {*hooks.public_names("hwnas").values()}
+    definitions = public_definitions(hooks)
+    assert len(definitions) > 100
+    without = []
+    for definition in definitions:
+        module, _, name = definition.rpartition(".")
+        value = getattr(importlib.import_module(module), name)
+        # Of records, errors and what only a measurement makes, those that `import hwnas` has.
+        is_optional = is_record(value) or (isinstance(value, type) and ".profiling." in module)
+        if is_optional and definition not in named:
+            continue
+        examples = doctest.DocTestParser().get_examples(value.__doc__ or "")
+        if not any(doctest.SKIP not in example.options for example in examples):
+            without.append(definition)
+    assert not without
 
 
 # -- the notebook ---------------------------------------------------------------------------------

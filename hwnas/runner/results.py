@@ -34,17 +34,15 @@ from hwnas.runner.run_files import (
     refuse_sweep,
     search_databases,
     stored_experiment,
+    stored_search,
 )
 from hwnas.runner.search_result import Recommendation, SearchResult, Trajectory, first_rows
-from hwnas.runner.storage import Store, Trials
+from hwnas.runner.storage import Trials
 from hwnas.runner.summary import front_table, html_table, summary_columns, summary_row
 from hwnas.spaces import SearchSpace, space
 from hwnas.typing import Array, BoolArray, Codes, IndexArray
 
 _MAX_BOUND = 200  # members of the best subset up to which `Result.bound` is computed
-
-# Trials, recommendations and texts of one store.
-_Stored = tuple[Trials, list[tuple[int, Codes]], dict[str, str]]
 
 
 class Result:
@@ -73,6 +71,15 @@ class Result:
     ------
     InvalidInput
         The directory holds no run, or a file in it is damaged.
+
+    Examples
+    --------
+    >>> import hwnas, tempfile
+    >>> changes = {"budget.evaluations": 9, "optimizers": ["random"]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = hwnas.run("quickstart", f"{folder}/quick", overrides=changes, draw=False).path
+    ...     [len(search.trials) for search in hwnas.Result(path).searches]
+    [9, 9]
     """
 
     def __init__(
@@ -84,7 +91,7 @@ class Result:
             refuse_sweep(self.path)
             raise InvalidInput(f"{self.path}: no trials here, expected the directory of a run")
         # Every store has the experiment and the reference; those of the first one are used.
-        stored = [_read(file) for file in databases]
+        stored = [stored_search(file) for file in databases]
         meta = stored[0][-1]
         self.experiment: Experiment = stored_experiment(meta["experiment"], databases[0])
         self.allow_plugins = allow_plugins
@@ -391,10 +398,3 @@ class Result:
             columns = {**trajectory.columns(), **self._missing_columns(search, trajectory)}
             steps = zip(*(column.tolist() for column in columns.values()), strict=True)
             write_csv(search.path / "hypervolume.csv", tuple(columns), steps)
-
-
-def _read(file: Path) -> _Stored:
-    """Read one store."""
-    with Store.open(file) as store:
-        trials = store.trials()
-        return trials, store.recommendations(trials.codes.shape[1]), store.meta

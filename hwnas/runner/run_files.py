@@ -11,6 +11,7 @@ from hwnas.experiment import NAME, Experiment, validate_form
 from hwnas.form_errors import MAX_NAME
 from hwnas.runner.storage import Store, Trials
 from hwnas.spaces import SearchSpace
+from hwnas.typing import Codes
 from hwnas.yaml_loader import parse_yaml
 
 
@@ -71,6 +72,13 @@ def stored_experiment(text: str, file: Path) -> Experiment:
     except InvalidInput as error:
         raise ExperimentError(str(file), "experiment", str(error)) from None
     return validate_form(content, str(file))
+
+
+def stored_search(file: Path) -> tuple[Trials, list[tuple[int, Codes]], dict[str, str]]:
+    """Return the trials, the recommendations and the texts of a store."""
+    with Store.open(file) as store:
+        trials = store.trials()
+        return trials, store.recommendations(trials.codes.shape[1]), store.meta
 
 
 def check_trials(trials: Trials, space: SearchSpace, n_values: int, place: Path) -> None:

@@ -170,7 +170,12 @@ class SearchResult:
 
 
 def first_rows(members: tuple[Codes, Array], trials: tuple[Codes, Array]) -> IndexArray:
-    """Return the first trial of each member by codes (k, d) and values (k, m), -1 without one."""
+    """Return the first trial of each member by codes (k, d) and values (k, m), -1 without one.
+
+    >>> codes, values = np.array([[1], [2], [1]], dtype=np.int8), np.zeros((3, 1))
+    >>> first_rows((codes[2:], values[2:]), (codes, values))
+    array([0])
+    """
     # Only members are kept by key, because there can be a million trials.
     keys = [*_keys(*members)]
     first = dict.fromkeys(keys, -1)

@@ -313,12 +313,10 @@ class GPTSpace(LanguageModelSpace):
 
 
 def require_gpt(space: SearchSpace) -> GPTSpace:
-    """Return a space if its members are GPT architectures.
+    """Return a space if its members are GPT architectures; raise `InvalidInput` if not.
 
-    Raises
-    ------
-    InvalidInput
-        It has other members.
+    >>> require_gpt(GPTSpace("mine", **GPTSpace.named["gpt-s"])).n_layer
+    (10, 11, 12)
     """
     if not isinstance(space, GPTSpace):
         raise InvalidInput(f"space {space.name!r}: expected GPT architectures, found other members")

@@ -130,6 +130,11 @@ def check_optimizer(
         A check failed; one line gives the requirement and the observation.
     UnknownName, InvalidInput, MissingExtra
         From `hwnas.registry.checked_settings`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> hwnas.testing.check_optimizer("random", evaluations=30)
     """
     subject = OptimizerUnderTest(tested, space=space, evaluations=evaluations, **settings)
     for check in optimizer_checks():
@@ -162,6 +167,11 @@ def check_backend(
         A check failed; one line gives the requirement and the observation.
     UnknownName, InvalidInput, MissingExtra
         From `hwnas.registry.checked_settings`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> hwnas.testing.check_backend("surrogate", networks=4)
     """
     subject = BackendUnderTest(tested, space=space, networks=networks, **settings)
     for check in backend_checks():
@@ -213,6 +223,12 @@ def outcomes(kind: Kind, tested: str | type, **options: Any) -> Iterator[Outcome
         Registered name, or class.
     **options
         Options and settings as for `check_optimizer`, `check_backend` or `check_space`.
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> sum(1 for outcome in hwnas.testing.outcomes("backend", "surrogate", networks=4)) > 5
+    True
     """
     subject: OptimizerUnderTest | BackendUnderTest | SpaceUnderTest
     if kind == "optimizer":

@@ -92,6 +92,14 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Lan
         A file is missing, or was not written by `save_model`. Pickles are never read.
     MissingExtra
         safetensors is not installed.
+
+    Examples
+    --------
+    See `hwnas.load`, which is this function.
+
+    >>> load_model("no-such-folder")  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    hwnas.errors.InvalidInput: no-such-folder/config.json: no such file
     """
     folder = Path(folder)
     model = build_from_config(folder / CONFIG, device)

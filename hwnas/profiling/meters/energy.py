@@ -355,6 +355,14 @@ def energy_meter(device: str | torch.device) -> EnergyMeter:
     ------
     NoMeter
         The energy of the device cannot be read on this machine; the message is the reason.
+
+    Examples
+    --------
+    >>> try:
+    ...     energy_meter("meta")
+    ... except NoMeter as error:
+    ...     print(error)
+    no counter of energy is known for device meta
     """
     device = torch.device(device)
     if device.type == "cpu":

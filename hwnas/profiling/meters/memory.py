@@ -84,6 +84,16 @@ def peak_memory(
         The measurement failed.
     InvalidInput
         The settings do not fit the model or its device.
+
+    Examples
+    --------
+    >>> from hwnas.profiling import GPT
+    >>> from hwnas.spaces.architecture import Architecture
+    >>> arch = Architecture.parse("tiny-1-32-2-1-True")
+    >>> model = GPT(arch, head_size=16, context=8, vocab_size=50)
+    >>> peak_memory(model, PassSettings(batch_size=1, tokens=100))
+    Traceback (most recent call last):
+    hwnas.errors.InvalidInput: tokens: expected at most 8, the model's context, found 100
     """
     settings = settings or PassSettings()
     if model.device.type == "cuda":
