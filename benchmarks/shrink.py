@@ -93,7 +93,7 @@ class Study:
     networks: int = 20
     max_seconds: float = 1.0
     calibration_tokens: int = 131_072
-    held_out_tokens: int = 102_400
+    held_out_tokens: int = 51_200
     evaluations: int = 60
     peer_evaluations: int = 1000
     healing_tokens: int = 5_000_000

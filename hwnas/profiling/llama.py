@@ -129,9 +129,10 @@ class Llama(LanguageModel):
         Maximum length of a sequence in tokens.
     vocab_size
         Number of tokens in the vocabulary.
-    rotary_base, norm_eps
-        Base of the rotary positions, and what norms add to the mean square. The defaults are those
-        of Llama 2; networks that were trained elsewhere may have others.
+    rotary_base, rotary_factors, norm_eps
+        Base of the rotary positions, numbers by which their `head_size` / 2 frequencies are
+        divided, and what norms add to the mean square. The defaults are those of Llama 2; networks
+        that were trained elsewhere may have others.
     seed
         Seed of the initial weights, see `reset`. CPU and GPU generate different numbers from it.
     device
@@ -151,7 +152,7 @@ class Llama(LanguageModel):
     """
 
     family = "llama"
-    optional_settings = ("rotary_base", "norm_eps")
+    optional_settings = ("rotary_base", "rotary_factors", "norm_eps")
     arch_type = LlamaArchitecture
     arch: LlamaArchitecture
 
@@ -163,6 +164,7 @@ class Llama(LanguageModel):
         context: int = LLAMA_CONTEXT,
         vocab_size: int = LLAMA_VOCABULARY,
         rotary_base: float = ROTARY_BASE,
+        rotary_factors: Sequence[float] = (),
         norm_eps: float = NORM_EPS,
         seed: int = 0,
         device: str | torch.device = "cpu",
@@ -172,8 +174,15 @@ class Llama(LanguageModel):
         self.arch = arch
         self.head_size, self.context, self.vocab_size = head_size, context, vocab_size
         self.rotary_base, self.norm_eps = float(rotary_base), float(norm_eps)
+        self.rotary_factors = list(rotary_factors)
+        if len(self.rotary_factors) not in (0, head_size // 2):
+            raise InvalidInput(
+                f"rotary_factors: expected {head_size // 2}, half of the size of a head, or none, "
+                f"found {len(self.rotary_factors)}"
+            )
         # Files of models with the defaults are those of earlier versions.
-        if (self.rotary_base, self.norm_eps) != (ROTARY_BASE, NORM_EPS):
+        own = (self.rotary_base, self.rotary_factors, self.norm_eps)
+        if own != (ROTARY_BASE, [], NORM_EPS):
             self.settings = (*type(self).settings, *self.optional_settings)
         # Layers are created on meta: their default initialization would advance torch's global
         # random stream.
@@ -201,7 +210,9 @@ class Llama(LanguageModel):
     @torch.no_grad()
     def reset_tables(self) -> None:
         """Compute the tables of the rotary positions, which are no part of the weights."""
-        angles = position_angles(self.head_size, self.context, self.rotary_base)
+        angles = position_angles(
+            self.head_size, self.context, self.rotary_base, self.rotary_factors
+        )
         self.cos.copy_(angles.cos())
         self.sin.copy_(angles.sin())
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 ROTARY_BASE = 10_000
 
 
-def position_angles(rotated: int, context: int, base: float = ROTARY_BASE) -> Tensor:
+def position_angles(
+    rotated: int, context: int, base: float = ROTARY_BASE, factors: Sequence[float] = ()
+) -> Tensor:
     """Return the rotation angle of each position and each pair of numbers.
 
     Parameters
@@ -19,12 +23,16 @@ def position_angles(rotated: int, context: int, base: float = ROTARY_BASE) -> Te
         Number of positions.
     base
         Ratio of the first frequency to the one that would follow the last.
+    factors
+        Numbers by which the frequencies are divided, for longer contexts; none by default.
 
     Returns
     -------
     (context, rotated // 2) float32, in radians
     """
     frequencies = base ** -(torch.arange(0, rotated, 2, device="cpu") / rotated)
+    if factors:
+        frequencies = frequencies / torch.tensor(factors, device="cpu")
     return torch.outer(torch.arange(context, device="cpu"), frequencies)
 
 

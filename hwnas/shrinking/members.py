@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling.llama import Block, Llama
+from hwnas.shrinking.sliced_model import SETTINGS
 from hwnas.spaces import ShrunkLlamaSpace
 
 _ALIGNMENT = 64  # neurons; rows of matrices of which kernels are fastest on a multiple
@@ -59,10 +60,7 @@ def space_of_members(model: Llama, *, head_steps: int = 4, mlp_steps: int = 4) -
         mlp_dim=_parts(hidden, mlp_steps, unit),
         n_head=[group * count for count in _parts(groups, head_steps, 1)],
         group=group,
-        **{
-            name: getattr(model, name)
-            for name in ("head_size", "context", "vocab_size", "rotary_base", "norm_eps")
-        },
+        **{name: getattr(model, name) for name in SETTINGS},
     )
 
 
@@ -102,8 +100,7 @@ def with_equal_layers(model: Llama) -> Llama:
     )
     if equal == arch:
         return model
-    names = ("head_size", "context", "vocab_size", "rotary_base", "norm_eps")
-    settings: dict[str, Any] = {name: getattr(model, name) for name in names}
+    settings: dict[str, Any] = {name: getattr(model, name) for name in SETTINGS}
     out = Llama(equal, **settings, device="meta")
     out.embedding, out.norm, out.head = model.embedding, model.norm, model.head
     out.cos, out.sin = model.cos, model.sin

@@ -6,6 +6,7 @@ Weights are copied tensor by tensor into the memory of the model: no second copy
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -111,18 +112,19 @@ def _sizes(folder: Path, config: Mapping[str, Any]) -> tuple[LlamaArchitecture, 
             f"{file}: expected a {_CLASS} or a network of hwnas build, found {found}"
         )
     rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rotary.get("rope_type", rotary.get("type", "default"))
     refused = {
         "hidden_act": config.get("hidden_act", "silu") != "silu",
         "attention_bias": bool(config.get("attention_bias")),
         "mlp_bias": bool(config.get("mlp_bias")),
         "quantization_config": config.get("quantization_config") is not None,
-        "rope_type": rotary.get("rope_type", rotary.get("type", "default")) != "default",
+        "rope_type": kind not in ("default", "linear", "llama3"),
     }
     for name in (name for name, is_refused in refused.items() if is_refused):
-        value = config.get(name, rotary.get("rope_type", rotary.get("type")))
+        value = config.get(name, kind)
         raise InvalidInput(
             f"{file}: {name} {describe(value)} is not supported; expected SwiGLU without biases, "
-            "weights in float32, float16 or bfloat16, and rotary positions without scaling"
+            "weights in float32, float16 or bfloat16, and rotary positions as Llama has them"
         )
     try:
         width, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
@@ -136,16 +138,54 @@ def _sizes(folder: Path, config: Mapping[str, Any]) -> tuple[LlamaArchitecture, 
             (int(config.get("num_key_value_heads") or heads),) * layers,
             bool(config.get("tie_word_embeddings", False)),
         )
-        settings = {
+        settings: dict[str, Any] = {
             "head_size": int(config.get("head_dim") or width // heads),
             "context": int(config["max_position_embeddings"]),
             "vocab_size": int(config["vocab_size"]),
             "norm_eps": float(config.get("rms_norm_eps", NORM_EPS)),
             "rotary_base": float(rotary.get("rope_theta", config.get("rope_theta") or ROTARY_BASE)),
         }
+        pairs = settings["head_size"] // 2
+        settings["rotary_factors"] = rotary_factors(rotary, kind, pairs, settings["rotary_base"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise InvalidInput(f"{file}: {type(error).__name__}: {error}") from None
     return arch, settings
+
+
+def rotary_factors(rotary: Mapping[str, Any], kind: str, pairs: int, base: float) -> list[float]:
+    """Return the numbers by which a configuration divides the frequencies of rotary positions.
+
+    Parameters
+    ----------
+    rotary
+        Parameters of the positions.
+    kind
+        ``"default"``, ``"linear"``, or ``"llama3"``: long waves are stretched by a factor, short
+        ones are not, and between the two wavelengths the reciprocals are interpolated.
+    pairs
+        Number of frequencies.
+    base
+        Base of the frequencies.
+
+    Examples
+    --------
+    >>> rotary_factors({"factor": 4.0}, "linear", 2, 10_000.0)
+    [4.0, 4.0]
+    """
+    if kind == "default":
+        return []
+    factor = float(rotary["factor"])
+    if kind == "linear":
+        return [factor] * pairs
+    low, high = float(rotary["low_freq_factor"]), float(rotary["high_freq_factor"])
+    former = float(rotary["original_max_position_embeddings"])
+    factors = []
+    for pair in range(pairs):
+        # Waves in the context of the first training.
+        waves = former * base ** -(pair / pairs) / (2 * math.pi)
+        share = min(max((waves - low) / (high - low), 0.0), 1.0)
+        factors.append(1 / ((1 - share) / factor + share))
+    return factors
 
 
 def describe(value: object) -> str:

@@ -21,6 +21,8 @@ from hwnas.profiling.rotary import rotate
 from hwnas.profiling.supernet.slicing import first_entries, shapes_of
 from hwnas.spaces import LlamaArchitecture
 
+SETTINGS = (*Llama.settings, *Llama.optional_settings)  # of a model and of all its members
+
 
 class ShrunkLlama(Llama):
     """Llama of an architecture whose layers may be left out: those with 0 heads and 0 neurons.
@@ -167,7 +169,8 @@ class SlicedLlama(Llama):
         self.arch = without_empty_layers(arch) if kept else arch
         self.head_size, self.vocab_size = model.head_size, model.vocab_size
         self.context = min(window or model.context, model.context)
-        self.rotary_base, self.norm_eps = model.rotary_base, model.norm_eps
+        for name in Llama.optional_settings:
+            setattr(self, name, getattr(model, name))
         self.embedding, self.norm, self.head = model.embedding, model.norm, model.head
         for name in ("cos", "sin"):
             self.register_buffer(name, getattr(model, name), persistent=False)
@@ -191,9 +194,7 @@ def dense_member(
         Device of its weights; that of the model by default.
     """
     check_member(model, arch)
-    settings = {
-        name: getattr(model, name) for name in (*type(model).settings, "rotary_base", "norm_eps")
-    }
+    settings = {name: getattr(model, name) for name in SETTINGS}
     member = ShrunkLlama(arch, **settings, device="meta")
     whole_shapes, shapes = shapes_of(model), shapes_of(member)
     weights, layers = dict(model.named_parameters()), kept_layers(arch)

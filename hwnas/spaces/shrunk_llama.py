@@ -49,7 +49,7 @@ class ShrunkLlamaSpace(LlamaSpace):
         0 leaves attention out.
     group
         Heads of queries that share one of keys and values; they are kept or left out together.
-    head_size, context, vocab_size, rotary_base, norm_eps
+    head_size, context, vocab_size, rotary_base, rotary_factors, norm_eps
         See `hwnas.profiling.llama.Llama`.
 
     Raises
@@ -86,6 +86,7 @@ class ShrunkLlamaSpace(LlamaSpace):
         context: int = LLAMA_CONTEXT,
         vocab_size: int = LLAMA_VOCABULARY,
         rotary_base: float = ROTARY_BASE,
+        rotary_factors: Sequence[float] = (),
         norm_eps: float = NORM_EPS,
     ) -> None:
         validate_model_name(name)
@@ -100,6 +101,7 @@ class ShrunkLlamaSpace(LlamaSpace):
         self.context = validate_positive("context", context)
         self.vocab_size = validate_positive("vocab_size", vocab_size)
         self.rotary_base, self.norm_eps = float(rotary_base), float(norm_eps)
+        self.rotary_factors = [float(factor) for factor in rotary_factors]
         for heads in self.n_head:
             if heads % group:
                 raise InvalidInput(f"n_head: expected multiples of group {group}, found {heads}")
@@ -134,6 +136,7 @@ class ShrunkLlamaSpace(LlamaSpace):
             "n_head": list(self.n_head),
             "tied": self.tied[0],
             **{key: getattr(self, key) for key in scalars},
+            **({"rotary_factors": self.rotary_factors} if self.rotary_factors else {}),
         }
 
     def encode(self, architectures: Iterable[LlamaArchitecture | Mapping[str, Any] | str]) -> Codes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,23 @@ import torch
 
 from hwnas.errors import InvalidInput
 from hwnas.profiling import save_model
+from hwnas.profiling.export.gguf import tensors
 from hwnas.profiling.export.transformers import write_transformers
 from hwnas.profiling.generation import Generator
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.llama import Llama
 from hwnas.shrinking.pretrained import load_pretrained
+from hwnas.shrinking.sliced_model import dense_member
 from hwnas.spaces.architecture import Architecture
 
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 TOKENS = torch.randint(0, 97, (2, 20), generator=torch.Generator().manual_seed(0))
 
 
@@ -50,8 +61,10 @@ def foreign(folder: Path, **changed: Any) -> Any:
         {"tie_word_embeddings": True},
         {"tie_word_embeddings": False, "max_shard_size": "20KB"},
         {"num_key_value_heads": 6, "head_dim": 10},
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}},
+        {"rope_parameters": LLAMA3},
     ],
-    ids=["tied", "untied in shards", "one query a head, own size of a head"],
+    ids=["tied", "untied in shards", "one query a head, own size of a head", "linear", "llama3"],
 )
 @torch.no_grad()
 def test_logits_are_those_of_transformers(changed: dict[str, Any], tmp_path: Path) -> None:
@@ -90,6 +103,24 @@ def test_settings_of_the_norms_and_positions_are_saved(model: Llama, tmp_path: P
     (tmp_path / "theirs").mkdir()
     write_transformers(model, tmp_path / "theirs")
     torch.testing.assert_close(load_pretrained(tmp_path / "theirs")(tokens), model(tokens))
+
+
+@torch.no_grad()
+def test_stretched_positions_are_exported(tmp_path: Path) -> None:
+    foreign(tmp_path / "theirs", rope_parameters=LLAMA3)
+    whole = load_pretrained(tmp_path / "theirs")
+    assert len({*whole.rotary_factors}) > 2
+    arch = replace(whole.arch, mlp_dim=(40, 8), n_head=(3, 6), n_kv_head=(1, 2))
+    member = dense_member(whole, arch)
+    expected = member(TOKENS)
+    assert torch.equal(load_pretrained(save_model(member, tmp_path / "own"))(TOKENS), expected)
+    for network, name in ((member, "small"), (whole, "whole")):
+        (tmp_path / name).mkdir()
+        write_transformers(network, tmp_path / name)
+        auto = pytest.importorskip("transformers").AutoModelForCausalLM
+        again = auto.from_pretrained(tmp_path / name, trust_remote_code=True).eval()
+        torch.testing.assert_close(again(TOKENS).logits, network(TOKENS), atol=1e-5, rtol=1e-4)
+    assert tensors(member)["rope_freqs.weight"].tolist() == pytest.approx(whole.rotary_factors)
 
 
 @pytest.mark.parametrize(

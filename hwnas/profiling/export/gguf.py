@@ -107,6 +107,8 @@ def tensors(model: Llama) -> dict[str, Tensor]:
     }
     if model.head is not None:
         weights["output.weight"] = model.head.weight
+    if model.rotary_factors:
+        weights["rope_freqs.weight"] = torch.tensor(model.rotary_factors)
     for i, block in enumerate(model.blocks):
         layer: Any = block
         if layer.attention is not None:

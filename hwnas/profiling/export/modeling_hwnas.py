@@ -37,8 +37,9 @@ class HwnasConfig(PreTrainedConfig):
     n_head, n_kv_head, mlp_dim
         Of each layer: heads of queries, heads of keys and values, numbers within the MLP; 0 where
         the layer has no attention or no MLP.
-    rotary_size, rope_theta
-        Rotated numbers of each head, and the base of their frequencies.
+    rotary_size, rope_theta, rope_factors
+        Rotated numbers of each head, the base of their frequencies, and numbers by which these are
+        divided, if any.
     norm, norm_eps
         ``"rms"`` or ``"layer"``, and the constant in its square root.
     gated, parallel, bias
@@ -63,6 +64,7 @@ class HwnasConfig(PreTrainedConfig):
         mlp_dim: list[int] | None = None,
         rotary_size: int = 16,
         rope_theta: float = 10_000.0,
+        rope_factors: list[float] | None = None,
         norm: str = "rms",
         norm_eps: float = 1e-5,
         gated: bool = True,
@@ -78,6 +80,7 @@ class HwnasConfig(PreTrainedConfig):
         self.n_kv_head = self.n_head if n_kv_head is None else n_kv_head
         self.mlp_dim = [128] if mlp_dim is None else mlp_dim
         self.rotary_size, self.rope_theta = rotary_size, rope_theta
+        self.rope_factors = rope_factors
         self.norm, self.norm_eps = norm, norm_eps
         self.gated, self.parallel, self.bias = gated, parallel, bias
         # Names that other code of transformers reads.
@@ -217,6 +220,9 @@ class HwnasForCausalLM(PreTrainedModel, GenerationMixin):
         size, theta = self.config.rotary_size, self.config.rope_theta
         steps = torch.arange(0, size, 2, device=position_ids.device)
         frequencies = theta ** -(steps / size)
+        if self.config.rope_factors is not None:
+            factors = torch.tensor(self.config.rope_factors, device=position_ids.device)
+            frequencies = frequencies / factors
         angles = position_ids[:, None, :, None].float() * frequencies  # (B, 1, T, p)
         return angles.cos(), angles.sin()
 
