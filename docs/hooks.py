@@ -183,8 +183,12 @@ def generated_pages() -> Iterator[tuple[str, str]]:
     yield "reference/plugins.md", plugins_page()
     yield "reference/api.md", api_page()
     for name, modules in MODULES.items():
-        targets = modules or [*public_names(f"hwnas.{name}").values()]
-        lines = [f"# {name.capitalize()}", *(f"::: {target}" for target in targets)]
+        lines = [f"# {name.capitalize()}"]
+        lines += [
+            f"::: {module}\n    options:\n      show_root_full_path: true" for module in modules
+        ]
+        if not modules:
+            lines += [f"::: {target}" for target in public_names(f"hwnas.{name}").values()]
         yield f"reference/{name}.md", "\n\n".join(lines) + "\n"
 
 
@@ -420,7 +424,8 @@ def _paragraph(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """Return a text without characters that Markdown would take for its own."""
-    return re.sub(r"([\[\]<>*_|{}])", r"\\\1", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\[\]*_|{}])", r"\\\1", text)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
