@@ -40,7 +40,7 @@ from hwnas.spaces import SearchSpace
 FILE = "loggers.json"
 _MAX_MB = 10  # of that file
 _INTERVAL_S = 5.0  # between two readings of the stores
-_MAX_SHARE = 0.05  # of the time that reading may take: large stores are read less often
+_MAX_SHARE = 0.1  # of the time that reading may take: large stores are read less often
 
 
 @contextlib.contextmanager
