@@ -151,7 +151,7 @@ def _line(member: Member) -> str:
     """Return a line on an exported member."""
     text = f"{member.folder}: {member.share:.0%} of the time, perplexity {member.perplexity:.4g}"
     if member.healed is not None:
-        text += f", healed {member.healed:.4g} (model: {member.whole:.4g})"
+        text += f", healed {member.healed:.4g} (model: {member.of_model:.4g})"
     return text
 
 

@@ -30,7 +30,7 @@ from hwnas.spaces import ShrunkLlamaSpace
 from hwnas.typing import Array
 
 COLUMNS = ("layer", "mlp_dim", "n_head", "loss")
-WHOLE = -1  # the layer of the row of the whole model
+FULL_MODEL = -1  # the layer of the row of the whole model
 _BATCH_TOKENS = 8192
 _LOGITS = 2**22  # numbers that are computed at once
 
@@ -71,7 +71,7 @@ def score_blocks(
     file: Path,
     *,
     batch_tokens: int = _BATCH_TOKENS,
-    report: Report = lambda done, total: None,
+    report: Report = lambda count, total: None,
 ) -> Array:
     """Return the loss that each alternative of each layer adds alone; continue a file of scores.
 
@@ -105,11 +105,13 @@ def score_blocks(
     log = open_log(file, settings, COLUMNS)
     options = list(itertools.product(space.mlp_dim, space.n_head))
     complete = _complete_layers(log, len(options))
-    whole = (space.mlp_dim[-1], space.n_head[-1])
+    full_option = (space.mlp_dim[-1], space.n_head[-1])
     n_layers = len(space.layer_columns)
-    for layer in range(WHOLE, n_layers):
+    for layer in range(FULL_MODEL, n_layers):
         if layer not in complete:
-            tried = [whole] if layer == WHOLE else [o for o in options if o != whole]
+            tried = (
+                [full_option] if layer == FULL_MODEL else [o for o in options if o != full_option]
+            )
             with release_memory(model.device, f"scoring layer {layer} of {model.arch}"):
                 losses = _losses(model, space, max(layer, 0), tried, tokens, batch_tokens)
             for (hidden, heads), loss in zip(tried, losses, strict=True):
@@ -122,7 +124,7 @@ def score_blocks(
 def whole_loss(file: Path) -> float:
     """Return the loss of the whole model on the calibration text, of a file of scores."""
     rows = CsvLog(file, COLUMNS).rows
-    return next(float(row["loss"]) for row in rows if row["layer"] == str(WHOLE))
+    return next(float(row["loss"]) for row in rows if row["layer"] == str(FULL_MODEL))
 
 
 def fingerprint(model: Llama) -> str:
@@ -147,7 +149,7 @@ def _losses(
     """Return the mean loss with each alternative of one layer."""
     length = tokens.shape[1] - 1
     cos, sin = model.cos[:length], model.sin[:length]
-    before, after = model.blocks[:layer], model.blocks[layer + 1 :]
+    first_blocks, last_blocks = model.blocks[:layer], model.blocks[layer + 1 :]
     alternatives = [
         SlicedBlock(model.blocks[layer], hidden, heads // space.group)  # type: ignore[arg-type]
         for hidden, heads in options
@@ -157,11 +159,11 @@ def _losses(
         batch = rows.to(model.device)  # (B, T + 1)
         with autocast(model.device, precision_of(model)):
             x = model.embed(batch[:, :-1])
-            for block in before:
+            for block in first_blocks:
                 x = block(x, cos, sin)
             for k, alternative in enumerate(alternatives):
                 y = alternative(x, cos, sin)
-                for block in after:
+                for block in last_blocks:
                     y = block(y, cos, sin)
                 sums[k] += _total_loss(model, y, batch[:, 1:])
     losses: list[float] = (sums / (len(tokens) * length)).tolist()
@@ -187,21 +189,21 @@ def _complete_layers(log: CsvLog, n_options: int) -> set[int]:
     return {
         layer
         for layer, count in counts.items()
-        if count >= (1 if layer == WHOLE else n_options - 1)
+        if count >= (1 if layer == FULL_MODEL else n_options - 1)
     }
 
 
 def _added(log: CsvLog, space: ShrunkLlamaSpace) -> Array:
     """Return the added losses (L, R, H) of a complete file; a later row replaces an earlier one."""
     added = np.zeros((len(space.layer_columns), len(space.mlp_dim), len(space.n_head)))
-    whole = next(float(row["loss"]) for row in log.rows if row["layer"] == str(WHOLE))
+    full_loss = next(float(row["loss"]) for row in log.rows if row["layer"] == str(FULL_MODEL))
     for row in log.rows:
-        if (layer := int(row["layer"])) != WHOLE:
+        if (layer := int(row["layer"])) != FULL_MODEL:
             option = (
                 space.mlp_dim.index(int(row["mlp_dim"])),
                 space.n_head.index(int(row["n_head"])),
             )
-            added[(layer, *option)] = float(row["loss"]) - whole
+            added[(layer, *option)] = float(row["loss"]) - full_loss
     return added
 
 

@@ -69,8 +69,8 @@ def networks_to_measure(space: ShrunkLlamaSpace, count: int) -> Codes:
     if count <= n_options:
         raise InvalidInput(f"count: expected more than {n_options} networks, found {count}")
     rng = np.random.default_rng(_SEED)
-    whole = space.cardinalities[None] - 1
-    codes = [space.canonical(whole)]
+    full_code = space.cardinalities[None] - 1
+    codes = [space.canonical(full_code)]
     while sum(map(len, codes)) < min(count, space.size - 1):
         sample = space.sample(1, rng)
         layers = space.of_layers(sample)
@@ -90,7 +90,7 @@ def measure_networks(
     file: Path,
     *,
     count: int,
-    report: Report = lambda done, total: None,
+    report: Report = lambda count, total: None,
 ) -> CsvLog:
     """Measure the times of networks with random weights; continue a file.
 
@@ -166,8 +166,8 @@ def fit_times(space: ShrunkLlamaSpace, codes: Codes, values: Array) -> BlockTime
     coefficients, _ = nnls(weighted, ones)
     left_out = np.empty(len(values))
     for i in range(len(values)):
-        others = np.arange(len(values)) != i
-        left_out[i] = weighted[i] @ nnls(weighted[others], ones[others])[0]
+        mask = np.arange(len(values)) != i
+        left_out[i] = weighted[i] @ nnls(weighted[mask], ones[mask])[0]
     return BlockTimes(
         _table(space, coefficients),
         float(np.abs(left_out - 1).mean()),

@@ -106,8 +106,8 @@ def correct_scores(
     mean, covariance = _posterior(sums, wanted - total)
     changes = mean[None]
     if n_draws and rng is not None:
-        drawn = rng.multivariate_normal(mean, covariance, size=n_draws, method="eigh")
-        changes = np.concatenate([changes, drawn])
+        samples = rng.multivariate_normal(mean, covariance, size=n_draws, method="eigh")
+        changes = np.concatenate([changes, samples])
     tables = [
         table_of_layers(space, 0.0, (parts * (1 + change.reshape(3, -1, 1, 1))).sum(axis=0))
         for change in changes

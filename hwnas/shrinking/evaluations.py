@@ -35,10 +35,10 @@ def evaluator(backend: Shrink, name: str = EVALUATIONS) -> Callable[[Codes], Arr
             log.append({"arch": str(arch), "loss": repr(loss)})
         return losses[str(arch)]
 
-    whole = bench.space.decode(bench.space.canonical(bench.space.cardinalities[None] - 1))[0]
+    full_arch = bench.space.decode(bench.space.canonical(bench.space.cardinalities[None] - 1))[0]
 
     def added(codes: Codes) -> Array:
-        return np.array([loss_of(arch) - loss_of(whole) for arch in bench.space.decode(codes)])
+        return np.array([loss_of(arch) - loss_of(full_arch) for arch in bench.space.decode(codes)])
 
     return added
 

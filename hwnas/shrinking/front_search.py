@@ -71,7 +71,7 @@ def search_front(
     max_loss: float = np.inf,
     min_time: float = -np.inf,
     seed: int = 0,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: Callable[[int, int], None] = lambda count, total: None,
 ) -> SearchedFront:
     """Return the front of real losses and times that few evaluations find.
 
@@ -97,8 +97,8 @@ def search_front(
         Called after each round with the number of evaluated members, and of all.
     """
     rng, layout = np.random.default_rng(seed), LayerLayout(space)
-    whole = space.canonical(space.cardinalities[None] - 1)
-    codes, added = whole, np.asarray(evaluate(whole))
+    full_code = space.canonical(space.cardinalities[None] - 1)
+    codes, added = full_code, np.asarray(evaluate(full_code))
     predicted = np.zeros(1)
     plain = table_of_layers(space, 0.0, scores)
     corrected = CorrectedScores(plain)
@@ -152,14 +152,14 @@ def _choose(
     limit = np.inf
     if np.isfinite(max_loss):
         limit = (max_loss / corrected.factor) ** (1 / corrected.power)
-    seen = {code.tobytes() for code in evaluated}
+    taken = {code.tobytes() for code in evaluated}
     own = times.predict(layout.pack(evaluated))
     tables = [corrected.table, *corrected.draws]
     chosen: list[Codes] = []
     for k, table in enumerate(tables):
         front = predicted_front(space, table, times, limit)
         values = times.predict(layout.pack(front))
-        is_new = np.array([code.tobytes() not in seen for code in front], dtype=bool)
+        is_new = np.array([code.tobytes() not in taken for code in front], dtype=bool)
         is_new &= values >= min_time
         front, values = front[is_new], values[is_new]
         # Half of a round is from the mean, the rest from the draws.
@@ -171,6 +171,6 @@ def _choose(
             j = int(gaps.argmax())
             chosen.append(front[j])
             own = np.append(own, values[j])
-            seen.add(front[j].tobytes())
+            taken.add(front[j].tobytes())
             front, values = np.delete(front, j, axis=0), np.delete(values, j)
     return np.array(chosen, dtype=np.int8).reshape(-1, evaluated.shape[1])

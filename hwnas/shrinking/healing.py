@@ -77,7 +77,7 @@ def healing_settings(
 
 def heal(
     member: LanguageModel,
-    whole: LanguageModel,
+    teacher: LanguageModel,
     tokens: Tokens,
     settings: TrainingSettings,
     *,
@@ -92,8 +92,8 @@ def heal(
     ----------
     member
         Smaller version with float32 weights of its own, on the device of the whole model.
-    whole
-        The teacher; it is not changed.
+    teacher
+        The whole model; it is not changed.
     tokens
         Tokens to train on.
     settings
@@ -119,7 +119,7 @@ def heal(
         try:
             for parameter in member.parameters():
                 parameter.requires_grad_()
-            return _distill(member, whole, tokens, settings, length, share, max_seconds, report)
+            return _distill(member, teacher, tokens, settings, length, share, max_seconds, report)
         finally:
             member.zero_grad(set_to_none=True)
             for parameter in member.parameters():
@@ -128,7 +128,7 @@ def heal(
 
 def _distill(
     member: LanguageModel,
-    whole: LanguageModel,
+    teacher: LanguageModel,
     tokens: Tokens,
     settings: TrainingSettings,
     length: int,
@@ -148,8 +148,8 @@ def _distill(
             logits: list[torch.Tensor] = []
             with autocast(device, settings.precision):
                 with torch.no_grad():
-                    x = whole.features(inputs)
-                    output_loss(x, whole.output_weight, targets, keep=logits)
+                    x = teacher.features(inputs)
+                    output_loss(x, teacher.output_weight, targets, keep=logits)
                 losses = output_loss(
                     member.features(inputs),
                     member.output_weight,

@@ -64,14 +64,14 @@ def space_of_members(model: Llama, *, head_steps: int = 4, mlp_steps: int = 4) -
     )
 
 
-def _parts(whole: int, steps: int, unit: int) -> list[int]:
+def _parts(total: int, steps: int, unit: int) -> list[int]:
     """Return 0, the whole, and equal parts between them, in multiples of a unit.
 
     >>> _parts(8, 3, 1), _parts(2, 4, 1)
     ([0, 3, 5, 8], [0, 1, 2])
     """
-    inner = {round(whole * i / steps / unit) * unit for i in range(1, steps)}
-    return sorted({0, whole} | {size for size in inner if 0 < size < whole})
+    inner = {round(total * i / steps / unit) * unit for i in range(1, steps)}
+    return sorted({0, total} | {size for size in inner if 0 < size < total})
 
 
 @torch.no_grad()

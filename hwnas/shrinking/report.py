@@ -78,14 +78,14 @@ def _rank_correlation(a: Array, b: Array) -> float:
 def write_results(folder: Path, backend: Shrink, search: SearchedFront, objective: str) -> None:
     """Write ``front.csv``, ``tables.npz`` and ``report.md`` of a search."""
     space = backend.members
-    whole = _whole_loss(backend, search)
-    write_text(folder / "front.csv", _front_csv(space, search, objective, whole))
+    full_loss = _whole_loss(backend, search)
+    write_text(folder / "front.csv", _front_csv(space, search, objective, full_loss))
     _write_tables(folder, backend, search)
-    write_text(folder / "report.md", report_text(space, search, objective, whole))
+    write_text(folder / "report.md", report_text(space, search, objective, full_loss))
 
 
 def report_text(
-    space: ShrunkLlamaSpace, search: SearchedFront, objective: str, whole: float
+    space: ShrunkLlamaSpace, search: SearchedFront, objective: str, full_loss: float
 ) -> str:
     """Return the report in Markdown.
 
@@ -95,13 +95,13 @@ def report_text(
         Evaluated members.
     objective
         The time that was minimized.
-    whole
+    full_loss
         Loss of the whole model, in nats per token.
     """
     lines = [f"# Smaller versions of {space.name}", ""]
     lines += [
         f"{len(search.codes)} members of {space.size:,} were evaluated; the model has perplexity "
-        f"{math.exp(whole):.4g} and {objective} {search.times[0]:.4g} ms (predicted).",
+        f"{math.exp(full_loss):.4g} and {objective} {search.times[0]:.4g} ms (predicted).",
         "",
         "## Predicted and real loss",
         "",
@@ -112,10 +112,9 @@ def report_text(
         ("sum of the scores", search.scored),
         ("corrected, before each evaluation", search.predicted),
     ):
-        seen = agreement(space, search.codes[1:], values[1:], search.added[1:])
-        lines.append(
-            f"| {name} | {seen.n} | {seen.spearman:.3f} | {seen.overall:.3f} | {seen.error:.4f} |"
-        )
+        ranks = agreement(space, search.codes[1:], values[1:], search.added[1:])
+        numbers = f"{ranks.spearman:.3f} | {ranks.overall:.3f} | {ranks.error:.4f}"
+        lines.append(f"| {name} | {ranks.n} | {numbers} |")
     lines += [
         "",
         "## Front",
@@ -128,13 +127,15 @@ def report_text(
         arch = space.decode(search.codes[i : i + 1])[0]
         lines.append(
             f"| {search.times[i]:.4g} | {search.times[i] / search.times[0]:.0%} | "
-            f"{math.exp(whole + search.added[i]):.4g} | "
-            f"{math.exp(whole + search.predicted[i]):.4g} | {depths[i]} | `{arch}` |"
+            f"{math.exp(full_loss + search.added[i]):.4g} | "
+            f"{math.exp(full_loss + search.predicted[i]):.4g} | {depths[i]} | `{arch}` |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _front_csv(space: ShrunkLlamaSpace, search: SearchedFront, objective: str, whole: float) -> str:
+def _front_csv(
+    space: ShrunkLlamaSpace, search: SearchedFront, objective: str, full_loss: float
+) -> str:
     """Return the front as CSV; ``hwnas query`` and ``hwnas profile`` read its architectures."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -142,7 +143,7 @@ def _front_csv(space: ShrunkLlamaSpace, search: SearchedFront, objective: str, w
     depths = space.depth_of(search.codes)
     for i in search.front:
         arch = space.decode(search.codes[i : i + 1])[0]
-        value = math.exp(whole + search.added[i])
+        value = math.exp(full_loss + search.added[i])
         writer.writerow([arch, f"{value:.6g}", f"{search.times[i]:.6g}", depths[i]])
     return stream.getvalue()
 
@@ -150,7 +151,7 @@ def _front_csv(space: ShrunkLlamaSpace, search: SearchedFront, objective: str, w
 def _write_tables(folder: Path, backend: Shrink, search: SearchedFront) -> None:
     """Write the tables of times, and of the corrected sum that ranks losses."""
     space, corrected = backend.members, search.corrected
-    seen = agreement(space, search.codes[1:], search.predicted[1:], search.added[1:])
+    ranks = agreement(space, search.codes[1:], search.predicted[1:], search.added[1:])
     # Of a table that only ranks: its error is that of the ranks, not of values.
     figure = DeviceFigure(
         space,
@@ -158,7 +159,7 @@ def _write_tables(folder: Path, backend: Shrink, search: SearchedFront) -> None:
         corrected.table,
         len(search.codes),
         0.0,
-        seen.spearman,
+        ranks.spearman,
         unit="nats",
         protocol=f"the loss is {corrected.factor:.4g} * added_loss ** {corrected.power:.4g}",
     )

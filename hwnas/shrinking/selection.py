@@ -40,7 +40,7 @@ class Member:
         Directory with a directory for each format.
     share
         Its predicted time as a share of that of the model.
-    perplexity, healed, whole
+    perplexity, healed, of_model
         Perplexity before and after healing, if it was healed, and that of the model.
     """
 
@@ -49,7 +49,7 @@ class Member:
     share: float
     perplexity: float
     healed: float | None
-    whole: float
+    of_model: float
 
 
 def member_within(result: ShrinkResult, share: float) -> int:
@@ -111,8 +111,8 @@ def export_member(
         if (folder / name).exists():
             raise InvalidInput(f"{folder / name} is there already; expected a new directory")
     member = dense_member(bench.model, arch)
-    before = quality(bench, member)
-    after = whole = None
+    unhealed = quality(bench, member)
+    healed = of_model = None
     if tokens:
         # Float32 for the optimizer's steps; the exported weights have the model's data type.
         member = _float32(member)
@@ -120,15 +120,15 @@ def export_member(
         heal_member(
             bench, member, tokens, learning_rate=learning_rate, max_seconds=max_seconds, say=say
         )
-        after = quality(bench, member)
-    whole = quality(bench, bench.model)
+        healed = quality(bench, member)
+    of_model = quality(bench, bench.model)
     sentences = [
         f"One of the smaller versions of `{bench.space.name}`: the one that loses least of "
         f"{len(search.codes)} evaluated within {share:.0%} of its {result.objective}."
     ]
     healing = f" and {tokens:,} tokens of distillation from it" if tokens else ""
     training = f"The weights are those that the model has in these parts{healing}."
-    metrics = [("perplexity", before if after is None else after, "", "held-out documents")]
+    metrics = [("perplexity", unhealed if healed is None else healed, "", "held-out documents")]
     encoder = tokenizer_named(bench.plan.tokenizer, vocabulary=bench.plan.vocabulary)
     origin = Origin(sentences, training, metrics)
     exported = member.to("cpu")
@@ -136,7 +136,7 @@ def export_member(
         dtype = torch.float16 if name == "gguf" else torch.float32
         export_model(exported.to(dtype), folder / name, name, encoder=encoder, origin=origin)
     share_of_member = float(search.times[i] / search.times[0])
-    return Member(arch, folder, share_of_member, before, after, whole)
+    return Member(arch, folder, share_of_member, unhealed, healed, of_model)
 
 
 def heal_member(

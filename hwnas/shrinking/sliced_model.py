@@ -69,13 +69,13 @@ def without_empty_layers(arch: LlamaArchitecture) -> LlamaArchitecture:
     >>> str(without_empty_layers(arch))
     'mine-1-32-64-2-1-True'
     """
-    kept = kept_layers(arch)
-    if not kept:
+    layers = kept_layers(arch)
+    if not layers:
         raise InvalidInput(f"{arch}: expected at least one layer with heads or neurons, found none")
     mlp_dim, n_head, n_kv_head = (
-        tuple(sizes[i] for i in kept) for sizes in (arch.mlp_dim, arch.n_head, arch.n_kv_head)
+        tuple(sizes[i] for i in layers) for sizes in (arch.mlp_dim, arch.n_head, arch.n_kv_head)
     )
-    return replace(arch, n_layer=len(kept), mlp_dim=mlp_dim, n_head=n_head, n_kv_head=n_kv_head)
+    return replace(arch, n_layer=len(layers), mlp_dim=mlp_dim, n_head=n_head, n_kv_head=n_kv_head)
 
 
 class SlicedBlock(nn.Module):
@@ -93,17 +93,17 @@ class SlicedBlock(nn.Module):
     def __init__(self, block: Block, hidden: int, n_kv_head: int) -> None:
         super().__init__()
         # Outside the modules: the weights are parameters of the whole layer alone.
-        self._whole = (block,)
+        self._source = (block,)
         self.hidden, self.n_kv_head = hidden, n_kv_head
 
     @property
     def attention(self) -> object:
         """What is there if the layer has attention, else None; a cache asks for it."""
-        return self._whole[0].attention if self.n_kv_head else None
+        return self._source[0].attention if self.n_kv_head else None
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
         """Return the residual stream after this layer; (B, T, C) to (B, T, C)."""
-        block = self._whole[0]
+        block = self._source[0]
         if self.n_kv_head:
             x = x + self._attention(block.norm_1(x), cos, sin, attend)
         if self.hidden:
@@ -112,12 +112,12 @@ class SlicedBlock(nn.Module):
 
     def _attention(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None) -> Tensor:
         """Return the output of the first heads; (B, T, C) to (B, T, C)."""
-        whole: Any = self._whole[0].attention
+        source: Any = self._source[0].attention
         B, T, _ = x.shape
-        size, group = whole.head_size, whole.n_head // whole.n_kv_head
+        size, group = source.head_size, source.n_head // source.n_kv_head
         n_head = group * self.n_kv_head
-        rows = [n * size for n in (whole.n_head, whole.n_kv_head, whole.n_kv_head)]
-        parts = whole.qkv.weight.split(rows)
+        rows = [n * size for n in (source.n_head, source.n_kv_head, source.n_kv_head)]
+        parts = source.qkv.weight.split(rows)
         q, k, v = (
             F.linear(x, part[: n * size]).view(B, T, n, size).transpose(1, 2)  # (B, n, T, hs)
             for part, n in zip(parts, (n_head, self.n_kv_head, self.n_kv_head), strict=True)
@@ -127,13 +127,13 @@ class SlicedBlock(nn.Module):
         else:
             y = attend(q, k, v)
         y = y.transpose(1, 2).reshape(B, T, n_head * size)
-        return F.linear(y, whole.proj.weight[:, : n_head * size])
+        return F.linear(y, source.proj.weight[:, : n_head * size])
 
     def _mlp(self, x: Tensor) -> Tensor:
         """Return the output of the first neurons; (B, T, C) to (B, T, C)."""
-        whole: Any = self._whole[0].mlp
-        gate, up = (F.linear(x, part[: self.hidden]) for part in whole.fc.weight.chunk(2))
-        return F.linear(F.silu(gate) * up, whole.proj.weight[:, : self.hidden])
+        source: Any = self._source[0].mlp
+        gate, up = (F.linear(x, part[: self.hidden]) for part in source.fc.weight.chunk(2))
+        return F.linear(F.silu(gate) * up, source.proj.weight[:, : self.hidden])
 
 
 class SlicedLlama(Llama):
@@ -165,8 +165,8 @@ class SlicedLlama(Llama):
     def __init__(self, model: Llama, arch: LlamaArchitecture, *, window: int | None = None) -> None:
         nn.Module.__init__(self)
         check_member(model, arch)
-        kept = kept_layers(arch)
-        self.arch = without_empty_layers(arch) if kept else arch
+        layers = kept_layers(arch)
+        self.arch = without_empty_layers(arch) if layers else arch
         self.head_size, self.vocab_size = model.head_size, model.vocab_size
         self.context = min(window or model.context, model.context)
         for name in Llama.optional_settings:
@@ -176,7 +176,7 @@ class SlicedLlama(Llama):
             self.register_buffer(name, getattr(model, name), persistent=False)
         self.blocks = nn.ModuleList(
             SlicedBlock(model.blocks[i], arch.mlp_dim[i], arch.n_kv_head[i])  # type: ignore[arg-type]
-            for i in kept
+            for i in layers
         )
 
 
@@ -213,13 +213,14 @@ def dense_member(
 
 def check_member(model: LanguageModel, arch: LlamaArchitecture) -> None:
     """Raise InvalidInput unless an architecture has a model's layers, none of them larger."""
-    whole = model.arch
-    if (arch.n_layer, arch.embed_dim) != (whole.n_layer, whole.embed_dim):
+    full_arch = model.arch
+    if (arch.n_layer, arch.embed_dim) != (full_arch.n_layer, full_arch.embed_dim):
         raise InvalidInput(
-            f"{arch}: expected {whole.n_layer} layers of width {whole.embed_dim}, as the model has"
+            f"{arch}: expected {full_arch.n_layer} layers of width {full_arch.embed_dim}, those of "
+            "the model"
         )
     for name in ("mlp_dim", "n_head", "n_kv_head"):
-        for i, pair in enumerate(zip(getattr(arch, name), getattr(whole, name), strict=True)):
+        for i, pair in enumerate(zip(getattr(arch, name), getattr(full_arch, name), strict=True)):
             if pair[0] > pair[1]:
                 raise InvalidInput(
                     f"layer {i}: {name}: expected at most {pair[1]}, that of the model, "

@@ -142,7 +142,7 @@ def shrink(
         evaluations=evaluations,
         max_loss=float(np.log(max_perplexity)),
         seed=seed,
-        report=lambda done, total: say(f"evaluated {done} of {total} members"),
+        report=lambda count, total: say(f"evaluated {count} of {total} members"),
     )
     result = ShrinkResult(backend, search, objective)
     write_results(folder, backend, search, objective)
@@ -183,14 +183,14 @@ def measure_times(
             profiler,
             folder / f"times-{workload}-{device.replace(':', '')}.csv",
             count=networks,
-            report=lambda done, total: say(f"measured {done} of {total} networks"),
+            report=lambda count, total: say(f"measured {count} of {total} networks"),
         )
         figures = figures_of_log(space, log, workload, workloads[workload], device)
     else:
         figures = _figures_of_device(space, device, objective, workloads, folder)
     former = _read_tables(folder / TIMES)
-    kept = [f for f in former if f.quantity not in {figure.quantity for figure in figures}]
-    DeviceFile("times", (*kept, *figures), kind=TABLES).write(folder / TIMES)
+    unchanged = [f for f in former if f.quantity not in {figure.quantity for figure in figures}]
+    DeviceFile("times", (*unchanged, *figures), kind=TABLES).write(folder / TIMES)
     return objective
 
 
@@ -202,7 +202,7 @@ def score_members(backend: Shrink, *, say: Say = lambda line: None) -> Array:
         bench.space,
         bench.calibration,
         bench.folder / SCORES,
-        report=lambda done, total: say(f"scored {done} of {total} layers"),
+        report=lambda count, total: say(f"scored {count} of {total} layers"),
     )
 
 
@@ -266,8 +266,8 @@ def _write_experiment(
     """Write an experiment of the members, for any optimizer."""
     space, folder = result.backend.members, result.backend.bench.folder
     losses = evaluated_losses(folder)
-    whole = losses[str(space.decode(result.search.codes[:1])[0])]
-    reference = [max_perplexity * float(np.exp(whole)), 1.05 * float(result.search.times[0])]
+    full_loss = losses[str(space.decode(result.search.codes[:1])[0])]
+    reference = [max_perplexity * float(np.exp(full_loss)), 1.05 * float(result.search.times[0])]
     own = {k: v for k, v in workloads.items() if k not in BUILT_IN}
     content = {
         "name": f"shrink-{space.name}",
