@@ -54,6 +54,8 @@ def measure(
     out: Path,
     device: str,
     small: bool = False,
+    time_seconds: float = TIME_SECONDS,
+    reference: Path = FOLDER,
 ) -> None:
     """Measure the networks of several spaces that have no values yet, and append their rows.
 
@@ -71,9 +73,15 @@ def measure(
         ``"cuda"``, ``"cpu"``.
     small
         Tiny networks and workloads; the CSVs are called ``small-SPACE.csv``.
+    time_seconds
+        Seconds of sampling of one time at most.
+    reference
+        Folder of rows that are not measured again, beside those in `out`.
     """
     end = time.monotonic() + seconds
-    profilers = {energy: make_profiler(device, small, energy) for energy in (False, True)}
+    profilers = {
+        energy: make_profiler(device, small, energy, time_seconds) for energy in (False, True)
+    }
     if profilers[True].missing:
         print(*profilers[True].missing.values(), sep="\n", flush=True)
         n_energies = 0
@@ -84,7 +92,7 @@ def measure(
             make_space(name, small),
             workloads_of(name, small),
             profilers,
-            folders=(out, FOLDER),
+            folders=(out, reference),
             counts=(count, n_energies),
             end=now + share,
         )
@@ -199,9 +207,11 @@ def _metrics_of(workload: str, energy: bool) -> list[str]:
     return [m for m in metrics if (m.partition(".")[2] or "forward") == workload]
 
 
-def make_profiler(device: str, small: bool, energy: bool) -> DeviceProfiler:
+def make_profiler(
+    device: str, small: bool, energy: bool, time_seconds: float = TIME_SECONDS
+) -> DeviceProfiler:
     """Return a profiler whose time limits suit times alone, or times and energies."""
-    seconds = ENERGY_SECONDS if energy else TIME_SECONDS
+    seconds = ENERGY_SECONDS if energy else time_seconds
     if not small:
         return DeviceProfiler(device=device, max_seconds=seconds)
     return DeviceProfiler(device=device, max_seconds=_SMALL_SECONDS, within=0.5)

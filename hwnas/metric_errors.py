@@ -19,11 +19,20 @@ def unknown_device(
 ) -> InvalidInput:
     """Return the error of a device that does not exist, or is not one of an objective's metric."""
     having = [name for name in offered[objective.quantity] if name]
+    if _is_machine(device) and not any(map(_is_machine, having)):
+        near = sorted(having, key=lambda name: not name.startswith(device))
+        workload = f" --workload {objective.workload}" if objective.workload in BUILT_IN else ""
+        return InvalidInput(
+            f"{objective.quantity}@{device} must be measured, with: hwnas profile{workload} and "
+            f"hwnas device add, or in a search with the profile backend; known here: "
+            f"{', '.join(near)}"
+        )
     reason = f"there are no figures of its {objective.quantity} here"
     if any(device in names for names in offered.values()):
         near = sorted(having, key=lambda name: not name.startswith(device))
         return InvalidInput(f"{device}: {reason}; known: {', '.join(near)}")
-    return UnknownName("device", device, having, reason=reason)
+    add = "" if any(map(_is_machine, having)) else ", see hwnas device add"
+    return UnknownName("device", device, having, reason=f"{reason}{add}")
 
 
 def not_offered(
@@ -74,7 +83,7 @@ def not_offered(
     # 3. On a device that is none, or with one that this backend does not measure.
     devices = {device for names in offered.values() for device in names if device}
     for device in objective.devices:
-        if devices and device not in devices and device.partition(":")[0] not in MACHINES:
+        if devices and device not in devices and not _is_machine(device):
             return UnknownName("device", device, devices, reason="see hwnas device add")
     by_command = ""
     if name in BUILT_IN:
@@ -87,3 +96,8 @@ def not_offered(
         plain = replace(objective, workload=None, relation=None, bound=None)
         parts.append(f"{plain} is one forward pass")
     return InvalidInput("; ".join(parts))
+
+
+def _is_machine(device: str) -> bool:
+    """Return whether a device is one of the machine that measures, such as ``cuda:1``."""
+    return device.partition(":")[0] in MACHINES

@@ -162,7 +162,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "space": {"name": "x"}}, "space: a space needs .*; missing: "),
     ({**GOOD, "space": {**OWN_SPACE, "n_layers": [1]}}, "space: unknown key of a space 'n_layers'"),
     ({**GOOD, "space": {**OWN_SPACE, "n_head": []}}, "space: n_head: expected a list"),
-    ({**GOOD, "space": "gpt-xl"}, "backend: .*gpt-xl"),
+    ({**GOOD, "space": "gpt-m-wide"}, "backend: .*gpt-m-wide"),
     ({**GOOD, "space": ["gpt-s"]}, "space: "),
     ({**GOOD, "backend": "surogate"}, "backend: unknown backend 'surogate'; did you mean"),
     ({**GOOD, "backend": {"type": "surrogate", "x": 1}}, "backend: unknown setting of backend"),
@@ -177,7 +177,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**GOOD, "objectives": ["perplexity", "latency@h10"]},
-        r"objectives\[1\]: unknown device 'h10'; did you mean 'h100'\?",
+        r"objectives\[1\]: unknown device 'h10'; did you mean 'h100' or 'h100-sxm'",
     ),
     ({**GOOD, "objectives": ["perplexity", "params@h100"]}, r"objectives\[1\]: params takes no"),
     ({**GOOD, "objectives": ["perplexity:p90", "params"]}, r"objectives\[0\]: perplexity has no q"),
@@ -504,8 +504,12 @@ def test_workloads_of_an_experiment() -> None:
             r"^constraints\[0\]: tpot.mine@h100 <= 3 must be measured, in a search with the",
         ),
         (
-            {"objectives": ["perplexity", "tpot.serve@h100"]},
+            {"objectives": ["perplexity", "tpot.serve@cuda"]},
             r"^objectives\[1\]: .* --workload serve",
+        ),
+        (
+            {"objectives": ["perplexity", "tpot.serve@h100"]},
+            r"^objectives\[1\]: h100: .* known: h100-sxm",
         ),
         (
             {"workload": {"mine": MINE}},

@@ -17,6 +17,7 @@ from hwnas.spaces import LanguageModelSpace, SearchSpace
 from hwnas.spaces import space as named_space
 from hwnas.spaces.choices import Value
 from hwnas.spaces.families import family, family_names
+from hwnas.surrogates.device_library import shipped_devices
 from hwnas.surrogates.published import SCALES
 
 Table = tuple[list[str], list[list[Any]]]
@@ -100,10 +101,11 @@ def _space_row(family_name: str, space: SearchSpace) -> list[str]:
     if space.layers:
         first, *others = _choice_texts(space.layers)
         parts += [f"a layer: {first}", *others]
-    # Only spaces with published figures can be searched without hardware.
-    figures = "published" if space.name in SCALES else "none"
-    if figures == "none" and isinstance(space, LanguageModelSpace):
-        figures = "none: measure with the profile backend"
+    # Only spaces with figures can be searched without hardware.
+    sources = ["published"] if space.name in SCALES else []
+    sources += [name for name, device in shipped_devices(space).items() if device.figures]
+    way = ": measure with the profile backend" if isinstance(space, LanguageModelSpace) else ""
+    figures = ", ".join(sources) or f"none{way}"
     return [space.name, family_name, _size(space.size), "; ".join(parts), figures]
 
 

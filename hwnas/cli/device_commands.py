@@ -1,4 +1,4 @@
-"""Commands for devices of users: add one from measurements, show, list and remove them."""
+"""Commands for devices: add one from measurements, show it, list and remove those of the user."""
 
 from __future__ import annotations
 
@@ -103,10 +103,11 @@ def show(
     """
     found = _load(name, folder)
     print_table(
-        [*FIGURE_HEADER, "workload", "protocol", "card", "date", "versions"],
+        [*FIGURE_HEADER, "prior", "workload", "protocol", "card", "date", "versions"],
         [
             [
                 *figure_row(figure),
+                figure.prior,
                 figure.workload.meaning if figure.workload else "one forward pass",
                 figure.protocol,
                 figure.card,
@@ -169,9 +170,15 @@ def remove(
 
 def _load(name: str, folder: Path | None) -> DeviceFile:
     """Return a device by its name in a folder, or by its path."""
-    from hwnas.surrogates.device_library import SUFFIX, device_names, device_path, load_device
+    from hwnas.surrogates.device_library import (
+        SUFFIX,
+        device_names,
+        device_path,
+        load_device,
+        shipped_names,
+    )
 
-    if folder is None or name.endswith(SUFFIX):
+    if folder is None or name.endswith(SUFFIX) or name in shipped_names():
         return load_device(name)
     path = device_path(name, folder)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Tables of devices: the published ones and those of users, with what is known of each."""
+"""Tables of devices: published ones, those of hwnas and those of users, with what is known."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 from hwnas.cli.components import Table
 from hwnas.surrogates import Surrogate
+from hwnas.surrogates.added_devices import BY_HWNAS
 from hwnas.surrogates.device_file import DeviceFigure, DeviceFile
 from hwnas.surrogates.devices import device
+from hwnas.surrogates.metrics import PUBLISHED
 
-PUBLISHED, ADDED = "published by HW-GPT-Bench", "added by the user"
+ADDED = "added by the user"
 _METRICS = ("latency", "energy")
 
 
@@ -36,8 +38,8 @@ def device_table(bench: Surrogate, verbose: bool) -> Table:
     return header, rows
 
 
-def added_figures(devices: Iterable[DeviceFile]) -> Table:
-    """Return a row for each metric and space of devices of the user, with its protocol."""
+def measured_figures(devices: Iterable[DeviceFile]) -> Table:
+    """Return a row for each metric and space of measured devices, with its protocol."""
     header = ["device", "space", "metric", "points", "expected error", "workload"]
     header += ["protocol", "card", "date", "versions"]
     rows = [
@@ -74,7 +76,7 @@ def _published_row(bench: Surrogate, name: str, verbose: bool, with_source: bool
 
 
 def _added_row(bench: Surrogate, name: str, verbose: bool) -> list[str]:
-    """Return the row of a user's device."""
+    """Return the row of a device of hwnas or of a user."""
     figures = {
         key: figure
         for key, figure in bench.added.figures.items()
@@ -84,7 +86,8 @@ def _added_row(bench: Surrogate, name: str, verbose: bool) -> list[str]:
     row = [name, "", cards[0] if cards else "", "", *_ranges(bench, name)]
     if verbose:
         row += ["", *(figures[k].meaning if k in figures else "" for k in _keys(name))]
-        row += [ADDED, *_accuracy(figures.get(f"latency@{name}") or next(iter(figures.values())))]
+        source = BY_HWNAS if name in bench.added.shipped else ADDED
+        row += [source, *_accuracy(figures.get(f"latency@{name}") or next(iter(figures.values())))]
     return row
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwnas.backends import EXACT_METRICS, Backend, all_metrics, metric_of
 from hwnas.cli.components import Table, component_table, experiment_table, space_table
-from hwnas.cli.device_listing import added_figures, device_table
+from hwnas.cli.device_listing import device_table, measured_figures
 from hwnas.cli.metric_listing import metric_table, workload_table
 from hwnas.cli.metric_listing import published_figures as published_figures
 from hwnas.cli.space_values import ClosedForms, backend_of, encode, has_metrics, space_of, values_of
@@ -104,8 +104,13 @@ def fit(scale: str) -> Fit:
             value = ", ".join(map(str, value))
         if value and key != "devices":
             lines[title] = str(value)
-    if bench.added.devices:
-        tables["devices of the user"] = added_figures(bench.added.devices.values())
+    shipped = bench.added.shipped
+    for title, devices in {
+        f"devices of hwnas on {bench.space.name}": shipped.values(),
+        "devices of the user": [d for n, d in bench.added.devices.items() if n not in shipped],
+    }.items():
+        if any(device.figures for device in devices):
+            tables[title] = measured_figures(devices)
     return Fit(tables, lines)
 
 

@@ -105,7 +105,9 @@ def _published_metrics(space: SearchSpace) -> list[list[str]]:
         # Metrics of devices are listed once, for the first device, as latency@DEVICE.
         metric_name, at, device_name = name.partition("@")
         if not at or device_name in bench.added.names:
-            rows.append(_metric_row(name, "surrogate", metric))
+            # Quantiles of fits tell of their errors, those of published figures of repeated passes.
+            fitted = " of the fit's error" if name in bench.added.figures else ""
+            rows.append(_metric_row(name, "surrogate", metric, fitted))
         elif device_name == bench.devices[0]:
             meaning = published_meaning(metric_name, scale_of(bench.space))
             generic = replace(metric, meaning=meaning)
@@ -113,6 +115,6 @@ def _published_metrics(space: SearchSpace) -> list[list[str]]:
     return rows
 
 
-def _metric_row(name: str, backend: str, metric: Metric) -> list[str]:
-    quantiles = "p01 ... p99" if metric.quantiles else ""
+def _metric_row(name: str, backend: str, metric: Metric, of: str = "") -> list[str]:
+    quantiles = f"p01 ... p99{of}" if metric.quantiles else ""
     return [name, backend, metric.unit, metric.cost, quantiles, metric.meaning]

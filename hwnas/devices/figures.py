@@ -62,6 +62,7 @@ def fit_figure(group: Measurements, prior: Prior | None = None) -> DeviceFigure:
         group.workload,
         coverage=coverage,
         spread=typical_spread(fit),
+        prior="none" if prior is None else f"other devices, {fit.known:.0%}",
         **group.texts,
     )
 

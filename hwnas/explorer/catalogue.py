@@ -11,7 +11,8 @@ from hwnas.errors import InvalidInput, UnknownName
 from hwnas.objectives import Objective
 from hwnas.spaces import SearchSpace, load_space
 from hwnas.surrogates import Surrogate, surrogate
-from hwnas.surrogates.device_library import load_devices, load_tables
+from hwnas.surrogates.added_devices import BY_HWNAS
+from hwnas.surrogates.device_library import load_devices, load_tables, shipped_devices
 from hwnas.surrogates.devices import device
 from hwnas.surrogates.published import SCALES
 from hwnas.workloads import BUILT_IN, Workload, load_workloads
@@ -29,7 +30,7 @@ class Catalogue:
     Parameters
     ----------
     spaces
-        Names or YAML files of spaces to offer beside the published ones and those that added
+        Names or YAML files of spaces to offer beside the published ones and those that measured
         devices and tables are of.
     tables
         Files of ``hwnas fit``.
@@ -60,9 +61,9 @@ class Catalogue:
             self._workloads[space.name] = dict(load_workloads(source))
         for name in SCALES:
             self._known.setdefault(name, load_space(name))
-        for file in (*self._tables, *load_devices(None).values()):
-            for figure in file.figures:
-                self._known.setdefault(figure.space.name, figure.space)
+        for file in (*self._tables, *shipped_devices().values(), *load_devices(None).values()):
+            for space in file.spaces:
+                self._known.setdefault(space.name, space)
         for name in [load_space(source).name for source in spaces]:
             self.bench(name)  # refused before the page opens
 
@@ -162,10 +163,7 @@ def describe_space(catalogue: Catalogue, name: str) -> dict[str, Any]:
         "source": catalogue.source(name),
         "size": f"{bench.space.size:.3g}",
         "columns": len(bench.space.columns),
-        "devices": [
-            {"name": d, "about": device(d).model or ("added" if d in bench.added.names else "")}
-            for d in devices
-        ],
+        "devices": [{"name": name, "about": _about(bench, name)} for name in devices],
         "workloads": [
             {"name": key, "meaning": bench.workloads[key].meaning}
             for key in ("forward", *fitting_workloads(bench))
@@ -173,6 +171,14 @@ def describe_space(catalogue: Catalogue, name: str) -> dict[str, Any]:
         ],
         "quantities": list(quantities.values()),
     }
+
+
+def _about(bench: Surrogate, name: str) -> str:
+    """Return the model of a published device, the card of one of hwnas, or that one was added."""
+    if name in bench.added.shipped:
+        cards = dict.fromkeys(figure.card for figure in bench.added.shipped[name].figures)
+        return f"{BY_HWNAS}: {', '.join(cards)}"
+    return device(name).model or ("added" if name in bench.added.names else "")
 
 
 def fitting_workloads(bench: Surrogate) -> list[str]:

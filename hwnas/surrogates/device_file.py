@@ -82,7 +82,8 @@ class DeviceFigure:
         Relative standard deviation of the metric of an unmeasured architecture, as the fit knows
         it; 0 where that is unknown.
     prior
-        Text on what the fit began from; empty where that is not recorded.
+        Text on what the fit began from, with the weight of other devices in it; empty where that
+        is not recorded.
     """
 
     space: SearchSpace
@@ -372,8 +373,8 @@ def metric_key(text: str) -> str:
 
 def _plain(figure: DeviceFigure) -> dict[str, Any]:
     """Return the description of a figure as texts and numbers."""
-    names = {field.name for field in fields(figure)} - {"space", "table", "workload"}
-    plain = {name: getattr(figure, name) for name in names}
+    names = [field.name for field in fields(figure)]
+    plain = {n: getattr(figure, n) for n in names if n not in ("space", "table", "workload")}
     for name in ("kendall", "coverage"):
         plain[name] = plain[name] if math.isfinite(plain[name]) else None
     plain["workload"] = asdict(figure.workload) if figure.workload else None

@@ -57,7 +57,7 @@ def objective_notes(objectives: Sequence[Objective], origin: Callable[[str], str
     'latency@h100+mine: protocols differ: h100 as published by HW-GPT-Bench, mine as measured by a
      user'
     >>> second
-    'latency@mine:p90: a quantile of the error of the fit, not of repeated requests'
+    'latency@mine:p90: on mine a quantile of the error of the fit, not of repeated requests'
     """
     notes = []
     for objective in objectives:
@@ -67,8 +67,10 @@ def objective_notes(objectives: Sequence[Objective], origin: Callable[[str], str
             named = dict(pairs)  # published devices first
             notes.append(f"{objective.key}: {_differ(named)}")
         if objective.level is not None and any(origins):
+            fitted = [key.partition("@")[2] for key in objective.keys if origin(key)]
+            where = f"on {' and '.join(fitted)} " if any(fitted) else ""
             error = "a quantile of the error of the fit, not of repeated requests"
-            notes.append(f"{objective.value}: {error}")
+            notes.append(f"{objective.value}: {where}{error}")
     return notes
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import hwnas
 from hwnas.cli.console import print_table
+from hwnas.spaces import load_space
 from hwnas.workloads import BUILT_IN, Workload, kv_cache, weight_memory
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -148,13 +149,19 @@ def test_spaces_that_bring_their_values(hw: Any, tmp_path: Path) -> None:
 
 
 def test_query_of_other_families_is_refused_in_one_line(hw: Any, tmp_path: Path) -> None:
-    space = hwnas.space("llama-s")
+    own = tmp_path / "llama.yaml"
+    own.write_text(
+        "family: llama\nname: llama-own\nembed_dim: [64]\nn_layer: [2, 3]\nmlp_dim: [64]\n"
+        "n_head: [1, 2]\nn_kv_head: [1]\n"
+    )
+    space = load_space(str(own))
     (arch,) = map(str, space.decode(space.sample(1, np.random.default_rng(0))))
-    message = "space 'llama-s': published figures are of GPT architectures alone, gpt-s, gpt-m"
-    assert_user_error(hw("query", arch, "--device", "h100"), message)
-    assert_user_error(hw("query", "--metric", "perplexity", piped=f"{arch}\n"), message)
-    assert_user_error(hw("front", "llama-s", "perplexity", "params"), message)
-    assert_user_error(hw("list", "devices", "--space", "llama-s"), message)
+    at = ("--space", str(own))
+    message = "space 'llama-own': published figures are of GPT architectures alone, gpt-s, gpt-m"
+    assert_user_error(hw("query", arch, "--device", "h100", *at), message)
+    assert_user_error(hw("query", "--metric", "perplexity", *at, piped=f"{arch}\n"), message)
+    assert_user_error(hw("front", str(own), "perplexity", "params"), message)
+    assert_user_error(hw("list", "devices", *at), message)
     assert_user_error(hw("query", "mlp:width=8"), "argument 1: configuration 'mlp:width=8'")
     file = tmp_path / "mlp.yaml"
     file.write_text("name: mlp\nchoices: {width: [8, 16]}\n")
@@ -293,10 +300,10 @@ def test_what_must_be_measured_is_refused(hw: Any) -> None:
     message = (
         r"tpot\.serve.* must be measured, with: hwnas profile --workload serve and hwnas device add"
     )
-    assert_user_error(hw("query", ARCH, "--metric", "tpot.serve"), message)
-    assert_user_error(hw("front", "gpt-s", "perplexity", "tpot.serve@h100"), message)
-    llama = "llama-s-4-256-512-512-512-512-2-2-2-2-1-1-1-1-True"
-    assert_user_error(hw("query", llama, "--metric", "tpot.serve"), message)
+    assert_user_error(hw("front", "gpt-s", "perplexity", "tpot.serve@cuda"), message)
+    named = "h100: there are no figures of its tpot.serve here; known: h100-sxm"
+    assert_user_error(hw("front", "gpt-s", "perplexity", "tpot.serve@h100"), named)
+    assert "tpot.serve@h100-sxm" in hw("query", ARCH, "--metric", "tpot.serve").out
     assert_user_error(
         hw("query", ARCH, "--metric", "kv_cache.srve"),
         "unknown workload 'srve'; did you mean 'serve'",

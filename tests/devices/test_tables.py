@@ -138,31 +138,31 @@ def test_with_noise_values_of_tables_are_exact(tmp_path: Path) -> None:
 
 
 def test_a_metric_that_is_missing_names_what_is_there(tmp_path: Path) -> None:
-    file = known_tables("gpt-xl", tmp_path / "t.npz", speed=1.0)
-    bench = surrogate("gpt-xl", tables=file)
+    file = known_tables("gpt-m-wide", tmp_path / "t.npz", speed=1.0)
+    bench = surrogate("gpt-m-wide", tables=file)
     with pytest.raises(UnknownName, match=r"unknown metric 'accuracy'; known: flops, .*speed"):
         bench.front(["accuracy"])
-    with pytest.raises(InvalidInput, match="no published figures of gpt-xl"):
+    with pytest.raises(InvalidInput, match="no published figures of gpt-m-wide"):
         bench.front(["perplexity"])
     with pytest.raises(InvalidInput, match=r"t\.npz: has speed; add it with: hwnas fit SOURCE"):
         bench.front(["tpot.serve"])
-    with pytest.raises(InvalidInput, match=r"nothing for gpt-s; .* was measured on gpt-xl"):
+    with pytest.raises(InvalidInput, match=r"nothing for gpt-s; .* was measured on gpt-m-wide"):
         surrogate("gpt-s", tables=file)
-    other = known_tables("gpt-xl", tmp_path / "other.npz", speed=1.0)
+    other = known_tables("gpt-m-wide", tmp_path / "other.npz", speed=1.0)
     with pytest.raises(InvalidInput, match="found speed in two files"):
-        surrogate("gpt-xl", tables=(file, other))
+        surrogate("gpt-m-wide", tables=(file, other))
     with pytest.raises(InvalidInput, match="twice"):
-        surrogate("gpt-xl", tables=(file, file))
+        surrogate("gpt-m-wide", tables=(file, file))
     with pytest.raises(InvalidInput, match="holds tables of metrics and is no device"):
         load_device(file)
 
 
 def test_a_device_serves_as_tables_too(tmp_path: Path) -> None:
-    space = language_models("gpt-xl")
+    space = language_models("gpt-m-wide")
     table = AdditiveTable.from_function(space, space.params)
     figure = DeviceFigure(space, "latency", table, 20, 0.01)
     DeviceFile("mine", (figure,), "0").write(tmp_path / "mine.npz")
-    bench = surrogate("gpt-xl", tables=str(tmp_path / "mine.npz"))
+    bench = surrogate("gpt-m-wide", tables=str(tmp_path / "mine.npz"))
     assert list(bench.metrics) == ["latency@mine"]
 
 

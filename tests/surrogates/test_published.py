@@ -91,8 +91,8 @@ def test_unpublished_choices_have_no_figures(change: dict[str, Any]) -> None:
         surrogate(GPTSpace("mine", **{**CHOICES, **change}))
 
 
-@pytest.mark.parametrize("name", ["gpt-xl", "gpt-s-wide", "gpt-m-wide", "gpt-l-wide"])
-def test_other_named_spaces_have_no_figures(name: str) -> None:
+def test_other_named_spaces_have_no_figures() -> None:
+    name = "gpt-m-wide"
     with pytest.raises(InvalidInput, match=f"'{name}'.*no published figures"):
         surrogate(name)
 

@@ -63,8 +63,8 @@ def test_settings_reach_the_optimizer() -> None:
         check("nsga2", pop_sze=8)
     with pytest.raises(UnknownName, match="unknown optimizer 'nsga22'"):
         check_optimizer("nsga22")
-    with pytest.raises(InvalidInput, match="gpt-xl"):
-        hwnas.testing.check_backend("surrogate", space="gpt-xl")
+    with pytest.raises(InvalidInput, match="gpt-m-wide"):
+        hwnas.testing.check_backend("surrogate", space="gpt-m-wide")
 
 
 def test_another_space() -> None:
