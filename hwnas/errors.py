@@ -158,8 +158,8 @@ def _normal_form(name: str) -> str:
 
 def _differ_in_number(a: str, b: str) -> bool:
     """Return whether two names have different numbers of the same lengths."""
-    numbers, others = re.findall(r"\d+", a), re.findall(r"\d+", b)
-    return numbers != others and [*map(len, numbers)] == [*map(len, others)]
+    numbers, second_numbers = re.findall(r"\d+", a), re.findall(r"\d+", b)
+    return numbers != second_numbers and [*map(len, numbers)] == [*map(len, second_numbers)]
 
 
 class ExperimentError(InvalidInput):

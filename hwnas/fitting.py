@@ -87,23 +87,27 @@ def fit(
     if not paths or not names:
         raise InvalidInput("fit: expected a source and a metric, found none")
     target = None if out is None else _target(Path(out))
-    given = named_space(space) if isinstance(space, str) else space
-    found: list[Measurements] = []
+    chosen_space = named_space(space) if isinstance(space, str) else space
+    measurements: list[Measurements] = []
     for path in paths:
         if path.is_dir():
-            found += measurements_of_run(path, names, allow_plugins=allow_plugins)
+            measurements += measurements_of_run(path, names, allow_plugins=allow_plugins)
         else:
-            found += read_measurements(path, given, workloads, names)
-    fitted = {one.quantity for one in found}
+            measurements += read_measurements(path, chosen_space, workloads, names)
+    fitted = {series.quantity for series in measurements}
     for name in names:
         if name not in fitted:
-            columns = {other for path in paths for other in _columns_of(path, allow_plugins)}
+            columns = {column for path in paths for column in _columns_of(path, allow_plugins)}
             # The columns of a CSV are many: without a similar one, those that are surely metrics.
-            known = [other for other in columns if similar_names(name, [other])]
-            known = known or [other for other in columns if _is_metric(other)] or [*columns]
+            candidates = [column for column in columns if similar_names(name, [column])]
+            candidates = (
+                candidates or [column for column in columns if _is_metric(column)] or [*columns]
+            )
             reason = f"there is none in {', '.join(map(str, paths))}"
-            raise UnknownName("metric", name, known, reason=reason)
-    tables = tables_of_measurements(found, name=target.stem if target else "tables", report=report)
+            raise UnknownName("metric", name, candidates, reason=reason)
+    tables = tables_of_measurements(
+        measurements, name=target.stem if target else "tables", report=report
+    )
     if target is not None:
         tables.write(target)
     return tables

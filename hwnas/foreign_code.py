@@ -171,10 +171,10 @@ def _completed_devices(
     if not isinstance(listed, list | tuple) or not all(isinstance(d, str) for d in listed):
         return {}  # refused when the backend is built
     devices = [str(folder / d) if d.endswith(".npz") else d for d in listed]
-    known = {Path(d).stem if d.endswith(".npz") else d for d in devices}
+    listed_names = {Path(d).stem if d.endswith(".npz") else d for d in devices}
     named = [name for key in _value_names(measured) for name in [key.partition("@")[2]] if name]
     for name in dict.fromkeys(named):
-        if name in known or name in DEVICES:
+        if name in listed_names or name in DEVICES:
             continue
         if name in shipped_names():
             devices.append(name)

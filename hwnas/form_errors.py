@@ -94,7 +94,7 @@ def name_fault(names: Sequence[str]) -> tuple[str, str] | None:
     >>> name_fault(["random", "plots"])
     ('optimizers[1].name', "'plots' is a file of every run; expected another name")
     """
-    taken: set[str] = set()
+    used_names: set[str] = set()
     for i, name in enumerate(names):
         key = name.lower()  # some file systems take no heed of the case of letters
         if key in RUN_FILES:
@@ -102,9 +102,9 @@ def name_fault(names: Sequence[str]) -> tuple[str, str] | None:
                 f"optimizers[{i}].name",
                 f"{name!r} is a file of every run; expected another name",
             )
-        if key in taken:
+        if key in used_names:
             return f"optimizers[{i}].name", f"a second {name!r}; give one of them another 'name:'"
-        taken.add(key)
+        used_names.add(key)
     return None
 
 

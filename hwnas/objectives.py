@@ -263,12 +263,12 @@ def _relation_hint(text: str) -> str:
     match = _RELATION.fullmatch(text.strip())
     if not match or not _GRAMMAR.fullmatch(match["objective"]):
         return ""
-    found = match["relation"]
-    if found in ("=", "=="):
-        return f"expected <= or >=, found {found!r}"
-    relation = "<=" if "<" in found or found == "≤" else ">="
+    relation_text = match["relation"]
+    if relation_text in ("=", "=="):
+        return f"expected <= or >=, found {relation_text!r}"
+    relation = "<=" if "<" in relation_text or relation_text == "≤" else ">="
     corrected = f"{match['objective']} {relation} {match['bound']}"
-    return f"use {relation} in place of {found!r}, as in {corrected!r}"
+    return f"use {relation} in place of {relation_text!r}, as in {corrected!r}"
 
 
 def _unit_hint(text: str) -> str:
@@ -277,21 +277,21 @@ def _unit_hint(text: str) -> str:
     constraint = match and _GRAMMAR.fullmatch(match["bounded"])
     if not match or not constraint:
         return ""
-    metric, found = constraint["metric"], match["unit"]
+    metric, written_unit = constraint["metric"], match["unit"]
     if metric not in UNITS:
-        return f"leave the unit {found!r} out; the bound is in the unit of {metric}"
+        return f"leave the unit {written_unit!r} out; the bound is in the unit of {metric}"
     unit = UNITS[metric]
     if not unit:
         quantity = metric + (f".{constraint['workload']}" if constraint["workload"] else "")
-        factor = _PREFIXES.get(found, 1.0)
+        factor = _PREFIXES.get(written_unit, 1.0)
         bound = match["number"] if factor == 1 else f"{float(match['number']) * factor:g}"
         return (
-            f"{metric} is a plain number; write the bound without {found!r}, as in "
+            f"{metric} is a plain number; write the bound without {written_unit!r}, as in "
             f"'{quantity} {constraint['relation']} {bound}'"
         )
-    if found.lower() == unit.lower():
+    if written_unit.lower() == unit.lower():
         return f"leave the unit out, as in {match['bounded']!r}; it is {unit}"
-    return f"expected the bound of {metric} in {unit}, without a unit, found {found!r}"
+    return f"expected the bound of {metric} in {unit}, without a unit, found {written_unit!r}"
 
 
 def parse_objectives(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ...]:

@@ -190,8 +190,8 @@ def _errors_of_constructor(kind: registry.Kind, name: str) -> Iterator[None]:
         raise InvalidInput(f"{kind} {name!r}: {error}") from error
     except Exception as error:
         location = fault_location(error, registry.lookup(kind, name))
-        place = f" ({location})" if location else ""
-        text = f"{kind} {name!r} cannot be built: {type(error).__name__}: {error}{place}"
+        suffix = f" ({location})" if location else ""
+        text = f"{kind} {name!r} cannot be built: {type(error).__name__}: {error}{suffix}"
         raise SearchFailed(text) from error
 
 

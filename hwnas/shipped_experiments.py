@@ -19,8 +19,10 @@ def shipped_experiments() -> dict[str, Path]:
         folder = Path(str(files("hwnas_experiments")))
     except ModuleNotFoundError:
         return {}
-    found = ((file.relative_to(folder).with_suffix(""), file) for file in folder.rglob("*.yaml"))
-    return {name.as_posix(): file for name, file in sorted(found)}
+    named_files = (
+        (file.relative_to(folder).with_suffix(""), file) for file in folder.rglob("*.yaml")
+    )
+    return {name.as_posix(): file for name, file in sorted(named_files)}
 
 
 def shipped_experiment(name: str) -> Path | None:

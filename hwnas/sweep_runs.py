@@ -186,10 +186,10 @@ def resume_sweep(
     path = Path(path)
     file = path / FILE
     content = read_yaml(file)
-    before = {cell.name for cell in sweep_cells(content, str(file))}
+    former_names = {cell.name for cell in sweep_cells(content, str(file))}
     override(content, overrides or {})
     cells = sweep_cells(content, str(file))
-    if lost := sorted(before - {cell.name for cell in cells}):
+    if lost := sorted(former_names - {cell.name for cell in cells}):
         raise InvalidInput(f"{path}: expected a sweep that keeps {', '.join(lost)}")
     loaded = []
     for cell in cells:

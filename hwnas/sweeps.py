@@ -73,8 +73,8 @@ def sweep_cells(content: Mapping[str, Any], file: str = "") -> list[Cell]:
     sweep = content.get("sweep")
     if not isinstance(sweep, Mapping) or not sweep:
         raise _fault(file, "sweep", EXPECTED["sweep"], sweep)
-    rest = {key: value for key, value in content.items() if key != "sweep"}
-    used = set(_placeholders(rest))
+    experiment = {key: value for key, value in content.items() if key != "sweep"}
+    used = set(_placeholders(experiment))
     for name, values in sweep.items():
         key_path = f"sweep.{name}"
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
@@ -84,7 +84,7 @@ def sweep_cells(content: Mapping[str, Any], file: str = "") -> list[Cell]:
         labels = [_label(value) for value in values]
         if len(set(labels)) != len(labels):
             raise _fault(file, key_path, "distinct values", ", ".join(labels))
-        _check_use(file, name, rest, used)
+        _check_use(file, name, experiment, used)
     if unknown := sorted(used - set(sweep)):
         raise ExperimentError(file, "", str(UnknownName("placeholder", unknown[0], list(sweep))))
     return _combinations(sweep, file)
@@ -137,7 +137,7 @@ def _combinations(sweep: Mapping[str, list[Any]], file: str) -> list[Cell]:
     return cells
 
 
-def _check_use(file: str, name: str, rest: Mapping[str, Any], used: set[str]) -> None:
+def _check_use(file: str, name: str, experiment: Mapping[str, Any], used: set[str]) -> None:
     """Check that a name is a placeholder of the experiment, or else a key that it leaves open."""
     if name in used:
         return
@@ -148,7 +148,7 @@ def _check_use(file: str, name: str, rest: Mapping[str, Any], used: set[str]) ->
             f"sweep.{name}",
             f"is used nowhere; write ${name} where its values belong, as in latency@${name}",
         )
-    value: Any = rest
+    value: Any = experiment
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     if value is not None:
@@ -193,5 +193,5 @@ def _label(value: Any) -> str:
     return str(value)
 
 
-def _fault(file: str, key_path: str, expected: str, found: Any) -> ExperimentError:
-    return ExperimentError(file, key_path, f"expected {expected}, found {describe_value(found)}")
+def _fault(file: str, key_path: str, expected: str, value: Any) -> ExperimentError:
+    return ExperimentError(file, key_path, f"expected {expected}, found {describe_value(value)}")

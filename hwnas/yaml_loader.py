@@ -76,8 +76,8 @@ class _Loader(yaml.SafeLoader):
         """Return the text of a scalar, which a file can hold and a path can be made of."""
         text = super().construct_scalar(node)
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            found = describe_value(text)
-            raise _error_at(node, f"expected Unicode text without NUL, found {found}")
+            shown_text = describe_value(text)
+            raise _error_at(node, f"expected Unicode text without NUL, found {shown_text}")
         return text
 
 

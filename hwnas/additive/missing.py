@@ -90,11 +90,11 @@ def missing_draws(
     draws = [FunctionDraws(model, n, rng) for model in models]
     chosen = _chosen(models[:m], measured)
     tried = measured.codes if measured.others is None else measured.others
-    known = {code.tobytes() for code in (*measured.codes, *tried)}
+    measured_keys = {code.tobytes() for code in (*measured.codes, *tried)}
     out = np.empty(n)
     for i in range(n):
         codes = _candidates(models, draws, i, measured, rng)
-        codes = codes[[code.tobytes() not in known for code in codes]]
+        codes = codes[[code.tobytes() not in measured_keys for code in codes]]
         values = _drawn_values(models, draws, i, codes)
         values = values[(values[:, m:] <= 0).all(axis=1), :m]
         observed = measured.losses
@@ -105,9 +105,9 @@ def missing_draws(
     return out
 
 
-def _missing(points: Array, others: Array, reference: Callable[[Array], Array]) -> float:
+def _missing(points: Array, union: Array, reference: Callable[[Array], Array]) -> float:
     """Return the share of the hypervolume of all points that the first of them lack."""
-    front = others[pareto.non_dominated(others)]
+    front = union[pareto.non_dominated(union)]
     if len(points) == 0 or len(front) == 0:
         return 1.0
     point = reference(front)

@@ -97,10 +97,10 @@ def nearly_supported(
     """
     layers = np.where(present[:, :, None], layers, 0.0)
     paths = _Paths(base, layers, layer_hulls(layers))
-    values, places = paths.points(*paths.near_front())
-    places = places[:, _front_of_pairs(values)]
+    values, routes = paths.points(*paths.near_front())
+    routes = routes[:, _front_of_pairs(values)]
     # One point can be reached in several ways, whose sums differ by rounding.
-    distinct = np.unique(np.column_stack([places[0], paths.options(*places)]), axis=0)
+    distinct = np.unique(np.column_stack([routes[0], paths.options(*routes)]), axis=0)
     return distinct[:, 0], distinct[:, 1:]
 
 
@@ -122,9 +122,9 @@ class _Paths:
         slopes = hulls.slopes.reshape(n_roots, -1)
         order = np.argsort(slopes, axis=1, kind="stable")  # the steps of a layer stay in order
         is_exchange = np.isfinite(np.take_along_axis(slopes, order, axis=1))
-        before = np.concatenate([hulls.first[..., None], hulls.options], axis=2)[..., :n_steps]
+        replaced = np.concatenate([hulls.first[..., None], hulls.options], axis=2)[..., :n_steps]
         changes = np.take_along_axis(layers, hulls.options[None], axis=3)
-        changes -= np.take_along_axis(layers, before[None], axis=3)
+        changes -= np.take_along_axis(layers, replaced[None], axis=3)
         changes = np.take_along_axis(changes.reshape(2, n_roots, -1), order[None], axis=2)
         start = np.take_along_axis(layers, hulls.first[None, ..., None], axis=3)
         start = base + start[..., 0].sum(axis=2)
@@ -135,7 +135,7 @@ class _Paths:
         self.layer = _padded(order // max(n_steps, 1), -1)  # (R, T + 1)
         self.old, self.new = (
             _padded(np.take_along_axis(options.reshape(n_roots, -1), order, axis=1), 0)
-            for options in (before, hulls.options)
+            for options in (replaced, hulls.options)
         )
         steps = np.cumsum(self.changes[..., :-1], axis=2)
         zero = np.zeros((2, n_roots, 1))
@@ -165,7 +165,7 @@ class _Paths:
             from there, -1 for none.
         """
         hull, none = self.hull[:, root, t], np.full(len(t), -1)
-        values, places = [hull], [np.stack([root, t, none, none])]
+        values, routes = [hull], [np.stack([root, t, none, none])]
         reach = _SHORT_REACH if self.n.max() > _MANY_EXCHANGES else _REACH
         offsets = [*range(-reach, 0), *range(reach)]
         toggles = [self._toggle(root, t, offset) for offset in offsets]
@@ -177,12 +177,12 @@ class _Paths:
         for a, first in enumerate(toggles):
             usable = first >= 0
             values.append((hull + moves[a])[:, usable])
-            places.append(np.stack([root, t, first, none])[:, usable])
+            routes.append(np.stack([root, t, first, none])[:, usable])
             for b, second in enumerate(toggles[:a]):
                 both = usable & (second >= 0) & (layers[a] != layers[b])
                 values.append((hull + moves[a] + moves[b])[:, both])
-                places.append(np.stack([root, t, first, second])[:, both])
-        return np.concatenate(values, axis=1), np.concatenate(places, axis=1)
+                routes.append(np.stack([root, t, first, second])[:, both])
+        return np.concatenate(values, axis=1), np.concatenate(routes, axis=1)
 
     def options(
         self, root: IndexArray, t: IndexArray, first: IndexArray, second: IndexArray
@@ -212,8 +212,8 @@ class _Paths:
         usable = (step >= 0) & (step < self.n[root])
         step = np.where(usable, step, -1)
         layer = self.layer[root, step]
-        for other in range(offset + 1, 0) if offset < 0 else range(offset):
-            usable &= self.layer[root, np.where(usable, t + other, -1)] != layer
+        for offset_between in range(offset + 1, 0) if offset < 0 else range(offset):
+            usable &= self.layer[root, np.where(usable, t + offset_between, -1)] != layer
         return np.where(usable, step, -1)
 
 

@@ -157,8 +157,8 @@ def _print_change(predicted: Array, measured: Array) -> None:
     change = hypervolume_change(predicted, measured)
     word = "won" if change > 0 else "lost"
     echo(f"hypervolume {word}: {100 * abs(change):.3g} % of that predicted")
-    kept = int(non_dominated(measured, keep_equal=True).sum())
-    echo(f"still on the front as measured: {kept} of {len(measured)}")
+    n_kept = int(non_dominated(measured, keep_equal=True).sum())
+    echo(f"still on the front as measured: {n_kept} of {len(measured)}")
 
 
 def read_front(source: Path, space: str | None = None) -> PredictedFront:

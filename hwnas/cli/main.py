@@ -300,11 +300,11 @@ def main() -> None:
 
 def _explain_file_error(error: OSError) -> str:
     """Return an error of a file that a user can mend as a line; empty for any other."""
-    place = f"{error.filename}: " if error.filename else ""
+    prefix = f"{error.filename}: " if error.filename else ""
     if error.errno in _DISK_ERRORS:
-        return one_line(f"{place}cannot be written: {error.strerror}")
-    is_of_user = bool(place) and error.errno in _FILE_ERRORS
-    return one_line(f"{place}cannot be used: {error.strerror}") if is_of_user else ""
+        return one_line(f"{prefix}cannot be written: {error.strerror}")
+    is_of_user = bool(prefix) and error.errno in _FILE_ERRORS
+    return one_line(f"{prefix}cannot be used: {error.strerror}") if is_of_user else ""
 
 
 @contextlib.contextmanager
@@ -343,8 +343,8 @@ def _run_command() -> int:
         return 1 if isinstance(error, SearchFailed) else 2
     except (KeyboardInterrupt, typer.Abort):
         has_trials = sys.argv[1:2] in (["run"], ["resume"], ["reproduce"])
-        kept = "; finished trials are kept, continue with: hwnas resume DIR"
-        typer.echo(f"hwnas: stopped{kept if has_trials else ''}", err=True)
+        advice = "; finished trials are kept, continue with: hwnas resume DIR"
+        typer.echo(f"hwnas: stopped{advice if has_trials else ''}", err=True)
         return 2
 
 

@@ -116,22 +116,24 @@ def query(
     from hwnas.spaces import arch_input, load_space
     from hwnas.workloads import load_workloads
 
-    given = None if space is None else load_space(space)
+    chosen_space = None if space is None else load_space(space)
     # A single architecture has one row for each metric, with quantiles; several have one row each.
     if archs and "-" not in archs:
-        architectures = arch_input.parse_arguments(archs, given)
+        architectures = arch_input.parse_arguments(archs, chosen_space)
         if len(architectures) == 1 and not metric:
-            table = listing.figures_of_one(architectures[0], device or (), given, tables or ())
+            table = listing.figures_of_one(
+                architectures[0], device or (), chosen_space, tables or ()
+            )
             print_figures(*table, format_)
             return
     elif archs and len(archs) > 1:
         raise InvalidInput("query: expected either architectures or -, found both")
     else:
         text = _read_standard_input(requested=bool(archs))
-        architectures = arch_input.parse_text(text, given)
+        architectures = arch_input.parse_text(text, chosen_space)
     workloads = load_workloads(space)
     table = listing.figures(
-        architectures, metric or (), device or (), given, workloads, tables or ()
+        architectures, metric or (), device or (), chosen_space, workloads, tables or ()
     )
     print_figures(*table, format_)
 
@@ -175,8 +177,8 @@ def front(
     rows = [[str(arch), *values] for arch, values in zip(exact.archs, exact.values, strict=True)]
     print_figures(header, rows, Format.csv if csv else Format.table)
     if not rows:
-        kept = f"keeps {', '.join(constraint)}" if constraint else "has finite values"
-        echo(f"hwnas: the front is empty: no architecture of {exact.space} {kept}", err=True)
+        reason = f"keeps {', '.join(constraint)}" if constraint else "has finite values"
+        echo(f"hwnas: the front is empty: no architecture of {exact.space} {reason}", err=True)
     elif plot:
         from hwnas.reports.plots.kinds import draw_front
 

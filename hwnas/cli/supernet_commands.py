@@ -324,8 +324,8 @@ class _Reporter:
         line += f", {progress.tokens_per_second:,.0f} tokens/s"
         if progress.utilisation is not None:
             line += f", {progress.utilisation:.0%} of the peak"
-        left = (self.steps - progress.step) * progress.seconds / progress.step
-        self.say(line + (f", {left / 60:.0f} min left" if left > 60 else ""))
+        seconds_left = (self.steps - progress.step) * progress.seconds / progress.step
+        self.say(line + (f", {seconds_left / 60:.0f} min left" if seconds_left > 60 else ""))
 
 
 class _Rows:

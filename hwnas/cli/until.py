@@ -87,9 +87,9 @@ class ErrorWatch:
                 echo(f"  expected errors before this: {self._text()}", err=True)
             return
         self._is_told = True
-        most = self._points or self._count
-        minutes = float(row["seconds"]) * max(most - self._n_design, 0) / 60
-        echo(f"expected: about {minutes:.2g} minutes for {most} architectures", err=True)
+        n_expected = self._points or self._count
+        minutes = float(row["seconds"]) * max(n_expected - self._n_design, 0) / 60
+        echo(f"expected: about {minutes:.2g} minutes for {n_expected} architectures", err=True)
 
     def result(self) -> str:
         """Return what was reached, as a text."""

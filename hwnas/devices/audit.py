@@ -201,8 +201,8 @@ def measure_members(
                 for j, value, std in zip(columns, *measure(i, columns), strict=True):
                     if math.isfinite(value):
                         samples[i][j].append((float(value), float(std)))
-            found = _summary(samples)
-            pairs = [contested(found.values[:, j], found.std[:, j]) for j in range(k)]
+            summary = _summary(samples)
+            pairs = [contested(summary.values[:, j], summary.std[:, j]) for j in range(k)]
             open_cells = np.stack(pairs, axis=1)
     except KeyboardInterrupt:
         pass
@@ -228,8 +228,10 @@ def hypervolume_change(predicted: Array, measured: Array) -> float:
     if not len(predicted):
         return math.nan
     reference = reference_point(np.concatenate([predicted, measured]))
-    before, after = (pareto.hypervolume(points, reference) for points in (predicted, measured))
-    return after / before - 1 if before > 0 else math.nan
+    volume_predicted, volume_measured = (
+        pareto.hypervolume(points, reference) for points in (predicted, measured)
+    )
+    return volume_measured / volume_predicted - 1 if volume_predicted > 0 else math.nan
 
 
 def spread_members(values: Array, count: int) -> IndexArray:
@@ -241,8 +243,8 @@ def spread_members(values: Array, count: int) -> IndexArray:
     [1, 4, 0]
     """
     order = np.argsort(values, kind="stable")
-    places = np.linspace(0, len(order) - 1, min(count, len(order)))
-    return order[np.round(places).astype(np.intp)]
+    positions = np.linspace(0, len(order) - 1, min(count, len(order)))
+    return order[np.round(positions).astype(np.intp)]
 
 
 def _kendall(first: Array, second: Array) -> float:

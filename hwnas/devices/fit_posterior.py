@@ -136,7 +136,9 @@ class _Regression:
         unit = np.random.default_rng(_SEED).standard_normal((_SAMPLES // 2, len(center)))
         unit = np.concatenate([unit, -unit])
         logs = center + 1.2 * width * unit
-        density = np.array([self.log_posterior(one) for one in logs]) + 0.5 * (unit**2).sum(axis=1)
+        density = np.array([self.log_posterior(scales) for scales in logs]) + 0.5 * (unit**2).sum(
+            axis=1
+        )
         weights = np.exp(density - density.max())
         # Importance sampling: proposals have widths 1.2 width, the prior of scales has spread.
         evidence = density.max() + np.log(weights.mean()) + np.log(1.2 * width / self.spread).sum()
@@ -220,12 +222,12 @@ def _average(
     rows = np.concatenate(regression.rows, axis=1)
     sizes = [factor.columns.shape[1] for factor in factors]
     means, second, left_out, variances = [], 0.0, 0.0, 0.0
-    noise = weights @ np.array([noise_at(position, one) ** 2 for one in logs])
-    for one, weight in zip(logs, weights, strict=True):
+    noise = weights @ np.array([noise_at(position, scales) ** 2 for scales in logs])
+    for scales, weight in zip(logs, weights, strict=True):
         # Given scales: the usual equations of Gaussian processes, A = X S X' + N.
-        inverse = np.linalg.inv(regression.covariance(one))
+        inverse = np.linalg.inv(regression.covariance(scales))
         alpha = inverse @ regression.target
-        scale = np.repeat(np.exp(2 * one[:-2]), sizes)
+        scale = np.repeat(np.exp(2 * scales[:-2]), sizes)
         scaled = rows * scale  # X S
         mean_weights = scaled.T @ alpha
         covariance = np.diag(scale) - scaled.T @ inverse @ scaled

@@ -25,9 +25,9 @@ def merge_measurements(measurements: Sequence[Measurements]) -> list[Measurement
         Two spaces of one name have other choices, or two workloads of one name other requests.
     """
     groups: dict[tuple[str, str], Measurements] = {}
-    for one in measurements:
-        key = (one.space.name, one.quantity)
-        groups[key] = _joined(groups[key], one) if key in groups else one
+    for series in measurements:
+        key = (series.space.name, series.quantity)
+        groups[key] = _joined(groups[key], series) if key in groups else series
     return list(groups.values())
 
 

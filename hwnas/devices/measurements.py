@@ -114,8 +114,8 @@ def read_measurements(
     for i, text in enumerate(table.cells("arch")):
         if _is_failed(table, i):
             continue
-        found, codes[i] = _architecture(table, i, text, space, spaces)
-        rows.setdefault(found.name, []).append(i)
+        row_space, codes[i] = _architecture(table, i, text, space, spaces)
+        rows.setdefault(row_space.name, []).append(i)
     # 2. Columns of numbers, those of each space apart.
     out = []
     for column, quantity in columns.items():
@@ -123,21 +123,21 @@ def read_measurements(
         if column + _STD in table.columns:
             std = _numbers(table, column + _STD, is_error=True)
         for name, indices in rows.items():
-            kept = [i for i in indices if i in values]
-            if not kept:
+            usable = [i for i in indices if i in values]
+            if not usable:
                 continue
             errors = None
-            if std is not None and all(i in std for i in kept):
-                errors = np.array([std[i] for i in kept])
+            if std is not None and all(i in std for i in usable):
+                errors = np.array([std[i] for i in usable])
             out.append(
                 Measurements(
                     spaces[name],
                     quantity,
-                    np.concatenate([codes[i] for i in kept]),
-                    np.array([values[i] for i in kept]),
+                    np.concatenate([codes[i] for i in usable]),
+                    np.array([values[i] for i in usable]),
                     errors,
                     definitions[quantity],
-                    _texts(table, kept[0], definitions[quantity]),
+                    _texts(table, usable[0], definitions[quantity]),
                 )
             )
     if not out and columns:
@@ -188,23 +188,23 @@ def _workload(table: CsvTable, quantity: str, workloads: Mapping[str, Workload])
     name = Objective.parse(quantity).workload
     if name is None:
         return None
-    known, written = workloads.get(name), None
+    workload, written = workloads.get(name), None
     texts = {text for text in table.cells(name) if text} if name in table.columns else set()
     for text in texts:
         if match := _REQUESTS.fullmatch(text):
             batch, prompt, generate = map(int, match.groups()[:3])
             written = Workload(prompt, generate, batch, match[4])
-            if (known := known or written) != written:
+            if (workload := workload or written) != written:
                 raise InvalidInput(
-                    f"{table.path}, column {name}: the workload {name} is {known.meaning}; found "
-                    f"{text!r}"
+                    f"{table.path}, column {name}: the workload {name} is {workload.meaning}; "
+                    f"found {text!r}"
                 )
-    if known is None:
+    if workload is None:
         raise InvalidInput(
             f"{table.path}, line 1, column {quantity}: unknown workload {name!r}; define it under "
             "workloads: in a YAML and give that with --workload-file"
         )
-    return known
+    return workload
 
 
 def _architecture(
@@ -219,9 +219,9 @@ def _architecture(
         arch = parse_architecture(text, space)
         name = arch.space if isinstance(arch.space, str) else arch.space.name
         if name not in spaces:
-            found = named_space(name) if space is None else space
-            LayerLayout(found)  # what has no tables is refused here
-            spaces[name] = found
+            chosen_space = named_space(name) if space is None else space
+            LayerLayout(chosen_space)  # what has no tables is refused here
+            spaces[name] = chosen_space
         return spaces[name], spaces[name].encode([arch])
     except HwnasError as error:
         raise InvalidInput(f"{table.path}, line {table.lines[i]}, column arch: {error}") from None

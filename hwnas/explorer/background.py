@@ -34,12 +34,12 @@ class Solver:
 
     def __init__(self, spaces: Sequence[str], tables: Sequence[str]) -> None:
         context = multiprocessing.get_context("spawn")  # threads of the server rule out a fork
-        self._connection, other = context.Pipe()
+        self._connection, child_end = context.Pipe()
         self._process = context.Process(
-            target=_answer, args=(other, tuple(spaces), tuple(tables)), daemon=True
+            target=_answer, args=(child_end, tuple(spaces), tuple(tables)), daemon=True
         )
         self._process.start()
-        other.close()
+        child_end.close()
 
     def solve(self, query: FrontQuery) -> Front | None:
         """Return the front of a query, ``None`` if the process was ended meanwhile.

@@ -54,11 +54,11 @@ def filtered_front(bench: Surrogate, query: FrontQuery) -> Front:
     if not query.bounds:
         return front
     values = bench.predict(front.codes, [bound.value for bound in query.bounds])
-    kept = np.all(constraint_violations(query.bounds, values) <= 0, axis=1)
-    members = front.subset(kept)
+    within_bounds = np.all(constraint_violations(query.bounds, values) <= 0, axis=1)
+    members = front.subset(within_bounds)
     goals = {(goal.value, goal.maximise) for goal in query.objectives}
     ends_only = all((b.value, b.relation == ">=") in goals for b in query.bounds)
-    if kept.all() or ends_only:
+    if within_bounds.all() or ends_only:
         return Front(members.codes, members.values, members.objectives, front.epsilon)
     return members
 

@@ -179,13 +179,13 @@ def _write_study(
         load_if_exists=True,
     )
     n_old = len(study.get_trials(deepcopy=False))
-    found = study.user_attrs.get(IDENTITY)
-    if found is None and n_old == 0:
+    stored_identity = study.user_attrs.get(IDENTITY)
+    if stored_identity is None and n_old == 0:
         study.set_user_attr(IDENTITY, identity)
         study.set_user_attr("run", str(result.path))
         study.set_user_attr("constraints", [str(constraint) for constraint in result.constraints])
         study.set_metric_names([_metric_name(str(o), units(result)) for o in result.objectives])
-    elif found != identity:
+    elif stored_identity != identity:
         raise InvalidInput(
             f"--storage {storage}: its study {name!r} is not of this search; choose another storage"
         )
@@ -197,9 +197,9 @@ def _write_study(
     return Exported(name, len(trials), len(trials) - n_old)
 
 
-def _metric_name(objective: str, known: dict[str, str]) -> str:
+def _metric_name(objective: str, units: dict[str, str]) -> str:
     """Return the name of an objective with its unit: ``latency@h100 (ms)``."""
-    return f"{objective} ({known[objective]})" if objective in known else objective
+    return f"{objective} ({units[objective]})" if objective in units else objective
 
 
 def _same(stored: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> bool:

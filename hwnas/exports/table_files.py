@@ -85,10 +85,12 @@ def export_parquet(results: Sequence[Result], file: Path) -> Exported:
         except (pyarrow.ArrowException, OSError):
             raise _foreign(file) from None
         _check_names(file, schema.names)
-    known = {name: unit for result in results for name, unit in units(result).items()}
+    unit_of = {name: unit for result in results for name, unit in units(result).items()}
     arrays = [pyarrow.array(_one_type(values)) for values in columns.values()]
     fields = [
-        pyarrow.field(name, array.type, metadata={"unit": known[name]} if name in known else None)
+        pyarrow.field(
+            name, array.type, metadata={"unit": unit_of[name]} if name in unit_of else None
+        )
         for name, array in zip(columns, arrays, strict=True)
     ]
     table = pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields))

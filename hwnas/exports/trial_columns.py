@@ -90,8 +90,10 @@ def metric_columns(result: Result, search: SearchResult) -> Columns:
 
 def units(result: Result) -> dict[str, str]:
     """Return the units of objectives and constraints by the names of their columns."""
-    known = result.units
-    named = {str(o): known.get(str(o.value), "") for o in (*result.objectives, *result.constraints)}
+    unit_of = result.units
+    named = {
+        str(o): unit_of.get(str(o.value), "") for o in (*result.objectives, *result.constraints)
+    }
     return {name: unit for name, unit in named.items() if unit}
 
 

@@ -51,12 +51,12 @@ class MLflowLogger(Logger):
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         self.client = mlflow.MlflowClient(uri or f"sqlite:///{folder / 'mlflow.db'}")
         name = experiment or run.name
-        known = self.client.get_experiment_by_name(name)
+        existing = self.client.get_experiment_by_name(name)
         artifacts = None if uri else (folder / "mlruns").as_uri()
         self.experiment_id: str = (
             self.client.create_experiment(name, artifact_location=artifacts)
-            if known is None
-            else known.experiment_id
+            if existing is None
+            else existing.experiment_id
         )
         self.run_ids: dict[str, str] = {}
         self.last_trials: dict[str, int] = {}  # number of the last trial with a run, -1 for none

@@ -175,19 +175,19 @@ class ParallelLoop:
         free
             Number of free slots.
         """
-        left = self._evaluations_left
+        n_left = self._evaluations_left
         records: list[AskRecord] = []
         if self.optimizer.asynchronous:
             n = min(free, self.batch or free)
         else:
             n = self.batch or self.optimizer.batch
-        for _ in range(MAX_REFUSALS if left > 0 else 1):
+        for _ in range(MAX_REFUSALS if n_left > 0 else 1):
             # Proposals beyond an earlier budget come first.
             codes, fidelity, requested = self._leftover, None, 0
             if len(codes) == 0:
                 codes, fidelity = self._proposals(n)
                 requested = n
-            n_fitting = fitting_count(codes, fidelity, max(n, len(codes)), left, self.cache)
+            n_fitting = fitting_count(codes, fidelity, max(n, len(codes)), n_left, self.cache)
             refuse(self.optimizer, codes[n_fitting:], fidelity)
             number = self._n_asks + len(records)
             records.append(AskRecord(number, self._n_tells, requested, fidelity, codes, n_fitting))
@@ -230,10 +230,10 @@ class ParallelLoop:
     def _collect(self, outcomes: Sequence[TrialOutcome]) -> None:
         """Store the trials that have ended, and tell them."""
         ended = [outcome for outcome in outcomes if not outcome.ends_search]
-        places = [self._in_flight.pop(outcome.number) for outcome in ended]
+        slots = [self._in_flight.pop(outcome.number) for outcome in ended]
         elapsed = self.executor.now() - self.tracker.start
         trials: list[Trials] = []
-        for outcome, (number, i) in zip(ended, places, strict=True):
+        for outcome, (number, i) in zip(ended, slots, strict=True):
             ask = self._open[number]
             # Each trial has a tell of its own, or one with its whole ask.
             tell = self._n_tells + (len(trials) if self.optimizer.asynchronous else 0)
@@ -241,7 +241,7 @@ class ParallelLoop:
             trials.append(ask.trial(i, outcome, columns, tell=tell, elapsed=elapsed))
         if trials:
             self.store.add(Trials.concatenate(trials))
-        for (number, i), trial in zip(places, trials, strict=True):
+        for (number, i), trial in zip(slots, trials, strict=True):
             self._add_result(number, i, trial)
         for outcome in outcomes:
             record_outcome(outcome, self.failures)

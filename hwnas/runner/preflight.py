@@ -64,11 +64,11 @@ def reference_warnings(reference: Reference, objectives: tuple[Objective, ...]) 
     beyond_ideal = bool((reference.ideal >= reference.point).any())
     if reference.source != "given" or not (beyond_ideal or reference.best == 0):
         return []
-    seen = "measured so far" if reference.best is None else "at all"
+    extent = "measured so far" if reference.best is None else "at all"
     values = losses_of(objectives, reference.ideal[None])[0]  # of losses the values
     best = ", ".join(f"{o} {value:.6g}" for o, value in zip(objectives, values, strict=True))
     return [
-        f"reference: no architecture {seen} is better than it in every objective, and every "
+        f"reference: no architecture {extent} is better than it in every objective, and every "
         f"hypervolume is 0 until one is; expected a point that is worse than the best of each: "
         f"{best}"
     ]

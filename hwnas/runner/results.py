@@ -155,11 +155,11 @@ class Result:
         a front of its own, which is built at once. Other backends may need a device or a plugin
         file, which reading a run must not.
         """
-        known = recorded_metrics(self.path)
-        if "problem" in vars(self) or (not known and self.reference.best is not None):
+        recorded = recorded_metrics(self.path)
+        if "problem" in vars(self) or (not recorded and self.reference.best is not None):
             truth = self.problem.truth
             return {str(o.value): metric_of(truth, o) for o in self.objectives + self.constraints}
-        return {**closed_forms(self.space), **known}
+        return {**closed_forms(self.space), **recorded}
 
     @property
     def units(self) -> dict[str, str]:

@@ -100,9 +100,9 @@ def check_trials(trials: Trials, space: SearchSpace, n_values: int, place: Path)
     InvalidInput
         They are of another one.
     """
-    found, limits = trials.values.shape[1], space.cardinalities
-    if found != n_values:
-        raise InvalidInput(f"{place}: expected {n_values} values of a trial, found {found}")
+    n_found, limits = trials.values.shape[1], space.cardinalities
+    if n_found != n_values:
+        raise InvalidInput(f"{place}: expected {n_values} values of a trial, found {n_found}")
     if trials.codes.shape[1] != len(limits) or (
         len(trials) and not ((trials.codes >= 0) & (trials.codes < limits)).all()
     ):

@@ -70,10 +70,12 @@ def _trials(result: Result, column: int) -> tuple[Codes, Array, Array | None]:
     """Return codes (n, d), values (n,) and standard errors (n,) of a column of the trials."""
     codes, values, std = [], [], []
     for search in result.searches:
-        kept = result.has_full_fidelity(search) & np.isfinite(search.trials.values[:, column])
-        codes.append(search.trials.codes[kept])
-        values.append(search.trials.values[kept, column])
-        std.append(search.trials.std[kept, column])
+        is_complete = result.has_full_fidelity(search) & np.isfinite(
+            search.trials.values[:, column]
+        )
+        codes.append(search.trials.codes[is_complete])
+        values.append(search.trials.values[is_complete, column])
+        std.append(search.trials.std[is_complete, column])
     all_codes, all_values = np.concatenate(codes), np.concatenate(values)
     # Searches share measurements: an equal value of an equal architecture is no repeat.
     table = np.column_stack([all_codes, all_values])
@@ -87,12 +89,12 @@ def _texts(result: Result, key: str) -> dict[str, str]:
     content = read_environment(result.path)
     versions = content.get("versions")
     names = ("hwnas", "torch")
-    known = versions if isinstance(versions, dict) else {}
+    version_of = versions if isinstance(versions, dict) else {}
     metric = result.metrics.get(key)
     texts = {
         "protocol": f"run {result.path.name}" + (f"; {metric.meaning}" if metric else ""),
         "date": str(content.get("started", "")),
-        "versions": ", ".join(f"{name} {known[name]}" for name in names if name in known),
+        "versions": ", ".join(f"{name} {version_of[name]}" for name in names if name in version_of),
         "unit": metric.unit if metric else "",
     }
     return {k: "".join(c for c in t if c.isprintable())[:_MAX_TEXT] for k, t in texts.items()}

@@ -99,8 +99,8 @@ class StoppingRule:
             if estimate is None:
                 return
             self._stored[self._n_trials] = estimate
-            kept = sorted(self._stored.values(), key=lambda e: e.trials)
-            self._store.set_meta("missing", MissingEstimate.to_json(kept))
+            estimates = sorted(self._stored.values(), key=lambda e: e.trials)
+            self._store.set_meta("missing", MissingEstimate.to_json(estimates))
             _log.info("%s: %d trials, %s", self._label, self._n_trials, estimate)
         # Results that are outstanding when the search ends do not revive it.
         self.reached = self.reached or estimate.is_within(self.within)
@@ -204,11 +204,11 @@ def estimate_draws(
     # Violations are also known of trials that were stopped at a constraint.
     tried_codes, violations = tried
     for column in violations.T:
-        known = np.flatnonzero(np.isfinite(column))
-        distinct, first = np.unique(tried_codes[known], axis=0, return_index=True)
-        kept = np.sort(rng.permutation(len(distinct))[:_MAX_FITTED])
-        values, no_errors = column[known[first[kept]]], np.zeros(len(kept))
-        models.append(_fit(effects, distinct[kept], values, no_errors, (False,)))
+        finite_rows = np.flatnonzero(np.isfinite(column))
+        distinct, first = np.unique(tried_codes[finite_rows], axis=0, return_index=True)
+        subset = np.sort(rng.permutation(len(distinct))[:_MAX_FITTED])
+        values, no_errors = column[finite_rows[first[subset]]], np.zeros(len(subset))
+        models.append(_fit(effects, distinct[subset], values, no_errors, (False,)))
     noisy = bool(std.any())
     rows = fitted if noisy else np.arange(len(codes))
     measured = Measured(codes[rows], losses[rows], averaged[rows], noisy, tried_codes)
@@ -243,18 +243,18 @@ def _fitted_rows(losses: Array, feasible: BoolArray, rng: np.random.Generator) -
     if n <= _MAX_FITTED:
         return np.arange(n)
     selected: list[IndexArray] = []
-    left = np.flatnonzero(feasible)
+    remaining = np.flatnonzero(feasible)
     # Three quarters are the front, the front of the rest, and so on.
     room = 3 * _MAX_FITTED // 4
-    while room > 0 and len(left):
-        is_front = pareto.non_dominated(losses[left])
-        front = left[is_front]
+    while room > 0 and len(remaining):
+        is_front = pareto.non_dominated(losses[remaining])
+        front = remaining[is_front]
         if len(front) > room:
             front = np.sort(rng.choice(front, room, replace=False))
         selected.append(front)
         room -= len(front)
-        left = left[~is_front]
+        remaining = remaining[~is_front]
     chosen = np.concatenate([np.zeros(0, dtype=np.intp), *selected])
-    others = np.setdiff1d(np.arange(n), chosen)
-    others = rng.choice(others, _MAX_FITTED - len(chosen), replace=False)
-    return np.sort(np.concatenate([chosen, others]))
+    unchosen = np.setdiff1d(np.arange(n), chosen)
+    unchosen = rng.choice(unchosen, _MAX_FITTED - len(chosen), replace=False)
+    return np.sort(np.concatenate([chosen, unchosen]))

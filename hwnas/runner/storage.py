@@ -224,8 +224,10 @@ class Store:
         """Texts stored beside the trials."""
         with self._reading():
             meta = dict(self._db.execute("SELECT key, value FROM meta"))
-            if others := [key for key, text in meta.items() if not type(key) is type(text) is str]:
-                raise ValueError(f"{others[0]!r:.80} is no text in it")
+            if wrong_keys := [
+                key for key, text in meta.items() if not type(key) is type(text) is str
+            ]:
+                raise ValueError(f"{wrong_keys[0]!r:.80} is no text in it")
             return meta
 
     @contextlib.contextmanager
@@ -322,8 +324,10 @@ class Store:
             rows = self._db.execute("SELECT * FROM asks ORDER BY ask").fetchall()
             check_asks(rows)
             return [
-                AskRecord(ask, before, requested, fidelity, _codes_of(codes, n_columns), accepted)
-                for ask, before, requested, fidelity, codes, accepted in rows
+                AskRecord(
+                    ask, tells_before, requested, fidelity, _codes_of(codes, n_columns), accepted
+                )
+                for ask, tells_before, requested, fidelity, codes, accepted in rows
             ]
 
     def recommend(self, trials: int, codes: Codes) -> None:

@@ -90,14 +90,16 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
     """
     entries = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     tables = {name for kind, name, _ in entries if kind == "table"}
-    others = [f"{kind} {name}" for kind, name, _ in entries if kind in ("view", "trigger")]
+    foreign_entries = [f"{kind} {name}" for kind, name, _ in entries if kind in ("view", "trigger")]
     # The rows of a virtual table come from a module of SQLite.
-    others += [
+    foreign_entries += [
         f"virtual table {n}" for _, n, sql in entries if "VIRTUAL" in (sql or "")[:20].upper()
     ]
-    others += [f"table {name}" for name in sorted(tables - _TABLES - _OPTIONAL_TABLES)]
-    if others:
-        raise InvalidInput(f"{path}: expected a store of hwnas, found one with a {others[0]}")
+    foreign_entries += [f"table {name}" for name in sorted(tables - _TABLES - _OPTIONAL_TABLES)]
+    if foreign_entries:
+        raise InvalidInput(
+            f"{path}: expected a store of hwnas, found one with a {foreign_entries[0]}"
+        )
     if missing := sorted(_TABLES - tables):
         raise InvalidInput(f"{path}: expected a store of hwnas, found none with {missing[0]}")
     names = [row[0] for row in db.execute("SELECT name FROM pragma_table_info('trials')")]
@@ -158,11 +160,11 @@ def value_columns(measured: Sequence[str]) -> list[str]:
     ['value seconds', 'error', 'value Error']
     """
     columns: list[str] = []
-    taken = {name for name, _ in FIXED}
+    used_names = {name for name, _ in FIXED}
     for name in measured:
-        while name.lower() in taken:
+        while name.lower() in used_names:
             name = f"value {name}"
-        taken.add(name.lower())
+        used_names.add(name.lower())
         columns.append(name)
     return [*columns, *(f"std {column}" for column in columns)]
 

@@ -95,9 +95,11 @@ def validate_choices(
             )
         if name in choices and name in layers:
             raise InvalidInput(f"{name}: is a choice of the layers and outside them; rename one")
-        for other in layers:
-            if re.fullmatch(re.escape(other) + r"_\d+", name):
-                raise InvalidInput(f"{name}: is a column of the layers' choice {other}; rename it")
+        for layer_choice in layers:
+            if re.fullmatch(re.escape(layer_choice) + r"_\d+", name):
+                raise InvalidInput(
+                    f"{name}: is a column of the layers' choice {layer_choice}; rename it"
+                )
     return (
         {name: _validate_values(name, values) for name, values in choices.items()},
         {name: _validate_values(name, values) for name, values in layers.items()},
@@ -255,13 +257,13 @@ def to_int64(name: str, values: Iterable[int]) -> IntArray:
     InvalidInput
         A value is no integer, or does not fit.
     """
-    given = list(values)
+    integers = list(values)
     # Not by a truncation of what is no integer: 2.7 layers are a mistake. Types are few.
-    if wrong := {*map(type, given)} - {int, bool} - _NUMPY_INTEGERS:
-        value = next(value for value in given if type(value) in wrong)
+    if wrong := {*map(type, integers)} - {int, bool} - _NUMPY_INTEGERS:
+        value = next(value for value in integers if type(value) in wrong)
         raise InvalidInput(f"{name}: expected integers, found {describe_value(value)}")
     try:
-        return np.fromiter(given, dtype=np.int64)
+        return np.fromiter(integers, dtype=np.int64)
     except OverflowError:
         raise InvalidInput(f"{name}: expected numbers below 2**63") from None
 

@@ -15,12 +15,12 @@ _CHUNK = 65_536  # codes that are yielded at a time
 
 def enumerate_codes(space: CodeLayout) -> Iterator[Codes]:
     """Yield every configuration of a space once, in chunks (k, d)."""
-    others = [j for j in range(len(space.choices)) if j != space.depth_column]
+    outer_columns = [j for j in range(len(space.choices)) if j != space.depth_column]
     depths = [*enumerate(space.depths.tolist())] or [(0, 0)]
     options = _layer_options(space)
     first = np.zeros((1, len(space.columns)), dtype=np.int8)
-    for outside in itertools.product(*map(range, space.cardinalities[others].tolist())):
-        first[0, others] = outside
+    for outside in itertools.product(*map(range, space.cardinalities[outer_columns].tolist())):
+        first[0, outer_columns] = outside
         # Combinations that differ in inactive choices alone are one configuration.
         if (first * ~space.active(first)).any():
             continue

@@ -60,8 +60,8 @@ def space(source: str | Mapping[str, Any]) -> SearchSpace:
     required = ["name", *(k for k, p in parameters.items() if p.default is p.empty)]
     if missing := [key for key in required if key not in settings]:
         raise InvalidInput(f"a space needs {', '.join(required)}; missing: {', '.join(missing)}")
-    made: SearchSpace = cls(**settings)
-    return made
+    space: SearchSpace = cls(**settings)
+    return space
 
 
 def _class_of(settings: dict[str, Any]) -> type[Any]:

@@ -183,6 +183,6 @@ def _reachable(adjacent: BoolArray) -> BoolArray:
     """Return which nodes (n,) of a graph (n, n) can be reached from the first."""
     reached = np.zeros(len(adjacent), dtype=bool)
     reached[0] = True
-    while (more := reached | adjacent[reached].any(axis=0)).sum() > reached.sum():
-        reached = more
+    while (extended := reached | adjacent[reached].any(axis=0)).sum() > reached.sum():
+        reached = extended
     return reached

@@ -73,8 +73,8 @@ def encode_precisions(space: Any, codes: Codes, archs: Iterable[Any]) -> None:
     for name in names:
         if name not in choices:
             expected = f"one of {', '.join(space.precision)}" if space.precision else "none"
-            found = "none" if name is None else describe_value(name)
-            raise InvalidInput(f"precision: {space.name} expects {expected}, found {found}")
+            actual = "none" if name is None else describe_value(name)
+            raise InvalidInput(f"precision: {space.name} expects {expected}, found {actual}")
     if space.precision:
         column = list(space.choices).index("precision")
         codes[:, column] = np.array([choices.index(name) for name in names], dtype=np.int8)

@@ -265,9 +265,9 @@ class SearchSpace(CodeLayout):
         """Yield for each present layer the codes (k, d) with a neighbouring option there."""
         depth = int(self.depths[start[self.depth_column]])
         for columns in self.layer_columns[:depth]:
-            others = options.neighbours[int(options.index(start[columns]))]
-            rows = np.tile(start, (len(others), 1))
-            rows[:, columns] = options.options[others]
+            neighbours = options.neighbours[int(options.index(start[columns]))]
+            rows = np.tile(start, (len(neighbours), 1))
+            rows[:, columns] = options.options[neighbours]
             yield rows
 
     def _checked(self, codes: ArrayLike) -> NDArray[Any]:

@@ -68,8 +68,8 @@ def encode_columns(space: CodeLayout, values: Any) -> Codes:
                 code[columns[offset]] = indices[name].of_value(value)
     # What is left out must be inactive, and layers must be allowed.
     active = space.active(code[None])[0]
-    given = _given_columns(space, values, depth)
-    for j in np.flatnonzero(active & ~given).tolist():
+    has_value = _given_columns(space, values, depth)
+    for j in np.flatnonzero(active & ~has_value).tolist():
         raise InvalidInput(f"{space.name}: expected a value of {space.columns[j]}, found none")
     canonical: Codes = space.canonical(code[None])[0]
     if space.options is not None and not np.array_equal(canonical, code * active):
@@ -89,11 +89,11 @@ def parse_configuration(space: CodeLayout, text: str) -> dict[str, Any]:
         The text is not of the form ``SPACE:name=value/name=value``, or names what the space lacks.
     """
     form = f"expected {space.name}:NAME=VALUE/NAME=VALUE with a colon between the values of layers"
-    start, colon, rest = text.partition(":")
+    start, colon, assignments = text.partition(":")
     if not colon or start != space.name:
         raise InvalidInput(f"configuration {text!r}: {form}")
     values: dict[str, Any] = {}
-    for part in rest.split("/"):
+    for part in assignments.split("/"):
         name, equals, value = part.partition("=")
         if not equals or name in values:
             raise InvalidInput(f"configuration {text!r}: {form}")
@@ -109,13 +109,13 @@ def parse_configuration(space: CodeLayout, text: str) -> dict[str, Any]:
 
 def _given_columns(space: CodeLayout, values: Mapping[str, Any], depth: int) -> Any:
     """Return a mask (d,) of the columns that have a value."""
-    given = np.zeros(len(space.columns), dtype=bool)
+    has_value = np.zeros(len(space.columns), dtype=bool)
     for j, name in enumerate(space.choices):
-        given[j] = values.get(name) is not None
+        has_value[j] = values.get(name) is not None
     for offset, name in enumerate(space.layers):
         for columns, value in zip(space.layer_columns[:depth], values.get(name, ()), strict=False):
-            given[columns[offset]] = value is not None
-    return given
+            has_value[columns[offset]] = value is not None
+    return has_value
 
 
 def _value_of(space: CodeLayout, name: str, text: str) -> Any:

@@ -186,7 +186,7 @@ def _metric(key: str) -> str:
     return key.partition("@")[0].partition(".")[0]
 
 
-def is_within(part: SearchSpace, whole: SearchSpace) -> bool:
+def is_within(part: SearchSpace, container: SearchSpace) -> bool:
     """Return whether a space is another one, or cut down from it; names make no difference.
 
     Spaces of others than language models must be equal, because any of their settings may matter.
@@ -197,13 +197,13 @@ def is_within(part: SearchSpace, whole: SearchSpace) -> bool:
     >>> is_within(hwnas.space("gpt-s"), hwnas.space("gpt-s-wide"))
     False
     """
-    if type(part) is not type(whole):
+    if type(part) is not type(container):
         return False
     if not isinstance(part, LanguageModelSpace):
-        return part.to_dict() == {**whole.to_dict(), "name": part.name}
-    if any(getattr(part, name) != getattr(whole, name) for name in _SCALARS):
+        return part.to_dict() == {**container.to_dict(), "name": part.name}
+    if any(getattr(part, name) != getattr(container, name) for name in _SCALARS):
         return False
-    ours, theirs = ({**space.choices, **space.layers} for space in (part, whole))
+    ours, theirs = ({**space.choices, **space.layers} for space in (part, container))
     return [*ours] == [*theirs] and all(set(ours[name]) <= set(theirs[name]) for name in ours)
 
 
@@ -216,11 +216,11 @@ def _of_space(device: DeviceFile, space: SearchSpace) -> Iterator[DeviceFigure]:
 def _content(device: DeviceFile, space: SearchSpace, *, is_shipped: bool) -> str:
     """Return what a device has for a space, or the spaces that it has, and how to get more."""
     here = [figure.quantity for figure in _of_space(device, space)]
-    what = f"{device.name} has {', '.join(here)} on {space.name}" if here else _spaces(device)
+    content = f"{device.name} has {', '.join(here)} on {space.name}" if here else _spaces(device)
     if is_shipped:
-        return f"{what}; measure a device of yours and add it with: {_ADD.format('NAME')}"
+        return f"{content}; measure a device of yours and add it with: {_ADD.format('NAME')}"
     measure = "" if here else f"measure {space.name} and "
-    return f"{what}; {measure}add it with: {_ADD.format(f'{device.name} --update')}"
+    return f"{content}; {measure}add it with: {_ADD.format(f'{device.name} --update')}"
 
 
 def _spaces(device: DeviceFile) -> str:

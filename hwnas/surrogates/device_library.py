@@ -36,8 +36,8 @@ def shipped_devices(space: SearchSpace | None = None) -> dict[str, DeviceFile]:
     for name in shipped_names():
         measured = _read_shipped(name, ()).spaces
         if space is not None:
-            measured = tuple(one for one in measured if is_within(space, one))
-        devices[name] = _read_shipped(name, tuple(one.name for one in measured))
+            measured = tuple(part for part in measured if is_within(space, part))
+        devices[name] = _read_shipped(name, tuple(part.name for part in measured))
     return devices
 
 
@@ -109,9 +109,9 @@ def load_device(source: str) -> DeviceFile:
     if source in shipped_names():
         return shipped_devices()[source]
     if not source.endswith(SUFFIX):
-        if source not in (known := [*shipped_names(), *device_names()]):
+        if source not in (sources := [*shipped_names(), *device_names()]):
             reason = "it has not been added, see hwnas device add"
-            raise UnknownName("device", source, known, reason=reason)
+            raise UnknownName("device", source, sources, reason=reason)
         path = device_path(source)
     device = read_device_file(path)
     if device.kind != DEVICE:

@@ -69,8 +69,8 @@ class LayerLayout:
         per_layer = [len(values) for values in space.layers.values()]
         self._depth = space.depth_column
         self._width = [0] if self._depth else []
-        rest = {*range(len(sizes))} - {self._depth, *self._width}
-        self._rest = sorted(rest)
+        remaining = {*range(len(sizes))} - {self._depth, *self._width}
+        self._rest = sorted(remaining)
         self._others, self._layer_others = [sizes[j] for j in self._rest], per_layer[1:]
         n_widths = sizes[0] if self._width else 1
         self.roots = (n_widths, sizes[self._depth], int(np.prod(self._others, dtype=int)))
@@ -124,11 +124,11 @@ class LayerLayout:
         out[:, k:] = layers.reshape(n, -1)
         return out
 
-    def positions(self, whole: LayerLayout) -> list[IndexArray]:
+    def positions(self, container: LayerLayout) -> list[IndexArray]:
         """Return the positions of this space's values e, d, b, r, h among those of a larger one."""
         return [
             np.array([theirs.index(value) for value in ours])
-            for ours, theirs in zip(self._axes, whole._axes, strict=True)
+            for ours, theirs in zip(self._axes, container._axes, strict=True)
         ]
 
     @property

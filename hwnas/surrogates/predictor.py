@@ -83,8 +83,8 @@ class MetricPredictor:
         values = predict(tables, self.layout.pack(codes))
         if self.trees is not None:
             # All quantiles of a metric get the same correction, so their order is preserved.
-            known = self.added.figures
-            keys = ["" if o.key in known else o.key for o in objectives]  # "" has no trees
+            added = self.added.figures
+            keys = ["" if o.key in added else o.key for o in objectives]  # "" has no trees
             values += self.trees.correction(codes, keys)
         return np.asarray(values / [divisor_of(objective) for objective in objectives])
 

@@ -91,10 +91,10 @@ def additive_front(
         return Front.of(codes, predictor.predict(codes, objectives), objectives, epsilon)
     # 2. Worst ratios of its members, and those that are not dominated in them.
     columns = np.stack([_column(predictor, o, single, values) for o in objectives], axis=1)
-    kept = non_dominated_columns(losses_of(objectives, columns).T)
+    is_member = non_dominated_columns(losses_of(objectives, columns).T)
     if epsilon:
-        epsilon = _worst_epsilon(predictor, objectives, single, values, columns[kept], epsilon)
-    return Front.of(codes[kept], columns[kept], objectives, epsilon)
+        epsilon = _worst_epsilon(predictor, objectives, single, values, columns[is_member], epsilon)
+    return Front.of(codes[is_member], columns[is_member], objectives, epsilon)
 
 
 def worst_ratio(predictor: MetricPredictor, objective: Objective, values: Array) -> Array:
@@ -154,7 +154,7 @@ def _worst_epsilon(
     objectives: Sequence[Objective],
     single: Sequence[Objective],
     values: Array,
-    kept: Array,
+    member_columns: Array,
     epsilon: float,
 ) -> float:
     """Return an epsilon of worst ratios from that of the metrics of single devices.
@@ -170,7 +170,7 @@ def _worst_epsilon(
             ranges[single.index(part)] / (minimum(predictor, part) if len(parts) > 1 else 1)
             for part in parts
         ]
-        bounds.append(epsilon * max(shares) / (np.ptp(kept[:, j]) or 1))
+        bounds.append(epsilon * max(shares) / (np.ptp(member_columns[:, j]) or 1))
     return float(max(bounds))
 
 

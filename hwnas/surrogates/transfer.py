@@ -106,13 +106,13 @@ def transfer(
     >>> bool(0 < result.matrix("hypervolume")[0, 1] < 0.2)
     True
     """
-    other = against if isinstance(against, Objective) else Objective.parse(against)
-    chosen = _distinct(metrics, other)
-    fronts = [_front_of(bench, other, metric) for metric in chosen]
+    second = against if isinstance(against, Objective) else Objective.parse(against)
+    chosen = _distinct(metrics, second)
+    fronts = [_front_of(bench, second, metric) for metric in chosen]
     rows = []
     for front in fronts:
-        values = bench.predict(front.codes, [other.value, *(metric.value for metric in chosen)])
-        losses = losses_of((other, *chosen), values)
+        values = bench.predict(front.codes, [second.value, *(metric.value for metric in chosen)])
+        losses = losses_of((second, *chosen), values)
         rows.append(
             tuple(
                 Loss(0.0, 0.0, 0.0)
@@ -123,7 +123,7 @@ def transfer(
         )
     return Transfer(
         bench.space.name,
-        other,
+        second,
         chosen,
         tuple(rows),
         tuple(map(len, fronts)),
@@ -194,17 +194,17 @@ def best_at(perplexities: Array, front: Array) -> Array:
     [2.0, 2.0, 1.0]
     """
     ordered = front[np.argsort(front[:, 0])]
-    least = np.minimum.accumulate(ordered[:, 1])
+    running_minimum = np.minimum.accumulate(ordered[:, 1])
     at = np.searchsorted(ordered[:, 0], perplexities, side="right") - 1
-    return np.asarray(least[np.maximum(at, 0)])
+    return np.asarray(running_minimum[np.maximum(at, 0)])
 
 
 def _distinct(metrics: Sequence[str], against: Objective) -> tuple[Objective, ...]:
     """Return the parsed metrics after a check that fronts of them can be compared."""
     chosen = tuple(dict.fromkeys(map(Objective.parse, metrics)))
     if len(chosen) < 2:
-        found = ", ".join(map(str, chosen)) or "none"
-        raise InvalidInput(f"expected at least two metrics to transfer between, found {found}")
+        names = ", ".join(map(str, chosen)) or "none"
+        raise InvalidInput(f"expected at least two metrics to transfer between, found {names}")
     for objective in chosen:
         if len(objective.devices) > 1 or objective.bound is not None:
             raise InvalidInput(f"{objective}: expected a metric on one device, without a bound")

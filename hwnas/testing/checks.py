@@ -306,11 +306,11 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def _fault_place(error: BaseException, subject: Subject) -> str:
     """Return the file and line of a fault, which are the same wherever it prevents a check."""
-    place = "" if isinstance(error, CheckFailed) else fault_location(error, subject.cls)
+    location = "" if isinstance(error, CheckFailed) else fault_location(error, subject.cls)
     # The line that requires something, not that of `require`.
     all_frames = list(traceback.extract_tb(error.__traceback__))
     frames = [frame for frame in all_frames if frame.filename != __file__] or all_frames
-    return place or f"{frames[-1].filename}, line {frames[-1].lineno}"
+    return location or f"{frames[-1].filename}, line {frames[-1].lineno}"
 
 
 def _describe_fault(error: BaseException) -> str:

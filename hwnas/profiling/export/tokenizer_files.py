@@ -184,8 +184,8 @@ def byte_level_name(token: bytes) -> str:
 def _byte_names() -> list[str]:
     """Return GPT-2's character for each byte: itself if it is printable, else one from 256 on."""
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+    replacements = iter(range(256, 512))
+    return [chr(byte if byte in printable else next(replacements)) for byte in range(256)]
 
 
 _BYTE_NAMES = _byte_names()

@@ -135,13 +135,13 @@ def write_transformers(model: LanguageModel, folder: Path, *, end: int | None = 
         shutil.copyfile(str(module.__file__), folder / CODE)
     # Built without memory for weights, which are those of the model.
     with torch.device("meta"):
-        other = cls(config)
-    other.load_state_dict(converted.weights, assign=True)
-    other.tie_weights()
-    other.generation_config = library.GenerationConfig(**ids)
-    other.config.architectures = [converted.class_name]
+        exported = cls(config)
+    exported.load_state_dict(converted.weights, assign=True)
+    exported.tie_weights()
+    exported.generation_config = library.GenerationConfig(**ids)
+    exported.config.architectures = [converted.class_name]
     try:
-        other.save_pretrained(folder)
+        exported.save_pretrained(folder)
     except import_module("safetensors").SafetensorError as error:
         raise OSError(str(error)) from error  # the disk is full, say
     return sorted(file.name for file in folder.iterdir())

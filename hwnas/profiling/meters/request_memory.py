@@ -70,13 +70,13 @@ def _measure_on_cuda(
     torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
-    others = torch.cuda.memory_allocated(device) - model_bytes(model)
+    foreign_bytes = torch.cuda.memory_allocated(device) - model_bytes(model)
     _run_request(model, workload)
     torch.cuda.reset_peak_memory_stats(device)
     _run_request(model, workload)
     torch.cuda.synchronize(device)
     return PeakMemory(
-        (torch.cuda.max_memory_allocated(device) - others) / MB,
+        (torch.cuda.max_memory_allocated(device) - foreign_bytes) / MB,
         torch.cuda.max_memory_reserved(device) / MB,
         model_bytes(model) / MB,
         protocol,

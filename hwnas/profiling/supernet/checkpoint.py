@@ -38,13 +38,13 @@ def states(shared: SharedWeights, optimizer: torch.optim.AdamW) -> list[dict[str
     optimizer
         Its parameters share the memory of the weights.
     """
-    found = [shared.weights]
+    states = [shared.weights]
     parameters = _parameters(shared, optimizer)
     for key in _MOMENTS:
         moments = {name: optimizer.state[p].get(key) for name, p in parameters.items()}
         if all(moment is not None for moment in moments.values()):
-            found.append(moments)
-    return found
+            states.append(moments)
+    return states
 
 
 def write_checkpoint(
@@ -79,12 +79,12 @@ def read_checkpoint(
         The file is no checkpoint, or that of another training.
     """
     tensors, content = read_tensors(file, shared.device)
-    found = content.get("identity") or {}
+    stored_identity = content.get("identity") or {}
     for key, value in identity.items():
-        if found.get(key) != value:
+        if stored_identity.get(key) != value:
             raise InvalidInput(
                 f"{file}: a checkpoint of another training: expected {key} {value}, found "
-                f"{found.get(key)}; give another --out, or remove it"
+                f"{stored_identity.get(key)}; give another --out, or remove it"
             )
     loaded = {
         prefix: {name: tensors.get(f"{prefix}.{name}", torch.empty(0)) for name in shared.weights}

@@ -60,7 +60,7 @@ def spanning_codes(space: LanguageModelSpace, *, largest: bool = True) -> Codes:
     codes = np.tile(extreme, (len(options), 1))
     codes[:, layers.ravel()] = np.tile(options, len(layers))
     outside = [column for column in range(len(last)) if column not in layers]
-    others = np.tile(extreme, (len(outside), 1))
+    global_codes = np.tile(extreme, (len(outside), 1))
     for row, column in enumerate(outside):
-        others[row, column] = last[column] - extreme[column]
-    return np.unique(space.canonical(np.concatenate([codes, others])), axis=0)
+        global_codes[row, column] = last[column] - extreme[column]
+    return np.unique(space.canonical(np.concatenate([codes, global_codes])), axis=0)

@@ -40,16 +40,16 @@ class Inheritance:
 
     def __init__(self, file: str | Path, space: LanguageModelSpace, device: torch.device) -> None:
         self.file, self.device = Path(file), device
-        whole, self.description = read_description(file)
+        full_space, self.description = read_description(file)
         for size in _SIZES:
-            expected, found = getattr(space, size), getattr(whole, size)
-            if expected != found:
+            expected, actual = getattr(space, size), getattr(full_space, size)
+            if expected != actual:
                 raise InvalidInput(
-                    f"weights: {file} has {size} {found}, space {space.name} has {expected}"
+                    f"weights: {file} has {size} {actual}, space {space.name} has {expected}"
                 )
         try:
-            whole.encode(space.decode(spanning_codes(space)))
-            whole.encode(space.decode(spanning_codes(space, largest=False)))
+            full_space.encode(space.decode(spanning_codes(space)))
+            full_space.encode(space.decode(spanning_codes(space, largest=False)))
         except InvalidInput as error:
             raise InvalidInput(
                 f"weights: {file} lacks architectures of space {space.name}: {error}"

@@ -46,11 +46,11 @@ def units_of(model: LanguageModel, shapes: Mapping[str, Shape]) -> Iterator[Unit
         hidden = shapes.get(f"blocks.{i}.mlp.proj.weight")
         mlp = Units(f"blocks.{i}.mlp", "fc", hidden.rest[0] if hidden else 0)
         for units in (attention, mlp):
-            whole = shapes.get(f"{units.branch}.{units.source}.weight")
-            if whole is None or not units.count:
+            full_shape = shapes.get(f"{units.branch}.{units.source}.weight")
+            if full_shape is None or not units.count:
                 continue
             own = dict(model.named_parameters()).get(f"{units.branch}.{units.source}.weight")
-            if own is not None and tuple(own.shape) == whole.lengths:
+            if own is not None and tuple(own.shape) == full_shape.lengths:
                 yield units
 
 

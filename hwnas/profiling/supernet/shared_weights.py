@@ -125,11 +125,11 @@ class SharedWeights:
         """Give a subnetwork the present weights, as if it were a new one; this is faster."""
         shapes = shapes_of(model)
         for name, parameter in model.named_parameters():
-            shared, whole = self.weights[name], self.shapes[name]
+            shared, full_shape = self.weights[name], self.shapes[name]
             if parameter.data_ptr() != shared.data_ptr():
-                parameter.copy_(first_entries(shared, whole, shapes[name]))
+                parameter.copy_(first_entries(shared, full_shape, shapes[name]))
             elif self.gradients:
-                parameter.grad = first_entries(self.gradients[name], whole, shapes[name])
+                parameter.grad = first_entries(self.gradients[name], full_shape, shapes[name])
 
     @torch.no_grad()
     def add_gradients(self, model: LanguageModel) -> None:

@@ -38,9 +38,11 @@ class Shape:
         """Length of each axis."""
         return (sum(self.rows), *self.rest)
 
-    def union(self, other: Shape) -> Shape:
+    def union(self, second: Shape) -> Shape:
         """Return the smallest shape that contains both."""
-        return Shape(tuple(map(max, self.rows, other.rows)), tuple(map(max, self.rest, other.rest)))
+        return Shape(
+            tuple(map(max, self.rows, second.rows)), tuple(map(max, self.rest, second.rest))
+        )
 
 
 def shapes_of(model: LanguageModel) -> dict[str, Shape]:
@@ -61,7 +63,7 @@ def union_of_shapes(models: Iterable[LanguageModel]) -> dict[str, Shape]:
     return union
 
 
-def regions(whole: Shape, part: Shape) -> list[tuple[Slices, Slices]]:
+def regions(full_shape: Shape, part: Shape) -> list[tuple[Slices, Slices]]:
     """Return where the entries of a smaller parameter are in a larger one.
 
     Returns
@@ -78,15 +80,15 @@ def regions(whole: Shape, part: Shape) -> list[tuple[Slices, Slices]]:
     slice(8, 10, None) slice(4, 6, None)
     """
     columns = tuple(slice(0, length) for length in part.rest)
-    starts = zip(_starts(whole.rows), _starts(part.rows), part.rows, strict=True)
+    starts = zip(_starts(full_shape.rows), _starts(part.rows), part.rows, strict=True)
     return [
         ((slice(a, a + rows), *columns), (slice(b, b + rows), *columns)) for a, b, rows in starts
     ]
 
 
-def first_entries(tensor: Tensor, whole: Shape, part: Shape) -> Tensor:
+def first_entries(tensor: Tensor, full_shape: Shape, part: Shape) -> Tensor:
     """Return the entries of a smaller parameter: a view where that is possible, else a copy."""
-    pairs = regions(whole, part)
+    pairs = regions(full_shape, part)
     if len(pairs) == 1:
         return tensor[pairs[0][0]]
     entries = tensor.new_empty(part.lengths)
@@ -95,9 +97,9 @@ def first_entries(tensor: Tensor, whole: Shape, part: Shape) -> Tensor:
     return entries
 
 
-def add_entries(tensor: Tensor, entries: Tensor, whole: Shape, part: Shape) -> None:
+def add_entries(tensor: Tensor, entries: Tensor, full_shape: Shape, part: Shape) -> None:
     """Add the entries of a smaller parameter to those of a larger one, in place."""
-    for large, small in regions(whole, part):
+    for large, small in regions(full_shape, part):
         tensor[large] += entries[small]
 
 

@@ -118,12 +118,12 @@ def read_supernet(
     return shared, description
 
 
-def check_tensors(file: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def check_tensors(file: Path, actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Raise InvalidInput unless tensors have the names, shapes and types of others."""
-    for name in {**expected, **found}:
+    for name in {**expected, **actual}:
         forms = [
             f"{tuple(tensors[name].shape)} {tensors[name].dtype}" if name in tensors else "nothing"
-            for tensors in (expected, found)
+            for tensors in (expected, actual)
         ]
         if forms[0] != forms[1]:
             raise InvalidInput(f"{file}: {name}: expected {forms[0]}, found {forms[1]}")

@@ -271,8 +271,8 @@ class _Run:
 
     def progress(self, first: int) -> SupernetProgress:
         """Return the progress, with the throughput since step `first`."""
-        before, self.mark = self.mark, (self.elapsed, self.sandwich.flops)
-        seconds, flops = self.mark[0] - before[0], self.mark[1] - before[1]
+        last_mark, self.mark = self.mark, (self.elapsed, self.sandwich.flops)
+        seconds, flops = self.mark[0] - last_mark[0], self.mark[1] - last_mark[1]
         n_tokens = (self.step - first) * self.sandwich.batch_tokens * self.group.size
         return SupernetProgress(
             self.step,

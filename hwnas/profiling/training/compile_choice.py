@@ -67,7 +67,7 @@ def choose_code(
     eager = flops / (EAGER_FLOPS if peak_flops is None else EAGER_SHARE * peak_flops)
     if eager < SHORTEST_SECONDS:
         return "off"
-    others: Code = "blocks" if can_share else "off"
+    cheaper: Code = "blocks" if can_share else "off"
     if eager / WHOLE_SPEEDUP + WHOLE_SECONDS < eager / (BLOCKS_SPEEDUP if can_share else 1.0):
         return "whole"
-    return others
+    return cheaper

@@ -137,8 +137,8 @@ class SharedCode:
             part_of_key = {part.key: part for part in likely}
             frequent = [key for key, n in counts.most_common(_MAX_AHEAD) if n >= _FREQUENT]
             ahead = [part_of_key[key] for key in frequent]
-            wanted += (more := [part for part in ahead if not self._is_cached(part, pool)])
-            pool.submit(more, priority=1)
+            wanted += (missing := [part for part in ahead if not self._is_cached(part, pool)])
+            pool.submit(missing, priority=1)
         if wanted or pool.is_busy:
             pool.resume()
 
@@ -149,8 +149,8 @@ class SharedCode:
             marker.parent.mkdir(parents=True, exist_ok=True)
             marker.touch()
         if reason := pool.failed.pop(part.key, None):
-            what = "the output layer" if part.layer is None else f"layer {part.layer}"
-            _log.warning("%s of %s is trained uncompiled: %s", what, part.arch, reason)
+            part_name = "the output layer" if part.layer is None else f"layer {part.layer}"
+            _log.warning("%s of %s is trained uncompiled: %s", part_name, part.arch, reason)
         return marker.exists()
 
 

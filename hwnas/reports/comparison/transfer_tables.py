@@ -32,9 +32,9 @@ def tidy_table(result: Transfer) -> tuple[list[str], list[list[Any]]]:
     ]
     rows: list[list[Any]] = []
     for metric, losses, members in zip(result.metrics, result.losses, result.members, strict=True):
-        for other, loss in zip(result.metrics, losses, strict=True):
+        for judge, loss in zip(result.metrics, losses, strict=True):
             values = [loss.hypervolume, loss.mean, loss.worst, members]
-            rows.append([str(metric), str(other), *values])
+            rows.append([str(metric), str(judge), *values])
     return header, rows
 
 
@@ -77,9 +77,9 @@ def heading(result: Transfer) -> str:
     """
     from hwnas.fronts import exactness
 
-    what = shared_quantity(result) or "each metric"
+    quantity = shared_quantity(result) or "each metric"
     exact = exactness(result.epsilon).replace("front", "fronts", 1)
-    return f"{result.space}: {exact} of {result.against} and {what}"
+    return f"{result.space}: {exact} of {result.against} and {quantity}"
 
 
 def labels_of(result: Transfer) -> list[str]:

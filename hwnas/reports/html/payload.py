@@ -68,7 +68,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
     # Architectures get their indices in the order in which these three add them.
     architectures = ArchitectureIndex()
     searches, members = searches_payload(result, architectures, limit)
-    known = known_front_payload(result, architectures, limit)
+    known_front = known_front_payload(result, architectures, limit)
     failures = failures_payload(result, architectures)
     return {
         "name": result.experiment.name,
@@ -87,7 +87,7 @@ def report_payload(result: Result, *, trials: int = MAX_TRIALS) -> dict[str, Any
         ],
         "searches": searches,
         "union": union_payload(result, members),
-        "known": known,
+        "known": known_front,
         **members_payload(result.space, architectures.codes(result.space)),
         "curves": _curves_payload(result),
         "bound": _bound_payload(result),

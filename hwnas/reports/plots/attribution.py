@@ -310,9 +310,9 @@ def _feature_changes(effects: AnyEffects, code: Codes, contrast: _Contrast) -> A
     ends of the change.
     """
     space = effects.space
-    others = [range(n) for n in space.cardinalities[space.layer_columns[0]].tolist()]
-    others[contrast.offset] = range(1)
-    combinations = np.array(list(itertools.islice(itertools.product(*others), _MAX_OTHERS)))
+    ranges = [range(n) for n in space.cardinalities[space.layer_columns[0]].tolist()]
+    ranges[contrast.offset] = range(1)
+    combinations = np.array(list(itertools.islice(itertools.product(*ranges), _MAX_OTHERS)))
     changes = np.full((len(space.layer_columns), effects.size), np.nan)
     for layer, columns in enumerate(space.layer_columns):
         ends = []

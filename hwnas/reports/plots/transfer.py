@@ -39,8 +39,12 @@ def transfer_figure(result: Transfer) -> Figure:
     labels = labels_of(result)
     side = max(_MIN_SIZE, _CELL * len(labels))
     room = _LETTER * max(map(len, labels)) + _MARGIN
-    what = shared_quantity(result)
-    on = "each metric, found for one and" if not what else f"{what}, found for one device and"
+    quantity = shared_quantity(result)
+    on = (
+        "each metric, found for one and"
+        if not quantity
+        else f"{quantity}, found for one device and"
+    )
     # Panels are squares: half of the labels' room at their left, most of it, turned, below them.
     figure = style.make_figure(
         2,
@@ -49,10 +53,10 @@ def transfer_figure(result: Transfer) -> Figure:
         height=side + 0.7 * room + 2.4 * _MARGIN,
     )
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    left, right = figure.subplots(1, 2, sharey=True)
-    _draw_matrix(left, 100 * result.matrix("hypervolume"), labels, "hypervolume lost, %")
+    lost_axes, right = figure.subplots(1, 2, sharey=True)
+    _draw_matrix(lost_axes, 100 * result.matrix("hypervolume"), labels, "hypervolume lost, %")
     _draw_matrix(right, 100 * result.matrix("mean"), labels, f"{excess_title(result)}, %")
-    left.set_ylabel("front found for")
+    lost_axes.set_ylabel("front found for")
     return figure
 
 
@@ -79,12 +83,16 @@ def _draw_matrix(axes: Axes, values: Array, labels: list[str], title: str) -> No
         color = "white" if norm(values[i, j]) > _DARK else "black"
         text = "-" if i == j else short_number(float(values[i, j]))
         axes.text(j, i, text, ha="center", va="center", fontsize=size, color=color)
-    shown = [style.plain(label) for label in labels]
-    axes.set_xticks(range(n), shown, fontsize=9, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n), shown, fontsize=9)
+    tick_labels = [style.plain(label) for label in labels]
+    axes.set_xticks(
+        range(n), tick_labels, fontsize=9, rotation=45, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(n), tick_labels, fontsize=9)
     axes.set_xlabel("judged by")
-    others = values[~np.eye(n, dtype=bool)]
-    median, worst = (short_number(float(value)) for value in (np.median(others), others.max()))
+    off_diagonal = values[~np.eye(n, dtype=bool)]
+    median, worst = (
+        short_number(float(value)) for value in (np.median(off_diagonal), off_diagonal.max())
+    )
     axes.set_title(f"{title}\nmedian {median}, worst {worst}", fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
