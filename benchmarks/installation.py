@@ -1,6 +1,6 @@
-"""Install wheel and sdist in fresh environments, each extra alone and all; write packaging.md.
+"""Install wheel and sdist in fresh environments, each extra alone and all; write installation.md.
 
-    python benchmarks/packaging.py [--python python3.11 --python python3.12] [--only base bo]
+    python benchmarks/installation.py [--python python3.11 --python python3.12] [--only base bo]
 
 Builds both files from a copy of the committed tree, so that nothing which lies beside it can help.
 Each environment gets the newest libraries that setup.cfg allows, as for a user who runs pip
@@ -236,13 +236,13 @@ def write_rows(rows: Sequence[Row]) -> None:
         f"{row.seconds:.0f} | {row.outcome} |"
         for row in rows
     ]
-    (HERE / "packaging.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (HERE / "installation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 PAGE = """\
 # Fresh installations
 
-    python benchmarks/packaging.py --python python3.11 --python python3.12 --python python3.13
+    python benchmarks/installation.py --python python3.11 --python python3.12 --python python3.13
 
 Wheel and sdist of the committed tree, each in an environment of its own with the newest libraries
 that setup.cfg allows. `works`: pip installs it, `pip check` finds no conflict, and commands that
