@@ -15,10 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mlflow
-from mlflow.entities import Metric, Param, Run
-
+from hwnas.errors import MissingExtra
 from hwnas.loggers import LoggedTrial, Logger, RunInfo, SearchInfo, SearchUpdate
+
+try:
+    import mlflow
+    import sqlalchemy  # noqa: F401 - of the local store; MLflow's small package comes without it
+    from mlflow.entities import Metric, Param, Run
+except ImportError as error:
+    raise MissingExtra("logger 'mlflow'", error.name or "mlflow", "mlflow") from error
 
 _MAX_METRICS = 1000  # of a request
 _MAX_PARAMS = 100  # of a request
