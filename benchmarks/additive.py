@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from hwnas_plugins._candidates import mutate_and_crossover
+from hwnas_plugins._outcome_models import OutcomeModels
 from hwnas_plugins.additive import Additive
 
 import hwnas
@@ -78,7 +79,7 @@ class Exact(Additive):
 
     def _table(self, model: Any) -> AdditiveTable:
         e, d, b, r, h = self.space.cardinalities[:5].tolist()
-        base, layers = (part[0] for part in self._effects.tables(model.weights[None]))
+        base, layers = (part[0] for part in model.effects.tables(model.weights[None]))
         depths = np.array(self.space.n_layer)
         return AdditiveTable(
             depths, base.reshape(e, d, b), layers.reshape(e, d, b, depths[-1], r, h)
@@ -91,6 +92,15 @@ class Unshared(Additive):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._effects = Unshrunk(self.space)
+        self._outcome_models = OutcomeModels(self.n_objectives, factors=False)
+
+
+class WithoutFactors(Additive):
+    """No factors of layers: a layer's contrasts are independent of each other."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._outcome_models = OutcomeModels(self.n_objectives, factors=False)
 
 
 class Unshrunk(effects.Effects):
@@ -137,6 +147,7 @@ VARIANTS: dict[str, Callable[..., hwnas.Optimizer]] = {
     "a random start": RandomStart,
     "nothing shared between layers and widths": Unshared,
     "no Gaussian process of the rest": Kernels,
+    "no factors of layers": WithoutFactors,
     "a Gaussian process of counts, no tables (`ehvi`)": of("ehvi"),
     "the homogeneous start alone (`uniform`)": of("uniform"),
 }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwnas.additive.choice import AnyEffects
+from hwnas.additive.factored_model import add_factors
 from hwnas.additive.model import AdditiveModel, Design, fit_model
 from hwnas.history import History
 from hwnas.typing import Array, Codes
@@ -25,11 +26,14 @@ class OutcomeModels:
     ----------
     n_objectives
         Number m of objectives.
+    factors
+        Whether layers of a space have factors, see `hwnas.additive.layer_factors`.
     """
 
-    def __init__(self, n_objectives: int) -> None:
-        self.n_objectives = n_objectives
+    def __init__(self, n_objectives: int, *, factors: bool = True) -> None:
+        self.n_objectives, self.factors = n_objectives, factors
         self._models: list[AdditiveModel] = []
+        self._plain: list[AdditiveModel] = []  # without factors, at the last fit of variances
         self._n_results = 0  # number of results that the models include
         self._refit_at = 0  # number of architectures at which variances are fitted again
 
@@ -56,21 +60,28 @@ class OutcomeModels:
         outcomes = np.concatenate([losses, violations], axis=1)  # (n, m + c)
         errors = np.concatenate([std, np.zeros_like(violations)], axis=1)
         n, steps = len(codes), self._fit_steps(len(codes))
-        models = []
+        models, plain_models = [], []
         for j in range(outcomes.shape[1]):
             data = design, outcomes[:, j], errors[:, j]
             constraint = j - self.n_objectives
             # Searches that stop at a violated constraint have violations without losses.
             if constraint >= 0 and infeasible:
                 data = _append_infeasible(effects, codes, outcomes[:, j], infeasible, constraint)
-            model = fit_model(
-                effects,
-                *data,
-                previous=self._models[j] if self._models else None,
-                scales=self._candidate_scales(j, n, steps),
-                steps=steps,
-            )
-            models.append(model)
+            scales = self._candidate_scales(j, n, steps)
+            previous = self._models[j] if self._models else None
+            if previous is not None and steps == 0:
+                fitted = previous.effects, *data
+                models.append(fit_model(*fitted, previous=previous, scales=scales, steps=0))
+                continue
+            earlier = self._plain[j] if self._plain else None
+            plain = fit_model(effects, *data, previous=earlier, scales=scales, steps=steps)
+            plain_models.append(plain)
+            if self.factors:
+                models.append(add_factors(plain, *data[1:], previous=previous, steps=steps))
+            else:
+                models.append(plain)
+        if steps:
+            self._plain = plain_models
         self._models, self._n_results = models, n_results
         if steps:
             self._refit_at = int(_REFIT_GROWTH * n) + 1

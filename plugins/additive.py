@@ -287,7 +287,7 @@ class Additive(Optimizer):
             Draws of the weights of each model's effects.
         """
         m = self.n_objectives
-        tables = [self._effects.tables(draws) for draws in weights]
+        tables = [model.effects.tables(draws) for model, draws in zip(models, weights, strict=True)]
         base = np.stack([table[0] for table in tables], axis=1)  # (s, m + c, R)
         layers = np.stack([table[1] for table in tables], axis=1)  # (s, m + c, R, L, O)
         # Violations in raw units: their zero separates feasible from infeasible.

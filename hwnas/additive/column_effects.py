@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwnas.additive.effects import contrasts_of, typical_codes
+from hwnas.additive.contrasts import contrasts_of
+from hwnas.additive.effects import typical_codes
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.choice_features import layer_features, outside_features
 from hwnas.typing import Array, BoolArray, Codes, IndexArray

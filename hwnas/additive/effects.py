@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.additive.contrasts import contrasts_of
 from hwnas.spaces import SearchSpace
 from hwnas.spaces.choice_features import layer_features, outside_features
 from hwnas.typing import Array, BoolArray, Codes, IndexArray, IntArray
@@ -127,12 +128,9 @@ class Effects:
     def __call__(self, codes: Codes) -> Array:
         """Return the features (n, P) of canonical codes (n, d)."""
         n = len(codes)
-        root = self._root_of(codes)
-        option = self._option_by_rank[
-            _index(codes[:, self.layers], self.space.cardinalities[self.layers[0]])
-        ]
+        options, present = self.layer_options(codes)
         # Contrasts of each layer's option, 0 for absent layers, summed with each pattern.
-        contrasts = self._contrasts[option] * self.present[root][:, :, None]  # (n, L, K)
+        contrasts = self._contrasts[options] * present[:, :, None]  # (n, L, K)
         sums = np.swapaxes(contrasts, 1, 2) @ self._patterns  # (n, K, Q)
         parts = []
         for block in self.blocks:
@@ -147,6 +145,26 @@ class Effects:
                 part = (indicators[:, :, None] * part[:, None, :]).reshape(n, -1)
             parts.append(part)
         return np.concatenate(parts, axis=1) * self._scale
+
+    def layer_options(self, codes: Codes) -> tuple[IndexArray, BoolArray]:
+        """Return the option of each layer of codes (n, d), and a mask of present layers, (n, L)."""
+        choices = codes[:, self.layers]
+        options = self._option_by_rank[_index(choices, self.space.cardinalities[self.layers[0]])]
+        return options, self.present[self._root_of(codes)]
+
+    def layer_patterns(self, name: str) -> Array:
+        """Return the patterns over layers (L, q) of a name, see `Block`."""
+        return self._patterns[:, self._pattern_slices[name]]
+
+    @property
+    def n_widths(self) -> int:
+        """Number W of choices of the width."""
+        return int(self.space.cardinalities[self._width])
+
+    @property
+    def root_widths(self) -> IndexArray:
+        """Width (R,) of each root, as an index into its choices."""
+        return self.roots[:, self.root_columns.index(self._width)].astype(np.intp)
 
     def tables(self, weights: Array) -> tuple[Array, Array]:
         """Return weighted sums of features as tables.
@@ -334,34 +352,6 @@ def _contrasts(
             columns.append(part)
             start += part.shape[1]
     return np.concatenate([np.zeros((len(options), 0)), *columns], axis=1), slices
-
-
-def contrasts_of(n: int, is_ordered: bool) -> Array:
-    """Return the contrasts (n, n - 1) between n choices: `_polynomials`, or without an order.
-
-    Contrasts without an order span the same differences, with equal weight for every pair.
-
-    Examples
-    --------
-    >>> contrasts_of(3, False).round(2).tolist()
-    [[0.71, 0.41], [-0.71, 0.41], [0.0, -0.82]]
-    """
-    if is_ordered or n < 3:  # two choices differ in the same way with or without an order
-        return _polynomials(n)
-    # Helmert's contrasts: orthonormal, and orthogonal to the constant.
-    columns = np.triu(np.ones((n, n - 1))) - np.eye(n, n - 1, -1) * np.arange(n)[:, None]
-    return np.asarray(columns / np.linalg.norm(columns, axis=0))
-
-
-def _polynomials(n: int) -> Array:
-    """Return the orthogonal polynomials over n ordered choices, scaled to at most 1, (n, n - 1).
-
-    The constant is left out.
-    """
-    powers = np.vander(np.linspace(-1, 1, n), n, increasing=True)
-    columns = np.linalg.qr(powers)[0][:, 1:]
-    largest = np.abs(columns).max(axis=0, initial=1e-300)
-    return np.asarray(columns / largest * np.sign(columns[-1]))
 
 
 def _patterns(depth: int) -> tuple[Array, dict[str, slice]]:

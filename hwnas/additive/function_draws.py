@@ -39,26 +39,27 @@ class FunctionDraws:
     def __init__(self, model: AdditiveModel, n: int, rng: np.random.Generator) -> None:
         self._model, self._rng = model, rng
         design, q = model.design, model.design.summary.shape[1]
+        features = model.features
         self._waves = [rng.standard_normal((q, _N_WAVES)) / length for length in LENGTHS]
         self._phases = [rng.uniform(0, 2 * np.pi, _N_WAVES) for _ in LENGTHS]
         # 1. The prior: effects, kernels, misfit and noise.
-        prior = rng.standard_normal((n, design.features.shape[1]))
+        prior = rng.standard_normal((n, features.shape[1]))
         prior *= np.sqrt(model.weight_variances)
         self._amplitudes = rng.standard_normal((n, _N_WAVES * len(LENGTHS)))
         misfit = rng.standard_normal((n, len(design))) * np.sqrt(model.misfit)
         noise = rng.standard_normal((n, len(design))) * np.sqrt(model.noise)
-        smooth = prior @ design.features.T + self._amplitudes @ self._wave_features(design).T
+        smooth = prior @ features.T + self._amplitudes @ self._wave_features(design).T
         # 2. Its error at the observations, multiplied by the inverse of their covariance.
         self._alpha = model.solve((model.modeled - smooth - misfit - noise).T).T  # (n, k)
         # 3. The posterior of each part.
-        self.weights = prior + (self._alpha @ design.features) * model.weight_variances
+        self.weights = prior + (self._alpha @ features) * model.weight_variances
         noise = noise + self._alpha * model.noise
         self.observed = model.scale.inverse(model.modeled - noise)
 
     def __call__(self, i: int, design: Design) -> Array:
         """Return values (k,) of draw `i` in raw units, of architectures that were not observed."""
         model = self._model
-        values = design.features @ self.weights[i]
+        values = design.features_of(model.effects) @ self.weights[i]
         values += self._wave_features(design) @ self._amplitudes[i]
         kernels = zip(design.kernels(model.design), model.kernel_variances, strict=True)
         for kernel, variance in kernels:

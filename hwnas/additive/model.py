@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from hwnas.additive.choice import AnyEffects
+from hwnas.additive.layer_factors import FactoredEffects
 from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
 from hwnas.typing import Array, Codes, IndexArray
 
@@ -34,19 +35,26 @@ class Design:
     Attributes
     ----------
     codes : (n, d)
-    features : (n, P)
-        Features of the effects.
+    features : (n, p)
+        Features of the effects, without factors of layers, which differ between objectives.
     summary : (n, q)
         See `Effects.summary`.
     """
 
     def __init__(self, effects: AnyEffects, codes: Codes) -> None:
         self.codes = codes
-        self.features = effects(codes)
+        plain = effects.plain if isinstance(effects, FactoredEffects) else effects
+        self.features = plain(codes)
         self.summary = effects.summary(codes)
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def features_of(self, effects: AnyEffects) -> Array:
+        """Return the features (n, P) of effects: of those of the space, and of factors if any."""
+        if isinstance(effects, FactoredEffects):
+            return effects.extend(self.features, self.codes)
+        return self.features
 
     def kernels(self, design: Design) -> list[Array]:
         """Return the squared-exponential kernels (n, k) over both summaries, of variance 1."""
@@ -138,6 +146,8 @@ class AdditiveModel:
     ----------
     effects, design, scale
         As given.
+    features : (n, P)
+        Those of the observed architectures.
     modeled, noise : (n,)
         Observed values on the scale of the model, and the variances of their errors.
     variances : (C + k + 1,)
@@ -160,8 +170,9 @@ class AdditiveModel:
         self.effects, self.design, self.scale = effects, design, scale
         self.noise = scale.transform_std(values, std) ** 2
         self.modeled = scale.transform(values)
+        self.features = design.features_of(effects)
         # Variances by marginal likelihood.
-        self._components = VarianceComponents(design.features, effects.starts, design.own_kernels)
+        self._components = VarianceComponents(self.features, effects.starts, design.own_kernels)
         block_variances = [block.variance for block in effects.blocks]
         prior = np.array([*block_variances, *[_KERNEL_VARIANCE] * len(LENGTHS), _MISFIT_VARIANCE])
         initial = prior if initial_variances is None else initial_variances
@@ -195,7 +206,7 @@ class AdditiveModel:
         Within widths, because between them nearly everything is explained by the width. The
         variance of known noise is left out.
         """
-        f = self.design.features
+        f = self.features
         inverse = np.linalg.inv(self._components.covariance(self.variances, self.noise))
         # Without observation i, alpha_j becomes alpha_j - B_ij alpha_i / B_ii.
         effect_covariance = (f * self.weight_variances) @ f.T
@@ -228,7 +239,7 @@ class AdditiveModel:
     @cached_property
     def weights(self) -> Array:
         """Posterior means (P,) of the effects' weights."""
-        return np.asarray(self.weight_variances * (self._alpha @ self.design.features))
+        return np.asarray(self.weight_variances * (self._alpha @ self.features))
 
     def sample_weights(self, n: int, rng: np.random.Generator) -> Array:
         """Draw `n` samples (n, P) from the posterior of the weights.
@@ -236,7 +247,7 @@ class AdditiveModel:
         Matheron's rule: a sample of the prior is corrected by its error at the observations
         (Wilson et al., "Pathwise conditioning of Gaussian processes", JMLR 2021).
         """
-        f = self.design.features
+        f = self.features
         # 1. Samples of the prior: weights w, and observations F w + residual.
         prior = rng.standard_normal((n, f.shape[1])) * np.sqrt(self.weight_variances)
         residual = np.linalg.cholesky(
@@ -255,7 +266,7 @@ class AdditiveModel:
     def sample(self, design: Design, n: int, rng: np.random.Generator) -> Array:
         """Draw `n` joint samples (n, k) of noise-free values of architectures, in raw units."""
         mean, covariance = self.posterior(design)
-        prior_variances = design.features**2 @ self.weight_variances
+        prior_variances = design.features_of(self.effects) ** 2 @ self.weight_variances
         jitter = _JITTER * float(prior_variances.max(initial=1.0))
         covariance[np.diag_indices_from(covariance)] += self.misfit + jitter
         factor = np.linalg.cholesky(covariance)
@@ -264,7 +275,8 @@ class AdditiveModel:
     def posterior(self, design: Design) -> tuple[Array, Array]:
         """Return the mean (k,) and covariance (k, k) of modeled values, without the misfit."""
         cross = self._cross_covariance(design)
-        prior = (design.features * self.weight_variances) @ design.features.T
+        features = design.features_of(self.effects)
+        prior = (features * self.weight_variances) @ features.T
         for kernel, variance in zip(design.own_kernels, self.kernel_variances, strict=True):
             prior += variance * kernel
         # K** - K* A^-1 K*' with A = L L': the product of L^-1 K*' with itself.
@@ -273,7 +285,7 @@ class AdditiveModel:
 
     def _cross_covariance(self, design: Design) -> Array:
         """Return the prior covariance (k, n) of architectures with the observed ones."""
-        out = (design.features * self.weight_variances) @ self.design.features.T
+        out = (design.features_of(self.effects) * self.weight_variances) @ self.features.T
         for kernel, variance in zip(
             design.kernels(self.design), self.kernel_variances, strict=True
         ):
