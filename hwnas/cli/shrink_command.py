@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from hwnas.cli.console import Quiet, echo
 from hwnas.cli.model_commands import ModelFormat
-from hwnas.errors import InvalidInput
+from hwnas.errors import HwnasWarning, InvalidInput
 
 if TYPE_CHECKING:
     from hwnas.shrinking.selection import Member
@@ -100,6 +101,8 @@ def shrink(
     from hwnas.shrinking.workflow import shrink as shrink_model
     from hwnas.workloads import load_workloads
 
+    if quiet:
+        warnings.simplefilter("ignore", HwnasWarning)
     for share in at or ():
         if not 0 < share <= 1:
             raise InvalidInput(f"--at: expected a share above 0 and at most 1, found {share}")

@@ -21,7 +21,7 @@ from hwnas.surrogates.pareto_front import Limit, find_front
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes, IndexArray
 
-_N_DRAWS = 4  # fronts of draws in a round
+_N_DRAWS, _MAX_DRAWS = 4, 64  # fronts of draws in a round
 _TIE = 1e-6  # weight of the time in the loss, which decides between members of equal loss
 
 Evaluate = Callable[[Codes], Array]  # codes (k, d) to the losses (k,) that they really add
@@ -103,12 +103,16 @@ def search_front(
     plain = table_of_layers(space, 0.0, scores)
     corrected = CorrectedScores(plain)
     while len(codes) < evaluations:
-        if len(codes) > 1:
-            corrected = correct_scores(
-                space, scores, codes[1:], added[1:], n_draws=_N_DRAWS, rng=rng
-            )
-        n = min(batch, evaluations - len(codes))
-        chosen = _choose(corrected, times, layout, codes, n, max_loss, min_time)
+        n, n_draws = min(batch, evaluations - len(codes)), _N_DRAWS
+        chosen = codes[:0]
+        # Where all members of these fronts are evaluated, more draws have others.
+        while len(chosen) < n and n_draws <= _MAX_DRAWS:
+            if len(codes) > 1:
+                corrected = correct_scores(
+                    space, scores, codes[1:], added[1:], n_draws=n_draws, rng=rng
+                )
+            chosen = _choose(corrected, times, layout, codes, n, max_loss, min_time)
+            n_draws *= 4
         if len(chosen) == 0:
             break
         predicted = np.append(predicted, corrected.predict(space, chosen))

@@ -15,13 +15,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hwnas.errors import InvalidInput
+from hwnas.errors import HwnasWarning, InvalidInput
 from hwnas.files import write_text
 from hwnas.profiling.device_profiler import DeviceProfiler
 from hwnas.shrinking.backend import TIMES, Shrink
@@ -43,6 +44,7 @@ from hwnas.yaml_loader import dump_yaml
 
 SCORES = "scores.csv"
 MACHINES = ("cpu", "cuda")
+_MAX_ERROR = 0.1  # of times, above which there is a warning
 
 Say = Callable[[str], None]
 
@@ -186,6 +188,15 @@ def measure_times(
             report=lambda count, total: say(f"measured {count} of {total} networks"),
         )
         figures = figures_of_log(space, log, workload, workloads[workload], device)
+        error = max(figure.error for figure in figures)
+        if error > _MAX_ERROR:
+            warnings.warn(
+                f"times of {workload} on {device} have an expected error of {error:.0%}; close "
+                "other programs and remove the file of times, or measure longer (--max-seconds) "
+                "and more (--networks)",
+                HwnasWarning,
+                stacklevel=2,
+            )
     else:
         figures = _figures_of_device(space, device, objective, workloads, folder)
     former = _read_tables(folder / TIMES)
