@@ -43,7 +43,8 @@ DIGITS = 7  # of an entry of a table, relative to the smallest network
 FRONT = "front-"
 MEASURED = (
     "latency", "ttft.chat", "tpot.chat", "ttft.serve", "tpot.serve", "energy",
-    "energy_per_token.chat", "energy_per_token.serve",
+    "energy_per_token.chat", "energy_per_token.serve", "peak_memory", "peak_memory.chat",
+    "peak_memory.serve",
 )  # fmt: skip
 REQUESTS = ("latency.chat", "latency.serve")  # follow from the times of their parts
 HEADER = [
@@ -126,13 +127,14 @@ def measurements(source: Source, metric: str, *, with_fronts: bool = True) -> Me
 
 def protocol(metric: str, row: Row) -> str:
     """Return a short text on how a metric was measured."""
-    is_gpu = row["card"].startswith("NVIDIA")
+    how = "medians in CUDA graphs" if row["card"].startswith("NVIDIA") else "medians, two threads"
+    text = f"random weights, {how}, 95 % interval within 1 % where the time sufficed"
     quantity, _, workload = metric.partition(".")
-    work = f"one forward pass of {row['forward']}" if not workload else row[workload]
     if quantity.startswith("energy"):
-        return f"{work}; board energy under sustained load, idle power included, within 3 % or 3 s"
-    how = "medians in CUDA graphs" if is_gpu else "medians"
-    return f"{work}; random weights, {how}, 95 % interval within 1 %"
+        text = "random weights, the board under sustained load, idle power included, within 3 %"
+    elif quantity == "peak_memory":
+        text = "random weights, maximum during the work, weights and cache included"
+    return text if workload else f"one forward pass of {row['forward']}; {text}"
 
 
 def versions(rows: Iterable[Row]) -> str:
