@@ -1,0 +1,129 @@
+"""Page on the outside confirmation, from the rows of ``confirmation.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from confirmation_rows import ROLES, Row, read_rows
+
+import hwnas
+
+OURS = "hwnas"
+_TITLES = {
+    "cuda": "In transformers, on a GPU",
+    "cpu": "In transformers, on a CPU",
+    "gguf": "In llama.cpp, on a CPU",
+}
+_NOTES = {
+    "cuda": (
+        "The exported networks as `AutoModelForCausalLM` loads them, with the code beside their "
+        "weights, since layers differ. `static cache`: transformers' static cache, the step a CUDA "
+        "graph, no sampling, as for ours. `generate`: greedy `model.generate` with the default "
+        "cache, which grows; the time of a whole request less one of a single token. `generate "
+        'compiled`: with `cache_implementation="static"`, which compiles the step.'
+    ),
+    "cpu": "As on a GPU, without graphs.",
+    "gguf": (
+        "llama.cpp has no parallel blocks, so each network is replaced by its Llama twin with the "
+        "same width, layers and heads and as many weights. The perplexities are those of the GPTs; "
+        "the twins were not trained. llama.cpp computes with weights in float16, ours in float32."
+    ),
+}
+
+
+def gains(rows: Sequence[Row], way: str) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the times of the first and the second network of each complete pair, in ms."""
+    times: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row["way"] == way and row["tpot"] and not row["failed"]:
+            times.setdefault((row["space"], row["pair"]), {})[row["role"]] = float(row["tpot"])
+    return {key: (of[ROLES[0]], of[ROLES[1]]) for key, of in times.items() if set(of) == set(ROLES)}
+
+
+def gain(pair: tuple[float, float]) -> float:
+    """Return how much slower the first network is, relative to the second.
+
+    >>> gain((3.0, 2.0))
+    0.5
+    """
+    return pair[0] / pair[1] - 1
+
+
+def write_page(folder: Path, target: Path) -> None:
+    """Write the page."""
+    lines = [
+        "# Decoding by other software",
+        "",
+        "Written by `benchmarks/confirmation.py report`. Ten pairs of networks, five of gpt-s and "
+        "five of gpt-l, evenly spaced along the front of perplexity and the latency of a forward "
+        "pass: the first is on that front, the second is the fastest at decoding (`tpot.serve`) "
+        "of at most the same published perplexity. Both were chosen by models that were fitted to "
+        "measurements of an H100. Weights are random. The **gain** is how much longer the first "
+        "takes for a step of decoding than the second; where it is above 0, the order is the "
+        "predicted one.",
+    ]
+    for name, title in _TITLES.items():
+        rows = read_rows([folder / f"{name}.csv"])
+        if rows:
+            lines += ["", f"## {title}", "", *section(rows, _NOTES[name])]
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(target)
+
+
+def section(rows: Sequence[Row], note: str) -> list[str]:
+    """Return the lines of one device: a table of pairs, and one of agreement with ours."""
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    by_way = {way: gains(rows, way) for way in ways}
+    keys = sorted(
+        {key for pairs in by_way.values() for key in pairs}, key=lambda k: (k[0], int(k[1]))
+    )
+    first = rows[0]
+    workloads = " or ".join(dict.fromkeys(row["workload"] for row in rows))
+    lines = [
+        f"{first['card']}, torch {first['torch']}, {first['library']}, {first['date']}; "
+        f"{workloads}. {note}",
+        "",
+        "| pair | perplexities | " + " | ".join(f"{way}, ms | gain" for way in ways) + " |",
+        "|---|---|" + "---|---|" * len(ways),
+    ]
+    archs = {(row["space"], row["pair"], row["role"]): row["arch"] for row in rows}
+    for key in keys:
+        values = perplexities(key[0], [archs[*key, role] for role in ROLES])
+        cells = [f"{key[0]} {key[1]}", " / ".join(f"{value:.2f}" for value in values)]
+        for way in ways:
+            pair = by_way[way].get(key)
+            cells += (
+                ["-", "-"]
+                if pair is None
+                else [f"{pair[0]:.3f} / {pair[1]:.3f}", f"{100 * gain(pair):+.1f} %"]
+            )
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "| way | pairs | in the predicted order | mean gain | mean gain of ours on these | largest "
+        "difference of the two |",
+        "|---|---|---|---|---|---|",
+    ]
+    for way in ways:
+        pairs = {key: gain(pair) for key, pair in by_way[way].items() if key in by_way[OURS]}
+        if not pairs:
+            continue
+        here = np.array([*pairs.values()])
+        ours = np.array([gain(by_way[OURS][key]) for key in pairs])
+        lines.append(
+            f"| {way} | {len(here)} | {int((here > 0).sum())} | {100 * here.mean():.1f} % | "
+            f"{100 * ours.mean():.1f} % | {100 * np.abs(here - ours).max():.1f} points |"
+        )
+    if reasons := sorted({f"{row['way']}: {row['failed']}" for row in rows if row["failed"]}):
+        lines += ["", "Failed: " + "; ".join(reasons)]
+    return lines
+
+
+def perplexities(space: str, archs: Sequence[str]) -> list[float]:
+    """Return published perplexities of architectures."""
+    members = hwnas.space(space)
+    codes = members.encode([members.parse(arch) for arch in archs])
+    values: list[float] = hwnas.surrogate(space).predict(codes, ["perplexity"])[:, 0].tolist()
+    return values
