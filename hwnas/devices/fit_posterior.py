@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from hwnas.devices.fit_prior import Factor, Prior, factors_of, physical_mean
 from hwnas.devices.fit_terms import Terms
@@ -28,6 +27,10 @@ NOISE_SLOPE = (-0.4, 0.5)
 _STEPS = (-1.2, -0.6, -0.3, 0.3, 0.6, 1.2)  # tried for the logarithm of a scale
 _SWEEPS = 4
 _SAMPLES = 48  # of the scales
+_MANY, _SAMPLES_OF_MANY = 200, 12  # points from which scales are well known, and samples then
+    200,
+    12,
+)  # points that tell scales well: a fit's time grows with their cube
 _JITTER = 1e-10  # share of the mean variance that is added to each
 _SURE = 0.99  # weight of one posterior from which another one counts for nothing
 _SEED = 0  # of these samples, so that equal measurements have equal fits
@@ -103,7 +106,7 @@ class _Regression:
     def log_posterior(self, logs: Array) -> float:
         """Return the logarithm of the posterior density of scales, without its constant."""
         factor = np.linalg.cholesky(self.covariance(logs))
-        half = solve_triangular(factor, self.target, lower=True, check_finite=False)
+        half = np.linalg.solve(factor, self.target)
         penalty = ((logs - self.typical) / self.spread) ** 2
         return float(-0.5 * half @ half - np.log(factor.diagonal()).sum() - 0.5 * penalty.sum())
 
@@ -133,7 +136,8 @@ class _Regression:
             drop = best - 0.5 * sum(self.log_posterior(center + s * shift) for s in (-1, 1))
             width[j] = 0.3 / np.sqrt(2 * max(drop, 0.02))
         width = np.minimum(width, self.spread)
-        unit = np.random.default_rng(_SEED).standard_normal((_SAMPLES // 2, len(center)))
+        samples = _SAMPLES if len(self.target) < _MANY else _SAMPLES_OF_MANY
+        unit = np.random.default_rng(_SEED).standard_normal((samples // 2, len(center)))
         unit = np.concatenate([unit, -unit])
         logs = center + 1.2 * width * unit
         density = np.array([self.log_posterior(scales) for scales in logs]) + 0.5 * (unit**2).sum(
