@@ -28,9 +28,6 @@ _STEPS = (-1.2, -0.6, -0.3, 0.3, 0.6, 1.2)  # tried for the logarithm of a scale
 _SWEEPS = 4
 _SAMPLES = 48  # of the scales
 _MANY, _SAMPLES_OF_MANY = 200, 12  # points from which scales are well known, and samples then
-    200,
-    12,
-)  # points that tell scales well: a fit's time grows with their cube
 _JITTER = 1e-10  # share of the mean variance that is added to each
 _SURE = 0.99  # weight of one posterior from which another one counts for nothing
 _SEED = 0  # of these samples, so that equal measurements have equal fits
