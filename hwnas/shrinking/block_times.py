@@ -67,7 +67,7 @@ def networks_to_measure(space: ShrunkLlamaSpace, count: int) -> Codes:
     """
     n_options = len(space.mlp_dim) + len(space.n_head) - 1
     if count <= n_options:
-        raise InvalidInput(f"count: expected more than {n_options} networks, found {count}")
+        raise InvalidInput(f"networks: expected more than {n_options}, found {count}")
     rng = np.random.default_rng(_SEED)
     full_code = space.cardinalities[None] - 1
     codes = [space.canonical(full_code)]

@@ -74,7 +74,7 @@ def test_times_never_fall_with_sizes() -> None:
     assert (np.diff(layers, axis=2) >= 0).all()
     with pytest.raises(InvalidInput, match="expected more than 5 measured networks, found 4"):
         fit_times(SPACE, codes[:4], values[:4])
-    with pytest.raises(InvalidInput, match="expected more than 5 networks, found 5"):
+    with pytest.raises(InvalidInput, match="networks: expected more than 5, found 5"):
         networks_to_measure(SPACE, 5)
 
 
