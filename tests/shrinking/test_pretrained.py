@@ -111,7 +111,7 @@ def test_stretched_positions_are_exported(tmp_path: Path) -> None:
     whole = load_pretrained(tmp_path / "theirs")
     assert len({*whole.rotary_factors}) > 2
     arch = replace(whole.arch, mlp_dim=(40, 8), n_head=(3, 6), n_kv_head=(1, 2))
-    member = dense_member.of_model, arch)
+    member = dense_member(whole, arch)
     expected = member(TOKENS)
     assert torch.equal(load_pretrained(save_model(member, tmp_path / "own"))(TOKENS), expected)
     for network, name in ((member, "small"), (whole, "whole")):
