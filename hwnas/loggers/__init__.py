@@ -167,10 +167,11 @@ class Logger(ABC):
     Examples
     --------
     >>> import hwnas, tempfile
-    >>> @hwnas.register_logger("counter")
-    ... class Counter(hwnas.Logger):
+    >>> numbers = []
+    >>> @hwnas.register_logger("numbers")
+    ... class Numbers(hwnas.Logger):
     ...     def log(self, search, update):
-    ...         print(search.key, len(update.trials), [*update.trials[0].values])
+    ...         numbers.extend(trial.number for trial in update.trials)
     >>> experiment = {
     ...     "name": "example",
     ...     "space": "gpt-s",
@@ -178,11 +179,12 @@ class Logger(ABC):
     ...     "optimizers": ["random"],
     ...     "budget": {"evaluations": 10},
     ...     "seeds": 1,
-    ...     "loggers": ["counter"],
+    ...     "loggers": ["numbers"],
     ... }
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     result = hwnas.run(experiment, f"{folder}/example", draw=False)
-    random/seed-0 10 ['perplexity', 'latency@h100']
+    >>> numbers
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
     def __init__(self, run: RunInfo) -> None:
