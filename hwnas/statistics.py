@@ -1,7 +1,7 @@
 """Statistics of repeated searches: intervals, tests and ranks of optimizers.
 
 Pure functions on arrays. Everything is minimized: for values that are maximized, pass their
-negatives. SciPy is imported by the functions that need it.
+negatives. The distributions behind are in `hwnas.distributions`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hwnas.distributions import (
+    average_ranks,
+    friedman_p,
+    normal_range_quantile,
+    normal_tail,
+    signed_rank_p,
+    t_quantile,
+)
 from hwnas.typing import Array
+
+_RESAMPLES = 9_999  # of a bootstrap
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -48,10 +58,7 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     n = len(array)
     if n < 2 or not np.isfinite(array).all():
         return float("nan"), float("nan")
-    # Imported late: scipy.stats takes longer to load than the rest of this package.
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + level) / 2, n - 1)) * float(array.std(ddof=1)) / n**0.5
+    half = t_quantile((1 + level) / 2, n - 1) * float(array.std(ddof=1)) / n**0.5
     mean = float(array.mean())
     return mean - half, mean + half
 
@@ -89,9 +96,7 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> float:
     is_different = a != b
     if not is_different.any():
         return 1.0
-    from scipy.stats import wilcoxon as signed_rank_test
-
-    return float(signed_rank_test(a[is_different] - b[is_different]).pvalue)
+    return signed_rank_p(a[is_different] - b[is_different])
 
 
 def holm(p: ArrayLike) -> Array:
@@ -148,9 +153,8 @@ def ranks(scores: ArrayLike) -> Array:
     >>> ranks([[1, 2, 2], [4, 3, 1]]).tolist()
     [2.0, 2.25, 1.75]
     """
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(_as_scores(scores), axis=1).mean(axis=0))
+    rows = [average_ranks(row) for row in _as_scores(scores)]
+    return np.asarray(np.mean(rows, axis=0))
 
 
 def friedman(scores: ArrayLike) -> float:
@@ -188,9 +192,7 @@ def friedman(scores: ArrayLike) -> float:
         return float("nan")
     if (array == array[:, :1]).all():
         return 1.0
-    from scipy.stats import friedmanchisquare
-
-    return float(friedmanchisquare(*array.T).pvalue)
+    return friedman_p(array)
 
 
 def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
@@ -225,10 +227,8 @@ def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
     """
     if k < 2 or n < 1 or not 0 < alpha < 1:
         raise ValueError(f"expected k >= 2, n >= 1, 0 < alpha < 1, found {k}, {n}, {alpha}")
-    from scipy.stats import studentized_range
-
     # CD = q_alpha sqrt(k (k + 1) / (6 n)), q_alpha the Studentized range over sqrt(2).
-    q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / 2**0.5
+    q = normal_range_quantile(1 - alpha, k) / 2**0.5
     return q * float(np.sqrt(k * (k + 1) / (6 * n)))
 
 
@@ -269,14 +269,11 @@ def bootstrap_interval(
     n = len(a)
     if n < 2 or not np.isfinite([a, b]).all():
         return float("nan"), float("nan")
-    from scipy.stats import bootstrap, norm, t
-
     # Replace the normal quantile by Student's, and the resamples' variance by the unbiased one.
-    tail = norm.sf((n / (n - 1)) ** 0.5 * t.ppf((1 + level) / 2, n - 1))
-    interval = bootstrap(
-        (a - b,), np.mean, confidence_level=1 - 2 * tail, method="percentile", random_state=rng
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    tail = normal_tail((n / (n - 1)) ** 0.5 * t_quantile((1 + level) / 2, n - 1))
+    resamples = rng.integers(0, n, (_RESAMPLES, n))
+    low, high = np.quantile((a - b)[resamples].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def min_adjusted_p(pair_counts: Sequence[int]) -> float:

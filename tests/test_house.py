@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports only from floors below its own.
 FLOORS = [
     {"deprecation", "errors", "files", "plugin_source", "typing"},
+    {"distributions"},
     {
         "fault_location",
         "form_errors",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from hwnas import pareto
+from hwnas.distributions import kendall_tau
 from hwnas.fronts import reference_point
 from hwnas.typing import Array, BoolArray, IndexArray
 
@@ -249,11 +248,7 @@ def spread_members(values: Array, count: int) -> IndexArray:
 
 def _kendall(first: Array, second: Array) -> float:
     """Return Kendall's tau-b, NaN where it is not defined."""
-    if len(first) < 2:
-        return math.nan
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of values that are all equal
-        return float(kendalltau(first, second).statistic)
+    return math.nan if len(first) < 2 else kendall_tau(first, second)
 
 
 def _summary(samples: Sequence[Sequence[Sequence[tuple[float, float]]]]) -> Measured:

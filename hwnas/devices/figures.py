@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from hwnas.devices.fit import FittedMetric, fit_tables
 from hwnas.devices.fit_prior import Prior
 from hwnas.devices.groups import average_repeats, limit_points, subset
 from hwnas.devices.measurements import Measurements
+from hwnas.distributions import kendall_tau
 from hwnas.errors import InvalidInput
 from hwnas.surrogates.device_file import DeviceFigure
 from hwnas.surrogates.tables import AdditiveTable
@@ -129,9 +128,7 @@ def _kendall_by_width(codes: Codes, values: Array, predictions: Array) -> float:
         rows = codes[:, 0] == width
         count = int(rows.sum())
         if count >= 3:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # of values that are all equal
-                tau = float(kendalltau(values[rows], predictions[rows]).statistic)
+            tau = kendall_tau(values[rows], predictions[rows])
             if math.isfinite(tau):
                 pairs = count * (count - 1) / 2
                 total, weight = total + pairs * tau, weight + pairs

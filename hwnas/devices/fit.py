@@ -7,6 +7,7 @@ are relative, and the prior's few scales are chosen by marginal likelihood.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from hwnas.devices.fit_posterior import Posterior, fit_posterior, mix_posteriors
 from hwnas.devices.fit_prior import Prior
@@ -212,7 +212,8 @@ def fit_tables(
     posterior, known = fit_posterior(terms, codes, y, sigma, None), 0.0
     if prior is not None:
         with_known = fit_posterior(terms, codes, y, sigma, prior)
-        known = float(expit(with_known.evidence - posterior.evidence + KNOWN_ODDS))
+        log_odds = with_known.evidence - posterior.evidence + KNOWN_ODDS
+        known = (1 + math.tanh(log_odds / 2)) / 2
         posterior = mix_posteriors(posterior, with_known, known)
     return FittedMetric(
         space,
