@@ -38,7 +38,7 @@ from fit_surrogate import codes_of
 from scipy.stats import kendalltau
 
 import hwnas
-from hwnas.devices.fit import fit_tables
+from hwnas.devices.fit import FittedMetric, fit_tables
 from hwnas.devices.fit_prior import Prior
 from hwnas.devices.fit_terms import Terms
 from hwnas.profiling.survey.design import features
@@ -53,9 +53,10 @@ PUBLISHED = ("gpt-s", "gpt-m", "gpt-l")
 METRICS = ("latency", "tpot.serve", "tpot.chat", "energy")
 MEASURED_POINTS, PUBLISHED_POINTS = (10, 20, 50), (10, 20, 40)
 PERPLEXITY_POINTS = (10, 20, 50, 200, 1000)
-PARTS = ("measured", "published", "perplexity")
+PARTS = ("measured", "published", "perplexity", "networks")
 MIN_LEFT = 7  # architectures that are held out at least
 MAX_LEFT = 500  # and at most
+NETWORK_REPETITIONS = 5  # at most: tuning takes longer than a fit
 TRAINED = 3000  # architectures that networks are trained on
 FIELDS = ("part", "space", "metric", "points", "repetition", "method", "error", "tau", "coverage")
 
@@ -138,8 +139,8 @@ class Problem:
     def _features(self) -> tuple[Array, Array]:
         return counts(self.space, self.codes), features(self.space, self.codes)
 
-    def rows(self, repetition: int, n: int) -> Iterator[Row]:
-        """Return a row for each predictor, given n points."""
+    def rows(self, repetition: int, n: int, *, is_network: bool = False) -> Iterator[Row]:
+        """Return a row for each predictor, given n points: networks, or all others."""
         seed = [repetition, *self.metric.encode()]
         rng = np.random.default_rng(seed if self.part == "published" else repetition)
         i = spread_points(self.codes[:, 0], n, rng)
@@ -149,29 +150,38 @@ class Problem:
         h = rng.permutation(np.setdiff1d(np.arange(len(self.y)), i))[:MAX_LEFT]
         start = {"part": self.part, "space": self.space.name, "metric": self.metric}
         start |= {"points": str(n), "repetition": str(repetition)}
-        y, codes = self.y, self.codes
-        fits = {"scratch": fit_tables(self.space, codes[i], y[i])}
-        if self.prior is not None:
-            fits["fit"] = fit_tables(self.space, codes[i], y[i], prior=self.prior)
-        else:
-            fits["fit"] = fits["scratch"]
         predictions, coverage = {}, {}
-        for method, fit in fits.items():
-            predictions[method] = fit.predict(codes[h])
-            low, high = fit.interval(codes[h]).T
-            coverage[method] = f"{100 * ((low <= y[h]) & (y[h] <= high)).mean():.2f}"
-        few, plain = self._features
-        predictions["ridge"] = centred_ridge(few, plain, y, i, h)
-        predictions["counts"] = ridge(few[i], y[i], few[h])
-        if self.known is not None:
-            predictions["affine"] = nearest_affine(self.known, y, i, h)
-        if self.networks is not None:
-            predictions |= self.networks.predict(y, i, h)
+        if is_network and self.networks is not None:
+            predictions = self.networks.predict(self.y, i, h)
+        else:
+            for method, fit in self._fits(i).items():
+                predictions[method] = fit.predict(self.codes[h])
+                low, high = fit.interval(self.codes[h]).T
+                is_held = (low <= self.y[h]) & (self.y[h] <= high)
+                coverage[method] = f"{100 * is_held.mean():.2f}"
+            predictions |= self._baselines(i, h)
         for method, values in predictions.items():
-            error = 100 * np.abs(values / y[h] - 1).mean()
-            tau = within_width(values, y[h], codes[h, 0])
+            error = 100 * np.abs(values / self.y[h] - 1).mean()
+            tau = within_width(values, self.y[h], self.codes[h, 0])
             own = {"method": method, "error": f"{error:.4f}", "tau": f"{tau:.4f}"}
             yield {**start, **own, "coverage": coverage.get(method, "")}
+
+    def _fits(self, i: IndexArray) -> dict[str, FittedMetric]:
+        scratch = fit_tables(self.space, self.codes[i], self.y[i])
+        if self.prior is None:
+            return {"fit": scratch, "scratch": scratch}
+        fit = fit_tables(self.space, self.codes[i], self.y[i], prior=self.prior)
+        return {"fit": fit, "scratch": scratch}
+
+    def _baselines(self, i: IndexArray, h: IndexArray) -> dict[str, Array]:
+        few, plain = self._features
+        out = {
+            "ridge": centred_ridge(few, plain, self.y, i, h),
+            "counts": ridge(few[i], self.y[i], few[h]),
+        }
+        if self.known is not None:
+            out["affine"] = nearest_affine(self.known, self.y, i, h)
+        return out
 
 
 def measured_problems(folder: Path, data: Path) -> Iterator[Problem]:
@@ -263,31 +273,49 @@ def main() -> None:
     torch.set_num_threads(1)
     end = time.monotonic() + chosen.seconds
     path = HERE / "few_shot.csv"
-    done = read_rows(path)
-    keys = {(r["part"], r["space"], r["metric"], r["points"], r["repetition"]) for r in done}
+    keys = {_key(row) for row in read_rows(path)}
     folder = chosen.networks or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
+    if not path.exists():
+        path.write_text(",".join(FIELDS) + "\n", encoding="utf-8")
+    for problem, n, repetition, is_network in _tasks(chosen, folder):
+        method = "meta" if is_network else "fit"
+        key = (problem.part, problem.space.name, problem.metric, str(n), str(repetition), method)
+        if key in keys:
+            continue
+        if time.monotonic() > end:
+            break
+        rows = list(problem.rows(repetition, n, is_network=is_network))
+        with path.open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, FIELDS, lineterminator="\n").writerows(rows)
+    few_shot_report.write(HERE, read_rows(path))
+
+
+def _tasks(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[Problem, int, int, bool]]:
+    """Return problems, numbers of points, repetitions, and whether networks are meant."""
     parts = {
         "measured": lambda: measured_problems(folder, chosen.data),
         "published": lambda: published_problems(folder, chosen.data),
         "perplexity": lambda: perplexity_problems(chosen.data),
     }
-    problems = [problem for part in chosen.parts for problem in parts[part]()]
-    if not path.exists():
-        path.write_text(",".join(FIELDS) + "\n", encoding="utf-8")
-    for repetition, problem in itertools.product(range(chosen.repetitions), problems):
-        for n in problem.points:
-            # A fit to 1,000 points takes long: one is enough.
-            is_spared = n >= 1000 and repetition >= 1
-            key = (problem.part, problem.space.name, problem.metric, str(n), str(repetition))
-            if key in keys or is_spared:
-                continue
-            if time.monotonic() > end:
-                break
-            rows = list(problem.rows(repetition, n))
-            with path.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, FIELDS, lineterminator="\n").writerows(rows)
-    few_shot_report.write(HERE, read_rows(path))
+    for part in [part for part in chosen.parts if part != "networks"]:
+        problems = list(parts[part]())
+        for repetition, problem in itertools.product(range(chosen.repetitions), problems):
+            for n in problem.points:
+                # A fit to 1,000 points takes long: one is enough.
+                if n < 1000 or repetition < 1:
+                    yield problem, n, repetition, False
+    if "networks" in chosen.parts:
+        for problem in itertools.chain(parts["measured"](), parts["published"]()):
+            for repetition in range(min(chosen.repetitions, NETWORK_REPETITIONS)):
+                if problem.networks is not None:
+                    yield from ((problem, n, repetition, True) for n in problem.points)
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(
+        row[name] for name in ("part", "space", "metric", "points", "repetition", "method")
+    )
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -123,13 +123,25 @@ def _pooled(cells: Cells, space: str, n: int, method: str, column: str = "error"
 
 
 def _published(cells: Cells) -> str:
-    lines = []
-    for space in dict.fromkeys(space for space, _, _, _ in cells):
+    lines, verdicts = [], []
+    spaces = list(dict.fromkeys(space for space, _, _, _ in cells))
+    for space in spaces:
+        n_devices = len({metric for s, metric, _, _ in cells if s == space})
         for n in PUBLISHED_POINTS:
-            errors = [f"{_pooled(cells, space, n, name):.2f}" for name in LABELS]
-            coverage = f"{_pooled(cells, space, n, 'fit', 'coverage'):.0f}"
+            errors = []
+            for name in LABELS:
+                own = {k[1] for k in cells if (k[0], *k[2:]) == (space, n, name)}
+                text = _join([_pooled(cells, space, n, name)], 2)
+                is_partial = 0 < len(own) < n_devices
+                errors.append(f"{text} ({len(own)} devices)" if is_partial else text)
+            coverage = _join([_pooled(cells, space, n, "fit", "coverage")], 0)
             lines.append([space, str(n), *errors, coverage])
-    return _table(["space", "points", *LABELS.values(), "coverage"], lines)
+        few, many = _pooled(cells, space, 10, "fit"), _pooled(cells, space, 40, "scratch")
+        verdicts.append(
+            f"{space} {few:.2f} against {many:.2f} ({'' if few <= many else 'not '}met)"
+        )
+    table = _table(["space", "points", *LABELS.values(), "coverage"], lines)
+    return f"{table}\n\n10 points with known devices against 40 without: {'; '.join(verdicts)}."
 
 
 def _perplexity(cells: Cells) -> str:
@@ -167,17 +179,25 @@ def _harm(cells: Cells) -> str:
 
 
 def _won(*parts: Cells) -> str:
-    """Return a sentence on the comparisons with baselines that the fit wins."""
-    total, lost = 0, []
+    """Return a sentence on the comparisons with baselines that the fit wins.
+
+    One comparison is of one metric, or published device, and one number of points; networks are
+    compared on the repetitions that they have.
+    """
+    total: dict[str, int] = defaultdict(int)
+    lost: dict[str, int] = defaultdict(int)
     for cells in parts:
         for (space, metric, n, method), rows in cells.items():
             if method in ("fit", "scratch"):
                 continue
-            total += 1
-            if _mean(rows) < _mean(cells[space, metric, n, "fit"]):
-                lost.append(f"{LABELS[method]} on {space} {metric} with {n}")
-    text = f"Of {total} comparisons with a baseline the fit wins {total - len(lost)}."
-    return text + (f" Lost: {'; '.join(lost)}." if lost else "")
+            total[method] += 1
+            own = {row["repetition"] for row in rows}
+            fits = [r for r in cells[space, metric, n, "fit"] if r["repetition"] in own]
+            lost[method] += _mean(rows) < _mean(fits)
+    all_, won = sum(total.values()), sum(total.values()) - sum(lost.values())
+    counts = [f"{LABELS[m]} wins {lost[m]} of {total[m]}" for m in LABELS if lost[m]]
+    text = f"Of {all_} comparisons with a baseline the fit wins {won}"
+    return f"{text}; {', '.join(counts)}." if counts else f"{text}."
 
 
 def _repetitions(parts: Mapping[str, Cells]) -> str:
@@ -219,7 +239,10 @@ def _plot(path: Path, published: Cells, measured: Cells) -> None:
         axis.set_xlabel("measured architectures", fontsize=8)
         axis.grid(which="both", alpha=0.25)
     axes[0].set_ylabel("mean error of others, %", fontsize=8)
-    axes[-1].legend(fontsize=6.5)
+    if axes[-1].lines:
+        low, high = axes[-1].get_ylim()
+        axes[-1].set_ylim(low, 3 * high)  # room for the legend
+        axes[-1].legend(fontsize=6.5, loc="upper right", ncol=2)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=4, fontsize=7.5, frameon=False)
     figure.tight_layout(rect=(0, 0.13, 1, 1))

@@ -79,13 +79,11 @@ def test_points_are_spread_over_widths() -> None:
 
 def test_what_misses_is_bold_and_what_loses_is_told() -> None:
     assert few_shot_report._join([1.104, 0.71, np.nan], 2, (1.1, 0.7, 0.5)) == "1.10 / **0.71** / -"
-    row = {"error": "1.0", "tau": "", "coverage": ""}
+    row = {"error": "1.0", "tau": "", "coverage": "", "repetition": "0"}
     cells = {
         ("gpt-s", "latency", 10, "fit"): [row],
         ("gpt-s", "latency", 10, "ridge"): [{**row, "error": "0.9"}],
         ("gpt-s", "latency", 10, "counts"): [{**row, "error": "3.0"}],
     }
     text = few_shot_report._won(cells)
-    assert text == (
-        "Of 2 comparisons with a baseline the fit wins 1. Lost: ridge on gpt-s latency with 10."
-    )
+    assert text == "Of 2 comparisons with a baseline the fit wins 1; ridge wins 1 of 1."
