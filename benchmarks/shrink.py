@@ -45,6 +45,7 @@ from hwnas.shrinking.selection import heal_member, member_within, quality
 from hwnas.shrinking.sliced_model import dense_member
 from hwnas.shrinking.workflow import ShrinkResult, measure_times, score_members, write_space
 from hwnas.spaces import LlamaArchitecture, LlamaSpace
+from hwnas.surrogates.device_library import load_tables
 from hwnas.typing import Codes
 from hwnas.workloads import BUILT_IN, Workload
 
@@ -56,8 +57,10 @@ MEMBERS = ("study", "seed", "workload", "method", "number", "arch", "time", "los
            "depth")  # fmt: skip
 HEALED = ("study", "seed", "workload", "tokens", "arch", "share", "whole", "before", "after",
           "seconds")  # fmt: skip
-COSTS = ("study", "seed", "workload", "piece", "seconds", "evaluations", "memory", "own_memory",
-         "device")  # fmt: skip
+COSTS = (
+    "study", "seed", "workload", "piece", "seconds", "evaluations", "memory", "own_memory", "error",
+    "device",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +311,14 @@ def run_times(bench: Bench) -> None:
                 networks=bench.study.networks,
                 max_seconds=bench.study.max_seconds,
             )
-            bench.cost("times", start, workload=workload, evaluations=bench.study.networks)
+            figures = load_tables(str(shared / TIMES))[0].figures
+            bench.cost(
+                "times",
+                start,
+                workload=workload,
+                evaluations=bench.study.networks,
+                error=f"{max(figure.error for figure in figures):.3g}",
+            )
         shutil.copy(shared / TIMES, folder / TIMES)
 
 

@@ -144,11 +144,12 @@ def _healing(rows: list[Row]) -> Iterator[str]:
 
 def _costs(rows: list[Row]) -> Iterator[str]:
     names = ("study", "seed", "workload", "piece", "evaluations", "seconds")
-    yield _line(*names, "peak MB", "evaluation alone, MB", "device")
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield _line(*names, "peak MB", "evaluation alone, MB", "error of times", "device")
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for r in rows:
         memory = [f"{float(r[name]):.0f}" if r[name] else "" for name in ("memory", "own_memory")]
-        yield _line(*(r[name] for name in names), *memory, r["device"])
+        error = f"{float(r['error']):.1%}" if r["error"] else ""
+        yield _line(*(r[name] for name in names), *memory, error, r["device"])
 
 
 def _line(*cells: object) -> str:
