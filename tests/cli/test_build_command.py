@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +35,9 @@ def files(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     class Answer(hwnas.Backend):
-        metrics: ClassVar = {"latency@cpu": hwnas.Metric("ms"), "loss": hwnas.Metric()}
+        def __init__(self, space: Any) -> None:
+            super().__init__(space)
+            self.metrics = {"latency@cpu": hwnas.Metric("ms"), "loss": hwnas.Metric()}
 
         def evaluate(self, codes: Any, objectives: Any, *, seeds: Any, fidelity: Any = None) -> Any:
             columns = {"latency": 1.0 + codes[:, 0], "loss": 9.0 - codes[:, 0]}
