@@ -5,7 +5,7 @@
 Builds both files from a copy of the committed tree, so that nothing which lies beside it can help.
 Each environment gets the newest libraries that setup.cfg allows, as for a user who runs pip
 install, runs ``pip check`` and commands that need the extra, and is deleted. Rows of earlier calls
-are kept in packaging.csv until the same Python and the same extra are measured again. The exit code
+are kept in installation.csv until the same Python and the same extra are measured again. The exit code
 is 1 if an environment fails, or if the base is larger than 250 MB.
 
 torch is a CPU build where pip has one for this Python (``--torch`` names a file or a version), else
@@ -29,7 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-TABLE = HERE / "packaging.csv"
+TABLE = HERE / "installation.csv"
 MAX_BASE_MB = 250
 RUN = "run quickstart --out RUN --no-draw --set seeds=1 --set budget.evaluations=24"
 ARCH = "gpt-s-10-192-" + "2-" * 10 + "4-" * 10 + "True"
@@ -263,7 +263,7 @@ def main() -> int:
         "--torch", help="what pip shall install as torch, such as torch==2.13.0+cpu"
     )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="packaging-") as name:
+    with tempfile.TemporaryDirectory(prefix="installation-") as name:
         folder = Path(name)
         wheel, sdist = build_files(folder)
         new: list[Row] = []
