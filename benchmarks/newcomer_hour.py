@@ -16,6 +16,7 @@ import argparse
 import os
 import platform
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -48,6 +49,7 @@ class Step:
     command: str
     left_out: str = ""
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     error: str = ""
 
 
@@ -73,6 +75,8 @@ def reason_to_leave_out(command: str) -> str:
     """Return why a command is not carried out, empty if it is."""
     if is_synopsis(command):
         return "the form of a command"
+    if "--device cuda" in command:
+        return "needs a GPU"
     return next((why for start, why in LEFT_OUT.items() if command.startswith(start)), "")
 
 
@@ -99,7 +103,7 @@ def run_step(
     place: str, command: str, sourced: list[str], folder: Path, environment: dict[str, str]
 ) -> Step:
     """Run a command in bash, and return the step with its time and its error."""
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), cpu_seconds()
     done = subprocess.run(
         ["bash", "-c", "\n".join([*sourced, command])],
         cwd=folder,
@@ -110,13 +114,21 @@ def run_step(
     )
     lines = (done.stdout + done.stderr).strip().splitlines()
     error = "" if done.returncode == 0 else f"{done.returncode}: {lines[-1] if lines else ''}"
-    return Step(place, command, "", time.perf_counter() - start, error)
+    seconds, cpu = time.perf_counter() - start, cpu_seconds() - start_cpu
+    return Step(place, command, "", seconds, cpu, error)
+
+
+def cpu_seconds() -> float:
+    """Return the time that processors have spent on ended children of this process."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def page_of(steps: list[Step], python: str) -> str:
     """Return the page: what took how long, and what was left out."""
     version = subprocess.run([python, "--version"], capture_output=True, text=True).stdout.strip()
     minutes = sum(step.seconds for step in steps) / 60
+    cpu = sum(step.cpu_seconds for step in steps) / 60
     failed = sum(bool(step.error) for step in steps)
     ran = sum(not step.left_out for step in steps)
     lines = [
@@ -129,14 +141,18 @@ def page_of(steps: list[Step], python: str) -> str:
         f"{os.getloadavg()[0]:.1f}.",
         "",
         f"**{ran} commands in {minutes:.1f} minutes, {failed} failed** (wanted: at most "
-        f"{LIMIT_MINUTES} minutes, none).",
+        f"{LIMIT_MINUTES} minutes, none). Processors spent {cpu:.1f} minutes; the rest is the "
+        "network, and what else the machine did.",
         "",
-        "| place | command | seconds |",
-        "|---|---|---:|",
+        "| place | command | seconds | of processors |",
+        "|---|---|---:|---:|",
     ]
     for step in steps:
-        result = f"{step.seconds:.1f}" if not step.left_out else f"left out: {step.left_out}"
-        result += f"; failed: {step.error}" * bool(step.error)
+        result = f"{step.seconds:.1f} | {step.cpu_seconds:.1f}"
+        if step.left_out:
+            result = f"left out: {step.left_out} | "
+        elif step.error:
+            result = f"{step.seconds:.1f}; failed: {step.error} | {step.cpu_seconds:.1f}"
         command = step.command.replace(str(ROOT), "...").replace("|", "\\|")
         lines.append(f"| {step.place} | `{shorten(command)}` | {result} |")
     return "\n".join(lines) + "\n"
