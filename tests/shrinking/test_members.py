@@ -42,6 +42,11 @@ def test_codes_and_closed_forms(space: ShrunkLlamaSpace) -> None:
         assert sizes.kv_width[0] == space.head_size * sum(arch.n_kv_head)
 
 
+def test_the_family_is_a_space_like_any_other() -> None:
+    sizes = {"embed_dim": 16, "n_layer": 2, "mlp_dim": [0, 8, 16], "n_head": [0, 2, 4], "group": 2}
+    hwnas.testing.check_space("shrunk", head_size=4, context=16, vocab_size=20, **sizes)
+
+
 def test_a_space_takes_whole_groups_alone(space: ShrunkLlamaSpace) -> None:
     whole = space.decode(space.canonical(space.cardinalities[None] - 1))[0]
     with pytest.raises(InvalidInput, match="one head of keys and values for each 2 of queries"):

@@ -159,6 +159,12 @@ def test_backend(result: ShrinkResult, home: Path) -> None:
         Shrink(space, folder=str(home / "none"))
 
 
+def test_the_backend_is_one_like_any_other(result: ShrinkResult, home: Path) -> None:
+    hwnas.testing.check_backend(
+        "shrink", space=result.backend.members, networks=4, folder=str(home / "out")
+    )
+
+
 def test_healing_brings_a_member_nearer_to_the_model(model: Llama, corpus: Tokens) -> None:
     arch = replace(model.arch, mlp_dim=(48, 0, 16), n_head=(4, 4, 2), n_kv_head=(2, 2, 1))
     member = dense_member(model, arch)
