@@ -31,6 +31,7 @@ from documents import (
     inline_code,
     is_synopsis,
 )
+from typer.testing import CliRunner
 
 import hwnas
 from hwnas import registry
@@ -100,6 +101,8 @@ def test_python(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
     monkeypatch.setattr("hwnas.spaces.families.registered", {})
+    if document == "docs/tutorial-build.md":
+        tell_story(document)
     # Later blocks use names of earlier ones, as a reader would.
     namespace: dict[str, Any] = {"__name__": "document"}
     with warnings.catch_warnings():
@@ -111,6 +114,29 @@ def test_python(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         for name, test in list(namespace.items()):
             if name.startswith("test_"):
                 run_test(test)
+
+
+def tell_story(document: str) -> None:
+    """Do, shortened, what the tutorial on built networks does before it loads one."""
+    pytest.importorskip("transformers")
+    (experiment,) = (block for block in blocks_in("yaml") if block.document == document)
+    Path("story.yaml").write_text(experiment.text, encoding="utf-8")
+    shorter = ("training={steps: 3}", "held_out_tokens=200", "max_seconds=0.1", "threads=1")
+    changes = [word for change in shorter for word in ("--set", f"backend.{change}")]
+    changes += ["--set", "budget.evaluations=2", "--set", "reference=[999, 999]", "--no-draw"]
+    for place, line in LINES:
+        words = shlex.split(line)[1:]
+        if place.startswith(f"{document}:") and words[:1] == ["run"]:
+            run_command([*words, *changes])
+    picked = ["--pick", "knee", "--format", "transformers", "--out", "story"]
+    run_command(["build", "runs/story", *picked])
+    run_command(["evaluate", "story", "--text", "pydoc", "--held-out", "0.1", "--tokens", "99"])
+
+
+def run_command(words: list[str]) -> None:
+    """Run a command of hwnas that must succeed."""
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
 
 
 def run_python(block: Block, namespace: dict[str, Any]) -> None:
