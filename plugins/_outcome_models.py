@@ -27,7 +27,7 @@ class OutcomeModels:
     n_objectives
         Number m of objectives.
     factors
-        Whether layers of a space have factors, see `hwnas.additive.layer_factors`.
+        Whether layers have factors where there is no noise, see `hwnas.additive.layer_factors`.
     """
 
     def __init__(self, n_objectives: int, *, factors: bool = True) -> None:
@@ -76,7 +76,8 @@ class OutcomeModels:
             earlier = self._plain[j] if self._plain else None
             plain = fit_model(effects, *data, previous=earlier, scales=scales, steps=steps)
             plain_models.append(plain)
-            if self.factors:
+            # Under noise a profile is too uncertain to be fixed: factors gain nothing.
+            if self.factors and not std.any():
                 models.append(add_factors(plain, *data[1:], previous=previous, steps=steps))
             else:
                 models.append(plain)

@@ -34,6 +34,8 @@ def add_factors(
     if not isinstance(plain.effects, Effects):
         return plain
     effects = FactoredEffects(plain.effects, layer_profile(plain.effects, plain.weights))
+    if previous is not None and not isinstance(previous.effects, FactoredEffects):
+        previous = None
     is_first = previous is None or previous.scale.logarithmic != plain.scale.logarithmic
     return AdditiveModel(
         effects,
