@@ -38,7 +38,7 @@ def known_prior(
     --------
     >>> import hwnas
     >>> known_prior(hwnas.space("gpt-s"), "latency").mean.shape
-    (3, 12)
+    (3, 60)
     >>> known_prior(hwnas.space("gpt-xl"), "latency") is None
     True
     """
