@@ -116,6 +116,13 @@ def section(rows: Sequence[Row], note: str) -> list[str]:
             f"| {way} | {len(here)} | {int((here > 0).sum())} | {100 * here.mean():.1f} % | "
             f"{100 * ours.mean():.1f} % | {100 * np.abs(here - ours).max():.1f} points |"
         )
+    errors = [float(row["std"]) / float(row["tpot"]) for row in rows if row["tpot"] and row["std"]]
+    if errors:
+        lines += [
+            "",
+            f"Half of the range of repeats, of ours the standard error, is {np.median(errors):.1%} "
+            f"of a time in the median, at most {max(errors):.1%}.",
+        ]
     if reasons := sorted({f"{row['way']}: {row['failed']}" for row in rows if row["failed"]}):
         lines += ["", "Failed: " + "; ".join(reasons)]
     return lines

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import json
 import tempfile
 from collections.abc import Callable
@@ -211,11 +213,16 @@ def _load_onnx(folder: Path, config: dict[str, Any]) -> ExportedModel:
 def _load_gguf(folder: Path) -> ExportedModel:
     library = _import("llama_cpp", "a model as GGUF", "")
     file = folder / gguf.MODEL
+    # Without its messages, of which errors are raised too. The library keeps no reference.
+    callback = library.llama_log_callback(lambda level, text, data: None)
+    library.llama_log_set(callback, ctypes.c_void_p(0))
     try:
         model = library.Llama(str(file), n_ctx=0, logits_all=True, verbose=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreadable(file, "GGUF", error) from None
     vocab_size = int(model.n_vocab())
+    # At the end of Python the library is gone before its model is.
+    atexit.register(lambda: (model.close(), callback))
 
     def logits(tokens: Tensor) -> Tensor:
         rows = []
