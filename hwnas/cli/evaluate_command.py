@@ -93,7 +93,8 @@ def evaluate(
         from hwnas.profiling.export.harness import run_tasks
 
         for score in run_tasks(model, tasks, limit=limit):
-            rows.append([score.task, score.metric, score.value, score.std, score.count])
+            std = "" if score.std is None else score.std
+            rows.append([score.task, score.metric, score.value, std, score.count])
     print_figures(_HEADER, rows, format_.value)
 
 
