@@ -270,10 +270,10 @@ def request_times(
         is_enough = len(pairs) >= _MIN_REQUESTS and is_precise(total, 0.01)
         if is_enough or time.perf_counter() - start >= max_seconds:
             break
-    first, rest = np.array(pairs).T
+    first, later_times = np.array(pairs).T
     n_steps = workload.generate - 1
-    tpot = rest / n_steps if n_steps > 0 else np.full(len(rest), np.nan)
-    return RequestTimes(first, tpot, first + rest)
+    tpot = later_times / n_steps if n_steps > 0 else np.full(len(later_times), np.nan)
+    return RequestTimes(first, tpot, first + later_times)
 
 
 def request_timer(parts: Sequence[Part], device: torch.device) -> Callable[[], tuple[float, float]]:
