@@ -113,7 +113,7 @@ STUDIES = {
         training={"steps": 1500, "batch_size": 32, "learning_rate": 1e-3},
         workloads={name: BUILT_IN[name] for name in ("serve", "chat")},
     ),
-    # Some 10 minutes on one core.
+    # Some 15 minutes on one core.
     "cpu": Study(
         sizes=(64, 6, 192, 4, 2),
         head_size=16,
@@ -124,7 +124,6 @@ STUDIES = {
         networks=24,
         calibration_tokens=8192,
         held_out_tokens=8192,
-        peer_evaluations=300,
         healing_tokens=500_000,
     ),
     # Runs end to end in a test.
