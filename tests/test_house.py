@@ -129,6 +129,20 @@ def loaded_by(code: str) -> set[str]:
 HEAVY = {"torch", "matplotlib", "pandas", "scipy", "sklearn", "pymoo"}
 
 
+def test_scipy_is_no_part_of_the_base() -> None:
+    """It would be almost half of an installation; the extra ``profile`` brings it."""
+    files = [*(ROOT / "hwnas").rglob("*.py"), *(ROOT / "plugins").glob("*.py")]
+    modules = {file: ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
+    users = {
+        file.parent.name
+        for file, nodes in modules.items()
+        for node in nodes
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scipy"))
+        or (isinstance(node, ast.Import) and any(n.name.startswith("scipy") for n in node.names))
+    }
+    assert users <= {"shrinking"}
+
+
 def test_importing_hwnas_loads_nothing() -> None:
     assert not loaded_by("import hwnas") & {*HEAVY, "numpy", "pydantic", "moocore", "yaml"}
 
