@@ -5,8 +5,8 @@
 Builds both files from a copy of the committed tree, so that nothing which lies beside it can help.
 Each environment gets the newest libraries that setup.cfg allows, as for a user who runs pip
 install, runs ``pip check`` and commands that need the extra, and is deleted. Rows of earlier calls
-are kept in installation.csv until the same Python and the same extra are measured again. The exit code
-is 1 if an environment fails, or if the base is larger than 250 MB.
+are kept in installation.csv until the same Python and the same extra are measured again. The exit
+code is 1 if an environment fails, or if the base is larger than 250 MB.
 
 torch is a CPU build where pip has one for this Python (``--torch`` names a file or a version), else
 the build of the package index with CUDA.
@@ -247,7 +247,8 @@ PAGE = """\
 Wheel and sdist of the committed tree, each in an environment of its own with the newest libraries
 that setup.cfg allows. `works`: pip installs it, `pip check` finds no conflict, and commands that
 need the extra do what they say; `export` alone must name the extra that it lacks. MB are those of
-all installed files, bytecode included, without pip's own. {machine}; seconds depend on the network and on pip's cache.
+all installed files, bytecode included, without pip's own. {machine}; seconds depend on the network
+and on pip's cache.
 Wanted: all work, and the base has at most {max} MB.
 
 | Python | file | extra | packages | MB | seconds | outcome |

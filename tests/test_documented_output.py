@@ -6,14 +6,20 @@ import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from documents import ROOT, Block, blocks_in
 from typer.testing import CliRunner
 
 from hwnas.cli.main import app
+from hwnas.cli.shrink_command import member_line
 from hwnas.experiment import read_experiment
-from hwnas.spaces import space
+from hwnas.shrinking.report import report_text
+from hwnas.shrinking.selection import Member
+from hwnas.spaces import LlamaArchitecture, space
 
 
 def output_of(*arguments: str) -> str:
@@ -129,6 +135,33 @@ def check_columns(line: str, file: Path) -> None:
     assert set(re.findall(r"[a-z_]+", names)) <= set(header), f"{file.name}: {header}"
 
 
+def check_shrink_report(block: Block) -> None:
+    """Check that a report of `hwnas shrink` has the lines of a real one, but for their numbers."""
+    losses, depths = np.array([0.0, 0.1, 0.2]), np.zeros(3, dtype=int)
+    search: Any = SimpleNamespace(
+        codes=np.zeros((3, 1), dtype=np.int8), front=[2, 1, 0], times=np.array([3.0, 2.0, 1.0]),
+        added=losses, predicted=losses, scored=losses,
+    )  # fmt: skip
+    members: Any = SimpleNamespace(
+        name="base", size=3, decode=lambda codes: ["`base`"], depth_of=lambda c: depths[: len(c)]
+    )
+
+    def without_numbers(text: str) -> set[str]:
+        text = re.sub(r"`[^|]*`", "ARCH", text)
+        return {re.sub(r"nan|[\d.]+", "N", line) for line in text.splitlines() if line}
+
+    real = report_text(members, search, "latency.mine@cpu", 1.0)
+    assert without_numbers(block.text) <= without_numbers(real)
+
+
+def check_exported_member(block: Block) -> None:
+    """Check the line on an exported member of `hwnas shrink`."""
+    folder, _, figures = block.text.partition(": ")
+    share, *perplexities = map(float, re.findall(r"\d[\d.]*", figures))
+    arch = LlamaArchitecture("base", 64, 1, (64,), (4,), (2,), tied=True)
+    assert member_line(Member(arch, Path(folder), share / 100, *perplexities)) == block.text.strip()
+
+
 def check_form(block: Block) -> None:
     """Check that the form of an architecture's string names the choices of a space."""
     gpt = space("gpt-s")
@@ -160,5 +193,9 @@ def test_text(block: Block, request: pytest.FixtureRequest) -> None:
         check_tree(Block(block.document, block.line, "text", top), ROOT)
     elif first.startswith("space - "):
         check_form(block)
+    elif first.startswith("| prediction "):
+        check_shrink_report(block)
+    elif "of the time, perplexity" in first:
+        check_exported_member(block)
     else:
         pytest.fail(f"{block}: a block of text that no test knows: {first}")

@@ -147,10 +147,10 @@ def shrink(
             say=say,
         )
         if not quiet:
-            echo(_line(member))
+            echo(member_line(member))
 
 
-def _line(member: Member) -> str:
+def member_line(member: Member) -> str:
     """Return a line on an exported member."""
     text = f"{member.folder}: {member.share:.0%} of the time, perplexity {member.perplexity:.4g}"
     if member.healed is not None:

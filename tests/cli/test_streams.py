@@ -88,7 +88,8 @@ def test_calls_cover_every_command() -> None:
         info.name or (info.callback.__name__ if info.callback else "")
         for info in app.registered_commands
     }
-    # The explorer serves until Ctrl-C and prints its address on standard error; an audit and shrink measure.
+    # The explorer serves until Ctrl-C and prints its address on standard error; an audit and shrink
+    # measure.
     assert (commands | {"--help", "--version"}) - {"explore", "audit", "shrink"} == set(CALLS)
 
 

@@ -14,6 +14,8 @@ from hwnas.reports.plots import figures
 from hwnas.reports.plots.correlation import kendall_tau, plot_correlation
 from hwnas.reports.plots.sampled_architectures import SampledArchitectures
 from hwnas.runner.results import Result
+from hwnas.surrogates.device_library import shipped_names
+from hwnas.surrogates.devices import DEVICES
 
 LATENCY, ENERGY = Objective("latency", ("h100",)), Objective("energy", ("h100",))
 
@@ -45,4 +47,4 @@ def test_matrices_of_a_run(finished_run: Result) -> None:
     names = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes[:3]]
     assert "latency@rtx3080" in names[0]
     assert "latency@h100" not in names[0]
-    assert len(names[1]) == len(names[2]) == 13
+    assert len(names[1]) == len(names[2]) == len(DEVICES) + len(shipped_names())
