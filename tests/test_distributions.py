@@ -48,7 +48,7 @@ def test_normal(z: float) -> None:
 @pytest.mark.parametrize("n", [1, 2, 5, 13, 14, 50, 51, 90])
 def test_signed_ranks(n: int, digits: int) -> None:
     rng = np.random.default_rng(n)
-    for _ in range(5):
+    for _ in range(1 if n == 13 else 5):  # SciPy goes through all signs of 13 pairs with ties
         differences = np.round(rng.normal(0.3, 1.5, n), digits)
         differences = np.where(differences == 0, 1.0, differences)
         expected = stats.wilcoxon(differences).pvalue

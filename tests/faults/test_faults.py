@@ -14,17 +14,22 @@ from scenarios import SCENARIOS, Bench, NotInjected, fault_in_one_line, lost_tri
 QUICK = [
     ("run killed", "nsga2", "serial"),
     ("worker killed", "random", "process"),
-    ("evaluation hangs", "random", "process"),
     ("tell raises", "random", "serial"),
+    ("disk full", "random", "serial"),
+]
+SLOW = [
+    ("evaluation hangs", "random", "process"),
     ("store truncated", "random", "serial"),
     ("two runs in one directory", "random", "serial"),
-    ("disk full", "random", "serial"),
     ("disk too small", "random", "serial"),
 ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signals and file systems of Linux")
-@pytest.mark.parametrize(("fault", "optimizer", "executor"), QUICK)
+@pytest.mark.parametrize(
+    ("fault", "optimizer", "executor"),
+    [*QUICK, *(pytest.param(*fault, marks=pytest.mark.slow) for fault in SLOW)],
+)
 def test_nothing_is_lost(fault: str, optimizer: str, executor: str, tmp_path: Path) -> None:
     scenario, executors = SCENARIOS[fault]
     assert executor in executors
