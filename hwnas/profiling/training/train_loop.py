@@ -151,9 +151,9 @@ class _TrainingRun:
         self.optimizer = adamw(model.parameters(), settings)
         self.loss_of = loss
         self.graph: GradientGraph | None = None
-        self.is_settled = self.has_captured = False  # no new code; a graph of it was tried
+        self.is_captured = False  # or the capture was tried
         self.peak_flops = peak_flops
-        self.step, self.until, self.loss = 0, settings.steps, math.nan
+        self.step, self.loss = 0, math.nan
         self.previous_seconds = 0.0  # duration of the steps before this call
         self.unchecked: list[torch.Tensor] = []  # (2,) each: loss and gradient norm of a step
         self.start = time.perf_counter()
@@ -169,7 +169,6 @@ class _TrainingRun:
         report_every: int,
     ) -> Progress:
         """Run all steps up to `until`; the parameters are those of `train`."""
-        self.until = until
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint, until)
         while self.step < until:
@@ -178,6 +177,7 @@ class _TrainingRun:
             is_checkpoint = self.step == until or self.step % checkpoint_every == 0
             if is_checkpoint or self.step % report_every == 0:
                 progress = self.check_losses()
+                self.renew_code(until - self.step)
                 if report is not None:
                     report(progress)
             if is_checkpoint and checkpoint is not None:
@@ -206,9 +206,6 @@ class _TrainingRun:
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         batch = batch.to(self.device, non_blocking=True)  # (batch_size, context + 1)
-        if self.is_settled and not self.has_captured:
-            self.has_captured = True
-            self.graph = try_capture(self.gradient, batch, f"training {self.model.arch}")
         batch_loss = (self.graph or self.gradient)(batch)
         # Clip, update, and keep loss and norm on the device until the next check.
         norm = clip_grad_norm_(self.model.parameters(), settings.clip)
@@ -248,12 +245,17 @@ class _TrainingRun:
                 )
             self.loss = loss
         self.marks.append((self.step, self.elapsed))
-        # A graph holds the code of its capture, which waits until no more code has arrived.
-        if self.loss_of.refresh():
-            self.graph, self.is_settled, self.has_captured = None, False, False
-        else:
-            self.is_settled = pays_capture(self.device, self.settings, self.until - self.step)
         return self._progress_between(*self.marks[-2:])
+
+    def renew_code(self, remaining: int) -> None:
+        """Use new code for the remaining steps; once none has arrived, capture the gradient."""
+        if self.loss_of.refresh():
+            self.graph, self.is_captured = None, False  # a graph holds the code of its capture
+        elif not self.is_captured and pays_capture(self.device, self.settings, remaining):
+            self.is_captured = True
+            shape = self.settings.batch_size, self.model.context + 1
+            batch = torch.zeros(shape, dtype=torch.long, device=self.device)
+            self.graph = try_capture(self.gradient, batch, f"training {self.model.arch}")
 
     def summary(self) -> Progress:
         """Return the progress of the whole call, from its first report on if there is a second."""
