@@ -13,11 +13,11 @@ time; `report` writes ``constraints.md``.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from csv_rows import append_row, read_rows
 
 import hwnas
 from hwnas import pareto
@@ -85,31 +85,20 @@ def feasible_row(optimizer: str, case: int) -> list[str]:
     return [space, str(device), f"{share:.4f}", first_feasible(violations), ""]
 
 
-def read() -> list[list[str]]:
-    """Return the rows so far."""
-    if not ROWS.exists():
-        return []
-    with ROWS.open(newline="") as stream:
-        return list(csv.reader(stream))[1:]
-
-
 def run(kind: str, optimizer: str, most: int) -> None:
     """Make up to `most` searches of 10 (`front`) or 60 (`feasible`) that are missing."""
     n_cases, make_row = {"front": (10, front_row), "feasible": (60, feasible_row)}[kind]
-    finished = {tuple(row[:3]) for row in read()}
+    finished = {tuple(row[:3]) for row in read_rows(ROWS)}
     missing = [i for i in range(n_cases) if (kind, optimizer, str(i)) not in finished]
     for case in missing[:most]:
         row = [kind, optimizer, str(case), *make_row(optimizer, case)]
-        is_new = not ROWS.exists()
-        with ROWS.open("a", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows([COLUMNS, row] if is_new else [row])
+        append_row(ROWS, COLUMNS, row)
         print(*row, flush=True)
 
 
 def report() -> None:
     """Write the page."""
-    rows = read()
+    rows = read_rows(ROWS)
     lines = [
         "# Tight constraints",
         "",

@@ -10,12 +10,12 @@ stopped at any time; `report` writes ``three_objectives.md``.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from csv_rows import append_row, read_rows
 
 import hwnas
 from hwnas import pareto
@@ -60,34 +60,23 @@ def row_of(optimizer: str, space: str, device: str, seed: int) -> list[str]:
     return [optimizer, space, device, str(seed), *(f"{s:.4f}" for s in shares), f"{seconds:.1f}"]
 
 
-def read() -> list[list[str]]:
-    """Return the rows so far."""
-    if not ROWS.exists():
-        return []
-    with ROWS.open(newline="") as stream:
-        return list(csv.reader(stream))[1:]
-
-
 def run(optimizer: str, most: int) -> None:
     """Make up to `most` searches that are missing."""
     devices = hwnas.surrogate("gpt-s").devices
-    finished = {tuple(row[:4]) for row in read()}
+    finished = {tuple(row[:4]) for row in read_rows(ROWS)}
     cases = [(s, d, seed) for s in SPACES for d in devices for seed in SEEDS]
     order = np.random.default_rng(0).permutation(len(cases))
     cases = [cases[i] for i in order]
     missing = [(s, d, n) for s, d, n in cases if (optimizer, s, d, str(n)) not in finished]
     for space, device, seed in missing[:most]:
         row = row_of(optimizer, space, device, seed)
-        is_new = not ROWS.exists()
-        with ROWS.open("a", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows([COLUMNS, row] if is_new else [row])
+        append_row(ROWS, COLUMNS, row)
         print(*row, flush=True)
 
 
 def report() -> None:
     """Write the page."""
-    rows = read()
+    rows = read_rows(ROWS)
     lines = [
         "# Three objectives: perplexity, latency and energy of one device",
         "",
