@@ -32,7 +32,9 @@ Kind = Literal["optimizer", "backend", "space", "logger"]
 _CHECKED: tuple[Kind, ...] = ("optimizer", "backend", "space")  # kinds with conformance checks
 _T = TypeVar("_T")
 
-_registered: dict[Kind, dict[str, type]] = {"optimizer": {}, "backend": {}, "logger": {}}
+_registered: dict[Kind, dict[str, type]] = {
+    "optimizer": {}, "backend": {}, "space": {}, "logger": {}
+}  # fmt: skip
 
 
 def register_optimizer(name: str) -> Callable[[type[_T]], type[_T]]:
@@ -83,7 +85,7 @@ def _register(kind: Kind, name: str, base: type) -> Callable[[type[_T]], type[_T
     def decorate(cls: type[_T]) -> type[_T]:
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise InvalidInput(f"{kind} {name!r}: expected a subclass of {base.__name__}")
-        _registered.setdefault(kind, {})[name] = cls
+        _registered[kind][name] = cls
         return cls
 
     return decorate
@@ -93,7 +95,7 @@ def names(kind: Kind) -> list[str]:
     """Return the registered names of a kind, sorted."""
     if kind == "space":
         return families.family_names()
-    return sorted({*_registered.get(kind, {}), *_entry_points(kind)})
+    return sorted({*_registered[kind], *_entry_points(kind)})
 
 
 def registered_classes() -> dict[Kind, dict[str, type]]:
@@ -126,7 +128,7 @@ def lookup(kind: Kind, name: str | type) -> type[Any]:
         return _check_kind(kind, name, name)
     if kind == "space":
         return families.family(name)
-    if name in _registered.get(kind, {}):
+    if name in _registered[kind]:
         return _registered[kind][name]
     # Entry points are loaded only now: a plugin's libraries can take seconds to import.
     entry_points = _entry_points(kind)
@@ -158,7 +160,7 @@ def documentation(kind: Kind, name: str) -> str:
     'Random search'
     """
     point = _entry_points(kind).get(name)
-    if name not in _registered.get(kind, {}) and point is not None:
+    if name not in _registered[kind] and point is not None:
         source = read_source(point.module, point.attr)
         if source is not None:
             if source.missing:
