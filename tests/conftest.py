@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 # Before numpy and torch are loaded: with more threads than free cores their loops wait for each
 # other.
@@ -21,6 +21,7 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from hwnas import registry
 from hwnas.backends import Backend, Evaluation
 from hwnas.fronts import Front
 from hwnas.objectives import Metric, Objective, constraint_violations
@@ -85,6 +86,17 @@ class Toy(Backend):
             bounded = np.stack([self.column(codes, c) for c in constraints], axis=1)
             feasible = (constraint_violations(tuple(constraints), bounded) <= 0).all(axis=1)
         return Front.of(codes[feasible], values[feasible], tuple(objectives))
+
+
+def _restore_registry() -> Iterator[None]:
+    """Classes that a test, or a fixture of its module, registers are gone after it."""
+    before = registry.registered_classes()
+    yield
+    registry.replace_registered(before)
+
+
+_after_a_test = pytest.fixture(autouse=True)(_restore_registry)
+_after_a_module = pytest.fixture(autouse=True, scope="module")(_restore_registry)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import hwnas
-from hwnas import pareto
+from hwnas import pareto, registry
 from hwnas.api import SearchFailed, resume, run
 from hwnas.errors import InvalidInput
 from hwnas.problem import load_experiment
@@ -311,8 +311,8 @@ def test_a_damaged_store_is_named(tmp_path: Path) -> None:
     assert file.read_bytes() == b"rubbish" * 1000
 
 
-def test_an_optimizer_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+def test_an_optimizer_that_raises(tmp_path: Path) -> None:
+    registry.replace_registered({})
 
     @hwnas.register_optimizer("broken")
     class Broken(hwnas.Optimizer):

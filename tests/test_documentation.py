@@ -99,8 +99,7 @@ PYTHON_DOCUMENTS = sorted({block.document for block in blocks_in("python")})
 @pytest.mark.parametrize("document", PYTHON_DOCUMENTS)
 def test_python(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
-    monkeypatch.setattr("hwnas.spaces.families.registered", {})
+    registry.replace_registered({})
     if document == "docs/tutorial-build.md":
         tell_story(document)
     # Later blocks use names of earlier ones, as a reader would.
@@ -163,7 +162,7 @@ def run_test(test: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("block", blocks_in("yaml"), ids=str)
-def test_yaml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml(block: Block, tmp_path: Path) -> None:
     content = parse_yaml(block.text)
     if "objectives" not in content:
         # A part of an experiment.
@@ -180,7 +179,6 @@ def test_yaml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert yaml.safe_load(experiment.to_yaml())["name"] == content["name"]
     if "plugins" in content:
         # The files that it names are those of the blocks before it.
-        monkeypatch.setattr("hwnas.spaces.families.registered", {})
         write_family(tmp_path / "cnn.py")
         write_function(tmp_path / "training.py", "train", block.document)
         file = tmp_path / "experiment.yaml"

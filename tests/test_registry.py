@@ -17,9 +17,8 @@ from hwnas.spaces import Codes, SearchSpace
 
 
 @pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decorated classes of a test are gone after it."""
-    monkeypatch.setattr(registry, "_registered", {"optimizer": {}, "backend": {}})
+def _no_plugins() -> None:
+    registry.replace_registered({})
 
 
 class Mine(Optimizer):

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import hwnas
-from hwnas import yaml_loader
+from hwnas import registry, yaml_loader
 from hwnas.cli.console import echo, print_figures, print_table
 from hwnas.errors import ExperimentError, InvalidInput
 from hwnas.files import write_text
@@ -300,7 +300,7 @@ def with_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, 
         database.execute("DELETE FROM meta WHERE key = 'finished'")
     database.close()
     monkeypatch.setattr("hwnas.plugin_files._loaded", {})
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    registry.replace_registered({})
     (tmp_path / "ran.txt").unlink()
     return path, plugin
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import hwnas
+from hwnas import registry
 from hwnas.errors import ExperimentError, InvalidInput, SearchFailed
 from hwnas.sweep_runs import load_sweep, results_of, resume_sweep
 from hwnas.sweeps import Cell, cell_content, sweep_cells
@@ -151,10 +152,8 @@ class Fragile(hwnas.Optimizer):
 """
 
 
-def test_a_cell_that_fails_leaves_the_others_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+def test_a_cell_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+    registry.replace_registered({})
     (tmp_path / "fragile.py").write_text(PLUGIN)
     content = {
         **SWEEP,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 from command_line import assert_user_error
 
 import hwnas
-from hwnas import registry
 
 ARCH = "tiny-1-8-2-1-True"
 SPACE = (
@@ -33,7 +31,7 @@ def files(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     class Answer(hwnas.Backend):
         def __init__(self, space: Any) -> None:
             super().__init__(space)
@@ -43,7 +41,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             columns = {"latency": 1.0 + codes[:, 0], "loss": 9.0 - codes[:, 0]}
             return hwnas.Evaluation(np.stack([columns[o.metric] for o in objectives], axis=1))
 
-    before = registry.registered_classes()
     hwnas.register_backend("answer")(Answer)
     choices = {"embed_dim": [8, 16, 24], "n_layer": [1], "mlp_ratio": [2], "n_head": [1]}
     content = {
@@ -57,8 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     }
     path = tmp_path_factory.mktemp("run") / "run"
     hwnas.run(content, path, draw=False)
-    yield path
-    registry.replace_registered(before)
+    return path
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Recorder(Logger):
 
 @pytest.fixture(autouse=True)
 def recorder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", {"optimizer": {}, "backend": {}, "logger": {}})
+    registry.replace_registered({})
     registry.register_logger("recorder")(Recorder)
     for name in ("runs", "updates", "ends"):
         monkeypatch.setattr(Recorder, name, [])

@@ -16,6 +16,7 @@ from hwnas_plugins.uniform import homogeneous_codes
 from pymoo.core.problem import Problem
 
 import hwnas
+from hwnas import registry
 from hwnas.errors import InvalidInput, MissingExtra, SpaceExhausted
 from hwnas.optimizers import UniqueSampler
 from hwnas.registry import lookup, names, settings_of
@@ -91,10 +92,8 @@ def small_settings(name: str) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore::hwnas.errors.HwnasWarning")  # so few generations
 @pytest.mark.parametrize("label", ["layered", "flat", "two", "one"])
 @pytest.mark.parametrize("name", by_cost(NAMES))
-def test_a_run_on_every_space(
-    name: str, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+def test_a_run_on_every_space(name: str, label: str, tmp_path: Path) -> None:
+    registry.replace_registered({})
     plugin = tmp_path / "sums.py"
     plugin.write_text(BACKEND)
     experiment = {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 import hwnas
@@ -82,8 +81,6 @@ def run_on(space: dict[str, Any], out: Path, **change: Any) -> Result:
         "budget": {"evaluations": 40},
         "seeds": 2,
     }
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
-        hwnas.register_backend("own")(OwnBackend)
-        hwnas.run({**form, **change}, out=out, draw=False)
+    hwnas.register_backend("own")(OwnBackend)
+    hwnas.run({**form, **change}, out=out, draw=False)
     return Result(out)

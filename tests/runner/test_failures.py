@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import hwnas
+from hwnas import registry
 from hwnas.cli import main
 from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.reports.summary_table import search_notes
@@ -85,7 +86,7 @@ def line_of(file: str, statement: str) -> int:
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    registry.replace_registered({})
     monkeypatch.chdir(tmp_path)
 
 

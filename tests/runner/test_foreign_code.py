@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import hwnas
+from hwnas import registry
 from hwnas.errors import InvalidInput
 from hwnas.reports.comparison.comparison import compare
 from hwnas.reports.html.page import write_page
@@ -54,12 +55,12 @@ def path(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """Directory of a finished run whose plugin is registered no longer."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hwnas.plugin_files._loaded", {})
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    registry.replace_registered({})
     file = tmp_path / "own.py"
     file.write_text(PLUGIN)
     hwnas.run(request.param, tmp_path / "run", plugins=[file], draw=False)
     monkeypatch.setattr("hwnas.plugin_files._loaded", {})
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    registry.replace_registered({})
     (tmp_path / "ran.txt").unlink()
     return tmp_path / "run"
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import hwnas
+from hwnas import registry
 from hwnas.errors import InvalidInput
 from hwnas.runner.results import Result
 
@@ -46,7 +47,7 @@ HWNAS = [sys.executable, "-c", "from hwnas.cli.main import main; main()"]
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[str]:
     """A run with two workers of slow evaluations, some of which are stored."""
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+    registry.replace_registered({})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "slow.py").write_text(PLUGIN)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(EXPERIMENT))
@@ -175,10 +176,8 @@ def test_workers_need_no_guard_and_no_importable_class(form: str, tmp_path: Path
     assert done.stderr == ""
 
 
-def test_a_worker_that_dies_ends_its_own_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+def test_a_worker_that_dies_ends_its_own_search(tmp_path: Path) -> None:
+    registry.replace_registered({})
     file = tmp_path / "dies.py"
     file.write_text(
         "import os\nimport hwnas\n\n"

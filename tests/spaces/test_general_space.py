@@ -410,9 +410,7 @@ def test_the_former_constructor_makes_a_space_of_gpt() -> None:
 
 
 @pytest.fixture
-def pair(monkeypatch: pytest.MonkeyPatch) -> type[SearchSpace]:
-    monkeypatch.setattr("hwnas.spaces.families.registered", {})
-
+def pair() -> type[SearchSpace]:
     @hwnas.register_space("pair")
     class Pair(SearchSpace):
         named: ClassVar[dict[str, Any]] = {"pair-ten": {"size": 10}}

@@ -109,7 +109,7 @@ def run_check(
 ) -> Any:
     """Function that calls hwnas check beside mine.py and returns exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_registered", {"optimizer": {}, "backend": {}})
+    registry.replace_registered({})
 
     def call(*arguments: str, source: str = CORRECT) -> tuple[int, str, str]:
         Path("mine.py").write_text(source, encoding="utf-8")

@@ -49,8 +49,8 @@ class Sizes(Backend):
 
 
 @pytest.fixture
-def sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
+def sizes() -> dict[str, Any]:
+    registry.replace_registered({})
     registry.register_backend("sizes")(Sizes)
     return {"backend": "sizes", "objectives": ["error", "latency"]}
 

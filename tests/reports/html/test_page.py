@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -78,18 +78,16 @@ class Brittle(Backend):
 
 
 @pytest.fixture(scope="module")
-def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("hwnas.registry._registered", {"optimizer": {}, "backend": {}})
-        hwnas.register_backend("brittle")(Brittle)
-        form = {
-            **SMALL,
-            "backend": "brittle",
-            "objectives": ["work", "-params"],
-            "constraints": ["size <= 150"],
-            "optimizers": ["random"],
-        }
-        yield run(form, out=tmp_path_factory.mktemp("pages") / "brittle")
+def brittle(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    hwnas.register_backend("brittle")(Brittle)
+    form = {
+        **SMALL,
+        "backend": "brittle",
+        "objectives": ["work", "-params"],
+        "constraints": ["size <= 150"],
+        "optimizers": ["random"],
+    }
+    return run(form, out=tmp_path_factory.mktemp("pages") / "brittle")
 
 
 def codes_in(data: dict[str, Any], indices: list[int]) -> Codes:
