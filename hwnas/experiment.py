@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import (
@@ -28,7 +28,7 @@ from pydantic import (
 
 from hwnas import foreign_code, form_errors
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
-from hwnas.form_schemas import SEEDS, SPACE, WORKLOADS
+from hwnas.form_schemas import INITIAL, SEEDS, SPACE, WORKLOADS
 from hwnas.function_source import FunctionError
 from hwnas.shipped_experiments import shipped_experiment, shipped_experiments
 from hwnas.sweeps import Cell, cell_content
@@ -121,6 +121,10 @@ def _seed_list(seeds: Any) -> Any:
     return list(range(seeds)) if type(seeds) is int else seeds
 
 
+def _shared_number(initial: Any) -> Any:
+    return {"shared": form_errors.N_SHARED} if initial == "shared" else initial
+
+
 def _plain_workloads(workloads: Any) -> Any:
     """Return workloads as keys and values, those too that a caller of Python gives as objects."""
     if not isinstance(workloads, Mapping):
@@ -155,6 +159,12 @@ Seeds = Annotated[
 
 
 AnySpace = Annotated[str | dict[str, Any], WithJsonSchema(SPACE)]
+AnyInitial = Annotated[
+    dict[Literal["shared"], Annotated[int, Field(ge=1, le=form_errors.MAX_SHARED)]],
+    BeforeValidator(_shared_number),
+    Field(min_length=1),
+    WithJsonSchema(INITIAL),
+]
 # `parse_workloads` checks their form.
 AnyWorkloads = Annotated[Any, BeforeValidator(_plain_workloads), WithJsonSchema(WORKLOADS)]
 
@@ -186,6 +196,8 @@ class Experiment(_Strict):
         Reference point of the hypervolume, one number an objective, in raw units.
     warm_start
         Directory of an earlier run whose trials every optimizer is told before it starts.
+    initial
+        ``{"shared": n}`` to give all optimizers of a seed the same n random architectures first.
     plugins
         Python files that register optimizers or backends.
     executor
@@ -208,6 +220,7 @@ class Experiment(_Strict):
     noise: bool = False
     reference: list[Finite] | None = None
     warm_start: str | None = None
+    initial: AnyInitial | None = None
     plugins: list[str] = []
     executor: AnyExecutor | None = None
     workloads: AnyWorkloads | None = None

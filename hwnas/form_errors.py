@@ -14,6 +14,8 @@ MAX_NAME = 200  # characters; file systems take 255, with suffixes
 MAX_EVALUATIONS = 10**12
 MAX_SEEDS = 10_000
 MAX_SEED = 2**63 - 1
+MAX_SHARED = 10_000  # architectures that all searches of a seed begin with
+N_SHARED = 16  # of them by default, as in most initial designs of optimizers
 MAX_DEPTH = 100  # of lists and mappings, as of a YAML
 # Files and directories of a run beside those of its optimizers.
 RUN_FILES = (
@@ -61,6 +63,8 @@ EXPECTED = {
     "reference": "a list of numbers, one an objective, in raw units",
     "reference[]": "a finite number",
     "warm_start": "the directory of a run, as a text",
+    "initial": f"shared, or a number of architectures as in {{shared: {N_SHARED}}}",
+    "initial.shared": f"an integer from 1 to {MAX_SHARED:,}",
     "plugins": "a list of Python files, as in [mine.py]",
     "plugins[]": "the path of a Python file, as a text",
     "executor": "serial, process or ray, or keys and values as in {type: process, workers: 4}",

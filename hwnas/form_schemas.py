@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwnas.form_errors import MAX_SEED, MAX_SEEDS
+from hwnas.form_errors import MAX_SEED, MAX_SEEDS, MAX_SHARED
 from hwnas.spaces.precision import PRECISIONS
 
 _SEED = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
@@ -21,6 +21,17 @@ SPACE: dict[str, Any] = {
             "type": "object",
             "description": "name and choices, with layers, depth, conditions and allowed "
             "if there are any; or family, name and the settings of the family",
+        },
+    ]
+}
+INITIAL: dict[str, Any] = {
+    "anyOf": [
+        {"const": "shared"},
+        {
+            "type": "object",
+            "properties": {"shared": {"type": "integer", "minimum": 1, "maximum": MAX_SHARED}},
+            "required": ["shared"],
+            "additionalProperties": False,
         },
     ]
 }

@@ -205,6 +205,12 @@ class Optimizer(ABC):
     def fail(self, codes: Codes, reason: str) -> None:  # noqa: B027 - forgetting is a default
         """Report architectures (k, d) that could not be evaluated. Does nothing by default."""
 
+    def start_with(self, codes: Codes) -> None:  # noqa: B027 - a design is no duty
+        """Go on without a design of its own: results of `codes` (k, d) come before the first `ask`.
+
+        Does nothing by default. A multi-fidelity optimizer is told results at its lowest fidelity.
+        """
+
     def tell_infeasible(self, codes: Codes, constraints: Array) -> None:
         """Report architectures whose evaluation was stopped at a violated constraint.
 

@@ -126,9 +126,8 @@ class Bayesian(Optimizer):
             if value < 1:
                 raise InvalidInput(f"{name}: expected at least 1, found {value}")
         self.candidates, self.rounds, self.samples = candidates, rounds, samples
-        # Taken at once, so that no proposal repeats the initial design.
         self._sampler = UniqueSampler(space, self.rng)
-        self._initial_design = self._sampler.take(_initial_codes(space, initial, self.rng))
+        self._initial_design = _initial_codes(space, initial, self.rng)  # not yet asked for
         self.n_initial = len(self._initial_design)
         self._pending: dict[bytes, Codes] = {}
         self._features = Features(space)
@@ -158,6 +157,7 @@ class Bayesian(Optimizer):
         """Return the initial design first, then proposals, each with those before it pending."""
         if len(self._initial_design):
             codes, self._initial_design = self._initial_design[:n], self._initial_design[n:]
+            self._sampler.take(codes)
         elif len(self.history) < 2:
             codes = self._sampler.sample(n)
         else:
@@ -179,6 +179,10 @@ class Bayesian(Optimizer):
         """Discard the model; the next `ask` fits it to all observations."""
         self._mark_evaluated(codes)
         self._model = None
+
+    def start_with(self, codes: Codes) -> None:
+        """Leave out the initial design."""
+        self._initial_design, self.n_initial = self._initial_design[:0], 0
 
     def fail(self, codes: Codes, reason: str) -> None:
         """Exclude failed architectures from later proposals."""

@@ -128,6 +128,11 @@ class OptunaOptimizer(Optimizer):
                         )
                     )
 
+    def start_with(self, codes: Codes) -> None:
+        """Leave out the initial design; the sampler's own random trials depend on its results."""
+        self._initial_design = self._initial_design[:0]
+        self.n_initial = max(0, self.initial - len(codes))
+
     def fail(self, codes: Codes, reason: str) -> None:
         """End the trials as failed; samplers ignore failed trials."""
         self._unique.take(codes)

@@ -79,6 +79,12 @@ class Auto(Optimizer):
         for member in self._members:
             member.tell(codes, losses, std=std, constraints=constraints)
 
+    def start_with(self, codes: Codes) -> None:
+        """Pass it on to all optimizers."""
+        for member in self._members:
+            member.start_with(codes)
+        self.n_initial = self._members[0].n_initial
+
     def fail(self, codes: Codes, reason: str) -> None:
         """Pass failures on to all optimizers."""
         self._close(codes)

@@ -85,6 +85,10 @@ class LocalSearch(Optimizer):
         self._pending.update(code.tobytes() for code in codes)
         return codes
 
+    def start_with(self, codes: Codes) -> None:
+        """Leave out the random architectures of the first start."""
+        self._n_random = self.n_initial = 0
+
     def fail(self, codes: Codes, reason: str) -> None:
         """Forget failed architectures."""
         self._pending.difference_update(code.tobytes() for code in codes)

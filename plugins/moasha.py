@@ -154,6 +154,12 @@ class MOASHA(MultiFidelityOptimizer):
             if decision == SchedulerDecision.CONTINUE and run.rung + 1 < len(self.fidelities):
                 self._promoted.append(key)
 
+    def start_with(self, codes: Codes) -> None:
+        """Put the architectures on the lowest rung, as if they had been proposed."""
+        codes = self._sampler.take(codes)
+        self._add_trials(codes)
+        self._outstanding.update(row.tobytes() for row in codes)
+
     def fail(self, codes: Codes, reason: str) -> None:
         """End the measurements of failed architectures; earlier results stay."""
         self._sampler.take(codes)

@@ -268,7 +268,7 @@ def _place(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     content["backend"] = {"type": "surrogate"}
     content |= {"constraints": ["params <= 1e8"], "seeds": [1], "reference": [1.0, 2.0]}
     content |= {"plugins": ["a.py"], "executor": {"type": "serial"}}
-    content |= {"loggers": [{"type": "mlflow"}]}
+    content |= {"loggers": [{"type": "mlflow"}], "initial": {"shared": 16}}
     target: Any = content
     *parents, last = re.findall(r"\w+|\[\]", path)
     for part in parents:

@@ -24,6 +24,7 @@ _PROBLEM = (
     "noise",
     "reference",
     "warm_start",
+    "initial",
 )
 _ABSENT = object()  # a key that one of two mappings lacks
 

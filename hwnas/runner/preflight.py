@@ -11,6 +11,7 @@ from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
 from hwnas.problem import Problem, build_optimizer
 from hwnas.runner.executors.choice import is_parallel
 from hwnas.runner.reference_point import Reference
+from hwnas.runner.shared_start import with_shared_start
 
 _MIN_GENERATIONS = 5  # of a search, so that selection can take effect
 
@@ -37,6 +38,7 @@ def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
     lines = problem.backend.notes(problem.measured)
     for entry in experiment.optimizers:
         optimizer = build_optimizer(entry, problem, seed=0)
+        optimizer = with_shared_start(optimizer, experiment, seed=0)
         warnings = _warnings_of(optimizer, experiment.budget.evaluations, problem)
         lines += [f"{entry.name}: {warning}" for warning in warnings]
         batch = entry.batch or optimizer.batch

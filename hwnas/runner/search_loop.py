@@ -34,6 +34,7 @@ from hwnas.runner.parallel_loop import ParallelLoop
 from hwnas.runner.reference_point import Reference, measured_references
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.run_directory import locked
+from hwnas.runner.shared_start import with_shared_start
 from hwnas.runner.stopping import StoppingRule
 from hwnas.runner.storage import Store, Trials
 from hwnas.runner.warm_start import PriorTrials
@@ -127,6 +128,7 @@ def search(
         if "finished" in store.meta:  # a replay can take as long as the search did
             return
         optimizer = build_optimizer(run.entry, problem, seed=run.seed)
+        optimizer = with_shared_start(optimizer, run.experiment, run.seed)
         # The backend may restore its own state before anything is replayed.
         problem.backend.on_start(run.path)
         _check_same_data(store, problem)

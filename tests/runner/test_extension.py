@@ -301,6 +301,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "constraints": ({"constraints": ["params <= 1e9"]}, r"constraints was \[\] and cannot become"),
     "noise": ({"noise": True}, "noise was False and cannot become True"),
     "reference": ({"reference": [50.0, 50.0]}, "reference was not given and cannot become"),
+    "initial": ({"initial": "shared"}, "initial was not given and cannot become {'shared': 16}"),
     "settings": (
         {"optimizers": ["random", {**MOREA, "pop_size": 9}]},
         "morea: pop_size was 8 and cannot become 9",

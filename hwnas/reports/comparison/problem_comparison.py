@@ -272,8 +272,9 @@ def _pool(parts: list[_Part]) -> list[list[_Part]]:
     same_setup: dict[Hashable, list[_Part]] = {}
     for part in parts:
         experiment = part.result.experiment
-        # Prior trials and plugins change a search like its settings do.
-        history = (experiment.warm_start, *experiment.plugins)
+        # Prior trials, a shared start and plugins change a search like its settings do.
+        shared = (experiment.initial or {}).get("shared")
+        history = (experiment.warm_start, shared, *experiment.plugins)
         same_setup.setdefault((part.settings, experiment.budget, history), []).append(part)
     pools = []
     for candidates in same_setup.values():

@@ -60,6 +60,7 @@ def group_runs(results: Sequence[Result]) -> list[RunGroup]:
             and len(set(map(_extent, runs))) > 1
         ):
             notes.append(f"all indicators but hypervolumes are on the scale of {own_labels[0]}")
+        notes += _start_notes(runs, own_labels)
         groups.append(RunGroup(name, tuple(runs), tuple(own_labels), tuple(notes)))
     return groups
 
@@ -133,6 +134,18 @@ def _separation_notes(result: Result, firsts: Sequence[Result]) -> list[str]:
         "stands apart from the same problem in another run, because the measured references "
         "differ; give both the same 'reference:' to compare them"
     ]
+
+
+def _start_notes(results: Sequence[Result], labels: Sequence[str]) -> list[str]:
+    """Return a note on what the searches of a group began with; none without a shared start."""
+    numbers = [(result.experiment.initial or {}).get("shared", 0) for result in results]
+    if len(set(numbers)) == 1:
+        n = numbers[0]
+        text = f"all searches of a seed began with the same {n} random architectures"
+        return [text] if n else []
+    texts = [f"{n} shared architectures" if n else "designs of their own" for n in numbers]
+    starts = "; ".join(f"{label} with {text}" for label, text in zip(labels, texts, strict=True))
+    return [f"searches did not begin alike: {starts}"]
 
 
 def _problem_name(result: Result) -> str:
