@@ -83,7 +83,7 @@ class Additive(Optimizer):
             if isinstance(self._effects, Effects)
             else latin_hypercube(space, _N_HYPERCUBE, self.rng)
         )
-        self._planned = self._sampler.take(design)  # not yet asked for
+        self._planned = design  # not yet asked for
         self.n_initial = len(self._planned)
         self._pending: dict[bytes, Codes] = {}
         self._failed: set[bytes] = set()
@@ -100,6 +100,7 @@ class Additive(Optimizer):
             propose = self._propose_best if n_evaluated >= 2 else self._propose_random
             self._planned = propose(max(n, n_evaluated // _PLAN_FRACTION))
         codes, self._planned = self._planned[:n], self._planned[n:]
+        self._sampler.take(codes)  # those of the initial design are not yet taken
         self._pending.update((code.tobytes(), code) for code in codes)
         return codes
 
@@ -113,6 +114,10 @@ class Additive(Optimizer):
     ) -> None:
         """Mark the architectures as evaluated; the next proposal updates the models."""
         self._mark_evaluated(codes)
+
+    def start_with(self, codes: Codes) -> None:
+        """Leave out the initial design."""
+        self._planned, self.n_initial = self._planned[:0], 0
 
     def fail(self, codes: Codes, reason: str) -> None:
         """Exclude failed architectures from proposals and recommendations."""

@@ -215,6 +215,28 @@ def test_own_initial_designs_are_left_out() -> None:
     assert proposal.tobytes() in neighbours
 
 
+@pytest.mark.parametrize("name", ["additive", "auto", "ehvi", "motpe"])
+def test_no_design_is_left_to_learn_from(name: str) -> None:
+    try:
+        loaded, problem = load_experiment(experiment(optimizers=[name], initial="shared"))
+    except HwnasError as error:
+        pytest.skip(str(error))
+    optimizer = with_shared_start(
+        build_optimizer(loaded.optimizers[0], problem, seed=0), loaded, seed=0
+    )
+    own = build_optimizer(loaded.optimizers[0], problem, seed=0)
+    own_design = {code.tobytes() for code in own.ask(1)}
+    assert optimizer.n_initial == 16
+    while len(optimizer.history) < 18:
+        codes = optimizer.ask(8 if len(optimizer.history) < 16 else 2)
+        values = problem.backend.evaluate(
+            codes, problem.objectives, seeds=np.zeros(len(codes), dtype="u8")
+        )
+        optimizer.tell(codes, values.values)
+    proposed = {code.tobytes() for code in optimizer.history.codes[16:]}
+    assert not proposed & own_design
+
+
 def test_without_the_key_nothing_changes() -> None:
     loaded, problem = load_experiment({k: v for k, v in experiment().items() if k != "initial"})
     optimizer = build_optimizer(loaded.optimizers[0], problem, seed=0)
