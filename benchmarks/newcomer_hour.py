@@ -17,7 +17,7 @@ import os
 import platform
 import re
 import resource
-import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -174,7 +174,10 @@ def main() -> int:
     tutorials = sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("tutorial-*.md"))
     steps = []
     # The interpreter itself, not the environment that it may be in.
-    python = str(Path(shlex.split(arguments.python)[0]).resolve())
+    found = shutil.which(arguments.python)
+    if found is None:
+        parser.error(f"--python {arguments.python}: no such program")
+    python = str(Path(found).resolve())
     with tempfile.TemporaryDirectory(prefix="newcomer-") as name:
         for step in follow(arguments.document or ["README.md", *tutorials], python, Path(name)):
             print(f"{step.place}: {shorten(step.command)}: {step.seconds:.1f} s {step.error}")
