@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from auto_problems import AUTO, CANDIDATES, MARKS, Case, cases, shares_of
+from auto_problems import AUTO, CANDIDATES, GROUPS, MARKS, MEASURED, Case, cases, shares_of
 from csv_rows import append_row, read_rows
 
 import numpy as np  # isort: skip - one thread is set above
@@ -43,13 +43,22 @@ def run(most: int, seconds: float, only: str) -> None:
             if most == 0 or time.monotonic() > end:
                 return
             most -= 1
-            values = finished.get((case.group, case.problem, "auto", str(case.seed)), [])
-            if not (optimizer == "additive" and has_layers(case)):
-                shares, used = shares_of(case, optimizer, evaluations)
-                values = [*shares, f"{used:.1f}"]
-            finished[key] = values
-            append_row(ROWS, COLUMNS, [*key, *values])
-            print(*key, *values, flush=True)
+            for group, values in values_of(case, optimizer, evaluations, finished).items():
+                finished[(group, *key[1:])] = values
+                append_row(ROWS, COLUMNS, [group, *key[1:], *values])
+                print(group, *key[1:], *values, flush=True)
+
+
+def values_of(
+    case: Case, optimizer: str, evaluations: int, finished: dict[tuple[str, ...], list[str]]
+) -> dict[str, list[str]]:
+    """Return the shares and the processor seconds of a search, by group."""
+    groups = (case.group, MEASURED) if case.group == "noisy" else (case.group,)
+    auto = [(group, case.problem, "auto", str(case.seed)) for group in groups]
+    if optimizer == "additive" and has_layers(case) and all(key in finished for key in auto):
+        return {key[0]: finished[key] for key in auto}
+    shares, used = shares_of(case, optimizer, evaluations)
+    return {group: [*own, f"{used:.1f}"] for group, own in shares.items()}
 
 
 def has_layers(case: Case) -> bool:
@@ -67,7 +76,7 @@ def complete_cases(rows: list[list[str]], group: str, mark: int) -> dict[Case, S
     for row in rows:
         if row[0] == group and row[column]:
             scores[Case(group, row[1], int(row[3]))][row[2]] = float(row[column])
-    limits = {"auto": AUTO, **CANDIDATES[group]}
+    limits = {"auto": AUTO, **GROUPS[group]}
     expected = {name for name, limit in limits.items() if mark <= limit}
     if "auto" not in expected:
         return {}
@@ -113,7 +122,7 @@ def means_table(rows: list[list[str]]) -> list[str]:
         "| group | optimizer | " + " | ".join(map(str, MARKS)) + " | processor seconds |",
         "|---|---|" + "---:|" * (len(MARKS) + 1),
     ]
-    for group, candidates in CANDIDATES.items():
+    for group, candidates in GROUPS.items():
         by_mark = {mark: complete_cases(rows, group, mark) for mark in MARKS}
         for name in ("auto", *candidates):
             values = [[own[name] for own in by_mark[m].values() if name in own] for m in MARKS]
@@ -142,7 +151,7 @@ def report() -> None:
         "| group | evaluations | auto | best single | its mean | difference | | cases | searches |",
         "|---|---:|---:|---|---:|---:|---|---:|---:|",
     ]
-    for group in CANDIDATES:
+    for group in GROUPS:
         for mark in MARKS:
             line = line_of(group, mark, complete_cases(rows, group, mark))
             lines += [line] if line else []
@@ -150,8 +159,9 @@ def report() -> None:
         "",
         "- layered: gpt-s and gpt-l, perplexity against latency or energy of a published device.",
         "- flat: ZDT and DTLZ on grids, without layers, on the scale of [classic.md](classic.md).",
-        "- noisy: as layered, of one draw an evaluation; scored is what an optimizer recommends",
-        "  and has measured, valued by medians.",
+        "- noisy: as layered, of one draw an evaluation; scored is what an optimizer recommends,",
+        "  valued by medians: the column `normalised` of a run. Its other line is about those of",
+        "  the recommended architectures that were measured.",
         "- constrained: perplexity against latency, with bounds on both and on energy that 1 to",
         "  6 % of the space keep.",
         "- multi-fidelity: made-up learning curves with rungs of 1, 3, 9 and 27 steps that end in",

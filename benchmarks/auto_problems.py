@@ -26,35 +26,40 @@ from hwnas.typing import Array, Codes
 SCALES = ("gpt-s", "gpt-l")
 FLAT = ("zdt1", "zdt2", "zdt3", "zdt4", "zdt6", "dtlz2", "dtlz7")
 N_CONSTRAINED = 26
-MARKS = (50, 100, 200, 500, 1000)
+MARKS = (50, 100, 200, 500)
 FULL = 27  # steps of a whole training in the multi-fidelity group
 # Optimizers of each group beside `auto`, with the last of `MARKS` that each is run to. A search
 # with a Gaussian process, or Optuna's, takes minutes beyond its mark.
 CANDIDATES: dict[str, dict[str, int]] = {
     "layered": {
-        "additive": 500, "ehvi": 100, "motpe": 100, "local_search": 1000, "morea": 1000,
-        "nsga2": 1000,
+        "additive": 500, "ehvi": 200, "motpe": 200, "local_search": 500, "morea": 500,
+        "nsga2": 500,
     },
     "flat": {
-        "additive": 500, "ehvi": 200, "parego": 200, "motpe": 200, "local_search": 1000,
-        "nsga2": 1000, "smsemoa": 1000,
+        "additive": 500, "ehvi": 200, "parego": 200, "motpe": 200, "local_search": 500,
+        "nsga2": 500, "smsemoa": 500,
     },
     "noisy": {
-        "additive": 500, "ehvi": 50, "moasha": 1000, "local_search": 1000, "morea": 1000,
-        "nsga2": 1000,
+        "additive": 500, "ehvi": 200, "moasha": 500, "local_search": 500, "morea": 500,
+        "nsga2": 500,
     },
     "constrained": {
-        "additive": 500, "ehvi": 50, "motpe": 100, "local_search": 1000, "morea": 1000,
-        "nsga2": 1000,
+        "additive": 500, "ehvi": 100, "motpe": 200, "local_search": 500, "morea": 500,
+        "nsga2": 500,
     },
     "multi-fidelity": {
-        "additive": 500, "moasha": 100, "local_search": 1000, "morea": 1000, "nsga2": 1000,
+        "additive": 500, "ehvi": 100, "moasha": 100, "local_search": 500, "morea": 500,
+        "nsga2": 500,
     },
     "three objectives": {
-        "additive": 500, "parego": 50, "motpe": 100, "local_search": 1000, "morea": 1000,
-        "nsga3": 1000, "smsemoa": 1000,
+        "additive": 500, "parego": 100, "motpe": 200, "local_search": 500, "morea": 500,
+        "nsga3": 500, "smsemoa": 500,
     },
 }  # fmt: skip
+# Of one search under noise: what is scored are all recommended architectures, or, in a row of its
+# own, those of them that were measured.
+MEASURED = "noisy, measured"
+GROUPS = {**CANDIDATES, MEASURED: CANDIDATES["noisy"]}
 AUTO = 500  # mark that `auto` is run to
 
 
@@ -191,30 +196,36 @@ class Curves(hwnas.Backend):
         return self.surrogate.front(objectives, constraints)
 
 
-def shares_of(case: Case, optimizer: str, evaluations: int) -> tuple[list[str], float]:
-    """Run a search; return its normalized hypervolume at `MARKS`, and its processor seconds."""
+def shares_of(case: Case, optimizer: str, evaluations: int) -> tuple[dict[str, list[str]], float]:
+    """Run a search; return its normalized hypervolume at `MARKS` by group, and processor seconds.
+
+    Under noise it has a row in two groups.
+    """
     content = experiment_of(case, optimizer, evaluations)
     begin = time.process_time()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", hwnas.errors.HwnasWarning)
         result = hwnas.run(content, Path(folder) / "run", draw=False)
         seconds = time.process_time() - begin
-        shares = [share_at(case, result, mark) for mark in MARKS if mark <= evaluations]
-    texts = [f"{share:.5f}" for share in shares]
-    return texts + [""] * (len(MARKS) - len(texts)), seconds
+        marks = [mark for mark in MARKS if mark <= evaluations]
+        groups = (case.group, MEASURED) if case.group == "noisy" else (case.group,)
+        texts = {g: [f"{share_at(g, case, result, mark):.5f}" for mark in marks] for g in groups}
+    empty = [""] * (len(MARKS) - len(marks))
+    return {group: own + empty for group, own in texts.items()}, seconds
 
 
-def share_at(case: Case, result: Result, mark: int) -> float:
+def share_at(group: str, case: Case, result: Result, mark: int) -> float:
     """Return the share of the exact front's hypervolume that a search has at a mark.
 
-    Under noise, of the architectures that it recommends then and has measured. Of the
-    multi-fidelity group, after as many steps as so many whole trainings take, of these alone.
+    Under noise, of what it recommends then, valued by medians. Of the multi-fidelity group, after
+    as many steps as so many whole trainings take, of these alone.
     """
     (search,), (trajectory,) = result.searches, result.trajectories
     if case.group == "noisy":
         assert trajectory.measured is not None
         rows = np.flatnonzero(trajectory.evaluations <= mark)
-        return float(trajectory.measured[rows[-1]] / result.best_hypervolume) if len(rows) else 0.0
+        values = trajectory.measured if group == MEASURED else trajectory.hypervolume
+        return float(values[rows[-1]] / result.best_hypervolume) if len(rows) else 0.0
     trials, losses = search.trials, search.losses
     used = np.cumsum(trials.evaluations)
     is_counted = np.isfinite(losses).all(axis=1)
