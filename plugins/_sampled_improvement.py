@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hwnas.typing import Array
 from ._botorch import CachedPosterior
 from ._hypervolume_improvement import HypervolumeImprovement, StaircaseImprovement
 
+_MAX_EXPONENT = 10  # of ten, times the smallest jitter: then it is as large as the variances
 _SMALLEST = 1e-300  # improvement whose logarithm stands for that of none
 
 
@@ -50,8 +52,7 @@ class SampledImprovement(AcquisitionFunction):
         draws = []
         for j in range(2):
             mean, covariance = model.fixed(j)
-            jitter = 1e-10 * max(float(np.diag(covariance).max()), 1e-12)
-            factor = np.asarray(np.linalg.cholesky(covariance + jitter * np.eye(len(mean))))
+            factor = safe_cholesky(covariance)
             self._factors.append(factor)
             draws.append(mean + self._whitened[..., j] @ factor.T)
         fronts = list(np.stack(draws, axis=-1))  # s arrays (r, 2)
@@ -70,6 +71,33 @@ class SampledImprovement(AcquisitionFunction):
             draws.append(conditional + self._candidate_normals[:, j, None] * deviation)
         gains = self._improvement.evaluate(np.stack(draws, axis=-1)).mean(axis=0)
         return torch.from_numpy(np.log(np.maximum(gains, _SMALLEST)))
+
+
+def safe_cholesky(covariance: Array) -> Array:
+    """Return the lower factor (r, r) of a covariance (r, r), with as little jitter as it takes.
+
+    A posterior that exact observations leave almost no variance is a difference of large numbers,
+    so that rounding can be larger than all that is left.
+
+    Raises
+    ------
+    LinAlgError
+        The matrix is no covariance.
+
+    Examples
+    --------
+    >>> np.round(safe_cholesky(np.array([[4.0, 2.0], [2.0, 1.0 - 1e-9]])), 3)
+    array([[2., 0.],
+           [1., 0.]])
+    """
+    identity = np.eye(len(covariance))
+    smallest = 1e-10 * max(float(np.diag(covariance).max()), 1e-12)
+    for exponent in range(_MAX_EXPONENT):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            jitter = smallest * 10.0**exponent
+            return np.asarray(np.linalg.cholesky(covariance + jitter * identity))
+    largest = smallest * 10.0**_MAX_EXPONENT
+    return np.asarray(np.linalg.cholesky(covariance + largest * identity))
 
 
 def create_sampled_improvement(

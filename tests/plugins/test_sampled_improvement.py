@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hwnas_plugins._botorch import CachedPosterior, Features, fit_models, index_column
-from hwnas_plugins._sampled_improvement import create_sampled_improvement
+from hwnas_plugins._sampled_improvement import create_sampled_improvement, safe_cholesky
 
 import hwnas
 from hwnas import pareto
@@ -85,3 +85,25 @@ def test_it_is_the_mean_improvement_of_joint_draws(
     expected /= len(draws)
     assert expected.max() > 1e-3
     np.testing.assert_allclose(values, expected, rtol=0.15, atol=0.03 * expected.max())
+
+
+def test_a_covariance_without_a_factor_gets_the_jitter_that_it_takes() -> None:
+    """Rounding can leave more than all variance that exact observations leave."""
+    rng = np.random.default_rng(0)
+    basis, _ = np.linalg.qr(rng.standard_normal((6, 6)))
+    eigenvalues = np.array([1e-3, 1e-4, 1e-5, 0.0, -1e-9, -1e-8])
+    covariance = (basis * eigenvalues) @ basis.T
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(covariance + 1e-10 * np.diag(covariance).max() * np.eye(6))
+    factor = safe_cholesky(covariance)
+    np.testing.assert_allclose(factor @ factor.T, covariance, atol=1e-6)
+    # One that has a factor is as it was.
+    positive = covariance + 1e-3 * np.eye(6)
+    smallest = 1e-10 * np.diag(positive).max()
+    expected = np.linalg.cholesky(positive + smallest * np.eye(6))
+    np.testing.assert_array_equal(safe_cholesky(positive), expected)
+
+
+def test_no_covariance_has_no_factor() -> None:
+    with pytest.raises(np.linalg.LinAlgError):
+        safe_cholesky(np.array([[1.0, 5.0], [5.0, 1.0]]))
