@@ -132,13 +132,14 @@ class Additive(Optimizer):
     def recommend(self, n: int | None = None) -> Codes:
         """Return the non-dominated architectures; under noise, by the means of the models.
 
-        With `unseen`, also architectures of the models' front that were never measured.
+        With `unseen`, also architectures of the models' front that were never measured. Behind
+        them come the measured ones that only these dominate.
         """
         codes, _, std, _ = self.history.averaged()
         # Exact observations need no model.
         if len(codes) < 2 or not std.any():
             return super().recommend(n)
-        models = self._current_models()
+        models, n_measured = self._current_models(), len(codes)
         # Architectures on the front of the mean tables, measured or not.
         if self.unseen:
             front = self._table_fronts(models, [model.weights[None] for model in models])
@@ -151,8 +152,11 @@ class Additive(Optimizer):
         # Feasible by the means, or all if none is; of these the front.
         indices = np.flatnonzero((means[:, self.n_objectives :] <= 0).all(axis=1))
         indices = indices if len(indices) else np.arange(len(codes))
-        indices = indices[pareto.non_dominated(means[indices, : self.n_objectives])]
-        return codes[indices][:n]
+        front = indices[pareto.non_dominated(means[indices, : self.n_objectives])]
+        # A prediction may be wrong, so that it hides no measured architecture.
+        measured = indices[indices < n_measured]
+        hidden = measured[pareto.non_dominated(means[measured, : self.n_objectives])]
+        return codes[np.concatenate([front, hidden[~np.isin(hidden, front)]])][:n]
 
     def diagnostics(self) -> list[str]:
         """Return one line on how well the sums over layers predict each objective."""
