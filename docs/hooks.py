@@ -23,7 +23,7 @@ COPIES |= {"CHANGELOG.md": "changelog.md"}
 # Public modules by the part of the reference that shows them.
 MODULES = {
     "spaces": ("hwnas.spaces.search_space", "hwnas.spaces.gpt", "hwnas.spaces.llama"),
-    "optimizers": ("hwnas.optimizers", "hwnas.history"),
+    "optimizers": ("hwnas.optimizers", "hwnas.history", "hwnas.sampling", "hwnas.related_trials"),
     "backends": ("hwnas.backends", "hwnas.objectives", "hwnas.workloads"),
     "fronts": ("hwnas.fronts", "hwnas.pareto", "hwnas.statistics"),
     "surrogate": ("hwnas.surrogates.backend",),

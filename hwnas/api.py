@@ -44,7 +44,7 @@ from hwnas.runner.run_searches import (
 from hwnas.runner.search_loop import SearchRun
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE as WARM_START
-from hwnas.runner.warm_start import PriorTrials
+from hwnas.runner.warm_start import load_warm_start
 from hwnas.yaml_loader import read_yaml
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def resume(
         update_environment(path, allowed_cluster(executor.settings if executor else {}))
         # A warm start is copied before the searches start, unless the run was killed earlier.
         if (path / WARM_START).exists():
-            PriorTrials.load(path / WARM_START)  # refused before a search starts
+            load_warm_start(path / WARM_START)  # refused before a search starts
         else:  # killed before it was in place
             prior = collect_prior_trials(experiment, problem)
             if prior is not None:

@@ -195,7 +195,7 @@ class Experiment(_Strict):
     reference
         Reference point of the hypervolume, one number an objective, in raw units.
     warm_start
-        Directory of an earlier run whose trials every optimizer is told before it starts.
+        Directory of an earlier run, whose trials every optimizer is told before it starts.
     initial
         ``{"shared": n}`` to give all optimizers of a seed the same n random architectures first.
     plugins

@@ -93,7 +93,8 @@ def minimize(
     reference
         Reference point of the hypervolume, one number for each objective.
     warm_start
-        Directory of an earlier run whose trials the optimizers are told first.
+        Directory of an earlier run, also on another space of the family, whose trials the
+        optimizers are told first.
     plugins
         Python files that register optimizers.
     workers

@@ -37,20 +37,11 @@ def corner_design(space: SearchSpace) -> Codes:
     >>> corner_design(hwnas.space("gpt-s")).shape
     (14, 27)
     """
-    # The width is the choice outside the layers, besides the depth, of most values.
     top = space.cardinalities - 1
-    layers, parent = space.layer_columns, space.depth_column
-    assert parent is not None  # as there are layers
-    outside = space.global_columns.tolist()
-    besides_depth = [j for j in outside if j != parent]
-    width_column = max(besides_depth or [parent], key=lambda j: top[j])
+    layers, outside = space.layer_columns, space.global_columns.tolist()
+    width_column, parent = _width_and_depth(space)
     rows = []
-    for width in range(top[width_column] + 1):
-        largest = top.copy()
-        largest[width_column] = width
-        smallest = np.zeros_like(top)
-        smallest[outside] = top[outside]
-        smallest[parent], smallest[width_column] = 0, width
+    for largest, smallest in _extremes_by_width(space):
         rows += [largest, smallest, *_single_choice_rows(largest, layers)]
     # The extremes of width, with the first value of all further choices outside the layers.
     for row, width in ((np.zeros_like(top), 0), (top.copy(), top[width_column])):
@@ -66,8 +57,58 @@ def corner_design(space: SearchSpace) -> Codes:
                 row = top.copy()
                 row[columns] = choice
                 rows.append(row)
+    return _distinct_codes(space, rows)
+
+
+def extreme_design(space: SearchSpace) -> Codes:
+    """Return the largest and the smallest homogeneous architecture of every width.
+
+    They are the first two of each width in `corner_design`.
+
+    Parameters
+    ----------
+    space
+        Search space with layers.
+
+    Returns
+    -------
+    (k, d) int8, distinct
+
+    Examples
+    --------
+    >>> import hwnas
+    >>> extreme_design(hwnas.space("gpt-s")).shape
+    (6, 27)
+    """
+    return _distinct_codes(space, [row for pair in _extremes_by_width(space) for row in pair])
+
+
+def _width_and_depth(space: SearchSpace) -> tuple[int, int]:
+    """Return the columns of the width, see `corner_design`, and of the number of layers."""
+    parent = space.depth_column
+    assert parent is not None  # as there are layers
+    besides_depth = [j for j in space.global_columns.tolist() if j != parent]
+    return max(besides_depth or [parent], key=lambda j: space.cardinalities[j]), parent
+
+
+def _extremes_by_width(space: SearchSpace) -> list[tuple[IntArray, IntArray]]:
+    """Return the largest row of each width, and the one of the smallest depth and layers."""
+    top, outside = space.cardinalities - 1, space.global_columns.tolist()
+    width_column, parent = _width_and_depth(space)
+    pairs = []
+    for width in range(top[width_column] + 1):
+        largest = top.copy()
+        largest[width_column] = width
+        smallest = np.zeros_like(top)
+        smallest[outside] = top[outside]
+        smallest[parent], smallest[width_column] = 0, width
+        pairs.append((largest, smallest))
+    return pairs
+
+
+def _distinct_codes(space: SearchSpace, rows: list[IntArray]) -> Codes:
+    """Return the codes of rows; small spaces have equal ones, of which the first stays."""
     codes = space.canonical(np.array(rows))
-    # Small spaces have equal corners: only the first of them stays.
     _, first = np.unique(codes, axis=0, return_index=True)
     return codes[np.sort(first)]
 

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwnas.additive.choice import AnyEffects
+from hwnas.additive.choice import AnyEffects, create_effects
+from hwnas.additive.effects import Effects
 from hwnas.additive.factored_model import add_factors
 from hwnas.additive.model import AdditiveModel, Design, fit_model
+from hwnas.additive.transferred_effects import TransferredEffects, transfer_terms
+from hwnas.errors import InvalidInput
 from hwnas.history import History
+from hwnas.related_trials import RelatedTrials
 from hwnas.typing import Array, Codes
 
 _MAX_SCALE_COMPARISONS = 64  # architectures beyond which the scale of an objective is fixed
@@ -34,8 +38,43 @@ class OutcomeModels:
         self.n_objectives, self.factors = n_objectives, factors
         self._models: list[AdditiveModel] = []
         self._plain: list[AdditiveModel] = []  # without factors, at the last fit of variances
+        # Of an earlier search, by outcome: its data, or effects with its terms.
+        self._known: dict[int, tuple[Codes, Array, Array]] = {}
+        self._transferred: dict[int, TransferredEffects] = {}
         self._n_results = 0  # number of results that the models include
         self._refit_at = 0  # number of architectures at which variances are fitted again
+
+    def learn(self, effects: AnyEffects, related: RelatedTrials) -> None:
+        """Use values of an earlier search: as data, or as terms whose weights are learned.
+
+        Parameters
+        ----------
+        effects
+            Effects of the search space.
+        related
+            Trials of the earlier search.
+
+        Raises
+        ------
+        InvalidInput
+            Terms cannot be transferred: a space without layers, or one of other choices.
+        """
+        for j, values, std, is_same in zip(
+            related.outcomes.tolist(), related.values.T, related.std.T, related.is_same, strict=True
+        ):
+            if is_same:
+                self._known[j] = related.codes, values, std
+                continue
+            source = create_effects(related.space)
+            if not (isinstance(source, Effects) and isinstance(effects, Effects)):
+                raise InvalidInput(
+                    f"{related.space.name}: what was learned of other metrics or spaces is "
+                    "transferred layer by layer; expected a space with layers"
+                )
+            model = fit_model(source, Design(source, related.codes), values, std)
+            if self.factors and not std.any():
+                model = add_factors(model, values, std)
+            self._transferred[j] = TransferredEffects(effects, transfer_terms(model, effects))
 
     def fit(
         self, effects: AnyEffects, history: History, infeasible: Infeasible
@@ -67,6 +106,8 @@ class OutcomeModels:
             # Searches that stop at a violated constraint have violations without losses.
             if constraint >= 0 and infeasible:
                 data = _append_infeasible(effects, codes, outcomes[:, j], infeasible, constraint)
+            if j in self._known:
+                data = _append_known(effects, *data, self._known[j])
             scales = self._candidate_scales(j, n, steps)
             previous = self._models[j] if self._models else None
             if previous is not None and steps == 0:
@@ -74,7 +115,8 @@ class OutcomeModels:
                 models.append(fit_model(*fitted, previous=previous, scales=scales, steps=0))
                 continue
             earlier = self._plain[j] if self._plain else None
-            plain = fit_model(effects, *data, previous=earlier, scales=scales, steps=steps)
+            own_effects = self._transferred.get(j, effects)
+            plain = fit_model(own_effects, *data, previous=earlier, scales=scales, steps=steps)
             plain_models.append(plain)
             # Under noise a profile is too uncertain to be fixed: factors gain nothing.
             if self.factors and not std.any():
@@ -101,6 +143,24 @@ class OutcomeModels:
         if self._models and (steps == 0 or n > _MAX_SCALE_COMPARISONS):
             return (self._models[j].scale.logarithmic,)
         return (False, True)
+
+
+def _append_known(
+    effects: AnyEffects,
+    design: Design,
+    values: Array,
+    std: Array,
+    known: tuple[Codes, Array, Array],
+) -> tuple[Design, Array, Array]:
+    """Append known codes, values and standard errors, except of architectures measured again."""
+    measured = {code.tobytes() for code in design.codes}
+    is_new = [code.tobytes() not in measured for code in known[0]]
+    codes, *columns = (part[is_new] for part in known)
+    return (
+        Design(effects, np.concatenate([design.codes, codes])),
+        np.concatenate([values, columns[0]]),
+        np.concatenate([std, columns[1]]),
+    )
 
 
 def _append_infeasible(

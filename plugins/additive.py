@@ -11,12 +11,13 @@ from hwnas.additive.model import AdditiveModel, Design
 from hwnas.additive.scalarized_front import scalarized_front, weight_vectors
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
+from hwnas.related_trials import RelatedTrials
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
 
 from ._candidates import mutate_and_crossover
 from ._hypervolume_improvement import HypervolumeImprovement, create_improvement
-from ._initial_design import corner_design, latin_hypercube
+from ._initial_design import corner_design, extreme_design, latin_hypercube
 from ._outcome_models import OutcomeModels
 
 _N_WEIGHTS = 48  # weighted sums whose minimizers approximate the front of a table
@@ -57,6 +58,7 @@ class Additive(Optimizer):
 
     batch = 4
     asynchronous = True
+    uses_related_trials = True
 
     def __init__(
         self,
@@ -128,6 +130,14 @@ class Additive(Optimizer):
         """Add the violations to the data of their models alone."""
         self._infeasible.append((codes, constraints))
         self.fail(codes, "stopped at a bound")
+
+    def tell_related(self, related: RelatedTrials) -> None:
+        """Use an earlier search; of the initial design two architectures of each width remain."""
+        self._outcome_models.learn(self._effects, related)
+        if isinstance(self._effects, Effects):
+            start = extreme_design(self.space)
+            self._planned = start[: len(self._planned)]  # none if the design has been left out
+            self.n_initial = len(self._planned)
 
     def recommend(self, n: int | None = None) -> Codes:
         """Return the non-dominated architectures; under noise, by the means of the models.

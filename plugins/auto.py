@@ -8,6 +8,7 @@ from hwnas.additive.choice import create_effects
 from hwnas.additive.effects import Effects
 from hwnas.errors import SpaceExhausted
 from hwnas.optimizers import Optimizer
+from hwnas.related_trials import RelatedTrials
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
 
@@ -38,6 +39,7 @@ class Auto(Optimizer):
 
     batch = 4
     asynchronous = True
+    uses_related_trials = True
 
     def __init__(
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
@@ -96,6 +98,15 @@ class Auto(Optimizer):
         self._close(codes)
         for member in self._members:
             member.tell_infeasible(codes, constraints)
+
+    def tell_related(self, related: RelatedTrials) -> None:
+        """Pass trials of another problem on to the optimizers that use them."""
+        members = [member for member in self._members if member.uses_related_trials]
+        if not members:
+            self._members[0].tell_related(related)  # raises
+        for member in members:
+            member.tell_related(related)
+        self.n_initial = self._members[0].n_initial
 
     def recommend(self, n: int | None = None) -> Codes:
         """Return the recommendation of the first optimizer."""

@@ -28,7 +28,7 @@ FLOORS = [
         "statistics",
     },
     {"spaces"},
-    {"objectives", "additive", "observations", "workloads"},
+    {"objectives", "additive", "observations", "related_trials", "sampling", "workloads"},
     {"fronts", "measured_metrics"},
     {"metric_errors"},
     {"optimizers", "backends", "loggers"},
@@ -47,7 +47,9 @@ FLOORS = [
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 MAX_LINES = 400  # of a module
-PLUGINS_MAY_USE = {"additive", "errors", "history", "optimizers", "pareto", "spaces", "typing"}
+PLUGINS_MAY_USE = {
+    "additive", "errors", "history", "optimizers", "pareto", "related_trials", "spaces", "typing"
+}  # fmt: skip
 
 
 def imported(file: Path) -> set[str]:

@@ -39,7 +39,7 @@ from hwnas.runner.environment import (
 )
 from hwnas.runner.results import Result
 from hwnas.runner.signature import key_file
-from hwnas.runner.warm_start import PriorTrials
+from hwnas.runner.warm_start import load_warm_start
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT = {
@@ -488,7 +488,7 @@ def test_a_warm_start_of_others(
 ) -> None:
     monkeypatch.setattr(warm_start, "MAX_MB", 20)
     with pytest.raises(InvalidInput, match=r"warm\.npz: cannot be read as a warm start"):
-        PriorTrials.load(make(tmp_path / "warm.npz"))
+        load_warm_start(make(tmp_path / "warm.npz"))
 
 
 # -- what is shown ---------------------------------------------------------------------------------

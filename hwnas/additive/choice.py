@@ -7,10 +7,10 @@ from typing import TypeAlias
 
 from hwnas.additive.column_effects import ColumnEffects
 from hwnas.additive.effects import Effects
-from hwnas.additive.layer_factors import FactoredEffects
+from hwnas.additive.extended_effects import ExtendedEffects
 from hwnas.spaces import SearchSpace
 
-AnyEffects: TypeAlias = Effects | FactoredEffects | ColumnEffects
+AnyEffects: TypeAlias = Effects | ExtendedEffects | ColumnEffects
 
 _MAX_TABLE = 1_000_000  # entries of a table: roots x layers x options
 _MAX_OPTIONS = 400  # combinations of a layer's choices

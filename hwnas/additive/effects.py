@@ -150,7 +150,11 @@ class Effects:
         """Return the option of each layer of codes (n, d), and a mask of present layers, (n, L)."""
         choices = codes[:, self.layers]
         options = self._option_by_rank[_index(choices, self.space.cardinalities[self.layers[0]])]
-        return options, self.present[self._root_of(codes)]
+        return options, self.present[self.root_of(codes)]
+
+    def root_of(self, codes: Codes) -> IndexArray:
+        """Return the index (n,) of the root of each code."""
+        return self._root_by_rank[self._root_index(codes, tuple(self.root_columns))]
 
     def layer_patterns(self, name: str) -> Array:
         """Return the patterns over layers (L, q) of a name, see `Block`."""
@@ -270,10 +274,6 @@ class Effects:
         patterns = self._patterns[:, self._pattern_slices[block.pattern]].shape[1]
         contrasts = self._contrasts[:, self._contrast_slices[block.kind]].shape[1]
         return self._count(block.columns), contrasts, patterns
-
-    def _root_of(self, codes: Codes) -> IndexArray:
-        """Return the index (n,) of the root of each code."""
-        return self._root_by_rank[self._root_index(codes, tuple(self.root_columns))]
 
     def _count(self, columns: tuple[int, ...]) -> int:
         """Return the number of combinations of columns."""

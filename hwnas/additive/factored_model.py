@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwnas.additive.effects import Effects
+from hwnas.additive.column_effects import ColumnEffects
 from hwnas.additive.layer_factors import FactoredEffects, layer_profile
 from hwnas.additive.model import AdditiveModel
 from hwnas.typing import Array
@@ -31,7 +31,7 @@ def add_factors(
     steps
         Steps of the fit of variances from these.
     """
-    if not isinstance(plain.effects, Effects):
+    if isinstance(plain.effects, ColumnEffects):
         return plain
     effects = FactoredEffects(plain.effects, layer_profile(plain.effects, plain.weights))
     if previous is not None and not isinstance(previous.effects, FactoredEffects):

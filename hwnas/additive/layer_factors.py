@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwnas.additive.effects import Block, Effects, typical_codes
-from hwnas.spaces import SearchSpace
-from hwnas.typing import Array, BoolArray, Codes, IndexArray
+from hwnas.additive.effects import Block, Effects
+from hwnas.additive.extended_effects import ExtendedEffects
+from hwnas.typing import Array, Codes
 
 # Prior variances for an objective of variance 1, by pattern over layers: of all widths together,
 # and once more of every width.
@@ -40,10 +40,8 @@ class _FactorBlock:
         return int(self.patterns.shape[1]) * self.copies
 
 
-class FactoredEffects:
+class FactoredEffects(ExtendedEffects):
     """Effects of a space with layers, and behind them factors of the layers for a profile.
-
-    It has the interface of `hwnas.additive.effects.Effects`.
 
     Parameters
     ----------
@@ -61,74 +59,18 @@ class FactoredEffects:
     ['factors, smooth', 'factors, each', 'factors, smooth, embed_dim', 'factors, each, embed_dim']
     """
 
-    def __init__(self, plain: Effects, profile: Array) -> None:
-        self.plain, self.profile = plain, profile
-        self._factors = _factor_blocks(plain, len(profile))
-        sizes = [factor.size for factor in self._factors]
-        self.blocks = (*plain.blocks, *(factor.block for factor in self._factors))
-        own_starts = np.cumsum([0, *sizes[:-1]]).astype(np.intp)
-        self.starts: IndexArray = np.concatenate([plain.starts, plain.size + own_starts])
-        self.size = plain.size + sum(sizes)
-        # Normalize each block, as those of the plain effects.
-        self._scale = np.ones(sum(sizes))
-        squares = (self._factor_features(typical_codes(plain.space)) ** 2).mean(axis=0)
-        squares = np.add.reduceat(squares, own_starts)
-        is_zero = squares <= 1e-12 * (profile**2).mean()  # up to rounding
-        self._scale = np.repeat(1 / np.sqrt(np.where(is_zero, 1.0, squares)), sizes)
+    def __init__(self, plain: Effects | ExtendedEffects, profile: Array) -> None:
+        self.profile = profile
+        self._factors = _factor_blocks(
+            plain.basic if isinstance(plain, ExtendedEffects) else plain, len(profile)
+        )
+        blocks = [factor.block for factor in self._factors]
+        super().__init__(plain, blocks, [factor.size for factor in self._factors])
 
-    def __call__(self, codes: Codes) -> Array:
-        """Return the features (n, P) of canonical codes (n, d)."""
-        return self.extend(self.plain(codes), codes)
-
-    def extend(self, features: Array, codes: Codes) -> Array:
-        """Append the features of factors to the plain features (n, p) of codes (n, d)."""
-        return np.concatenate([features, self._factor_features(codes)], axis=1)
-
-    def tables(self, weights: Array) -> tuple[Array, Array]:
-        """Return weighted sums of features as tables, see `Effects.tables`."""
-        base, layers = self.plain.tables(weights[:, : self.plain.size])
-        weights = weights[:, self.plain.size :] * self._scale
-        widths = self.plain.root_widths  # (R,)
-        factors = np.zeros(layers.shape[:3])  # (s, R, L)
-        start = 0
-        for factor in self._factors:
-            part = weights[:, start : start + factor.size]
-            part = part.reshape(len(part), factor.copies, -1) @ factor.patterns.T  # (s, copies, L)
-            factors += part[:, widths] if factor.copies > 1 else part
-            start += factor.size
-        return base, layers + factors[..., None] * self.profile[widths][:, None]
-
-    def codes(self, root: IndexArray, options: IndexArray) -> Codes:
-        """Return the codes (n, d) of architectures with a root (n,) and layer options (n, L)."""
-        return self.plain.codes(root, options)
-
-    def width_of(self, codes: Codes) -> IndexArray:
-        """Return the width (n,) of architectures, as an index into its choices."""
-        return self.plain.width_of(codes)
-
-    def summary(self, codes: Codes) -> Array:
-        """Return a summary of architectures by few numbers, see `Effects.summary`."""
-        return self.plain.summary(codes)
-
-    @property
-    def space(self) -> SearchSpace:
-        """The search space."""
-        return self.plain.space
-
-    @property
-    def present(self) -> BoolArray:
-        """Mask (R, L) of the layers that an architecture of each root has."""
-        return self.plain.present
-
-    @property
-    def width_name(self) -> str:
-        """Name of the choice on which the effects of layers depend most."""
-        return self.plain.width_name
-
-    def _factor_features(self, codes: Codes) -> Array:
+    def own_features(self, codes: Codes) -> Array:
         """Return the features (n, q) of factors."""
-        width = self.plain.width_of(codes)
-        options, present = self.plain.layer_options(codes)
+        width = self.width_of(codes)
+        options, present = self.basic.layer_options(codes)
         terms = self.profile[width[:, None], options] * present  # (n, L)
         indicators = np.eye(len(self.profile))[width]  # (n, W)
         parts = []
@@ -137,10 +79,23 @@ class FactoredEffects:
             if factor.copies > 1:
                 part = (indicators[:, :, None] * part[:, None, :]).reshape(len(codes), -1)
             parts.append(part)
-        return np.concatenate(parts, axis=1) * self._scale
+        return np.concatenate(parts, axis=1)
+
+    def own_tables(self, weights: Array) -> tuple[Array, Array]:
+        """Return weighted sums of the features of factors as tables, see `Effects.tables`."""
+        widths = self.basic.root_widths  # (R,)
+        factors = np.zeros((len(weights), *self.present.shape))  # (s, R, L)
+        start = 0
+        for factor in self._factors:
+            part = weights[:, start : start + factor.size]
+            part = part.reshape(len(part), factor.copies, -1) @ factor.patterns.T  # (s, copies, L)
+            factors += part[:, widths] if factor.copies > 1 else part
+            start += factor.size
+        layers = factors[..., None] * self.profile[widths][:, None]
+        return np.zeros(factors.shape[:2]), layers
 
 
-def layer_profile(effects: Effects, weights: Array) -> Array:
+def layer_profile(effects: Effects | ExtendedEffects, weights: Array) -> Array:
     """Return the profile (W, O) of weights (P,): a layer's terms, less their mean over options.
 
     It is the mean over the layers and roots of a width.
@@ -156,8 +111,8 @@ def layer_profile(effects: Effects, weights: Array) -> Array:
     present = effects.present[:, :, None]
     means = (layers * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)  # (R, O)
     # Indicators of widths (W, R) as weights of a mean over roots.
-    widths = effects.root_widths
-    indicators = np.eye(effects.n_widths)[widths].T
+    basic = effects.basic if isinstance(effects, ExtendedEffects) else effects
+    indicators = np.eye(basic.n_widths)[basic.root_widths].T
     profile = indicators @ means / np.maximum(indicators.sum(axis=1, keepdims=True), 1)
     return np.asarray(profile - profile.mean(axis=1, keepdims=True))
 

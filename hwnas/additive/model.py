@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from hwnas.additive.choice import AnyEffects
-from hwnas.additive.layer_factors import FactoredEffects
+from hwnas.additive.extended_effects import ExtendedEffects
 from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
 from hwnas.typing import Array, Codes, IndexArray
 
@@ -36,23 +36,23 @@ class Design:
     ----------
     codes : (n, d)
     features : (n, p)
-        Features of the effects, without factors of layers, which differ between objectives.
+        Features of the effects, without further ones, which differ between objectives.
     summary : (n, q)
         See `Effects.summary`.
     """
 
     def __init__(self, effects: AnyEffects, codes: Codes) -> None:
         self.codes = codes
-        plain = effects.plain if isinstance(effects, FactoredEffects) else effects
-        self.features = plain(codes)
+        basic = effects.basic if isinstance(effects, ExtendedEffects) else effects
+        self.features = basic(codes)
         self.summary = effects.summary(codes)
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def features_of(self, effects: AnyEffects) -> Array:
-        """Return the features (n, P) of effects: of those of the space, and of factors if any."""
-        if isinstance(effects, FactoredEffects):
+        """Return the features (n, P) of effects: of those of the space, and further ones if any."""
+        if isinstance(effects, ExtendedEffects):
             return effects.extend(self.features, self.codes)
         return self.features
 

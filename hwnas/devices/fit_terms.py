@@ -161,7 +161,7 @@ class Terms:
         return np.asarray(grid.reshape(len(self.widths), len(self.space.depths), -1))
 
     def _root_of(self, codes: NDArray[np.integer]) -> IndexArray:
-        return self._effects._root_of(codes.astype(np.int8))
+        return self._effects.root_of(codes.astype(np.int8))
 
     def _name_terms(self) -> tuple[tuple[Term, ...], Array]:
         """Return the terms, and the values (O, q) that are summed over layers."""

@@ -26,7 +26,6 @@ from hwnas.runner.ask_and_tell import (
     propose,
     refuse,
     tell_and_recommend,
-    tell_values,
 )
 from hwnas.runner.budget import BudgetTracker
 from hwnas.runner.evaluation_cache import EvaluationCache, TrialPlan
@@ -36,7 +35,7 @@ from hwnas.runner.open_ask import OpenAsk, TrialKey, record_outcome, trial_key
 from hwnas.runner.replay import ReplayLog
 from hwnas.runner.stopping import StoppingRule
 from hwnas.runner.storage import AskRecord, Store, Trials
-from hwnas.runner.warm_start import PriorTrials
+from hwnas.runner.warm_start import WarmStart
 from hwnas.typing import Codes
 
 
@@ -81,7 +80,7 @@ class ParallelLoop:
         *,
         seed: int,
         batch: int | None = None,
-        prior: PriorTrials | None = None,
+        prior: WarmStart | None = None,
         report: Callable[[int], None] = lambda evaluations: None,
         failures: FailureLog | None = None,
         stopping: StoppingRule | None = None,
@@ -93,8 +92,8 @@ class ParallelLoop:
         elapsed = float(self._stored.elapsed[-1]) if len(self._stored) else 0.0
         self.tracker = BudgetTracker(budget, executor.now() - elapsed, executor.now)
         self.cache = EvaluationCache(problem, seed, failures)
-        if prior is not None and len(prior.codes):
-            tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
+        if prior is not None:
+            prior.tell(optimizer, problem)
         self._n_asks = self._n_tells = self._n_requests = 0
         self._open: dict[int, OpenAsk] = {}  # by number of the ask
         self._places: dict[TrialKey, tuple[int, int]] = {}  # ask and index of what has no result

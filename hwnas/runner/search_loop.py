@@ -20,7 +20,6 @@ from hwnas.runner.ask_and_tell import (
     continues_for_free,
     propose,
     tell_and_recommend,
-    tell_values,
 )
 from hwnas.runner.budget import BudgetTracker
 from hwnas.runner.commit_groups import CommitGroups
@@ -37,7 +36,7 @@ from hwnas.runner.run_directory import locked
 from hwnas.runner.shared_start import with_shared_start
 from hwnas.runner.stopping import StoppingRule
 from hwnas.runner.storage import Store, Trials
-from hwnas.runner.warm_start import PriorTrials
+from hwnas.runner.warm_start import WarmStart, load_warm_start
 
 Report = Callable[[int], None]
 
@@ -122,7 +121,7 @@ def search(
     if problem is None:
         run_plugin_files(run.experiment)
         problem = build_problem(run.experiment)
-    prior = None if run.warm_start is None else PriorTrials.load(run.warm_start)
+    prior = None if run.warm_start is None else load_warm_start(run.warm_start)
     run.path.mkdir(parents=True, exist_ok=True)
     with locked(run.path), _open_store(run, problem) as store:
         if "finished" in store.meta:  # a replay can take as long as the search did
@@ -156,7 +155,7 @@ def _run_loop(
     problem: Problem,
     optimizer: Optimizer,
     store: Store,
-    prior: PriorTrials | None,
+    prior: WarmStart | None,
     report: Report,
     failures: FailureLog,
 ) -> None:
@@ -217,7 +216,7 @@ def loop(
     *,
     seed: int,
     batch: int,
-    prior: PriorTrials | None = None,
+    prior: WarmStart | None = None,
     report: Report = ignore_progress,
     failures: FailureLog | None = None,
     known: Trials | None = None,
@@ -259,8 +258,8 @@ def loop(
     tracker = BudgetTracker(budget, start=time.perf_counter() - replay.elapsed)
     cache = EvaluationCache(problem, seed, failures, known)
     # Prior trials inform the optimizer but are no part of the search.
-    if prior is not None and len(prior.codes):
-        tell_values(optimizer, problem, prior.codes, prior.values, prior.std)
+    if prior is not None:
+        prior.tell(optimizer, problem)
     groups = CommitGroups(problem.backend.on_hardware)
     for ask in itertools.count():
         # 1. Propose, if the budget allows.

@@ -6,6 +6,7 @@ import numpy as np
 
 from hwnas.experiment import Experiment
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer, UniqueSampler
+from hwnas.related_trials import RelatedTrials
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
 
@@ -84,6 +85,7 @@ class SharedStart(Optimizer):
         self.batch, self.asynchronous = optimizer.batch, optimizer.asynchronous
         self.generation = optimizer.generation
         self.handles_constraints = optimizer.handles_constraints
+        self.uses_related_trials = optimizer.uses_related_trials
         self.n_initial = max(len(codes), optimizer.n_initial)
         self._unasked = codes
         self._outstanding: set[bytes] = set()
@@ -124,6 +126,10 @@ class SharedStart(Optimizer):
         """Pass violations on."""
         self._close(codes)
         self.optimizer.tell_infeasible(codes, constraints)
+
+    def tell_related(self, related: RelatedTrials) -> None:
+        """Pass trials of another problem on."""
+        self.optimizer.tell_related(related)
 
     def recommend(self, n: int | None = None) -> Codes:
         """Return the recommendation of the optimizer."""

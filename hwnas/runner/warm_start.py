@@ -1,24 +1,33 @@
-"""Warm starts: trials of an earlier run that an optimizer is told before it starts."""
+"""Warm starts: trials of an earlier run that an optimizer is told before it starts.
+
+Where the earlier run has the same space and all metrics, its trials are results as any other.
+Otherwise they are related trials, from which some optimizers learn.
+"""
 
 from __future__ import annotations
 
+import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from hwnas.errors import InvalidInput
 from hwnas.files import atomic_writer
+from hwnas.history import History
 from hwnas.objectives import Objective
+from hwnas.optimizers import Optimizer
 from hwnas.problem import Problem
+from hwnas.related_trials import RelatedTrials
+from hwnas.runner.ask_and_tell import tell_values
 from hwnas.runner.run_files import check_trials, search_databases, stored_experiment
+from hwnas.runner.space_difference import space_difference
 from hwnas.runner.storage import Store
 from hwnas.spaces import SearchSpace, space
-from hwnas.spaces.choices import Value
 from hwnas.typing import Array, Codes
 
 MAX_MB = 2_000  # of an unpacked file, for twenty million trials
@@ -40,7 +49,7 @@ _ARCHIVE_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class PriorTrials:
-    """Architectures and their measured values.
+    """Architectures and their measured values, as if the search itself had measured them.
 
     Attributes
     ----------
@@ -53,36 +62,97 @@ class PriorTrials:
     values: Array
     std: Array
 
+    def tell(self, optimizer: Optimizer, problem: Problem) -> None:
+        """Tell an optimizer the trials as results."""
+        if len(self.codes):
+            tell_values(optimizer, problem, self.codes, self.values, self.std)
+
     def save(self, file: Path) -> None:
         """Write an npz atomically."""
         with atomic_writer(file) as stream:
             np.savez_compressed(stream, codes=self.codes, values=self.values, std=self.std)
 
-    @classmethod
-    def load(cls, file: Path) -> PriorTrials:
-        """Read a file written by `save`.
+
+@dataclass(frozen=True, slots=True)
+class RelatedStart:
+    """Trials of another space or of other metrics.
+
+    Attributes
+    ----------
+    trials
+        What an optimizer is told.
+    space_setting
+        The earlier experiment's `space`, from which that of the trials is built.
+    difference
+        How the earlier run differs from the new one, in words.
+    """
+
+    trials: RelatedTrials
+    space_setting: Any
+    difference: str = ""
+
+    def tell(self, optimizer: Optimizer, problem: Problem) -> None:
+        """Tell an optimizer the trials as related ones.
 
         Raises
         ------
         InvalidInput
-            The file is missing or damaged.
+            The optimizer cannot use them.
         """
-        try:
-            _check_archive(file)
-            with np.load(file, allow_pickle=False) as arrays:
-                prior = cls(arrays["codes"], arrays["values"], arrays["std"])
-            prior._check_form()
-            return prior
-        except _ARCHIVE_ERRORS as error:
-            raise InvalidInput(f"{file}: cannot be read as a warm start: {error}") from error
+        optimizer.tell_related(self.trials)
 
-    def _check_form(self) -> None:
-        """Check types and shapes of the arrays."""
-        forms = [(array.dtype.kind, array.ndim) for array in (self.codes, self.values, self.std)]
-        if forms != [("i", 2), ("f", 2), ("f", 2)] or self.codes.dtype.itemsize != 1:
-            raise ValueError("expected codes (n, d) of int8, and values and std (n, q) of floats")
-        if not len(self.codes) == len(self.values) == len(self.std):
-            raise ValueError("expected as many codes as values and std")
+    def save(self, file: Path) -> None:
+        """Write an npz atomically."""
+        trials = self.trials
+        with atomic_writer(file) as stream:
+            np.savez_compressed(
+                stream,
+                codes=trials.codes,
+                values=trials.values,
+                std=trials.std,
+                outcomes=trials.outcomes,
+                is_same=trials.is_same,
+                space=np.array(json.dumps(self.space_setting)),
+            )
+
+
+WarmStart: TypeAlias = PriorTrials | RelatedStart
+
+
+def load_warm_start(file: Path) -> WarmStart:
+    """Read a file written by `save` of a warm start.
+
+    Raises
+    ------
+    InvalidInput
+        The file is missing or damaged.
+    """
+    try:
+        _check_archive(file)
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        codes, values, std = (arrays[name] for name in ("codes", "values", "std"))
+        _check_form(codes, values, std)
+        if "outcomes" not in arrays:
+            return PriorTrials(codes, values, std)
+        setting = json.loads(str(arrays["space"]))
+        outcomes, is_same = arrays["outcomes"], arrays["is_same"]
+        kinds = outcomes.dtype.kind, is_same.dtype.kind
+        if kinds != ("i", "b") or not outcomes.shape == is_same.shape == values.shape[1:]:
+            raise ValueError("expected an index and a flag for each column of values")
+        trials = RelatedTrials(space(setting), codes, values, std, outcomes, is_same)
+        return RelatedStart(trials, setting)
+    except _ARCHIVE_ERRORS as error:
+        raise InvalidInput(f"{file}: cannot be read as a warm start: {error}") from error
+
+
+def _check_form(codes: Codes, values: Array, std: Array) -> None:
+    """Check types and shapes of the arrays."""
+    forms = [(array.dtype.kind, array.ndim) for array in (codes, values, std)]
+    if forms != [("i", 2), ("f", 2), ("f", 2)] or codes.dtype.itemsize != 1:
+        raise ValueError("expected codes (n, d) of int8, and values and std (n, q) of floats")
+    if not len(codes) == len(values) == len(std):
+        raise ValueError("expected as many codes as values and std")
 
 
 def _check_archive(file: Path) -> None:
@@ -93,7 +163,30 @@ def _check_archive(file: Path) -> None:
         raise ValueError(f"{size_mb:,.0f} MB when unpacked, expected at most {MAX_MB:,}")
 
 
-def collect(directory: Path, problem: Problem) -> PriorTrials:
+@dataclass(frozen=True)
+class _Earlier:
+    """Complete trials of one earlier search, and what its experiment says of them."""
+
+    setting: Any  # of the space, in the experiment
+    space: SearchSpace
+    noisy: bool
+    measured: list[Objective]
+    codes: Codes
+    values: Array
+    std: Array
+
+    def difference(self, problem: Problem) -> str:
+        """Return why its trials are no results of a problem; empty if they are."""
+        if difference := space_difference(self.space, problem.space):
+            return f"expected a run on {problem.space.name}, found {difference}"
+        for objective in problem.measured:
+            if objective.value not in self.measured:
+                names = ", ".join(dict.fromkeys(map(str, self.measured)))
+                return f"did not measure {objective.value}, only {names}"
+        return ""
+
+
+def collect(directory: Path, problem: Problem) -> WarmStart:
     """Collect the trials of all searches of an earlier run, in the order of their files.
 
     Parameters
@@ -101,9 +194,13 @@ def collect(directory: Path, problem: Problem) -> PriorTrials:
     directory
         Directory of the earlier run.
     problem
-        Problem of the new run. The earlier run must have a space of the same name and columns,
-        noise like this one or none like this one, and all its metrics. Without noise each
-        architecture comes once.
+        Problem of the new run.
+
+    Returns
+    -------
+    PriorTrials, RelatedStart
+        Prior trials if the earlier run has a space of the same name and columns and all metrics;
+        then its noise must be like that of the new run. Without noise each architecture comes once.
 
     Raises
     ------
@@ -113,8 +210,24 @@ def collect(directory: Path, problem: Problem) -> PriorTrials:
     files = search_databases(directory)
     if not files:
         raise InvalidInput(f"{directory}: no trials here, expected the directory of a run")
-    parts = [_read(file, directory, problem) for file in files]
-    codes, values, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    parts = [_read(file) for file in files]
+    differences = [part.difference(problem) for part in parts]
+    if any(differences):
+        return _related_start(directory, parts, problem, next(filter(None, differences)))
+    # The same problem: its objectives may stand in another order there.
+    if any(part.noisy != problem.noisy for part in parts):
+        expected = str(problem.noisy).lower()
+        raise InvalidInput(f"{directory}: expected a run with noise: {expected}, as this one")
+    codes = np.concatenate([part.codes for part in parts])
+    values, std = (
+        np.concatenate(
+            [
+                getattr(part, name)[:, [part.measured.index(o.value) for o in problem.measured]]
+                for part in parts
+            ]
+        )
+        for name in ("values", "std")
+    )
     # Without noise a repeated architecture has the same values: its first trial is enough.
     if not problem.noisy:
         _, first = np.unique(codes, axis=0, return_index=True)
@@ -123,89 +236,94 @@ def collect(directory: Path, problem: Problem) -> PriorTrials:
     return PriorTrials(codes, values, std)
 
 
-def _read(file: Path, directory: Path, problem: Problem) -> tuple[Codes, Array, Array]:
-    """Read codes, values and standard errors of the complete trials of one search."""
+def _related_start(
+    directory: Path, parts: Sequence[_Earlier], problem: Problem, difference: str
+) -> RelatedStart:
+    """Return related trials of an earlier run, with the columns that tell something."""
+    first = parts[0]
+    if first.space.family != problem.space.family:
+        raise InvalidInput(
+            f"{directory}: {difference}; expected the same space or one of its family"
+        )
+    if any(
+        space_difference(part.space, first.space) or part.measured != first.measured
+        for part in parts
+    ):
+        raise InvalidInput(f"{directory}: {difference}; its searches differ, expected one run")
+    is_same_space = not space_difference(first.space, problem.space)
+    columns = {
+        j: column
+        for j, objective in enumerate(problem.measured)
+        if (column := _related_column(objective, first.measured)) is not None
+    }
+    if not columns:
+        raise InvalidInput(f"{directory}: {difference}; expected one of its metrics at least")
+    codes, values, std = _means_by_code(parts)
+    # Losses and violations, where the metric is the same; otherwise only their direction counts.
+    outcomes, signed, same = [], [], []
+    for j, column in columns.items():
+        objective = problem.measured[j]
+        is_same = is_same_space and first.measured[column] == objective.value
+        raw = values[:, column]
+        if j < len(problem.objectives):
+            signed.append(objective.loss(raw))
+        else:
+            signed.append(objective.violation(raw) if is_same else raw)
+        outcomes.append(j)
+        same.append(is_same)
+    trials = RelatedTrials(
+        first.space,
+        codes,
+        np.stack(signed, axis=1),
+        std[:, list(columns.values())],
+        np.array(outcomes, dtype=np.int64),
+        np.array(same, dtype=bool),
+    )
+    return RelatedStart(trials, first.setting, difference)
+
+
+def _related_column(objective: Objective, measured: Sequence[Objective]) -> int | None:
+    """Return the column of the same value, or else the same metric and workload, or metric."""
+    keys: list[Callable[[Objective], object]] = [
+        lambda o: o,
+        lambda o: (o.metric, o.workload, o.level),
+        lambda o: (o.metric, o.workload),
+        lambda o: o.metric,
+    ]
+    for key in keys:
+        wanted = key(objective.value)
+        for column, other in enumerate(measured):
+            if key(other) == wanted:
+                return column
+    return None
+
+
+def _means_by_code(parts: Sequence[_Earlier]) -> tuple[Codes, Array, Array]:
+    """Return distinct codes in order, the means of their values, and standard errors of these."""
+    n_values = parts[0].values.shape[1]
+    history = History(parts[0].codes.shape[1], n_values, 0)
+    for part in parts:
+        history.add(part.codes, part.values, part.std, np.empty((len(part.codes), 0)))
+    codes, values, std, _ = history.averaged()
+    return codes, values, std
+
+
+def _read(file: Path) -> _Earlier:
+    """Read the complete trials of one search."""
     with Store.open(file) as store:
         earlier = stored_experiment(store.meta["experiment"], file)
         trials = store.trials()
-    # The earlier run must fit: the same space, the same kind of noise, all metrics.
-    earlier_space, new_space = space(earlier.space), problem.space
-    if difference := space_difference(earlier_space, new_space):
-        raise InvalidInput(f"{directory}: expected a run on {new_space.name}, found {difference}")
-    if earlier.noise != problem.noisy:
-        expected = str(problem.noisy).lower()
-        raise InvalidInput(f"{directory}: expected a run with noise: {expected}, as this one")
     measured = [Objective.parse(text).value for text in (*earlier.objectives, *earlier.constraints)]
-    for objective in problem.measured:
-        if objective.value not in measured:
-            names = ", ".join(dict.fromkeys(map(str, measured)))
-            raise InvalidInput(f"{directory}: did not measure {objective.value}, only {names}")
-    columns = [measured.index(objective.value) for objective in problem.measured]
-    # Objectives of this run may stand in another order there.
-    check_trials(trials, new_space, len(measured), file)
+    earlier_space = space(earlier.space)
+    check_trials(trials, earlier_space, len(measured), file)
     ok = np.flatnonzero(trials.ok)
-    codes = trials.codes[ok].reshape(len(ok), len(new_space.columns))
-    return codes, trials.values[ok][:, columns], trials.std[ok][:, columns]
-
-
-def space_difference(earlier: SearchSpace, expected: SearchSpace) -> str:
-    """Return how a space differs from another one in words; empty if codes mean the same in both.
-
-    Examples
-    --------
-    >>> old = space({"name": "mlp", "choices": {"rate": [0.1, 1.0]}})
-    >>> new = space({"name": "mlp", "choices": {"rate": [0.1, 0.5]}})
-    >>> space_difference(old, new)
-    'one of other choices: rate [0.1, 1.0] in place of [0.1, 0.5]'
-    """
-    if earlier.name != expected.name:
-        return earlier.name
-    if earlier.family != expected.family:
-        return (
-            f"one of the family {earlier.family or 'none'} in place of {expected.family or 'none'}"
-        )
-    for kind in ("choices", "layers"):
-        difference = _choice_difference(getattr(earlier, kind), getattr(expected, kind))
-        if difference:
-            return f"one of other {kind}: {difference}"
-    # All else that defines a space: its depth, conditions and allowed layers, or constants.
-    settings, expected_settings = earlier.to_dict(), expected.to_dict()
-    for key in dict.fromkeys([*settings, *expected_settings]):
-        values = settings.get(key), expected_settings.get(key)
-        if values[0] != values[1]:
-            return f"one with {key} {_replaced(*values)}"
-    return ""
-
-
-def _choice_difference(
-    earlier: Mapping[str, tuple[Value, ...]], expected: Mapping[str, tuple[Value, ...]]
-) -> str:
-    """Return the first difference between two sets of choices; the order of names counts."""
-    for name in (*expected, *earlier):
-        if name not in earlier:
-            return f"none called {name}"
-        if name not in expected:
-            return f"{name}, which is not one here"
-        if _typed(earlier[name]) != _typed(expected[name]):
-            return (
-                f"{name} {_short(list(earlier[name]))} in place of {_short(list(expected[name]))}"
-            )
-    # Columns of codes are in the order of the names.
-    if list(earlier) != list(expected):
-        return f"the order {', '.join(earlier)} in place of {', '.join(expected)}"
-    return ""
-
-
-def _typed(values: Iterable[Value]) -> list[tuple[bool, Value]]:
-    """Return values with whether they are bools, which Python takes for the numbers 0 and 1."""
-    return [(isinstance(value, bool), value) for value in values]
-
-
-def _replaced(earlier: Any, expected: Any) -> str:
-    return f"{_short(earlier)} in place of {_short(expected)}"
-
-
-def _short(value: Any) -> str:
-    """Return a value as text of at most 60 characters."""
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    codes = trials.codes[ok].reshape(len(ok), len(earlier_space.columns))
+    return _Earlier(
+        earlier.space,
+        earlier_space,
+        earlier.noise,
+        measured,
+        codes,
+        trials.values[ok],
+        trials.std[ok],
+    )

@@ -13,8 +13,9 @@ from hwnas import plugin_files, registry
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer
 from hwnas.problem import build_problem, load_experiment
+from hwnas.runner.space_difference import space_difference
 from hwnas.runner.storage import Store
-from hwnas.runner.warm_start import FILE, PriorTrials, collect, space_difference
+from hwnas.runner.warm_start import FILE, PriorTrials, RelatedStart, collect, load_warm_start
 from hwnas.spaces import Codes
 from hwnas.typing import Array
 
@@ -172,7 +173,7 @@ def test_a_space_of_a_user_s_own(
     form = own_run(OWN, optimizers=["listener"], warm_start=str(earlier))
     form["objectives"] = ["b", "a"]
     hwnas.run(form, out=tmp_path / "later", draw=False)
-    known = PriorTrials.load(tmp_path / "later" / FILE)
+    known = load_warm_start(tmp_path / "later" / FILE)
     assert listener.heard == [len(known.codes) + i for i in range(5)]
     assert known.codes.dtype == np.int8
     np.testing.assert_array_equal(known.values[:, 1], known.codes.sum(axis=1) + 1.0)
@@ -194,7 +195,7 @@ CHOICES = OWN["choices"]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "other"}, "expected a run on other, found mlp$"),
+        ({"name": "other"}, "expected a run on other, found mlp; random learns only"),
         (
             {"choices": {**CHOICES, "kind": ["b", "a"]}},
             r"other choices: kind \['a', 'b'\] in place of \['b', 'a'\]",
@@ -231,10 +232,10 @@ def test_another_space_is_refused_with_the_difference(
 
 def test_a_damaged_copy_is_an_error(tmp_path: Path) -> None:
     PriorTrials(np.zeros((1, 2), np.int8), np.ones((1, 2)), np.zeros((1, 2))).save(tmp_path / FILE)
-    assert PriorTrials.load(tmp_path / FILE).values.tolist() == [[1, 1]]
+    assert load_warm_start(tmp_path / FILE).values.tolist() == [[1, 1]]
     (tmp_path / FILE).write_text("no")
     with pytest.raises(InvalidInput, match="cannot be read as a warm start"):
-        PriorTrials.load(tmp_path / FILE)
+        load_warm_start(tmp_path / FILE)
 
 
 PLUGIN = """
@@ -271,3 +272,100 @@ def test_plugins_that_are_given_need_no_leave(tmp_path: Path) -> None:
     assert result.experiment.plugins == [str(tmp_path / "mine.py")]
     with pytest.raises(InvalidInput, match=r"gone\.py: cannot be read"):
         hwnas.run(form, out=tmp_path / "other", plugins=[tmp_path / "gone.py"])
+
+
+# -- other spaces and metrics --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on gpt-s, of perplexity and latency on an A100."""
+    path = tmp_path_factory.mktemp("runs") / "small-gpt"
+    form = {**EARLIER, "space": "gpt-s", "objectives": ["perplexity", "latency@a100"]}
+    hwnas.run({**form, "constraints": [], "optimizers": ["additive"]}, out=path, draw=False)
+    return path
+
+
+def related(source: Path, **changes: Any) -> dict[str, Any]:
+    form = {**EARLIER, "space": "gpt-s", "constraints": [], "name": "later", "seeds": 1}
+    return {**form, "optimizers": ["additive"], "warm_start": str(source), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcomes", "is_same"),
+    [
+        ({"objectives": ["perplexity", "latency@h100"]}, [0, 1], [True, False]),
+        ({"objectives": ["latency@h100", "perplexity"]}, [0, 1], [False, True]),
+        ({"objectives": ["perplexity", "energy@a100"]}, [0], [True]),
+        ({"space": "gpt-l"}, [0, 1], [False, False]),
+        ({"constraints": ["latency@a100 <= 20"]}, [0, 1, 2], [True, False, True]),
+        ({"noise": True, "space": "gpt-m"}, [0, 1], [False, False]),
+    ],
+)
+def test_what_other_spaces_and_metrics_tell(
+    small_gpt: Path, changes: dict[str, Any], outcomes: list[int], is_same: list[bool]
+) -> None:
+    problem = build_problem(load_experiment(related(small_gpt, **changes))[0])
+    start = collect(small_gpt, problem)
+    assert isinstance(start, RelatedStart)
+    trials = start.trials
+    assert trials.outcomes.tolist() == outcomes
+    assert trials.is_same.tolist() == is_same
+    assert trials.space.name == "gpt-s"
+    bench = hwnas.surrogate("gpt-s")
+    for column, j in enumerate(outcomes):
+        objective = problem.measured[j]
+        device = "a100" if objective.devices else None
+        truth = bench.predict(trials.codes, [objective.metric + (f"@{device}" if device else "")])
+        bound = 20.0 if objective.bound is not None else 0.0  # violations are of the bound
+        np.testing.assert_allclose(trials.values[:, column], truth[:, 0] - bound)
+
+
+@pytest.mark.parametrize("optimizer", ["additive", "auto"])
+@pytest.mark.parametrize("space", ["gpt-s", "gpt-l"])
+def test_a_run_from_another_space_or_metric(
+    small_gpt: Path, tmp_path: Path, space: str, optimizer: str
+) -> None:
+    form = related(small_gpt, space=space, optimizers=[optimizer], budget={"evaluations": 16})
+    result = hwnas.run(form, out=tmp_path / "later", draw=False)
+    (search,) = result.searches
+    assert len(search.trials) == 16  # what was known counts for nothing
+    # Two architectures of each of three widths, then proposals: there is no longer design.
+    layers = hwnas.space(space).layer_columns
+    n_distinct = [len(np.unique(code[layers], axis=0)) for code in search.trials.codes]
+    assert set(n_distinct[:6]) == {1}
+    assert max(n_distinct[6:12]) > 1
+    again = hwnas.run({**form, "name": "again"}, out=tmp_path / "again", draw=False)
+    np.testing.assert_array_equal(again.searches[0].trials.codes, search.trials.codes)
+
+
+def test_a_resume_needs_no_earlier_run(small_gpt: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_gpt, copy)
+    form = related(copy, budget={"evaluations": 8})
+    hwnas.run(form, out=tmp_path / "part", draw=False)
+    form["budget"] = {"evaluations": 14}
+    whole = hwnas.run(form, out=tmp_path / "whole", draw=False)
+    shutil.rmtree(copy)
+    resumed = hwnas.resume(tmp_path / "part", overrides={"budget.evaluations": 14}, draw=False)
+    expected = whole.searches[0].trials.codes
+    np.testing.assert_array_equal(resumed.searches[0].trials.codes, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizers": ["additive", "nsga2"]}, "did not measure latency@h100, only .*; nsga2"),
+        (
+            {"space": "llama-s", "objectives": ["params", "tpot.serve@h100-sxm"]},
+            "found gpt-s; expected the same space or one of its family",
+        ),
+        ({"objectives": ["params", "flops"]}, "expected one of its metrics at least"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    small_gpt: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=f"^warm_start: .*{message}"):
+        hwnas.run(related(small_gpt, **changes), out=tmp_path / "later", draw=False)
+    assert not (tmp_path / "later").exists()
