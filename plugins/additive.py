@@ -162,11 +162,12 @@ class Additive(Optimizer):
         # Feasible by the means, or all if none is; of these the front.
         indices = np.flatnonzero((means[:, self.n_objectives :] <= 0).all(axis=1))
         indices = indices if len(indices) else np.arange(len(codes))
-        front = indices[pareto.non_dominated(means[indices, : self.n_objectives])]
+        members = indices[pareto.non_dominated(means[indices, : self.n_objectives])]
         # A prediction may be wrong, so that it hides no measured architecture.
         measured = indices[indices < n_measured]
         hidden = measured[pareto.non_dominated(means[measured, : self.n_objectives])]
-        return codes[np.concatenate([front, hidden[~np.isin(hidden, front)]])][:n]
+        chosen: Codes = codes[np.concatenate([members, hidden[~np.isin(hidden, members)]])]
+        return chosen[:n]
 
     def diagnostics(self) -> list[str]:
         """Return one line on how well the sums over layers predict each objective."""
