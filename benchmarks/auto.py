@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from auto_problems import AUTO, CANDIDATES, GROUPS, MARKS, MEASURED, Case, cases, shares_of
+from auto_problems import AUTO, CANDIDATES, FLAT, GROUPS, MARKS, MEASURED, Case, cases, shares_of
 from csv_rows import append_row, read_rows
 
 import numpy as np  # isort: skip - one thread is set above
@@ -63,7 +63,7 @@ def values_of(
 
 def has_layers(case: Case) -> bool:
     """Return whether `auto` is `additive` on a problem, trial by trial, so that one is run."""
-    return case.group != "flat"
+    return case.group not in FLAT
 
 
 # -- report --------------------------------------------------------------------------------------
@@ -158,7 +158,8 @@ def report() -> None:
     lines += [
         "",
         "- layered: gpt-s and gpt-l, perplexity against latency or energy of a published device.",
-        "- flat: ZDT and DTLZ on grids, without layers, on the scale of [classic.md](classic.md).",
+        "- flat: ZDT on grids, on the scale of [classic.md](classic.md); with three",
+        "  objectives, DTLZ1 to DTLZ4 and DTLZ7.",
         "- noisy: as layered, of one draw an evaluation; scored is what an optimizer recommends,",
         "  valued by medians: the column `normalised` of a run. Its other line is about those of",
         "  the recommended architectures that were measured.",

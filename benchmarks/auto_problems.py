@@ -24,7 +24,10 @@ from hwnas.runner.results import Result
 from hwnas.typing import Array, Codes
 
 SCALES = ("gpt-s", "gpt-l")
-FLAT = ("zdt1", "zdt2", "zdt3", "zdt4", "zdt6", "dtlz2", "dtlz7")
+FLAT = {  # classic test problems of two and of three objectives
+    "flat": ("zdt1", "zdt2", "zdt3", "zdt4", "zdt6"),
+    "flat, three objectives": ("dtlz1", "dtlz2", "dtlz3", "dtlz4", "dtlz7"),
+}
 N_CONSTRAINED = 26
 MARKS = (50, 100, 200, 500)
 FULL = 27  # steps of a whole training in the multi-fidelity group
@@ -38,6 +41,10 @@ CANDIDATES: dict[str, dict[str, int]] = {
     "flat": {
         "additive": 500, "ehvi": 200, "parego": 200, "motpe": 200, "local_search": 500,
         "nsga2": 500, "smsemoa": 500,
+    },
+    "flat, three objectives": {
+        "additive": 500, "ehvi": 100, "parego": 100, "motpe": 200, "local_search": 500,
+        "nsga3": 500, "smsemoa": 500,
     },
     "noisy": {
         "additive": 500, "ehvi": 200, "moasha": 500, "local_search": 500, "morea": 500,
@@ -101,8 +108,8 @@ def cases() -> Iterator[Case]:
 def problems_of(group: str) -> list[str]:
     """Return the names of the problems of a group."""
     devices = hwnas.surrogate("gpt-s").devices
-    if group == "flat":
-        return [*FLAT]
+    if group in FLAT:
+        return [*FLAT[group]]
     if group == "constrained":
         return [f"{SCALES[i % 2]} bounds {i}" for i in range(N_CONSTRAINED)]
     if group == "three objectives":
@@ -122,7 +129,7 @@ def experiment_of(case: Case, optimizer: str, evaluations: int) -> dict[str, Any
         "seeds": [case.seed],
         "budget": {"evaluations": evaluations},
     }
-    if case.group == "flat":
+    if case.group in FLAT:
         n = hwnas.space(space).n_obj  # type: ignore[attr-defined]
         content["objectives"] = [f"f{j}" for j in range(1, n + 1)]
         content["backend"] = "problem"
@@ -238,7 +245,7 @@ def share_at(group: str, case: Case, result: Result, mark: int) -> float:
         used = np.cumsum(trials.seconds) / FULL
         is_counted &= (trials.fidelity < 0) | (trials.fidelity == FULL)
     own: Array = losses[is_counted & (used <= mark + 1e-9)]
-    if case.group == "flat":
+    if case.group in FLAT:
         scale = problem_of(case.problem)[2]
         return float(scale.hypervolume(own) / scale.best)
     return float(pareto.hypervolume(own, result.reference.point) / result.best_hypervolume)

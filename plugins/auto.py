@@ -27,8 +27,10 @@ class Auto(Optimizer):
     the start. Rules, and what they were derived from: ``docs/optimizers.md``.
 
     - Objectives over layers, with or without noise and constraints: `additive`.
-    - Other spaces: `additive` and `ehvi` take turns, and each learns from the results of both; up
-      to 300 evaluations, and only if BoTorch is installed. Then `additive`.
+    - Other spaces, up to 300 evaluations: with two objectives `additive` and `ehvi` take turns, and
+      each learns from the results of both, if BoTorch is installed; otherwise `additive`.
+    - Other spaces, from then on: `additive` and `local_search` take turns, because a model can be
+      wrong where effects do not add up.
     - After 3,000 evaluations, or with one objective or more than five: `local_search`.
 
     References
@@ -48,6 +50,7 @@ class Auto(Optimizer):
         self._seed = seed
         self._open: set[bytes] = set()  # proposals without a result
         self._n_asks = 0
+        self._adds_up = isinstance(create_effects(space), Effects)
         self._members, self._reasons = self._choose()
         self.n_initial = self._members[0].n_initial
 
@@ -128,8 +131,10 @@ class Auto(Optimizer):
         members: list[Optimizer] = [
             Additive(self.space, m, seed=self._seed, n_constraints=self.n_constraints)
         ]
-        if isinstance(create_effects(self.space), Effects):
+        if self._adds_up:
             return members, ["auto chose additive: the space has layers, whose effects add up"]
+        if m > 2:
+            return members, [f"auto chose additive: {m} objectives, with which ehvi is slow"]
         try:  # an extra, which takes seconds to load
             from .ehvi import EHVI
         except ImportError:
@@ -143,14 +148,18 @@ class Auto(Optimizer):
 
     def _switch(self) -> None:
         """Leave an optimizer once its proposals take longer than they are worth."""
-        n = len(self.history)
-        if len(self._members) > 1 and n >= MAX_PROCESS:
-            self._members = self._members[:1]
-            self._reasons.append(f"auto chose additive alone: {MAX_PROCESS} evaluations")
-        if isinstance(self._members[0], Additive) and n >= MAX_MODEL:
-            self._members = [self._local_search()]
-            self._tell_history(self._members[0])
+        n, first = len(self.history), self._members[0]
+        if not isinstance(first, Additive):
+            return
+        local = next((m for m in self._members if isinstance(m, LocalSearch)), None)
+        if n >= MAX_MODEL:
+            self._members = [local or self._told_local_search()]
             self._reasons.append(f"auto chose local_search: {MAX_MODEL:,} evaluations")
+        # Where effects do not add up, a model can be wrong about all that is left.
+        elif n >= MAX_PROCESS and local is None and not self._adds_up:
+            self._members = [first, self._told_local_search()]
+            reason = f"{MAX_PROCESS} evaluations"
+            self._reasons.append(f"auto chose additive and local_search in turns: {reason}")
 
     def _local_search(self) -> LocalSearch:
         """Return a local search, which is told what there is instead of starting at random."""
@@ -162,12 +171,14 @@ class Auto(Optimizer):
             initial=1 if len(self.history) else 50,
         )
 
-    def _tell_history(self, member: Optimizer) -> None:
-        """Tell an optimizer all results so far, and that open proposals need no further one."""
-        h = self.history
+    def _told_local_search(self) -> LocalSearch:
+        """Return a local search that knows all results, and that open proposals have none yet."""
+        member, h = self._local_search(), self.history
         if self._open:
             rows = [np.frombuffer(key, dtype=np.int8) for key in sorted(self._open)]
             member.fail(np.stack(rows), "proposed before")
         member.tell(
             h.codes, h.losses, std=h.std, constraints=h.constraints if self.n_constraints else None
         )
+        member.start_with(h.codes)
+        return member

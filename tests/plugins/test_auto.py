@@ -51,7 +51,7 @@ def test_other_spaces_are_searched_by_two_in_turns(monkeypatch: pytest.MonkeyPat
     assert len(np.unique(codes, axis=0)) == 36
     assert [line.split(":")[0] for line in ours.diagnostics()[:2]] == [
         "auto chose additive and ehvi in turns",
-        "auto chose additive alone",
+        "auto chose additive and local_search in turns",
     ]
     np.testing.assert_array_equal(search(hwnas.optimizer("auto", FLAT, 2, seed=0), 36), codes)
 
@@ -61,6 +61,38 @@ def test_without_botorch_additive_searches_alone(monkeypatch: pytest.MonkeyPatch
     ours, expected = hwnas.optimizer("auto", FLAT, 2, seed=1), Additive(FLAT, 2, seed=1)
     np.testing.assert_array_equal(search(ours, 24), search(expected, 24))
     assert "BoTorch" in ours.diagnostics()[0]
+
+
+def test_neighbours_are_searched_where_a_model_may_be_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "hwnas_plugins.ehvi", None)
+    monkeypatch.setattr(auto, "MAX_PROCESS", 20)
+    monkeypatch.setattr(auto, "MAX_MODEL", 40)
+    ours = hwnas.optimizer("auto", FLAT, 2, seed=0)
+    codes = search(ours, 60)
+    assert len(np.unique(codes, axis=0)) == 60
+    assert [line.split(":")[0] for line in ours.diagnostics()] == [
+        "auto chose additive",
+        "auto chose additive and local_search in turns",
+        "auto chose local_search",
+    ]
+    # Half of the proposals differ in one choice from an architecture before them.
+    steps = [(codes[i] != codes[:i]).sum(axis=1).min() for i in range(20, 40)]
+    assert steps.count(1) >= 10
+
+
+def test_with_three_objectives_no_process_is_slow() -> None:
+    ours, expected = hwnas.optimizer("auto", FLAT, 3, seed=1), Additive(FLAT, 3, seed=1)
+    np.testing.assert_array_equal(search(ours, 24), search(expected, 24))
+    assert ours.diagnostics()[0].startswith("auto chose additive: 3 objectives")
+
+
+def test_layers_need_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "MAX_PROCESS", 16)
+    space = hwnas.space("gpt-s")
+    ours, expected = hwnas.optimizer("auto", space, 2, seed=3), Additive(space, 2, seed=3)
+    np.testing.assert_array_equal(search(ours, 24), search(expected, 24))
 
 
 def test_long_searches_end_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
