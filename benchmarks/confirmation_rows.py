@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from csv_rows import append_fields
 from workloads_rows import FOLDER as PAIRS_FOLDER
 from workloads_rows import FOUND_FOR, JUDGED_BY, PAIRS_FILE, Pair, read_pairs
 
@@ -49,15 +50,9 @@ def read_rows(files: Iterable[Path]) -> list[dict[str, str]]:
 
 
 def append_row(file: Path, row: Mapping[str, object]) -> None:
-    """Append a row to a CSV, at once, and write the header of a new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not file.exists()
-    with file.open("a", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n", restval="")
-        if is_new:
-            writer.writeheader()
-        numbers = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-        writer.writerow(numbers)
+    """Append a row to a CSV, with six digits of its numbers."""
+    fields = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+    append_fields(file, COLUMNS, fields)
 
 
 def measured_ways(rows: Sequence[Row]) -> set[tuple[str, str]]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from csv_rows import append_fields
+
 FOLDER = Path(__file__).parent / "workloads"
 # Batches of the forward pass, as HW-GPT-Bench has them for its three scales.
 FORWARD_BATCH = {
@@ -82,16 +84,8 @@ def rows_of(space: str, folders: Iterable[Path]) -> list[dict[str, str]]:
 
 
 def append_row(file: Path, row: Mapping[str, object]) -> None:
-    """Append a row to a CSV, and write the header of a new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = file.read_bytes() if file.exists() else b""
-    with file.open("a", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n", restval="")
-        if not content:
-            writer.writeheader()
-        elif not content.endswith(b"\n"):
-            lines.write("\n")
-        writer.writerow({key: shown(value) for key, value in row.items()})
+    """Append a row to a CSV, as text that is `shown`."""
+    append_fields(file, COLUMNS, {key: shown(value) for key, value in row.items()})
 
 
 def merge(source: Path, target: Path) -> None:
