@@ -157,6 +157,9 @@ def report() -> None:
             lines += [line] if line else []
     lines += [
         "",
+        "On spaces with layers `auto` is `additive`, trial by trial, so that one search counts for",
+        "both; what is learned there is whether another optimizer is ahead of it.",
+        "",
         "- layered: gpt-s and gpt-l, perplexity against latency or energy of a published device.",
         "- flat: ZDT on grids, on the scale of [classic.md](classic.md); with three",
         "  objectives, DTLZ1 to DTLZ4 and DTLZ7.",
