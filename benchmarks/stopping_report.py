@@ -30,11 +30,11 @@ devices. The order of searches is random, and what there has been time for so fa
 variables.
 
 The weights of the estimate, the spread of its intervals and the margin of a stop are from before
-`additive` had factors of layers; they were fitted to searches on seven other devices and chosen with
-all devices in view, on seed 0. With factors, searches for two objectives miss less than they expect,
-so they stop late; with constraints they miss more. The corrections without layers and under noise
-were chosen by searches of zdt1, zdt2, dtlz2 and two noisy tables of gpt-s, which are among those of
-`general` and `noise`: these rows are no test of them.
+`additive` had factors of layers; they were fitted to searches on seven other devices and chosen
+with all devices in view, on seed 0. With factors, searches for two objectives miss less than they
+expect, so they stop late; with constraints they miss more. The corrections without layers and under
+noise were chosen by searches of zdt1, zdt2, dtlz2 and two noisy tables of gpt-s, which are among
+those of `general` and `noise`: these rows are no test of them.
 
 ![coverage and estimates](stopping.png)
 
