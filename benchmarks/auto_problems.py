@@ -141,6 +141,7 @@ def experiment_of(case: Case, optimizer: str, evaluations: int) -> dict[str, Any
         content["objectives"] = metrics[:2]
         content["constraints"] = [f"{m} <= {b}" for m, b in zip(metrics, bounds, strict=True)]
     elif case.group == "multi-fidelity":
+        hwnas.register_backend("curves")(Curves)
         content["backend"], content["budget"] = "curves", {"cost": float(FULL * evaluations)}
     elif case.group == "three objectives":
         content["objectives"] = ["perplexity", f"latency@{words[0]}", f"energy@{words[0]}"]
@@ -164,7 +165,6 @@ def bounds_of(space: str, number: int) -> tuple[str, list[float]]:
             return device, [float(f"{bound:.5g}") for bound in bounds]
 
 
-@hwnas.register_backend("curves")
 class Curves(hwnas.Backend):
     """Trainings that can pause: perplexities of the surrogate at the end, larger before.
 
