@@ -123,6 +123,15 @@ class ColumnEffects:
             parts.append(values.sum(axis=1) if block.shared else values.reshape(len(codes), -1))
         return np.concatenate(parts, axis=1) * self._scale
 
+    @property
+    def basic(self) -> ColumnEffects:
+        """Effects without further features, see `hwnas.additive.effects.Effects.basic`: these."""
+        return self
+
+    def extend(self, features: Array, codes: Codes) -> Array:
+        """Return features (n, P) of codes (n, d) with all further ones, of which there are none."""
+        return features
+
     def tables(self, weights: Array) -> tuple[Array, Array]:
         """Return weighted sums of features as tables; products of choices are left out.
 

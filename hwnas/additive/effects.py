@@ -152,6 +152,15 @@ class Effects:
         options = self._option_by_rank[_index(choices, self.space.cardinalities[self.layers[0]])]
         return options, self.present[self.root_of(codes)]
 
+    @property
+    def basic(self) -> Effects:
+        """Effects without further features, see `hwnas.additive.extended_effects`: these."""
+        return self
+
+    def extend(self, features: Array, codes: Codes) -> Array:
+        """Return features (n, P) of codes (n, d) with all further ones, of which there are none."""
+        return features
+
     def root_of(self, codes: Codes) -> IndexArray:
         """Return the index (n,) of the root of each code."""
         return self._root_by_rank[self._root_index(codes, tuple(self.root_columns))]

@@ -55,8 +55,7 @@ class ExtendedEffects(ABC):
 
     def extend(self, features: Array, codes: Codes) -> Array:
         """Append all further features to those of the basic effects (n, p) of codes (n, d)."""
-        if isinstance(self.plain, ExtendedEffects):
-            features = self.plain.extend(features, codes)
+        features = self.plain.extend(features, codes)
         return np.concatenate([features, self.own_features(codes) * self._scale], axis=1)
 
     def tables(self, weights: Array) -> tuple[Array, Array]:
@@ -80,7 +79,7 @@ class ExtendedEffects(ABC):
     @property
     def basic(self) -> Effects:
         """Effects without any further features."""
-        return self.plain.basic if isinstance(self.plain, ExtendedEffects) else self.plain
+        return self.plain.basic
 
     @property
     def space(self) -> SearchSpace:

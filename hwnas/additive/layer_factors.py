@@ -61,9 +61,7 @@ class FactoredEffects(ExtendedEffects):
 
     def __init__(self, plain: Effects | ExtendedEffects, profile: Array) -> None:
         self.profile = profile
-        self._factors = _factor_blocks(
-            plain.basic if isinstance(plain, ExtendedEffects) else plain, len(profile)
-        )
+        self._factors = _factor_blocks(plain.basic, len(profile))
         blocks = [factor.block for factor in self._factors]
         super().__init__(plain, blocks, [factor.size for factor in self._factors])
 
@@ -111,8 +109,7 @@ def layer_profile(effects: Effects | ExtendedEffects, weights: Array) -> Array:
     present = effects.present[:, :, None]
     means = (layers * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)  # (R, O)
     # Indicators of widths (W, R) as weights of a mean over roots.
-    basic = effects.basic if isinstance(effects, ExtendedEffects) else effects
-    indicators = np.eye(basic.n_widths)[basic.root_widths].T
+    indicators = np.eye(effects.basic.n_widths)[effects.basic.root_widths].T
     profile = indicators @ means / np.maximum(indicators.sum(axis=1, keepdims=True), 1)
     return np.asarray(profile - profile.mean(axis=1, keepdims=True))
 

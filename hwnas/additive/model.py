@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 
 from hwnas.additive.choice import AnyEffects
-from hwnas.additive.extended_effects import ExtendedEffects
 from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
 from hwnas.typing import Array, Codes, IndexArray
 
@@ -43,8 +42,7 @@ class Design:
 
     def __init__(self, effects: AnyEffects, codes: Codes) -> None:
         self.codes = codes
-        basic = effects.basic if isinstance(effects, ExtendedEffects) else effects
-        self.features = basic(codes)
+        self.features = effects.basic(codes)
         self.summary = effects.summary(codes)
 
     def __len__(self) -> int:
@@ -52,9 +50,7 @@ class Design:
 
     def features_of(self, effects: AnyEffects) -> Array:
         """Return the features (n, P) of effects: of those of the space, and further ones if any."""
-        if isinstance(effects, ExtendedEffects):
-            return effects.extend(self.features, self.codes)
-        return self.features
+        return effects.extend(self.features, self.codes)
 
     def kernels(self, design: Design) -> list[Array]:
         """Return the squared-exponential kernels (n, k) over both summaries, of variance 1."""

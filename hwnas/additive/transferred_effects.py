@@ -111,11 +111,10 @@ def transfer_terms(model: AdditiveModel, target: Effects) -> Terms:
     InvalidInput
         The spaces have other choices.
     """
-    effects = model.effects
-    source = effects.basic if isinstance(effects, ExtendedEffects) else effects
+    source = model.effects.basic
     if not isinstance(source, Effects):
         raise InvalidInput(f"{source.space.name}: expected a space with layers")
-    base, layers = (table[0] for table in effects.tables(model.weights[None]))
+    base, layers = (table[0] for table in model.effects.tables(model.weights[None]))
     if source.space.to_dict() == target.space.to_dict():
         return Terms(base, layers)
     columns = matching_columns(source.space, target.space)
