@@ -134,7 +134,7 @@ def run(
     _check_workers(workers, problem)
     check_executor(experiment.executor, problem, workers)
     prior = collect_prior_trials(experiment, problem)
-    lines = setup_warnings(experiment, problem)
+    lines = setup_warnings(experiment, problem, prior)
     with new_directory(path), locked(path):
         refuse_running(path)
         refuse_existing(path, experiment)  # another run may have started in between
@@ -257,19 +257,22 @@ def resume(
     check_executor(experiment.executor, problem, workers)
     with locked(path):
         refuse_running(path)
+        # A warm start is copied before the searches start, unless the run was killed earlier.
+        is_copied = (path / WARM_START).exists()
+        prior = (
+            load_warm_start(path / WARM_START)
+            if is_copied
+            else collect_prior_trials(experiment, problem)
+        )
+        lines = setup_warnings(experiment, problem, prior)  # or a refusal, before anything changes
         if extend_run(path, experiment):
-            for line in setup_warnings(experiment, problem):
+            for line in lines:
                 warnings.warn(line, HwnasWarning, stacklevel=2)
         note_plugins(path, run_plugin_files(experiment))
         executor = experiment.executor
         update_environment(path, allowed_cluster(executor.settings if executor else {}))
-        # A warm start is copied before the searches start, unless the run was killed earlier.
-        if (path / WARM_START).exists():
-            load_warm_start(path / WARM_START)  # refused before a search starts
-        else:  # killed before it was in place
-            prior = collect_prior_trials(experiment, problem)
-            if prior is not None:
-                prior.save(path / WARM_START)
+        if prior is not None and not is_copied:
+            prior.save(path / WARM_START)
         reference = _stored_reference(path, len(problem.objectives))
         if reference is None:
             reference = build_reference(experiment, problem, path)

@@ -60,8 +60,6 @@ class Optimizer(ABC):
     handles_constraints : bool
         Whether violations change the proposals. If not, ``hwnas check`` does not require feasible
         proposals; recommendations must be feasible in either case, if any observation is.
-    uses_related_trials : bool
-        Whether `tell_related` is implemented.
     history : History
         All observations so far.
 
@@ -88,7 +86,6 @@ class Optimizer(ABC):
     asynchronous: bool = False
     claims_to_beat_random: bool = True
     handles_constraints: bool = True
-    uses_related_trials: bool = False
 
     def __init__(
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
@@ -237,11 +234,11 @@ class Optimizer(ABC):
         Raises
         ------
         InvalidInput
-            The optimizer cannot use them; by default, none can.
+            The optimizer cannot use them, as by default.
         """
         raise InvalidInput(
-            f"{type(self).__name__} cannot use trials of other metrics or spaces; expected an "
-            "optimizer that can, as additive or auto"
+            f"{type(self).__name__} learns only from runs on the same space with all metrics; "
+            "expected an optimizer that learns from others, as additive or auto"
         )
 
     def recommend(self, n: int | None = None) -> Codes:

@@ -25,6 +25,21 @@ class RelatedTrials:
     is_same : (q,) bool
         Whether the values are those of the outcome itself: of the same metric, on the same space.
         Otherwise they are of another device or workload, or of another space.
+
+    Examples
+    --------
+    Perplexities of gpt-s tell something of those of gpt-m, the first loss of a new search:
+
+    >>> import hwnas, numpy as np
+    >>> codes = hwnas.space("gpt-s").sample(20, np.random.default_rng(0))
+    >>> values = hwnas.surrogate("gpt-s").predict(codes, ["perplexity"])
+    >>> trials = RelatedTrials(
+    ...     hwnas.space("gpt-s"), codes, values, 0 * values, np.array([0]), np.array([False])
+    ... )
+    >>> search = hwnas.optimizer("additive", "gpt-m", 2, seed=0)
+    >>> search.tell_related(trials)
+    >>> search.n_initial  # of 14
+    6
     """
 
     space: SearchSpace

@@ -58,7 +58,6 @@ class Additive(Optimizer):
 
     batch = 4
     asynchronous = True
-    uses_related_trials = True
 
     def __init__(
         self,
@@ -134,9 +133,9 @@ class Additive(Optimizer):
     def tell_related(self, related: RelatedTrials) -> None:
         """Use an earlier search; of the initial design two architectures of each width remain."""
         self._outcome_models.learn(self._effects, related)
-        if isinstance(self._effects, Effects):
-            start = extreme_design(self.space)
-            self._planned = start[: len(self._planned)]  # none if the design has been left out
+        has_design = len(self._planned) > 0  # otherwise it has been left out
+        if has_design and isinstance(self._effects, Effects):
+            self._planned = extreme_design(self.space)
             self.n_initial = len(self._planned)
 
     def recommend(self, n: int | None = None) -> Codes:

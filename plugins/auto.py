@@ -41,7 +41,6 @@ class Auto(Optimizer):
 
     batch = 4
     asynchronous = True
-    uses_related_trials = True
 
     def __init__(
         self, space: SearchSpace, n_objectives: int, *, seed: int, n_constraints: int = 0
@@ -103,12 +102,8 @@ class Auto(Optimizer):
             member.tell_infeasible(codes, constraints)
 
     def tell_related(self, related: RelatedTrials) -> None:
-        """Pass trials of another problem on to the optimizers that use them."""
-        members = [member for member in self._members if member.uses_related_trials]
-        if not members:
-            self._members[0].tell_related(related)  # raises
-        for member in members:
-            member.tell_related(related)
+        """Pass trials of another problem on to the first optimizer, the only one that can learn."""
+        self._members[0].tell_related(related)
         self.n_initial = self._members[0].n_initial
 
     def recommend(self, n: int | None = None) -> Codes:

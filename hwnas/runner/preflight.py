@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from hwnas.errors import HwnasError
 from hwnas.experiment import Experiment
 from hwnas.objectives import Objective, losses_of
 from hwnas.optimizers import MultiFidelityOptimizer, Optimizer
@@ -12,12 +13,20 @@ from hwnas.problem import Problem, build_optimizer
 from hwnas.runner.executors.choice import is_parallel
 from hwnas.runner.reference_point import Reference
 from hwnas.runner.shared_start import with_shared_start
+from hwnas.runner.warm_start import RelatedStart, WarmStart
 
 _MIN_GENERATIONS = 5  # of a search, so that selection can take effect
 
 
-def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
+def setup_warnings(
+    experiment: Experiment, problem: Problem, prior: WarmStart | None = None
+) -> list[str]:
     """Return what a user should know before an experiment runs, one line each.
+
+    Raises
+    ------
+    InvalidInput
+        An optimizer cannot use the prior trials.
 
     Examples
     --------
@@ -39,6 +48,8 @@ def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
     for entry in experiment.optimizers:
         optimizer = build_optimizer(entry, problem, seed=0)
         optimizer = with_shared_start(optimizer, experiment, seed=0)
+        if isinstance(prior, RelatedStart):  # from which some cannot learn
+            _tell_related(prior, optimizer, problem)
         warnings = _warnings_of(optimizer, experiment.budget.evaluations, problem)
         lines += [f"{entry.name}: {warning}" for warning in warnings]
         batch = entry.batch or optimizer.batch
@@ -49,6 +60,16 @@ def setup_warnings(experiment: Experiment, problem: Problem) -> list[str]:
                 f"{{type: {entry.type}, batch: 8}}"
             )
     return lines
+
+
+def _tell_related(prior: RelatedStart, optimizer: Optimizer, problem: Problem) -> None:
+    """Tell an optimizer related trials; the search reports any bug of the optimizer."""
+    try:
+        prior.tell(optimizer, problem)
+    except HwnasError:
+        raise
+    except Exception:
+        return
 
 
 def reference_warnings(reference: Reference, objectives: tuple[Objective, ...]) -> list[str]:

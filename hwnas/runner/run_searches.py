@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.experiment import Experiment
-from hwnas.problem import Problem, build_optimizer
+from hwnas.problem import Problem
 from hwnas.runner.environment import note_divergence
 from hwnas.runner.executors import run_all
 from hwnas.runner.failures import ERROR_FILE, Failure
@@ -17,7 +17,7 @@ from hwnas.runner.reference_point import Reference
 from hwnas.runner.results import Result
 from hwnas.runner.search_loop import SearchRun, attempt
 from hwnas.runner.warm_start import FILE as WARM_START
-from hwnas.runner.warm_start import RelatedStart, WarmStart, collect
+from hwnas.runner.warm_start import WarmStart, collect
 
 Progress = Callable[[SearchRun, int], None]
 
@@ -120,33 +120,18 @@ def collect_prior_trials(experiment: Experiment, problem: Problem) -> WarmStart 
     Raises
     ------
     InvalidInput
-        Its directory holds no run that fits, or an optimizer cannot use its trials.
+        Its directory holds no run that fits.
     """
     if experiment.warm_start is None:
         return None
     try:
-        prior = collect(Path(experiment.warm_start), problem)
-        if isinstance(prior, RelatedStart):
-            _check_use(prior, experiment, problem)
-        return prior
+        return collect(Path(experiment.warm_start), problem)
     except InvalidInput as error:
         raise InvalidInput(f"warm_start: {error}") from error
     except OSError as error:
         raise InvalidInput(
             f"warm_start: {experiment.warm_start}: cannot be read: {error.strerror}"
         ) from error
-
-
-def _check_use(prior: RelatedStart, experiment: Experiment, problem: Problem) -> None:
-    """Refuse related trials that an optimizer of the experiment cannot use."""
-    for entry in experiment.optimizers:
-        optimizer = build_optimizer(entry, problem, seed=0)
-        if not optimizer.uses_related_trials:
-            raise InvalidInput(
-                f"{experiment.warm_start}: {prior.difference}; {entry.name} learns only from runs "
-                "on the same space with all metrics, expected additive or auto"
-            )
-        prior.tell(optimizer, problem)
 
 
 def _raise_failure(failures: list[tuple[SearchRun, Failure]], n_searches: int) -> None:

@@ -85,7 +85,6 @@ class SharedStart(Optimizer):
         self.batch, self.asynchronous = optimizer.batch, optimizer.asynchronous
         self.generation = optimizer.generation
         self.handles_constraints = optimizer.handles_constraints
-        self.uses_related_trials = optimizer.uses_related_trials
         self.n_initial = max(len(codes), optimizer.n_initial)
         self._unasked = codes
         self._outstanding: set[bytes] = set()

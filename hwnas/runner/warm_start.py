@@ -89,7 +89,7 @@ class RelatedStart:
 
     trials: RelatedTrials
     space_setting: Any
-    difference: str = ""
+    difference: str
 
     def tell(self, optimizer: Optimizer, problem: Problem) -> None:
         """Tell an optimizer the trials as related ones.
@@ -99,7 +99,10 @@ class RelatedStart:
         InvalidInput
             The optimizer cannot use them.
         """
-        optimizer.tell_related(self.trials)
+        try:
+            optimizer.tell_related(self.trials)
+        except InvalidInput as error:
+            raise InvalidInput(f"warm_start: {self.difference}; {error}") from error
 
     def save(self, file: Path) -> None:
         """Write an npz atomically."""
@@ -113,6 +116,7 @@ class RelatedStart:
                 outcomes=trials.outcomes,
                 is_same=trials.is_same,
                 space=np.array(json.dumps(self.space_setting)),
+                difference=np.array(self.difference),
             )
 
 
@@ -140,8 +144,13 @@ def load_warm_start(file: Path) -> WarmStart:
         kinds = outcomes.dtype.kind, is_same.dtype.kind
         if kinds != ("i", "b") or not outcomes.shape == is_same.shape == values.shape[1:]:
             raise ValueError("expected an index and a flag for each column of values")
-        trials = RelatedTrials(space(setting), codes, values, std, outcomes, is_same)
-        return RelatedStart(trials, setting)
+        earlier_space = space(setting)
+        if codes.shape[1] != len(earlier_space.columns) or not earlier_space.is_valid(codes).all():
+            raise ValueError(f"expected codes of {earlier_space.name}")
+        if not (np.isfinite(values).all() and np.isfinite(std).all()):
+            raise ValueError("expected finite values")
+        trials = RelatedTrials(earlier_space, codes, values, std, outcomes, is_same)
+        return RelatedStart(trials, setting, str(arrays["difference"]))
     except _ARCHIVE_ERRORS as error:
         raise InvalidInput(f"{file}: cannot be read as a warm start: {error}") from error
 
@@ -164,7 +173,7 @@ def _check_archive(file: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Earlier:
+class _EarlierSearch:
     """Complete trials of one earlier search, and what its experiment says of them."""
 
     setting: Any  # of the space, in the experiment
@@ -237,7 +246,7 @@ def collect(directory: Path, problem: Problem) -> WarmStart:
 
 
 def _related_start(
-    directory: Path, parts: Sequence[_Earlier], problem: Problem, difference: str
+    directory: Path, parts: Sequence[_EarlierSearch], problem: Problem, difference: str
 ) -> RelatedStart:
     """Return related trials of an earlier run, with the columns that tell something."""
     first = parts[0]
@@ -259,27 +268,25 @@ def _related_start(
     if not columns:
         raise InvalidInput(f"{directory}: {difference}; expected one of its metrics at least")
     codes, values, std = _means_by_code(parts)
-    # Losses and violations, where the metric is the same; otherwise only their direction counts.
-    outcomes, signed, same = [], [], []
+    if len(codes) == 0:
+        raise InvalidInput(f"{directory}: no complete trials, expected one at least")
+    # Losses and violations, as an optimizer is told them.
+    outcomes, is_same = [], []
     for j, column in columns.items():
-        objective = problem.measured[j]
-        is_same = is_same_space and first.measured[column] == objective.value
-        raw = values[:, column]
-        if j < len(problem.objectives):
-            signed.append(objective.loss(raw))
-        else:
-            signed.append(objective.violation(raw) if is_same else raw)
-        outcomes.append(j)
-        same.append(is_same)
+        objective, raw = problem.measured[j], values[:, column]
+        outcomes.append(
+            objective.loss(raw) if j < len(problem.objectives) else objective.violation(raw)
+        )
+        is_same.append(is_same_space and first.measured[column] == objective.value)
     trials = RelatedTrials(
         first.space,
         codes,
-        np.stack(signed, axis=1),
+        np.stack(outcomes, axis=1),
         std[:, list(columns.values())],
-        np.array(outcomes, dtype=np.int64),
-        np.array(same, dtype=bool),
+        np.array(list(columns), dtype=np.int64),
+        np.array(is_same, dtype=bool),
     )
-    return RelatedStart(trials, first.setting, difference)
+    return RelatedStart(trials, first.setting, f"{directory}: {difference}")
 
 
 def _related_column(objective: Objective, measured: Sequence[Objective]) -> int | None:
@@ -298,7 +305,7 @@ def _related_column(objective: Objective, measured: Sequence[Objective]) -> int 
     return None
 
 
-def _means_by_code(parts: Sequence[_Earlier]) -> tuple[Codes, Array, Array]:
+def _means_by_code(parts: Sequence[_EarlierSearch]) -> tuple[Codes, Array, Array]:
     """Return distinct codes in order, the means of their values, and standard errors of these."""
     n_values = parts[0].values.shape[1]
     history = History(parts[0].codes.shape[1], n_values, 0)
@@ -308,7 +315,7 @@ def _means_by_code(parts: Sequence[_Earlier]) -> tuple[Codes, Array, Array]:
     return codes, values, std
 
 
-def _read(file: Path) -> _Earlier:
+def _read(file: Path) -> _EarlierSearch:
     """Read the complete trials of one search."""
     with Store.open(file) as store:
         earlier = stored_experiment(store.meta["experiment"], file)
@@ -318,7 +325,7 @@ def _read(file: Path) -> _Earlier:
     check_trials(trials, earlier_space, len(measured), file)
     ok = np.flatnonzero(trials.ok)
     codes = trials.codes[ok].reshape(len(ok), len(earlier_space.columns))
-    return _Earlier(
+    return _EarlierSearch(
         earlier.space,
         earlier_space,
         earlier.noise,

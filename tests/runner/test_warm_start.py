@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from hwnas import plugin_files, registry
 from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer
 from hwnas.problem import build_problem, load_experiment
+from hwnas.runner.preflight import setup_warnings
 from hwnas.runner.space_difference import space_difference
 from hwnas.runner.storage import Store
 from hwnas.runner.warm_start import FILE, PriorTrials, RelatedStart, collect, load_warm_start
@@ -195,7 +197,7 @@ CHOICES = OWN["choices"]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "other"}, "expected a run on other, found mlp; random learns only"),
+        ({"name": "other"}, "expected a run on other, found mlp; Random[A-Za-z]* learns only"),
         (
             {"choices": {**CHOICES, "kind": ["b", "a"]}},
             r"other choices: kind \['a', 'b'\] in place of \['b', 'a'\]",
@@ -321,6 +323,17 @@ def test_what_other_spaces_and_metrics_tell(
         np.testing.assert_allclose(trials.values[:, column], truth[:, 0] - bound)
 
 
+def test_values_have_the_direction_of_the_outcome(small_gpt: Path) -> None:
+    """Maximized metrics are losses, bounds from below are violations."""
+    changes = {"objectives": ["-perplexity", "params"], "constraints": ["latency@h100 >= 5"]}
+    problem = build_problem(load_experiment(related(small_gpt, **changes))[0])
+    start = collect(small_gpt, problem)
+    assert isinstance(start, RelatedStart)
+    truth = hwnas.surrogate("gpt-s").predict(start.trials.codes, ["perplexity", "latency@a100"])
+    assert start.trials.outcomes.tolist() == [0, 2]
+    np.testing.assert_allclose(start.trials.values, [-1, -1] * truth + [0, 5])
+
+
 @pytest.mark.parametrize("optimizer", ["additive", "auto"])
 @pytest.mark.parametrize("space", ["gpt-s", "gpt-l"])
 def test_a_run_from_another_space_or_metric(
@@ -355,7 +368,10 @@ def test_a_resume_needs_no_earlier_run(small_gpt: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizers": ["additive", "nsga2"]}, "did not measure latency@h100, only .*; nsga2"),
+        (
+            {"optimizers": ["additive", "nsga2"]},
+            "did not measure latency@h100, .*; NSGA2 learns",
+        ),
         (
             {"space": "llama-s", "objectives": ["params", "tpot.serve@h100-sxm"]},
             "found gpt-s; expected the same space or one of its family",
@@ -369,3 +385,54 @@ def test_what_cannot_be_used_is_refused(
     with pytest.raises(InvalidInput, match=f"^warm_start: .*{message}"):
         hwnas.run(related(small_gpt, **changes), out=tmp_path / "later", draw=False)
     assert not (tmp_path / "later").exists()
+
+
+def test_an_optimizer_that_cannot_learn_is_no_addition(small_gpt: Path, tmp_path: Path) -> None:
+    path = tmp_path / "later"
+    hwnas.run(related(small_gpt, budget={"evaluations": 8}), out=path, draw=False)
+    content = (path / "experiment.yaml").read_bytes()
+    with pytest.raises(InvalidInput, match=r"^warm_start: .*did not measure .*NSGA2 learns only"):
+        hwnas.resume(path, overrides={"optimizers": ["additive", "nsga2"]}, draw=False)
+    assert (path / "experiment.yaml").read_bytes() == content
+
+
+def test_warnings_know_the_shorter_design(small_gpt: Path) -> None:
+    experiment, problem = load_experiment(related(small_gpt, budget={"evaluations": 10}))
+    assert any("initial design of 14" in line for line in setup_warnings(experiment, problem))
+    prior = collect(small_gpt, problem)
+    assert not setup_warnings(experiment, problem, prior)
+
+
+def test_an_earlier_run_without_results(tmp_path: Path, small_gpt: Path) -> None:
+    path = tmp_path / "empty"
+    shutil.copytree(small_gpt, path)
+    for file in path.rglob("trials.db"):
+        with Store.open(file) as store, store._db:
+            store._db.execute("UPDATE trials SET status = 'failed'")
+    with pytest.raises(InvalidInput, match="no complete trials, expected one at least"):
+        hwnas.run(related(path), out=tmp_path / "later", draw=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("codes", lambda codes: codes + np.int8(9)),
+        ("codes", lambda codes: codes[:, 1:]),
+        ("values", lambda values: values * np.nan),
+        ("outcomes", lambda outcomes: outcomes[:1]),
+        ("is_same", lambda is_same: is_same.astype(float)),
+        ("space", lambda setting: np.array("no json")),
+    ],
+)
+def test_damaged_related_trials(
+    small_gpt: Path, tmp_path: Path, name: str, change: Callable[[Any], Any]
+) -> None:
+    problem = build_problem(load_experiment(related(small_gpt))[0])
+    collect(small_gpt, problem).save(tmp_path / FILE)
+    with np.load(tmp_path / FILE) as archive:
+        arrays = dict(archive)
+    restored = load_warm_start(tmp_path / FILE)
+    assert isinstance(restored, RelatedStart)
+    np.savez(tmp_path / FILE, **{**arrays, name: change(arrays[name])})
+    with pytest.raises(InvalidInput, match="cannot be read as a warm start"):
+        load_warm_start(tmp_path / FILE)
