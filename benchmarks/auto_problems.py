@@ -1,4 +1,4 @@
-"""Problems of ``benchmarks/auto.py``: six groups, each with a known front."""
+"""Problems of ``benchmarks/auto.py`` in groups, each with a known front."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ have yet, in random order, and can be stopped at any time; `report` writes ``war
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,9 @@ COLUMNS = ("transfer", "space", "device", "seed", "start", *map(str, MARKS), "se
 CPUS = ("cpu_xeon_silver", "cpu_xeon_gold", "cpu_amd_7502", "cpu_amd_7513", "cpu_amd_7452")
 SOURCE_DEVICE = "a100"
 STARTS = {"cold": "cold", "warm": "warm", "known": "perplexity known"}
+TRANSFERRED = (
+    "perplexity", "latency@h100", "latency@rtx3080", "latency@cpu_amd_7502", "energy@h100"
+)  # fmt: skip
 N_KNOWN = 300  # architectures of known perplexity
 N_MEMBERS = 2000  # of a front, for its best subset
 BOUNDS = (
@@ -168,7 +172,7 @@ def report() -> None:
         " transfer of layers",
         "can tell; latency is learned. Wanted: 30 warm evaluations reach what 100 reach cold.",
         "",
-        f"| from | space | start | searches | {marks} | cold evaluations that reach 30 |",
+        f"| from | space | start | searches | {marks} | cold evaluations for what 30 have here |",
         "|---|---|---|---:|" + "---:|" * (len(MARKS) + 1),
     ]
     groups = sorted({(row[0], row[1]) for row in rows})
@@ -201,7 +205,47 @@ def report() -> None:
         reached = f"{cold[:, -1].mean():.4f}" if len(cold) else ""
         shares = " | ".join(f"{best_subset(space, device, n):.4f}" for n in (30, 100))
         lines.append(f"| {space} | {device} | {shares} | {reached} |")
+    lines += [
+        "",
+        "## What carries over from gpt-s to gpt-l",
+        "",
+        "Terms of a layer's options in the largest network of each width, by relative depth:",
+        "correlation of all terms, and of what is left of them without the mean over layers, which",
+        "no transfer is needed for. Lowest and highest of three widths.",
+        "",
+        "| metric | all terms | without the mean over layers |",
+        "|---|---:|---:|",
+    ]
+    for metric in TRANSFERRED:
+        pairs = np.array([correlations(metric, width) for width in range(3)])
+        low, high = pairs.min(axis=0), pairs.max(axis=0)
+        cells = " | ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True))
+        lines.append(f"| {metric} | {cells} |")
     PAGE.write_text("\n".join(lines) + "\n")
+
+
+def correlations(metric: str, width: int) -> tuple[float, float]:
+    """Return the correlations between terms of gpt-s and gpt-l, with and without their means."""
+    small, large = layer_terms("gpt-s", metric, width), layer_terms("gpt-l", metric, width)
+    depth, position = np.linspace(0, 1, len(large)), np.linspace(0, 1, len(small))
+    small = np.stack([np.interp(depth, position, column) for column in small.T], axis=1)
+    parts = (small, large), (small - small.mean(axis=0), large - large.mean(axis=0))
+    return tuple(float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in parts)
+
+
+def layer_terms(space: str, metric: str, width: int) -> Array:
+    """Return the terms (L, O) of each layer's options in the largest network of a width."""
+    search_space = hwnas.space(space)
+    layers = search_space.layer_columns
+    largest = search_space.cardinalities - 1
+    largest[search_space.columns.index("embed_dim")] = width
+    options = list(itertools.product(*(range(n) for n in search_space.cardinalities[layers[0]])))
+    rows = np.tile(largest, (len(layers) * len(options), 1))
+    for row, (columns, option) in zip(rows, itertools.product(layers, options), strict=True):
+        row[columns] = option
+    values = hwnas.surrogate(space).predict(search_space.canonical(rows), [metric])
+    terms = values.reshape(len(layers), len(options))
+    return np.asarray(terms - terms.mean(axis=1, keepdims=True))
 
 
 def shares_of(rows: list[list[str]], transfer: str, space: str, start: str) -> Array:
