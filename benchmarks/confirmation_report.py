@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from confirmation_rows import ROLES, Row, read_rows
+from confirmation_rows import Row, chosen_pairs, read_rows
+from workloads_rows import Pair
 
 import hwnas
 
@@ -28,27 +29,37 @@ _NOTES = {
     "gguf": (
         "llama.cpp has no parallel blocks, so each network is replaced by its Llama twin with the "
         "same width, layers and heads and as many weights. The perplexities are those of the GPTs; "
-        "the twins were not trained. llama.cpp computes with weights in float16, ours in float32."
+        "the twins were not trained. llama.cpp computes with weights in float16, ours in float32. "
+        "The pairs were chosen by times of an H100, not of this CPU: what llama.cpp can confirm "
+        "here is our own measurement of the same twins, not the prediction."
     ),
 }
 
 
-def gains(rows: Sequence[Row], way: str) -> dict[tuple[str, str], tuple[float, float]]:
-    """Return the times of the first and the second network of each complete pair, in ms."""
-    times: dict[tuple[str, str], dict[str, float]] = {}
-    for row in rows:
-        if row["way"] == way and row["tpot"] and not row["failed"]:
-            times.setdefault((row["space"], row["pair"]), {})[row["role"]] = float(row["tpot"])
-    return {key: (of[ROLES[0]], of[ROLES[1]]) for key, of in times.items() if set(of) == set(ROLES)}
+def gains(rows: Sequence[Row], way: str, pairs: Sequence[Pair]) -> dict[Pair, tuple[float, float]]:
+    """Return the times of the first and the second network of each complete pair, in ms.
+
+    A network of several pairs has the rows of the first of them.
+    """
+    times = {
+        row["arch"]: float(row["tpot"])
+        for row in rows
+        if row["way"] == way and row["tpot"] and not row["failed"]
+    }
+    return {
+        pair: (times[pair.first], times[pair.second])
+        for pair in pairs
+        if pair.first in times and pair.second in times
+    }
 
 
-def gain(pair: tuple[float, float]) -> float:
+def gain(times: tuple[float, float]) -> float:
     """Return how much slower the first network is, relative to the second.
 
     >>> gain((3.0, 2.0))
     0.5
     """
-    return pair[0] / pair[1] - 1
+    return times[0] / times[1] - 1
 
 
 def write_page(folder: Path, target: Path) -> None:
@@ -75,10 +86,8 @@ def write_page(folder: Path, target: Path) -> None:
 def section(rows: Sequence[Row], note: str) -> list[str]:
     """Return the lines of one device: a table of pairs, and one of agreement with ours."""
     ways = list(dict.fromkeys(row["way"] for row in rows))
-    by_way = {way: gains(rows, way) for way in ways}
-    keys = sorted(
-        {key for pairs in by_way.values() for key in pairs}, key=lambda k: (k[0], int(k[1]))
-    )
+    by_way = {way: gains(rows, way, chosen_pairs()) for way in ways}
+    shown = sorted({pair for found in by_way.values() for pair in found})
     first = rows[0]
     workloads = " or ".join(dict.fromkeys(row["workload"] for row in rows))
     lines = [
@@ -88,16 +97,15 @@ def section(rows: Sequence[Row], note: str) -> list[str]:
         "| pair | perplexities | " + " | ".join(f"{way}, ms | gain" for way in ways) + " |",
         "|---|---|" + "---|---|" * len(ways),
     ]
-    archs = {(row["space"], row["pair"], row["role"]): row["arch"] for row in rows}
-    for key in keys:
-        values = perplexities(key[0], [archs[*key, role] for role in ROLES])
-        cells = [f"{key[0]} {key[1]}", " / ".join(f"{value:.2f}" for value in values)]
+    for pair in shown:
+        values = perplexities(pair.space, [pair.first, pair.second])
+        cells = [f"{pair.space} {pair.number}", " / ".join(f"{value:.2f}" for value in values)]
         for way in ways:
-            pair = by_way[way].get(key)
+            times = by_way[way].get(pair)
             cells += (
                 ["-", "-"]
-                if pair is None
-                else [f"{pair[0]:.3f} / {pair[1]:.3f}", f"{100 * gain(pair):+.1f} %"]
+                if times is None
+                else [f"{times[0]:.3f} / {times[1]:.3f}", f"{100 * gain(times):+.1f} %"]
             )
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
@@ -107,11 +115,11 @@ def section(rows: Sequence[Row], note: str) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for way in ways:
-        pairs = {key: gain(pair) for key, pair in by_way[way].items() if key in by_way[OURS]}
-        if not pairs:
+        common = [pair for pair in by_way[way] if pair in by_way[OURS]]
+        if not common:
             continue
-        here = np.array([*pairs.values()])
-        ours = np.array([gain(by_way[OURS][key]) for key in pairs])
+        here = np.array([gain(by_way[way][pair]) for pair in common])
+        ours = np.array([gain(by_way[OURS][pair]) for pair in common])
         lines.append(
             f"| {way} | {len(here)} | {int((here > 0).sum())} | {100 * here.mean():.1f} % | "
             f"{100 * ours.mean():.1f} % | {100 * np.abs(here - ours).max():.1f} points |"
