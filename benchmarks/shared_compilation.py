@@ -13,7 +13,7 @@ trains random networks of gpt-s one after the other, as a search does, once for 
     beside ``eager`` of the same networks.
 
 The time of a variant runs from its first training to the end of its last, with all compilation.
-The result is saved after each network. A variant that is ended by `--seconds` is compared with
+The result is saved after each network, beside a page of the same name. A variant that is ended by `--seconds` is compared with
 ``eager`` over the networks that it trained.
 """
 
@@ -153,6 +153,23 @@ def summary(results: dict[str, Any]) -> str:
     return table(header, rows)
 
 
+def page(results: dict[str, Any]) -> str:
+    """Return the page of the results."""
+    about = results["about"]
+    lines = [
+        "# Shared compiled code",
+        "",
+        f"{about['device']}, torch {about['torch']}. {about['networks']} random networks of gpt-s, "
+        f"{about['steps']} steps of {about['batch']} sequences each, one after the other. `cold` "
+        "begins with an empty cache, `warm` with what `cold` left; their time has all compilation "
+        "in it, that of `eager` is without the first ten steps of each network, for the same "
+        "networks. Made by `benchmarks/shared_compilation.py`.",
+        "",
+        summary(results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def read(options: argparse.Namespace) -> dict[str, Any]:
     """Return earlier results of the same work, so that variants can be run one by one."""
     cuda = torch.cuda.is_available() and options.device != "cpu"
@@ -170,9 +187,10 @@ def read(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def save(file: Path, results: dict[str, Any]) -> None:
-    """Write the results."""
+    """Write the results and their page."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(results, indent=1) + "\n")
+    file.with_suffix(".md").write_text(page(results))
 
 
 def parsed() -> argparse.Namespace:
