@@ -13,8 +13,8 @@ trains random networks of gpt-s one after the other, as a search does, once for 
     beside ``eager`` of the same networks.
 
 The time of a variant runs from its first training to the end of its last, with all compilation.
-The result is saved after each network, beside a page of the same name. A variant that is ended by `--seconds` is compared with
-``eager`` over the networks that it trained.
+The result is saved after each network, beside a page of the same name. A variant
+that is ended by `--seconds` is compared with ``eager`` over the networks that it trained.
 """
 
 from __future__ import annotations
