@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas import pareto
+from hwnas.staircase import added_areas, sorted_front
 from hwnas.typing import Array
 
 _N_RAYS = 512
@@ -45,46 +45,17 @@ class StaircaseImprovement(HypervolumeImprovement):
 
     def __init__(self, fronts: Sequence[Array], reference: Array) -> None:
         self.reference = reference
-        self.fronts = [self._sort_front(front) for front in fronts]
+        self.fronts = [sorted_front(front, reference) for front in fronts]
 
     def evaluate(self, prepared: Array) -> Array:
         pairs = zip(self.fronts, prepared, strict=True)
-        return np.stack([self._added_areas(front, points) for front, points in pairs])
+        return np.stack([added_areas(front, points, self.reference) for front, points in pairs])
 
     def add(self, prepared: Array) -> None:
         self.fronts = [
-            self._sort_front(np.concatenate([front, point[None]]))
+            sorted_front(np.concatenate([front, point[None]]), self.reference)
             for front, point in zip(self.fronts, prepared, strict=True)
         ]
-
-    def _sort_front(self, front: Array) -> Array:
-        """Return the non-dominated points below the reference, by the first objective."""
-        # Points beyond the reference dominate no part of the box.
-        front = front[(front < self.reference).all(axis=1)]
-        front = front[pareto.non_dominated(front)]
-        return front[np.argsort(front[:, 0])]
-
-    def _added_areas(self, front: Array, points: Array) -> Array:
-        """Return the area (k,) that each point (k, 2) adds to a sorted front (f, 2)."""
-        # Strip j spans x[j - 1] to x[j]; its part below y[j] is not dominated by the front.
-        x = np.append(front[:, 0], self.reference[0])  # (f + 1,)
-        y = np.append(self.reference[1], front[:, 1])
-        # Cumulative sums make the area over any range of strips a difference of two entries.
-        width = np.diff(x, prepend=x[0])
-        widths = np.append(0.0, np.cumsum(width))
-        areas = np.append(0.0, np.cumsum(width * y))
-        # Strips first ... last - 1 end right of the point and reach above it.
-        first = np.searchsorted(x, points[:, 0], side="right")
-        last = np.searchsorted(-y, -points[:, 1])
-        improves = last > first
-        first = np.minimum(first, len(x) - 1)
-        last = np.maximum(last, first + 1)
-        # The first strip counts from the point on, the others over their whole width.
-        partial = (x[first] - points[:, 0]) * (y[first] - points[:, 1])
-        complete = (
-            areas[last] - areas[first + 1] - points[:, 1] * (widths[last] - widths[first + 1])
-        )
-        return np.where(improves, partial + complete, 0.0)
 
 
 class RayImprovement(HypervolumeImprovement):

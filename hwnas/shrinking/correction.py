@@ -54,7 +54,10 @@ class CorrectedScores:
 
     def predict(self, space: ShrunkLlamaSpace, codes: Codes) -> Array:
         """Return the losses (n,) that members add, in nats per token."""
-        sums = self.table.predict(LayerLayout(space).pack(codes))
+        return self.link(self.table.predict(LayerLayout(space).pack(codes)))
+
+    def link(self, sums: Array) -> Array:
+        """Return the losses that sums over layers stand for."""
         return np.asarray(self.factor * np.maximum(sums, 0) ** self.power)
 
 

@@ -1,8 +1,8 @@
 """Members of the front of corrected scores, evaluated in rounds.
 
 Each round predicts the loss of every member of the space, finds the exact front of prediction and
-time, and evaluates those of its members that are farthest from what has been evaluated; half of
-them are from fronts of draws of the correction, so that what is uncertain is tried too.
+time, and evaluates those of its members that add most hypervolume to what has been evaluated; half
+of them are from fronts of draws of the correction, so that what is uncertain is tried too.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from hwnas import pareto
 from hwnas.shrinking.block_times import table_of_layers
 from hwnas.shrinking.correction import CorrectedScores, correct_scores
 from hwnas.spaces import ShrunkLlamaSpace
+from hwnas.staircase import added_areas, sorted_front
 from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.pareto_front import Limit, find_front
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes, IndexArray
 
 _N_DRAWS, _MAX_DRAWS = 4, 64  # fronts of draws in a round
+_UNLIMITED = 10.0  # loss of the reference point where no loss is too large, in nats
 _TIE = 1e-6  # weight of the time in the loss, which decides between members of equal loss
 
 Evaluate = Callable[[Codes], Array]  # codes (k, d) to the losses (k,) that they really add
@@ -67,7 +69,7 @@ def search_front(
     evaluate: Evaluate,
     *,
     evaluations: int = 60,
-    batch: int = 10,
+    batch: int = 5,
     max_loss: float = np.inf,
     min_time: float = -np.inf,
     seed: int = 0,
@@ -105,13 +107,13 @@ def search_front(
     while len(codes) < evaluations:
         n, n_draws = min(batch, evaluations - len(codes)), _N_DRAWS
         chosen = codes[:0]
-        # Where all members of these fronts are evaluated, more draws have others.
+        # Where members of these fronts are evaluated or add nothing, more draws have others.
         while len(chosen) < n and n_draws <= _MAX_DRAWS:
             if len(codes) > 1:
                 corrected = correct_scores(
                     space, scores, codes[1:], added[1:], n_draws=n_draws, rng=rng
                 )
-            chosen = _choose(corrected, times, layout, codes, n, max_loss, min_time)
+            chosen = _choose(corrected, times, layout, codes, added, n, max_loss, min_time)
             n_draws *= 4
         if len(chosen) == 0:
             break
@@ -146,18 +148,23 @@ def _choose(
     times: AdditiveTable,
     layout: LayerLayout,
     evaluated: Codes,
+    added: Array,
     n: int,
     max_loss: float,
     min_time: float,
 ) -> Codes:
-    """Return up to `n` members of the predicted fronts that are far from evaluated ones in time."""
+    """Return up to `n` members of the predicted fronts that add most hypervolume, one by one.
+
+    The hypervolume is that of perplexity, relative to the whole model's, and time.
+    """
     space = layout.space
     assert isinstance(space, ShrunkLlamaSpace)
     limit = np.inf
     if np.isfinite(max_loss):
         limit = (max_loss / corrected.factor) ** (1 / corrected.power)
+    reference = np.array([np.exp(min(max_loss, _UNLIMITED)), times.maximum()])
     taken = {code.tobytes() for code in evaluated}
-    own = times.predict(layout.pack(evaluated))
+    found = _points(added, times.predict(layout.pack(evaluated)))
     tables = [corrected.table, *corrected.draws]
     chosen: list[Codes] = []
     for k, table in enumerate(tables):
@@ -166,15 +173,23 @@ def _choose(
         is_new = np.array([code.tobytes() not in taken for code in front], dtype=bool)
         is_new &= values >= min_time
         front, values = front[is_new], values[is_new]
+        points = _points(corrected.link(table.predict(layout.pack(front))), values)
         # Half of a round is from the mean, the rest from the draws.
         share = (
             n if len(tables) == 1 else (n + 1) // 2 if k == 0 else -(-n // 2 // (len(tables) - 1))
         )
         for _ in range(min(share, n - len(chosen), len(front))):
-            gaps = np.abs(values[:, None] - own).min(axis=1)
-            j = int(gaps.argmax())
+            gains = added_areas(sorted_front(found, reference), points, reference)
+            j = int(gains.argmax())
+            if gains[j] <= 0:
+                break
             chosen.append(front[j])
-            own = np.append(own, values[j])
             taken.add(front[j].tobytes())
-            front, values = np.delete(front, j, axis=0), np.delete(values, j)
+            found = np.concatenate([found, points[j : j + 1]])
+            front, points = np.delete(front, j, axis=0), np.delete(points, j, axis=0)
     return np.array(chosen, dtype=np.int8).reshape(-1, evaluated.shape[1])
+
+
+def _points(added: Array, times: Array) -> Array:
+    """Return perplexities relative to that of the whole model, and times, (n, 2)."""
+    return np.stack([np.exp(np.minimum(added, _UNLIMITED)), times], axis=1)
