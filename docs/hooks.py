@@ -25,7 +25,7 @@ MODULES = {
     "spaces": ("hwnas.spaces.search_space", "hwnas.spaces.gpt", "hwnas.spaces.llama"),
     "optimizers": ("hwnas.optimizers", "hwnas.history", "hwnas.sampling", "hwnas.related_trials"),
     "backends": ("hwnas.backends", "hwnas.objectives", "hwnas.workloads"),
-    "fronts": ("hwnas.fronts", "hwnas.pareto", "hwnas.statistics"),
+    "fronts": ("hwnas.fronts", "hwnas.pareto", "hwnas.hypervolume_improvement", "hwnas.statistics"),
     "surrogate": ("hwnas.surrogates.backend",),
     "results": ("hwnas.runner.results", "hwnas.runner.search_result"),
     "loggers": ("hwnas.loggers",),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.staircase import added_areas, sorted_front
+from hwnas.hypervolume_improvement import added_areas, sorted_front
 from hwnas.typing import Array
 
 _N_RAYS = 512

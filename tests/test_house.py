@@ -27,7 +27,7 @@ FLOORS = [
         "pareto",
         "statistics",
     },
-    {"spaces"},
+    {"hypervolume_improvement", "spaces"},
     {"objectives", "additive", "observations", "related_trials", "sampling", "workloads"},
     {"fronts", "measured_metrics"},
     {"metric_errors"},
@@ -48,7 +48,8 @@ FLOORS = [
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 MAX_LINES = 400  # of a module
 PLUGINS_MAY_USE = {
-    "additive", "errors", "history", "optimizers", "pareto", "related_trials", "spaces", "typing"
+    "additive", "errors", "history", "hypervolume_improvement", "optimizers", "pareto",
+    "related_trials", "spaces", "typing",
 }  # fmt: skip
 
 
