@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwnas import pareto
+from hwnas.hypervolume_improvement import added_areas, sorted_front
 from hwnas.shrinking.block_times import table_of_layers
 from hwnas.shrinking.correction import CorrectedScores, correct_scores
 from hwnas.spaces import ShrunkLlamaSpace
-from hwnas.hypervolume_improvement import added_areas, sorted_front
 from hwnas.surrogates.layer_layout import LayerLayout
 from hwnas.surrogates.pareto_front import Limit, find_front
 from hwnas.surrogates.tables import AdditiveTable
