@@ -24,6 +24,7 @@ from hwnas.testing.checks import Check, CheckFailed, Outcome, create_check
 from hwnas.testing.harness import OptimizerUnderTest
 from hwnas.testing.optimizer_protocol import PROTOCOL_CHECKS
 from hwnas.testing.optimizer_spaces import SPACE_CHECKS
+from hwnas.testing.prior_results import PRIOR_CHECKS
 from hwnas.testing.quality import QUALITY_CHECKS
 from hwnas.testing.result_handling import RESULT_CHECKS
 from hwnas.testing.space_codes import CODE_CHECKS
@@ -44,7 +45,13 @@ __all__ = [
 ]
 
 # From the constructor to the quality: a failure of an early check often explains later ones.
-_OPTIMIZER_CHECKS = (*PROTOCOL_CHECKS, *SPACE_CHECKS, *RESULT_CHECKS, *QUALITY_CHECKS)
+_OPTIMIZER_CHECKS = (
+    *PROTOCOL_CHECKS,
+    *SPACE_CHECKS,
+    *RESULT_CHECKS,
+    *PRIOR_CHECKS,
+    *QUALITY_CHECKS,
+)
 _BACKEND_CHECKS = (
     backend_declaration.settings,
     backend_declaration.metrics,

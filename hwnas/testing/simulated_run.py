@@ -102,6 +102,13 @@ class SimulatedRun:
         self._add_pending(codes, fidelity if fidelity in FIDELITIES else FIDELITIES[-1])
         return codes
 
+    def start_with(self, codes: Codes) -> None:
+        """Begin with a design that the optimizer did not choose, and tell its results."""
+        self.optimizer.start_with(codes.copy())
+        is_multi_fidelity = isinstance(self.optimizer, MultiFidelityOptimizer)
+        self._add_pending(codes, FIDELITIES[0 if is_multi_fidelity else -1])
+        self.tell(codes)
+
     def _canonical_codes(self, answer: Any, n: int) -> Codes:
         """Return an answer as canonical codes if it is a table of numbers of the right width."""
         space = self.optimizer.space

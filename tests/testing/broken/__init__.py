@@ -50,6 +50,8 @@ OPTIMIZERS: list[tuple[str, type[Optimizer]]] = [
     ("recommends", results.RecommendsFirst),
     ("recommends", results.RecommendsInfeasible),
     ("recommends", results.DisregardsConstraintsThroughout),
+    ("start-with", results.ProposesDesign),
+    ("tell-related", results.TakesRelatedForResults),
     ("minimises", quality.SignError),
     ("beats-random", quality.LearnsNothing),
     ("units", quality.UnscaledSum),

@@ -9,6 +9,7 @@ import numpy as np
 from broken.correct import HillClimber
 from hwnas import pareto
 from hwnas.optimizers import Optimizer
+from hwnas.related_trials import RelatedTrials
 from hwnas.typing import Codes
 
 
@@ -79,6 +80,24 @@ class IgnoresForeignResults(HillClimber):
         self, codes: Codes, losses: Any, *, std: Any = None, constraints: Any = None
     ) -> None:
         pass
+
+
+class ProposesDesign(HillClimber):
+    """Proposes the architectures with which it is told to start."""
+
+    def start_with(self, codes: Codes) -> None:
+        self.__dict__["_given"] = codes
+
+    def ask(self, n: int) -> Codes:
+        given = self.__dict__.pop("_given", None)
+        return super().ask(n) if given is None else given[:n]
+
+
+class TakesRelatedForResults(HillClimber):
+    """Tells itself related trials as if they were results."""
+
+    def tell_related(self, related: RelatedTrials) -> None:
+        self.tell(related.codes, np.repeat(related.values, self.n_objectives, axis=1))
 
 
 class WaitsForFailures(HillClimber):
