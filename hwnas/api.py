@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ from hwnas.yaml_loader import read_yaml
 
 if TYPE_CHECKING:
     from hwnas.profiling.language_model import LanguageModel
+
+_log = logging.getLogger("hwnas.runner")
 
 
 def ignore_progress(run: SearchRun, evaluations: int) -> None:
@@ -153,6 +156,7 @@ def run(
         write_text(path / "environment.json", description)
         if prior is not None:
             prior.save(path / WARM_START)
+            _log.info("warm start: %s", prior)
 
         # 3. Measurements and searches, which continue from their own files.
         if reference is None:
@@ -273,6 +277,7 @@ def resume(
         update_environment(path, allowed_cluster(executor.settings if executor else {}))
         if prior is not None and not is_copied:
             prior.save(path / WARM_START)
+            _log.info("warm start: %s", prior)
         reference = _stored_reference(path, len(problem.objectives))
         if reference is None:
             reference = build_reference(experiment, problem, path)

@@ -45,10 +45,12 @@ def minimize(
     units: Mapping[str, str] | None = None,
     threads: int | None = None,
     reference: Sequence[float] | None = None,
+    initial: str | Mapping[str, int] | None = None,
     warm_start: str | Path | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int = 1,
     executor: str | Mapping[str, Any] | None = None,
+    loggers: Sequence[str | Mapping[str, Any]] = (),
     progress: Progress = ignore_progress,
     draw: bool = True,
 ) -> Result:
@@ -92,6 +94,9 @@ def minimize(
         See `hwnas.problems.python_function.PythonFunction`.
     reference
         Reference point of the hypervolume, one number for each objective.
+    initial
+        ``"shared"``: all optimizers begin with the same architectures, whose number ``{"shared":
+        20}`` sets.
     warm_start
         Directory of an earlier run, also on another space of the family, whose trials the
         optimizers are told first.
@@ -104,6 +109,8 @@ def minimize(
         Where configurations are evaluated, several at once: ``"process"``, ``"ray"``, or keys and
         values as in ``{"type": "process", "workers": 4}``. A function that cannot be imported is
         handed over by value, with the variables that it uses.
+    loggers
+        Names of loggers, or keys and values as in ``{"type": "mlflow", "experiment": "mine"}``.
     progress
         Called with a search and the number of its evaluations so far.
     draw
@@ -183,8 +190,10 @@ def minimize(
         if isinstance(seeds, int | np.integer)
         else _list("seeds", seeds),
         "reference": None if reference is None else _list("reference", reference),
+        "initial": dict(initial) if isinstance(initial, Mapping) else initial,
         "warm_start": None if warm_start is None else str(warm_start),
         "executor": dict(executor) if isinstance(executor, Mapping) else executor,
+        "loggers": _list("loggers", loggers) or None,
     }
     path = Path("runs", name) if out is None else Path(out)
     is_local = folder is None

@@ -216,6 +216,16 @@ def test_the_same_call_with_more_extends_the_run(tmp_path: Path) -> None:
         hwnas.minimize(*problem, **options(path, **{**more, "budget": 5}), seeds=2)
 
 
+def test_optimizers_can_begin_alike(tmp_path: Path) -> None:
+    settings = options(tmp_path / "run", optimizers=["random", "morea"])
+    hwnas.minimize(evaluate, CHOICES, ["error", "ms"], **settings, initial={"shared": 6})
+    first, second = (
+        Store.open(tmp_path / "run" / name / "seed-0" / "trials.db") for name in ("random", "morea")
+    )
+    with first, second:
+        np.testing.assert_array_equal(first.trials().codes[:6], second.trials().codes[:6])
+
+
 def test_an_importable_function_runs_in_several_processes(tmp_path: Path) -> None:
     alone, beside = (
         hwnas.minimize(
@@ -353,6 +363,10 @@ def test_a_function_that_is_wrong_ends_the_run_at_once(
         ({"steps": 5}, "steps: expected a list, found 5"),
         ({"units": ["s"]}, "setting 'units'.*found"),
         ({"reference": 3}, "reference: expected a list, found 3"),
+        ({"initial": "same"}, "initial: expected .*found 'same'"),
+        ({"initial": {"shared": 0}}, "initial.*found 0"),
+        ({"loggers": "mlflow"}, "loggers: expected a list, found 'mlflow'"),
+        ({"loggers": ["mlflo"]}, "unknown logger 'mlflo'; did you mean 'mlflow'"),
         ({"reference": ["a", "b"]}, "reference.*found 'a'"),
     ],
 )

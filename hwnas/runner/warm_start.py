@@ -62,6 +62,9 @@ class PriorTrials:
     values: Array
     std: Array
 
+    def __str__(self) -> str:
+        return f"{len(self.codes):,} trials, told as results"
+
     def tell(self, optimizer: Optimizer, problem: Problem) -> None:
         """Tell an optimizer the trials as results."""
         if len(self.codes):
@@ -90,6 +93,9 @@ class RelatedStart:
     trials: RelatedTrials
     space_setting: Any
     difference: str
+
+    def __str__(self) -> str:
+        return f"{len(self.trials.codes):,} trials, told as related ones ({self.difference})"
 
     def tell(self, optimizer: Optimizer, problem: Problem) -> None:
         """Tell an optimizer the trials as related ones.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -76,12 +77,17 @@ def trials_of(path: Path) -> Array:
 
 
 def test_what_was_measured_is_told_before_the_first_ask(
-    earlier: Path, listener: type[Listener], tmp_path: Path
+    earlier: Path,
+    listener: type[Listener],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     known = collect(earlier, build_problem(load_experiment({**EARLIER, "name": "x"})[0]))
     assert len(np.unique(known.codes, axis=0)) == len(known.codes) > 20  # of four searches
     hwnas.run(later(warm_start=str(earlier)), out=tmp_path / "later")
     assert listener.heard == [len(known.codes) + i for i in range(5)]
+    assert f"warm start: {len(known.codes)} trials, told as results" in caplog.messages
     codes = trials_of(tmp_path / "later")
     assert len(codes) == 5  # what was known counts for nothing
     assert not {c.tobytes() for c in codes} & {c.tobytes() for c in known.codes}
@@ -337,10 +343,18 @@ def test_values_have_the_direction_of_the_outcome(small_gpt: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["additive", "auto"])
 @pytest.mark.parametrize("space", ["gpt-s", "gpt-l"])
 def test_a_run_from_another_space_or_metric(
-    small_gpt: Path, tmp_path: Path, space: str, optimizer: str
+    small_gpt: Path,
+    tmp_path: Path,
+    space: str,
+    optimizer: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     form = related(small_gpt, space=space, optimizers=[optimizer], budget={"evaluations": 16})
     result = hwnas.run(form, out=tmp_path / "later", draw=False)
+    told = [line for line in caplog.messages if line.startswith("warm start: ")]
+    assert len(told) == 1
+    assert f" trials, told as related ones ({small_gpt}: " in told[0]
     (search,) = result.searches
     assert len(search.trials) == 16  # what was known counts for nothing
     # Two architectures of each of three widths, then proposals: there is no longer design.
