@@ -39,7 +39,7 @@ _NOTES = {
 def gains(rows: Sequence[Row], way: str, pairs: Sequence[Pair]) -> dict[Pair, tuple[float, float]]:
     """Return the times of the first and the second network of each complete pair, in ms.
 
-    A network of several pairs has the rows of the first of them.
+    A network of several pairs is measured once for all of them; of several rows the last counts.
     """
     times = {
         row["arch"]: float(row["tpot"])
