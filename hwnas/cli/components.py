@@ -27,12 +27,12 @@ _MAX_CHOICES = 8  # of a space, that are all listed
 
 
 def component_table(kind: registry.Kind, verbose: bool = False) -> Table:
-    """Return a row for each registered optimizer or backend.
+    """Return a row for each registered optimizer, backend or logger.
 
     Parameters
     ----------
     kind
-        ``"optimizer"`` or ``"backend"``.
+        ``"optimizer"``, ``"backend"`` or ``"logger"``.
     verbose
         Whether to add settings with defaults, references, and how an optimizer treats constraints.
         This imports the libraries of all components, which takes seconds.

@@ -35,7 +35,7 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
     ----------
     kind
         ``"optimizers"``, ``"backends"``, ``"spaces"``, ``"devices"``, ``"metrics"``,
-        ``"workloads"`` or ``"experiments"``.
+        ``"workloads"``, ``"experiments"`` or ``"loggers"``.
     verbose
         Whether to add details: settings, defaults, references, how optimizers
         treat constraints, the protocols of devices; see `fit` for the source of figures.
@@ -53,7 +53,7 @@ def listing(kind: str, verbose: bool = False, scale: str = "gpt-s") -> Table:
     >>> rows[0][:3]
     ['gpt-s', 'gpt', '1.9e+12']
     """
-    if kind in ("optimizers", "backends"):
+    if kind in ("optimizers", "backends", "loggers"):
         return component_table(cast(Kind, kind.removesuffix("s")), verbose)
     if kind == "spaces":
         return space_table()

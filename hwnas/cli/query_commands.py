@@ -25,6 +25,7 @@ class Listing(StrEnum):
     metrics = "metrics"
     workloads = "workloads"
     experiments = "experiments"
+    loggers = "loggers"
 
 
 class Format(StrEnum):
@@ -45,7 +46,7 @@ def list_(
         ),
     ] = None,
 ) -> None:
-    """List optimizers, backends, spaces, devices, metrics, workloads or experiments.
+    """List optimizers, backends, spaces, devices, metrics, workloads, experiments or loggers.
 
     For a device: ranges of the median latency (ms) and energy (mWh) over all architectures.
 

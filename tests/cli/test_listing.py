@@ -185,6 +185,14 @@ def test_numbers_of_parameters_and_operations_are_integers(objectives: list[str]
     }
 
 
+def test_loggers_are_described() -> None:
+    header, rows = listing.listing("loggers")
+    assert header == ["name", "what it is"]
+    described = {str(name): str(text) for name, text in rows}
+    assert set(described) >= {"mlflow", "tensorboard", "wandb"}
+    assert all(len(text) > 20 for text in described.values())
+
+
 def test_experiments_are_described() -> None:
     header, rows = listing.listing("experiments")
     table = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
