@@ -132,6 +132,7 @@ class StoppingRule:
             self._n_trials,
             flat=isinstance(self._effects, ColumnEffects),
             noisy=bool(history.std.any()),
+            constrained=bool(problem.constraints),
         )
 
 

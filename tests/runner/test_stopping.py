@@ -176,6 +176,15 @@ def test_a_search_that_stands_still_is_not_complete() -> None:
     assert calibrated(np.full(12, 0.2), 0.0, 50).expected > still.expected
 
 
+def test_with_constraints_more_is_expected_once_little_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    for share in (0.001, 0.2):
+        draws = share * rng.lognormal(0, 0.1, 12)
+        free, bound = (calibrated(draws, share, 50, constrained=c) for c in (False, True))
+        assert (bound.expected > free.expected) == (share < 0.01)
+        assert bound.upper / bound.lower > free.upper / free.lower
+
+
 def test_a_target_below_the_estimate_is_not_reached() -> None:
     estimate = MissingEstimate(50, 0.01, 0.008, 0.0125)
     assert not estimate.is_within(0.01)
