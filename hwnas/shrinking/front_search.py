@@ -171,7 +171,8 @@ def _choose(
         front = predicted_front(space, table, times, limit)
         values = times.predict(layout.pack(front))
         is_new = np.array([code.tobytes() not in taken for code in front], dtype=bool)
-        is_new &= values >= min_time
+        # A network without layers is no model that other software loads.
+        is_new &= (values >= min_time) & (space.depth_of(front) > 0)
         front, values = front[is_new], values[is_new]
         points = _points(corrected.link(table.predict(layout.pack(front))), values)
         # Half of a round is from the mean, the rest from the draws.

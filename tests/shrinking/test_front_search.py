@@ -173,6 +173,17 @@ def test_search_finds_the_front_of_additive_losses() -> None:
     np.testing.assert_array_equal(again.codes, found.codes)
 
 
+def test_a_network_without_layers_is_not_evaluated() -> None:
+    front = predicted_front(SPACE, table_of_layers(SPACE, 0.0, SCORES), TIMES)
+    assert SPACE.depth_of(front).min() == 0  # the fastest of all
+    found = search_front(SPACE, SCORES, TIMES, lambda codes: sums(SCORES, codes), evaluations=30)
+    assert len(found.codes) > 10
+    assert SPACE.depth_of(found.codes).min() == 1
+    # Of a model that is better the less is left of it, nothing but that would be evaluated.
+    found = search_front(SPACE, -SCORES, TIMES, lambda codes: -sums(SCORES, codes), evaluations=30)
+    assert SPACE.depth_of(found.codes).tolist() == [4]
+
+
 def test_agreement_is_within_depths() -> None:
     codes = SPACE.sample(40, np.random.default_rng(0))
     depth = SPACE.depth_of(codes).astype(float)
