@@ -86,7 +86,8 @@ def write_page(folder: Path, target: Path) -> None:
 def section(rows: Sequence[Row], note: str) -> list[str]:
     """Return the lines of one device: a table of pairs, and one of agreement with ours."""
     ways = list(dict.fromkeys(row["way"] for row in rows))
-    by_way = {way: gains(rows, way, chosen_pairs()) for way in ways}
+    pairs = chosen_pairs()
+    by_way = {way: gains(rows, way, pairs) for way in ways}
     shown = sorted({pair for found in by_way.values() for pair in found})
     first = rows[0]
     workloads = " or ".join(dict.fromkeys(row["workload"] for row in rows))
@@ -110,9 +111,9 @@ def section(rows: Sequence[Row], note: str) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "| way | pairs | in the predicted order | mean gain | mean gain of ours on these | largest "
-        "difference of the two |",
-        "|---|---|---|---|---|---|",
+        "| way | pairs | in the predicted order | in the order of ours | mean gain | mean gain of "
+        "ours on these | largest difference of the two |",
+        "|---|---|---|---|---|---|---|",
     ]
     for way in ways:
         common = [pair for pair in by_way[way] if pair in by_way[OURS]]
@@ -121,7 +122,8 @@ def section(rows: Sequence[Row], note: str) -> list[str]:
         here = np.array([gain(by_way[way][pair]) for pair in common])
         ours = np.array([gain(by_way[OURS][pair]) for pair in common])
         lines.append(
-            f"| {way} | {len(here)} | {int((here > 0).sum())} | {100 * here.mean():.1f} % | "
+            f"| {way} | {len(here)} | {int((here > 0).sum())} | "
+            f"{int(((here > 0) == (ours > 0)).sum())} | {100 * here.mean():.1f} % | "
             f"{100 * ours.mean():.1f} % | {100 * np.abs(here - ours).max():.1f} points |"
         )
     errors = [float(row["std"]) / float(row["tpot"]) for row in rows if row["tpot"] and row["std"]]

@@ -77,9 +77,9 @@ def test_page(tmp_path):
     assert (
         "| 3.000 / 2.000 | +50.0 % | 4.400 / 4.000 | +10.0 % | 5.000 / 6.000 | -16.7 %" in lines[0]
     )
-    assert "| hwnas | 10 | 10 | 50.0 % | 50.0 % | 0.0 points |" in page
-    assert "| static cache | 10 | 10 | 10.0 % | 50.0 % | 40.0 points |" in page
-    assert "| generate | 10 | 0 | -16.7 % | 50.0 % | 66.7 points |" in page
+    assert "| hwnas | 10 | 10 | 10 | 50.0 % | 50.0 % | 0.0 points |" in page
+    assert "| static cache | 10 | 10 | 10 | 10.0 % | 50.0 % | 40.0 points |" in page
+    assert "| generate | 10 | 0 | 0 | -16.7 % | 50.0 % | 66.7 points |" in page
     assert "Failed: generate compiled: no memory" in page
     assert "is 0.5% of a time in the median, at most 1.0%." in page
     assert "llama.cpp" not in page
