@@ -5,6 +5,7 @@
     python benchmarks/shrink.py all --text FILE --tokenizer FILE.json --seed 0 --seconds 560
     python benchmarks/shrink.py all --text FILE --tokenizer FILE.json --seed 1 --seconds 560
     python benchmarks/shrink.py all --study cpu --text pydoc --seconds 1200
+    python benchmarks/shrink.py all --study cpu-deep --text pydoc --seconds 1500
     python benchmarks/shrink.py report
 
 ``all`` runs the pieces one after the other, each of which can be run alone and continues where it
@@ -128,7 +129,7 @@ STUDIES = {
     ),
     # Some 10 minutes on one core.
     "cpu": CPU_STUDY,
-    # Twice as many layers, as in larger models, and half an hour.
+    # Twice as many layers; a quarter of an hour.
     "cpu-deep": replace(
         CPU_STUDY,
         sizes=(64, 12, 192, 4, 2),

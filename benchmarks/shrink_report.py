@@ -34,6 +34,7 @@ def write(folder: Path, out: Path, max_perplexity: float) -> str:
     )
     problems = list(dict.fromkeys((r["study"], r["seed"], r["workload"]) for r in members))
     lines = ["# Smaller versions of a trained model", "", f"Wanted: {WANTED}", ""]
+    # The last sentence goes when llama-s is measured again.
     lines += ["Times are predicted by tables of measured networks; `benchmarks/shrink.py` is the "
               "program. Perplexities above three times the model's are out of the hypervolume. The "
               "scores, which cost as many passes as they have entries, of half of the layers on "
@@ -146,8 +147,7 @@ def _time_ratios(ours: Array, theirs: Array) -> Array:
 def _others(members: list[Row], problem: Any, method: str) -> list[Row]:
     """Return the rows of a problem that are of other members than those of a method."""
     own = {row["arch"] for row in _of(members, problem, method)}
-    names = ("study", "seed", "workload")
-    return [r for r in members if tuple(r[n] for n in names) == problem and r["arch"] not in own]
+    return [row for row in _of(members, problem) if row["arch"] not in own]
 
 
 def _healing(rows: list[Row]) -> Iterator[str]:
@@ -178,9 +178,11 @@ def _line(*cells: object) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _of(members: list[Row], problem: Any, method: str) -> list[Row]:
+def _of(members: list[Row], problem: Any, method: str | None = None) -> list[Row]:
+    """Return the rows of a problem, of one method or of all."""
     names = ("study", "seed", "workload")
-    return [r for r in members if tuple(r[n] for n in names) == problem and r["method"] == method]
+    rows = [row for row in members if tuple(row[name] for name in names) == problem]
+    return [row for row in rows if method in (None, row["method"])]
 
 
 def _points(rows: list[Row]) -> Array:
