@@ -86,7 +86,8 @@ def search_front(
     evaluate
         Function that evaluates members.
     evaluations
-        Number of members to evaluate, the whole model included.
+        Number of members to evaluate at most, the whole model included; fewer if no other is
+        expected to add hypervolume.
     batch
         Number of members of a round.
     max_loss
