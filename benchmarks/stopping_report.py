@@ -176,6 +176,11 @@ def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(out + [f"| {' | '.join(row)} |" for row in rows])
 
 
+def _percent(value: float, sign: str = "") -> str:
+    """Return a share as a cell of a table; empty where it is not known."""
+    return "" if np.isnan(value) else f"{value:{sign}.0%}"
+
+
 def draw(groups: dict[str, list[Search]], file: Path) -> None:
     """Draw nominal and actual coverage, and estimates against the truth."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -194,7 +199,8 @@ def draw(groups: dict[str, list[Search]], file: Path) -> None:
         color, marker = (style.line_style(i)[key] for key in ("color", "marker"))
         right.scatter(*zip(*points, strict=True), s=7, color=color, marker=marker, alpha=0.5)
     left.set(xlabel="nominal coverage", ylabel="share of intervals with the truth", ylim=(0, 1.02))
-    left.legend(fontsize=7, loc="lower right")
+    # The same key for both, where no points are.
+    right.legend(*left.get_legend_handles_labels(), fontsize=7, loc="upper left")
     right.plot([1e-3, 1], [1e-3, 1], color="0.6", linewidth=1)
     right.set(xscale="log", yscale="log", xlim=(1e-3, 0.5), ylim=(1e-3, 0.5))
     right.set(xlabel="expected to be missing", ylabel="missing")
@@ -215,9 +221,9 @@ def write_report(rows: Sequence[Sequence[str]], folder: Path) -> None:
             name,
             str(len(part)),
             str(sum(len(search.estimates) for search in part)),
-            f"{coverage(part):.0%}",
-            f"{coverage(part, below=0.02):.0%}",
-            f"{_bias(part):+.0%}",
+            _percent(coverage(part)),
+            _percent(coverage(part, below=0.02)),
+            _percent(_bias(part), sign="+"),
         ]
         for name, part in groups.items()
     ]
