@@ -41,6 +41,22 @@ LLAMA = (
     "space: {family: llama, name: tiny, embed_dim: [32], n_layer: [1], mlp_dim: [64], n_head: [2], "
     "n_kv_head: [1], tied: [true], head_size: 16, context: 64, vocab_size: 257}"
 )
+TASK = """\
+task: letters
+dataset_path: json
+dataset_kwargs: {data_files: {test: letters.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: "{{choices}}"
+doc_to_target: "{{answer}}"
+metric_list: [{metric: acc}]
+"""
+FILES = {
+    "llama.yaml": LLAMA,
+    "letters.yaml": TASK,
+    "letters.jsonl": '{"question": "Letter:", "choices": [" a", " b"], "answer": 0}\n' * 2,
+}
 EXPORT = "build tiny-1-32-64-2-1-True --space llama.yaml --out NET"
 PROFILE = (
     f"run tiny.yaml --out TINY --no-draw --set 'space={TINY}' --set 'backend={{type: profile, "
@@ -73,7 +89,28 @@ PROBES: dict[str, list[str]] = {
     "web": ["python import hwnas.explorer.app", "explore --help"],
     "fit": ["python import catboost, hwnas"],
     "parquet": [f"{RUN} --set 'optimizers=[random]'", "export RUN --to parquet --out T.parquet"],
+    "eval": [f"{EXPORT}-task --tokenizer bytes", "evaluate NET-task --tasks letters.yaml"],
+    # A logger that fails costs no run, so what it has written is looked for.
+    "mlflow": [
+        f"{RUN} --set 'optimizers=[random]' --set 'loggers=[mlflow]'",
+        "python \"import glob; assert glob.glob('mlruns/*/artifacts/front.csv')\"",
+    ],
+    "wandb": [
+        f"{RUN} --set 'optimizers=[random]' --set 'loggers=[wandb]'",
+        "python \"import glob; assert glob.glob('wandb/offline-run-*/*.wandb')\"",
+    ],
+    "tensorboard": [
+        f"{RUN} --set 'optimizers=[random]' --set 'loggers=[tensorboard]'",
+        "python \"import glob; assert glob.glob('RUN/tensorboard/*/seed-0/*tfevents*')\"",
+    ],
+    "docs": ["python import mkdocs, material, mkdocstrings_handlers.python"],
+    "dev": [
+        f"{RUN} --set 'optimizers=[nsga2, motpe, gp]'",
+        "python import pytest, xdist, hypothesis, mypy, statsmodels, jsonschema",
+    ],
 }
+LOGGERS = ("mlflow", "wandb", "tensorboard")
+TORCH = ("bo", "profile", "eval", "dev", "all")  # extras that bring it
 
 
 @dataclass
@@ -102,6 +139,9 @@ def all_probes(extra: str) -> list[str]:
         *PROBES["web"],
         "export RUN --to optuna",
         "export RUN --to parquet --out T.parquet",
+        f"resume RUN --no-draw --set 'loggers=[{', '.join(LOGGERS)}]'",
+        *(PROBES[name][-1] for name in LOGGERS),
+        *PROBES["eval"],
     ]
 
 
@@ -159,24 +199,20 @@ def measure(python: str, file: Path, extra: str, torch: str | None, folder: Path
                 "install",
                 "--quiet",
                 wanted,
-                *([torch] if torch and needs_torch(extra) else []),
+                *([torch] if torch and extra in TORCH else []),
             )
             row.seconds = round(time.perf_counter() - start, 1)
             pip(inside, "check")
             names = pip(inside, "list", "--format", "freeze").splitlines()
             row.packages = len([name for name in names if not name.startswith("pip==")])
             row.megabytes = round(size_of(environment / "lib") / 1e6, 1)
-            (work / "llama.yaml").write_text(LLAMA)
+            for file_name, text in FILES.items():
+                (work / file_name).write_text(text, encoding="utf-8")
             for probe in all_probes(extra):
                 try_command(environment / "bin", probe, work)
         except RuntimeError as error:
             row.outcome = str(error)
     return row
-
-
-def needs_torch(extra: str) -> bool:
-    """Return whether an extra brings torch."""
-    return extra in ("bo", "profile", "all")
 
 
 def size_of(folder: Path) -> int:
