@@ -33,10 +33,6 @@ TABLE = HERE / "installation.csv"
 MAX_BASE_MB = 250
 RUN = "run quickstart --out RUN --no-draw --set seeds=1 --set budget.evaluations=24"
 ARCH = "gpt-s-10-192-" + "2-" * 10 + "4-" * 10 + "True"
-TINY = (
-    "{name: tiny, embed_dim: [32], n_layer: [1, 2], mlp_ratio: [2, 4], n_head: [1, 2], "
-    "head_size: 16, context: 64, vocab_size: 257}"
-)
 LLAMA = (
     "space: {family: llama, name: tiny, embed_dim: [32], n_layer: [1], mlp_dim: [64], n_head: [2], "
     "n_kv_head: [1], tied: [true], head_size: 16, context: 64, vocab_size: 257}"
@@ -59,10 +55,8 @@ FILES = {
 }
 EXPORT = "build tiny-1-32-64-2-1-True --space llama.yaml --out NET"
 PROFILE = (
-    f"run tiny.yaml --out TINY --no-draw --set 'space={TINY}' --set 'backend={{type: profile, "
-    "device: cpu, training: {steps: 5, batch_size: 4}, passes: {batch_size: 1}}' "
-    "--set 'objectives=[perplexity, latency@cpu]' --set 'optimizers=[random]' "
-    "--set budget.evaluations=2 --set seeds=1"
+    "run cpu-tiny --out TINY --no-draw --set 'optimizers=[random]' --set budget.evaluations=2 "
+    "--set 'backend.rungs=[2]' --set 'backend.training={steps: 5, batch_size: 4}'"
 )
 # What must work with an extra alone: commands of hwnas, or Python after "python". A command that
 # follows "refuse" needs another extra and must say in one line which.
