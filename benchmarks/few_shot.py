@@ -36,6 +36,8 @@ from few_shot_networks import (
 )
 from fit_surrogate import codes_of
 from scipy.stats import kendalltau
+from workloads_rows import FOLDER, rows_of
+from workloads_statistics import measured
 
 import hwnas
 from hwnas.devices.fit import FittedMetric, fit_tables
@@ -48,7 +50,7 @@ from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.typing import Array, Codes, IndexArray
 
 HERE = Path(__file__).parent
-MEASURED = ("gpt-s", "gpt-l", "gpt-xl", "gpt-s-wide", "gpt-l-wide", "llama-s", "llama-m")
+MEASURED = ("gpt-s", "gpt-l", "gpt-xl", "gpt-s-wide", "gpt-l-wide", "llama-s", "llama-m", "llama-l")
 PUBLISHED = ("gpt-s", "gpt-m", "gpt-l")
 METRICS = ("latency", "tpot.serve", "tpot.chat", "energy")
 MEASURED_POINTS, PUBLISHED_POINTS = (10, 20, 50), (10, 20, 40)
@@ -189,13 +191,11 @@ def measured_problems(folder: Path, data: Path) -> Iterator[Problem]:
     for name in MEASURED:
         space = hwnas.space(name)
         assert isinstance(space, LanguageModelSpace)
-        lines = read_rows(HERE / "workloads" / f"{name}.csv")
-        # The first measurement of each architecture: repeats are of a few alone.
-        lines = list({line["arch"]: line for line in reversed(lines)}.values())
+        group = measured(name, rows_of(name, [FOLDER]))
+        all_codes = space.encode(group.archs)
         for metric in METRICS:
-            complete = [line for line in lines if line[metric]]
-            codes = space.encode([line["arch"] for line in complete])
-            y = np.array([float(line[metric]) for line in complete])
+            known = np.isfinite(group.values[metric])
+            codes, y = all_codes[known], group.values[metric][known]
             points = [n for n in MEASURED_POINTS if n <= len(y) - MIN_LEFT]
             if not points:
                 continue

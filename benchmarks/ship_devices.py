@@ -5,7 +5,8 @@
 CSVs in the folder itself are of several GPUs, told apart by the column ``card``; those in a folder
 ``NAME`` within it are of the device ``NAME``. Every metric of a space with at least 20 measured
 networks is fitted, those of ``front-SPACE.csv`` included, without other devices as a prior: what
-ships follows from these files alone. Writes ``hwnas/surrogates/data/devices/NAME.npz`` and the page
+ships follows from these files alone. Pieces that several boards of one card measured are aligned.
+Writes ``hwnas/surrogates/data/devices/NAME.npz`` and the page
 ``ship_devices.md``, which also has the errors on the networks of fronts of a fit without them.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from hardware_common import table
 from threadpoolctl import threadpool_limits
+from workloads_pieces import aligned
 from workloads_rows import FOLDER, SPACES, Row, read_rows
 
 import hwnas
@@ -77,7 +79,7 @@ def sources(folder: Path = FOLDER) -> list[Source]:
         if not stem.startswith(FRONT):
             space = hwnas.space(stem)
             assert isinstance(space, LanguageModelSpace)
-            out.append(Source(device, space, own, rows.get((device, FRONT + stem), [])))
+            out.append(Source(device, space, aligned(own), rows.get((device, FRONT + stem), [])))
     return out
 
 

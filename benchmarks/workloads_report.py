@@ -178,7 +178,8 @@ def repeatability_section(networks: dict[str, Measured]) -> Iterator[str]:
         f"The first {N_ANCHORS} networks of each space are measured again in every piece, each "
         "piece a process of its own. Distance from the value of the first piece: median and worst; "
         "then the largest shift of a whole piece (the median of its signed distances). Empty where "
-        "nothing was measured twice."
+        "nothing was measured twice. Boards of one card differ, in energy most; in all that "
+        "follows, pieces are aligned by these networks to the average of the boards."
     )
     rows = []
     for name, of in networks.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from workloads_pieces import aligned
 from workloads_rows import ENERGIES, TIMES, Row
 
 import hwnas
@@ -31,7 +32,7 @@ class Measured:
     archs
         The n architectures, in the order of the sample.
     values
-        Medians over the pieces by metric, (n,) float64; NaN where there are none.
+        Medians over the aligned pieces by metric, (n,) float64; NaN where there are none.
     """
 
     space: LanguageModelSpace
@@ -60,7 +61,7 @@ def measured(name: str, rows: Sequence[Row]) -> Measured:
     space = hwnas.space(name)
     assert isinstance(space, LanguageModelSpace)
     by_arch: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: int(row["index"])):
+    for row in sorted(aligned(rows), key=lambda row: int(row["index"])):
         by_arch.setdefault(row["arch"], []).append(row)
     values = {
         metric: np.array([_median(_numbers(group, metric)) for group in by_arch.values()])

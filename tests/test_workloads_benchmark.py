@@ -21,6 +21,7 @@ sys.path.append(str(FOLDER))
 import workloads_fronts as fronts  # noqa: E402
 import workloads_measure as measuring  # noqa: E402
 import workloads_pairs as pairing  # noqa: E402
+import workloads_pieces as pieces  # noqa: E402
 import workloads_plot as plotting  # noqa: E402
 import workloads_report as report  # noqa: E402
 import workloads_rows as files  # noqa: E402
@@ -125,11 +126,25 @@ def test_rank_correlation_overall_and_within_widths(gpt_s):
     assert overall > 0
 
 
-def test_repeated_networks_have_the_median_of_their_pieces():
-    of = statistics.measured("gpt-s", make_rows("gpt-s", 12, shifts=(1.0, 3.0, 2.0)))
+@given(shifts=st.lists(st.floats(0.5, 2.0), min_size=1, max_size=4))
+def test_networks_of_several_pieces_have_the_values_of_an_average_board(shifts):
+    of = statistics.measured("gpt-s", make_rows("gpt-s", 12, shifts=tuple(shifts)))
     once = np.array([linear_value(arch, "latency") for arch in of.archs])
-    expected = np.where(np.arange(12) < files.N_ANCHORS, 2, 1) * once
-    np.testing.assert_allclose(of.values["latency"], expected)
+    average = np.exp(np.mean(np.log(shifts)))
+    np.testing.assert_allclose(of.values["latency"], average * once, rtol=1e-6)
+
+
+def test_one_odd_value_does_not_move_a_piece():
+    rows = make_rows("gpt-s", 12, shifts=(1.0, 1.1))
+    rows[12]["latency"] = repr(3.0 * float(rows[0]["latency"]))
+    scales = pieces.piece_scales(rows, "latency")
+    assert scales["2"] / scales["1"] == pytest.approx(1.1)
+
+
+def test_a_piece_without_networks_of_another_stays_as_it_is():
+    rows = make_rows("gpt-s", 12)
+    assert pieces.piece_scales(rows, "latency") == {"1": 1.0}
+    assert pieces.aligned(rows)[0]["latency"] == rows[0]["latency"]
 
 
 def test_tables_hold_the_linear_model(gpt_s, gpt_s_fronts):
