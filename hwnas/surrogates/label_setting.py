@@ -26,11 +26,14 @@ from numpy.typing import NDArray
 from hwnas import pareto
 from hwnas.surrogates.layer_layout import N_ROOT_COLUMNS
 from hwnas.surrogates.tables import AdditiveTable
-from hwnas.typing import Array, Codes, IndexArray
+from hwnas.typing import Array, BoolArray, Codes, IndexArray
 
 Reduction = Callable[[Array, Array], tuple[IndexArray, Array]]
 """Select labels: from labels (k, n), and points (k, q) that may dominate them too, to the indices
 (r,) of the labels that are kept, and the values (k, r) with which they continue."""
+
+Pruning = Callable[[Array, int], BoolArray]
+"""Mask (n,) of the labels (k, n) after some number of layers that may still end on the front."""
 
 # Relative tolerance of comparisons between sums in different orders: far above rounding errors,
 # far below differences that matter.
@@ -102,13 +105,16 @@ class LabelSetting:
         """
         return [
             complete
+            for group in self.groups()
+            for complete in self.search(group, new_reduction(), rivals)
+        ]
+
+    def groups(self) -> list[RootGroup]:
+        """Return all roots, in groups that are searched together."""
+        return [
+            RootGroup.create(self.tables, self.bounds, embed_dim, roots)
             for embed_dim in range(self.tables[0].base.shape[0])
             for roots in _group_roots(self.tables, embed_dim)
-            for complete in self._search(
-                _RootGroup.create(self.tables, self.bounds, embed_dim, roots),
-                new_reduction(),
-                rivals,
-            )
         ]
 
     def codes(self, results: Sequence[CompleteLabels], indices: IndexArray) -> Codes:
@@ -123,7 +129,7 @@ class LabelSetting:
         """
         depth, _, heads = self.tables[0].layers.shape[3:]
         owner = np.repeat(np.arange(len(results)), [len(r.values.T) for r in results])
-        label = np.concatenate([np.arange(len(r.values.T)) for r in results])
+        label = np.concatenate([owner[:0], *(np.arange(len(r.values.T)) for r in results)])
         codes = np.zeros((len(indices), N_ROOT_COLUMNS + 2 * depth), dtype=np.int8)
         for k, result in enumerate(results):
             rows = np.flatnonzero(owner[indices] == k)
@@ -137,10 +143,29 @@ class LabelSetting:
                 current = result.parents[i][current]
         return codes
 
-    def _search(
-        self, group: _RootGroup, reduction: Reduction, rivals: Array
+    def search(
+        self,
+        group: RootGroup,
+        reduction: Reduction,
+        rivals: Array,
+        prune: Pruning | None = None,
     ) -> Iterator[CompleteLabels]:
-        """Yield the complete labels of each root of a group, shallowest first."""
+        """Yield the complete labels of each root of a group, shallowest first.
+
+        Parameters
+        ----------
+        group
+            One of `groups`.
+        reduction, rivals
+            See `run`; the reduction is one that was used for no other group.
+        prune
+            Drops further labels.
+
+        Raises
+        ------
+        TooManyLabels
+            There are more than `max_labels` after a layer.
+        """
         labels = np.zeros((len(self.tables), 1))
         parents: list[NDArray[np.int32]] = []
         options: list[NDArray[np.int16]] = []
@@ -154,9 +179,12 @@ class LabelSetting:
             extended = (group.layers[:, i, useful, None] + labels[:, None, :]).reshape(
                 len(self.tables), -1
             )
-            # 2. Drop labels that no completion makes feasible.
-            indices = self._feasible(extended, group, i + 1)
+            # 2. Drop labels that no completion makes feasible, or brings to the front.
+            indices = self.feasible(extended, group, i + 1)
             extended = extended[:, indices]
+            if prune is not None:
+                mask = prune(extended, i + 1)
+                indices, extended = indices[mask], extended[:, mask]
             # 3. Drop dominated labels; the reduction may also round labels down.
             rows, labels = reduction(extended, self._rival_labels(extended, group, i + 1, rivals))
             indices = indices[rows]
@@ -174,7 +202,7 @@ class LabelSetting:
                         [*options[:-1], options[-1][feasible]],
                     )
 
-    def _feasible(self, labels: Array, group: _RootGroup, n_layers: int) -> IndexArray:
+    def feasible(self, labels: Array, group: RootGroup, n_layers: int) -> IndexArray:
         """Return the indices of labels (k, n) after some layers that can still become feasible.
 
         Bounded tables that are no objectives are changed in place where every completion is
@@ -191,9 +219,7 @@ class LabelSetting:
             np.maximum(labels[j], safe, out=labels[j])
         return indices
 
-    def _rival_labels(
-        self, labels: Array, group: _RootGroup, n_layers: int, rivals: Array
-    ) -> Array:
+    def _rival_labels(self, labels: Array, group: RootGroup, n_layers: int, rivals: Array) -> Array:
         """Return points (k, q) such that the rivals dominate every completion of what they do.
 
         A rival dominates the completions of a label if it dominates the label plus the minimum that
@@ -214,7 +240,7 @@ class LabelSetting:
 
 
 @dataclass(frozen=True, slots=True)
-class _RootGroup:
+class RootGroup:
     """Roots of one ``embed_dim`` whose layers have equal entries, searched together.
 
     Attributes
@@ -254,7 +280,8 @@ class _RootGroup:
         bounds: Array,
         embed_dim: int,
         roots: list[tuple[int, int]],
-    ) -> _RootGroup:
+    ) -> RootGroup:
+        """Return the group of some roots of an ``embed_dim`` with equal layers, deepest first."""
         n_layer: list[int] = tables[0].depths.tolist()
         deepest, bias = roots[0]
         layers = np.stack([t.layers[embed_dim, deepest, bias, : n_layer[deepest]] for t in tables])

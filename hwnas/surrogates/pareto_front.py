@@ -31,6 +31,7 @@ from operator import add
 import numpy as np
 
 from hwnas import pareto
+from hwnas.surrogates.constrained_front import constrained_front
 from hwnas.surrogates.label_setting import (
     LabelSetting,
     TooManyLabels,
@@ -104,6 +105,8 @@ def exact_front(
     problem = _problem(objectives, limits, max_labels)
     rivals = np.empty((problem.n_objectives, 0))
     try:
+        if len(problem.tables) > 2 == problem.n_objectives:
+            return constrained_front(problem)
         # With two dimensions, labels are few and need no rivals.
         if len(problem.tables) > 2:
             rivals = predict(objectives, _pilot(problem, _PILOT_LABELS)).T
@@ -241,10 +244,15 @@ class _GridReduction:
 def _problem(
     objectives: Sequence[AdditiveTable], limits: Sequence[Limit], max_labels: int
 ) -> LabelSetting:
-    """Return the label-setting problem; limits on the same table object are merged."""
+    """Return the label-setting problem; limits on the same table object are merged.
+
+    Limits that every architecture satisfies are left out.
+    """
     tables = list(objectives)
     bounds = [np.inf] * len(tables)
     for limit in limits:
+        if limit.table.maximum() <= limit.bound:
+            continue
         index = next((j for j, table in enumerate(tables) if table is limit.table), None)
         if index is not None:
             bounds[index] = min(bounds[index], limit.bound)
