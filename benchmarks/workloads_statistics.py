@@ -141,6 +141,34 @@ def held_out_error(of: Measured, metric: str) -> float:
     return float(np.nanmean(np.concatenate(errors)))
 
 
+def first_layer_errors(of: Measured, metric: str) -> tuple[float, float]:
+    """Return held-out errors of linear models without and with the heads of the first layer.
+
+    The models of all widths are fitted together, to relative errors, so that the effect of the
+    first layer, one for each of its numbers of heads, is that of all of them.
+
+    Returns
+    -------
+    (2,) float64
+        Mean relative leave-one-out errors.
+    """
+    known = np.isfinite(of.values[metric])
+    archs, y = (
+        [arch for arch, k in zip(of.archs, known, strict=True) if k],
+        of.values[metric][known],
+    )
+    rows, widths = features(archs), of.widths[known]
+    plain = np.concatenate([rows * (widths == w)[:, None] for w in np.unique(widths)], axis=1)
+    firsts = [(arch.n_head[0], *getattr(arch, "n_kv_head", ())[:1]) for arch in archs]
+    kinds = sorted(set(firsts))[1:]  # the effect of the first kind is that of the constants
+    effects = np.array([[first == kind for kind in kinds] for first in firsts], dtype=np.float64)
+    errors = [
+        np.abs(leave_one_out(x / y[:, None], np.ones(len(y))))
+        for x in (plain, np.concatenate([plain, effects], axis=1))
+    ]
+    return float(np.nanmean(errors[0])), float(np.nanmean(errors[1]))
+
+
 def of_width(of: Measured, metric: str, width: float) -> tuple[Array, Array]:
     """Return features (k, p) and values (k,) of the networks of one width with a value."""
     values = of.values[metric]

@@ -80,6 +80,16 @@ def test_linear_values_are_predicted_without_error(name):
     assert np.isnan(statistics.held_out_error(of, "energy"))
 
 
+def test_heads_of_the_first_layer_are_seen():
+    of = statistics.measured("llama-s", make_rows("llama-s", 120))
+    assert statistics.first_layer_errors(of, "latency") == pytest.approx((0, 0), abs=1e-9)
+    effects = np.array([(0.0, 1.0, 3.0)[[2, 4, 8].index(arch.n_head[0])] for arch in of.archs])
+    of = replace(of, values=of.values | {"latency": 50 + of.values["latency"] + effects})
+    without, with_it = statistics.first_layer_errors(of, "latency")
+    assert without > 0.005
+    assert with_it < 1e-9
+
+
 def test_too_few_networks_have_no_error():
     of = statistics.measured("gpt-s", make_rows("gpt-s", 9))
     assert np.isnan(statistics.held_out_error(of, "latency"))
