@@ -380,8 +380,8 @@ def _stored_reference(path: Path, n_objectives: int) -> Reference | None:
 
 
 def _check_workers(workers: int, problem: Problem | None = None) -> None:
-    if workers < 1:
-        raise InvalidInput(f"workers: expected at least 1, found {workers}")
+    if not isinstance(workers, int) or workers < 1:
+        raise InvalidInput(f"workers: expected at least 1, found {workers!r}")
     backend = None if problem is None else problem.backend
     if workers > 1 and backend and backend.on_hardware and not backend.side_by_side:
         raise InvalidInput(

@@ -30,7 +30,7 @@ from hwnas import foreign_code, form_errors
 from hwnas.errors import ExperimentError, InvalidInput, UnknownName, describe_value
 from hwnas.form_schemas import INITIAL, SEEDS, SPACE, WORKLOADS
 from hwnas.function_source import FunctionError
-from hwnas.shipped_experiments import shipped_experiment, shipped_experiments
+from hwnas.shipped_experiments import experiment_file
 from hwnas.sweeps import Cell, cell_content
 from hwnas.workloads import Workload, parse_workloads
 from hwnas.yaml_loader import dump_yaml, read_yaml
@@ -276,10 +276,7 @@ def read_experiment(
     elif isinstance(source, Mapping):
         content = copy.deepcopy(dict(source))
     else:
-        path = shipped_experiment(str(source)) or Path(source)
-        if not path.exists():
-            shipped = ", ".join(shipped_experiments())
-            raise InvalidInput(f"{source}: no such file; experiments of hwnas: {shipped}")
+        path = experiment_file(source)
         content, file, folder = read_yaml(path), str(path), path.parent
     override(content, overrides or {})
     if cell is not None:
@@ -296,7 +293,8 @@ def read_experiment(
             if file and experiment.executor:  # a mapping is the caller's own
                 settings = experiment.executor.settings
                 foreign_code.refuse_cluster(settings, file, overrides or {}, allowed_address)
-        added = [str(Path(name).absolute()) for name in plugins]
+        named = [plugins] if isinstance(plugins, str | Path) else plugins
+        added = [str(Path(name).absolute()) for name in named]
         files = list(dict.fromkeys([*listed, *added]))
         experiment = experiment.model_copy(update={"plugins": files})
         run_plugin_files(experiment)
@@ -380,6 +378,8 @@ def _completed(experiment: Experiment, folder: Path) -> Experiment:
 
 def override(content: dict[str, Any], values: Mapping[str, Any]) -> None:
     """Set values of a nested mapping by their dotted paths."""
+    if not isinstance(values, Mapping):
+        raise InvalidInput(f"overrides: expected values by key, found {describe_value(values)}")
     for key_path, value in values.items():
         _override(content, key_path, value)
 

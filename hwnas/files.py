@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hwnas.errors import InvalidInput
+
 PARTIAL = ".part"  # suffix of a file that is being written
 
 
@@ -53,6 +55,59 @@ def read_bounded(path: Path, limit_mb: int) -> bytes:
     if len(content) > limit_mb * 1_000_000:
         raise OSError(errno.EFBIG, f"larger than {limit_mb} MB, the limit", str(path))
     return content
+
+
+def unreadable(path: str | Path, error: OSError | None = None) -> str:
+    """Return why a file cannot be read, as the text of an error.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        What reading it raised; None where it was only looked for.
+
+    Examples
+    --------
+    >>> unreadable("none.csv"), unreadable("/")
+    ('none.csv: no such file', '/: cannot be read: Is a directory')
+    """
+    if error is None or isinstance(error, FileNotFoundError):
+        is_directory = Path(path).is_dir()
+        return f"{path}: {'cannot be read: Is a directory' if is_directory else 'no such file'}"
+    return f"{path}: cannot be read: {error.strerror or error}"
+
+
+def check_output(path: Path, suffixes: Sequence[str] = (), *, example: str = "") -> None:
+    """Refuse a file that cannot be written, before any work is done for it.
+
+    Parameters
+    ----------
+    path
+        File to write; one that is there is replaced.
+    suffixes
+        Ends that its name may have; by default any.
+    example
+        Name for a file in place of a directory.
+
+    Raises
+    ------
+    InvalidInput
+        It is a directory, its own directory is missing, or its name ends otherwise.
+
+    Examples
+    --------
+    >>> check_output(Path("plot.gif"), [".png", ".pdf"])
+    Traceback (most recent call last):
+    hwnas.errors.InvalidInput: plot.gif: expected a name that ends in .png, .pdf
+    """
+    if path.is_dir():
+        hint = f", as in {path / example}" if example else ""
+        raise InvalidInput(f"{path}: is a directory, expected a file to write{hint}")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InvalidInput(f"{path}: expected a name that ends in {', '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path}: there is no directory {path.parent}; make it first")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from hwnas.devices.add import Report, ignore_report, tables_of_measurements
 from hwnas.devices.measurements import Measurements, read_measurements
 from hwnas.errors import InvalidInput, UnknownName, similar_names
+from hwnas.files import check_output
 from hwnas.objectives import UNITS
 from hwnas.problems.csv_table import read_csv
 from hwnas.runner.results import Result
@@ -115,10 +116,7 @@ def fit(
 
 def _target(path: Path) -> Path:
     """Return the file to write, after a check before the first measurement is read."""
-    if path.suffix != ".npz":
-        raise InvalidInput(f"{path}: expected a file that ends in .npz")
-    if path.is_dir() or not path.parent.is_dir():
-        raise InvalidInput(f"{path}: expected a file in a directory that exists")
+    check_output(path, [".npz"])
     return path
 
 

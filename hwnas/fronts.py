@@ -108,8 +108,8 @@ class Front:
         """
         if len(self.objectives) != 2:
             raise InvalidInput(f"best: expected two objectives, found {len(self.objectives)}")
-        if k < 1:
-            raise InvalidInput(f"best: expected at least 1, found {k}")
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise InvalidInput(f"best: expected at least 1, found {k!r}")
         if k >= len(self):
             return self
         losses = self.losses

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from hwnas.deprecation import warn_renamed
-from hwnas.errors import InvalidInput
+from hwnas.errors import InvalidInput, describe_value
 from hwnas.typing import Array
 
 # The grammar as one regular expression; see the top of this module.
@@ -166,27 +167,32 @@ class Objective:
         >>> str(Objective.parse("params<=1e8"))
         'params <= 100000000'
         """
+        if not isinstance(text, str):
+            raise InvalidInput(
+                f"expected the text of a metric, such as latency@h100, found {describe_value(text)}"
+            )
+        subject = "constraint" if set(text) & set("<>=≤≥") else "objective"
         match = _GRAMMAR.fullmatch(text.strip())
         if match is None:
             hint = _relation_hint(text) or _unit_hint(text)
-            raise InvalidInput(f"objective {text!r}: {hint or _FORM}")
+            raise InvalidInput(f"{subject} {describe_value(text)}: {hint or _FORM}")
 
         # The grammar accepts more than has a meaning: repeated devices, p00, infinite bounds.
         devices = tuple(match["devices"].split("+")) if match["devices"] else ()
         if len(set(devices)) != len(devices):
-            raise InvalidInput(f"objective {text!r}: expected distinct devices")
+            raise InvalidInput(f"{subject} {text!r}: expected distinct devices")
         level = None
         if (statistic := match["statistic"]) and statistic not in ("median", "p50"):
             level = int(statistic[1:]) / 100
             if level == 0:
-                raise InvalidInput(f"objective {text!r}: expected a statistic from p01 to p99")
+                raise InvalidInput(f"{subject} {text!r}: expected a statistic from p01 to p99")
         bound = None
         if match["relation"]:
             bound = float(match["bound"])
             if not math.isfinite(bound):
-                raise InvalidInput(f"objective {text!r}: expected a finite bound")
+                raise InvalidInput(f"{subject} {text!r}: expected a finite bound")
             if match["minus"]:
-                raise InvalidInput(f"objective {text!r}: a constraint takes no '-'; use >=")
+                raise InvalidInput(f"{subject} {text!r}: expected no '-' in a constraint; use >=")
         # The grammar has no other relations.
         relation: Literal["<=", ">="] | None = match["relation"]  # type: ignore[assignment]
         is_negative, workload = bool(match["minus"]), match["workload"]
@@ -311,7 +317,9 @@ def parse_objectives(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ...
     objectives = tuple(map(Objective.parse, texts))
     for text, objective in zip(texts, objectives, strict=True):
         if objective.bound is not None:
-            raise InvalidInput(f"objective {text!r} has a bound; bounds belong to constraints")
+            raise InvalidInput(
+                f"objective {text!r}: expected no bound; bounds belong to constraints"
+            )
     # Without their signs, so that minimizing and maximizing the same value is refused too.
     if len({o.value for o in objectives}) != len(objectives):
         raise InvalidInput(f"expected distinct objectives, found {', '.join(texts)}")
@@ -335,10 +343,30 @@ def parse_constraints(texts: list[str] | tuple[str, ...]) -> tuple[Objective, ..
     constraints = tuple(map(Objective.parse, texts))
     for text, constraint in zip(texts, constraints, strict=True):
         if constraint.bound is None:
-            raise InvalidInput(f"constraint {text!r} has no bound; expected <= or >= and a number")
+            raise InvalidInput(
+                f"constraint {text!r}: expected <= or >= and a number, found no bound"
+            )
     if len(set(constraints)) != len(constraints):
         raise InvalidInput(f"expected distinct constraints, found {', '.join(texts)}")
     return constraints
+
+
+def as_objectives(names: Sequence[str | Objective]) -> list[Objective]:
+    """Return objectives, those that are texts parsed.
+
+    Raises
+    ------
+    InvalidInput
+        A single text in place of a list, or one that does not follow the grammar.
+
+    Examples
+    --------
+    >>> [objective.metric for objective in as_objectives(["params", Objective("flops")])]
+    ['params', 'flops']
+    """
+    if isinstance(names, str | Objective):
+        raise InvalidInput(f"expected a list of metrics, as in ['{names}'], found '{names}'")
+    return [name if isinstance(name, Objective) else Objective.parse(name) for name in names]
 
 
 def losses_of(objectives: tuple[Objective, ...], values: Array) -> Array:

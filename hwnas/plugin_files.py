@@ -10,6 +10,7 @@ from types import ModuleType
 
 from hwnas import registry
 from hwnas.errors import InvalidInput
+from hwnas.files import unreadable
 from hwnas.function_source import describe_fault
 from hwnas.registry import Kind
 
@@ -54,7 +55,7 @@ def load_plugin_file(path: str | Path) -> PluginFile:
     try:
         source = file.read_bytes()
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InvalidInput(unreadable(path, error)) from None
     sha256 = hashlib.sha256(source).hexdigest()
     key = file.resolve(), sha256  # the file has been read: no link leads to itself
     if key not in _loaded:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
+from numbers import Integral
 from typing import Any, Literal, TypeVar
 
 from hwnas.backends import Backend
@@ -285,6 +286,9 @@ def optimizer(
     2
     """
     settings = checked_settings("optimizer", name, settings)
+    for argument, value, least in (("n_objectives", n_objectives, 1), ("seed", seed, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise InvalidInput(f"{argument}: expected at least {least}, found {value!r}")
     cls = lookup("optimizer", name)
     if not isinstance(space, SearchSpace):
         space = space_of(space)

@@ -20,7 +20,7 @@ from hwnas.problem import Problem, load_experiment
 from hwnas.runner.results import Result
 from hwnas.runner.run_directory import locked, new_directory
 from hwnas.runner.run_searches import Progress
-from hwnas.shipped_experiments import shipped_experiment
+from hwnas.shipped_experiments import experiment_file, shipped_experiment
 from hwnas.sweeps import Cell, sweep_cells
 from hwnas.yaml_loader import dump_yaml, read_yaml
 
@@ -80,6 +80,8 @@ def load_sweep(
             return None  # refused with a list of the experiments that there are
         content, file = read_yaml(path), str(path)
     if not isinstance(content, dict) or "sweep" not in content:
+        if "sweep" in (overrides or {}):
+            raise ExperimentError(file, "sweep", "expected in the YAML, found among the overrides")
         return None
     override(content, overrides or {})
     cells = []
@@ -146,6 +148,8 @@ def run_sweep(
     if not isinstance(sweep, Sweep):
         loaded = load_sweep(sweep, overrides, plugins=plugins, allow_plugins=allow_plugins)
         if loaded is None:
+            if not isinstance(source, Mapping):
+                experiment_file(source)  # a file that is missing is refused as such
             raise InvalidInput("run_sweep: expected an experiment with the key sweep; use run")
         sweep = loaded
     path = Path("runs", sweep.name) if out is None else Path(out)

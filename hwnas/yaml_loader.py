@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hwnas.errors import InvalidInput, describe_value
-from hwnas.files import read_bounded
+from hwnas.files import read_bounded, unreadable
 
 MAX_MB = 10  # of a text
 MAX_DEPTH = 100  # of nested lists and mappings
@@ -171,16 +171,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = parse_yaml(read_bounded(path, MAX_MB))
-    except FileNotFoundError:
-        raise InvalidInput(f"{path}: no such file") from None
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from None
+        raise InvalidInput(unreadable(path, error)) from None
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
     if content is None:
         raise InvalidInput(f"{path}: is empty, expected keys and values")
     if not isinstance(content, dict):
-        raise InvalidInput(f"{path}: expected keys and values, found a {type(content).__name__}")
+        kinds: dict[type, str] = {str: "text", int: "number", float: "number"}
+        kind = kinds.get(type(content), type(content).__name__)
+        raise InvalidInput(f"{path}: expected keys and values, found a {kind}")
     return content
 
 

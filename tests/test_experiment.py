@@ -181,11 +181,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({**GOOD, "objectives": ["perplexity", "params@h100"]}, r"objectives\[1\]: params takes no"),
     ({**GOOD, "objectives": ["perplexity:p90", "params"]}, r"objectives\[0\]: perplexity has no q"),
-    ({**GOOD, "objectives": ["perplexity", "params <= 5"]}, "objectives: .*has a bound"),
+    ({**GOOD, "objectives": ["perplexity", "params <= 5"]}, "objectives: .*expected no bound"),
     ({**GOOD, "objectives": ["perplexity", 5]}, r"objectives\[1\]: .*text.*, found 5"),
     ({**GOOD, "objectives": ["perplexity", "a b"]}, "objectives: objective 'a b': expected"),
     ({**GOOD, "objectives": "perplexity"}, "objectives: .*list .*, found 'perplexity'"),
-    ({**GOOD, "constraints": ["params"]}, "constraints: constraint 'params' has no bound"),
+    ({**GOOD, "constraints": ["params"]}, "constraints: constraint 'params': expected <= or >="),
     ({**GOOD, "constraints": ["parms <= 5"]}, r"constraints\[0\]: unknown metric 'parms'"),
     ({**GOOD, "constraints": ["params < 5"]}, "constraints: .*use <= in place of"),
     ({**GOOD, "optimizers": []}, "optimizers: .*at least 1 optimizer"),
@@ -399,13 +399,21 @@ def test_shipped_experiments_are_found_by_path_and_by_name(path: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["nothing", "../experiments/quickstart", "hardware/../quickstart", "", "hardware", "nope.yaml"],
+    ["nothing", "", "nope.yaml", "x" * 200],
 )
 def test_a_name_that_is_not_shipped_lists_those_that_are(name: str) -> None:
     assert shipped_experiment(name) is None
     if name:  # an empty path is the working directory
         with pytest.raises(InvalidInput, match=r"no such file; .*: hardware/cpu-tiny, .*start"):
             read_experiment(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["quikstart", "quickstart.yaml", "Quickstart", "../experiments/quickstart", "x/quick"]
+)
+def test_a_shipped_name_that_is_nearly_right_is_suggested(name: str) -> None:
+    with pytest.raises(InvalidInput, match=r"no such file; did you mean the .* 'quickstart'\?$"):
+        read_experiment(name)
 
 
 def test_a_name_of_two_shipped_experiments_is_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports only from floors below its own.
 FLOORS = [
-    {"deprecation", "errors", "files", "plugin_source", "typing"},
-    {"distributions"},
+    {"deprecation", "errors", "plugin_source", "typing"},
+    {"distributions", "files"},
     {
         "fault_location",
         "form_errors",

@@ -146,13 +146,14 @@ def test_shortest_spelling(text: str, spelling: str) -> None:
         ("latency@h100:p00", "expected a statistic from p01 to p99"),
         ("latency@h100+h100", "expected distinct devices"),
         ("latency <= 1e999", "expected a finite bound"),
-        ("-latency <= 3", "a constraint takes no '-'; use >="),
+        ("-latency <= 3", "expected no '-' in a constraint; use >="),
     ],
 )
 def test_malformed_text_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
         Objective.parse(text)
-    assert str(caught.value).startswith(f"objective {text!r}: ")
+    kind = "constraint" if set(text) & set("<>") else "objective"
+    assert str(caught.value).startswith(f"{kind} {text!r}: ")
     assert "\n" not in str(caught.value)
 
 
@@ -170,7 +171,7 @@ def test_another_relation_is_explained(
         parse_constraints([text])
     corrected = f"{objective} {relation} 2e1"
     assert str(caught.value) == (
-        f"objective {text!r}: use {relation} in place of {found!r}, as in {corrected!r}"
+        f"constraint {text!r}: use {relation} in place of {found!r}, as in {corrected!r}"
     )
     assert str(parse_constraints([corrected])[0]) == f"{objective} {relation} 20"
 
@@ -204,7 +205,7 @@ def test_a_unit_in_a_bound_is_explained(metric: str, unit: str, space: str) -> N
     with pytest.raises(InvalidInput) as caught:
         parse_constraints([text])
     message = str(caught.value)
-    assert message.startswith(f"objective {text!r}: ")
+    assert message.startswith(f"constraint {text!r}: ")
     assert "METRIC" not in message
     own_unit = UNITS.get(metric)
     if own_unit == unit:
@@ -323,7 +324,7 @@ def test_objectives_are_distinct(texts: list[str]) -> None:
 
 
 def test_objectives_have_no_bound() -> None:
-    with pytest.raises(InvalidInput, match="objective 'y <= 3' has a bound"):
+    with pytest.raises(InvalidInput, match="objective 'y <= 3': expected no bound"):
         parse_objectives(["x", "y <= 3"])
 
 
@@ -338,7 +339,7 @@ def test_constraints_in_order() -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["x <= 3", "y"], "constraint 'y' has no bound; expected <= or >= and a number"),
+        (["x <= 3", "y"], "constraint 'y': expected <= or >= and a number, found no bound"),
         (["x <= 3", "x:median <= 3.0"], "expected distinct constraints, found"),
     ],
 )

@@ -10,6 +10,7 @@ import typer
 
 from hwnas.cli.console import Quiet, echo, print_table
 from hwnas.errors import HwnasError, InvalidInput
+from hwnas.files import check_output
 
 if TYPE_CHECKING:
     from hwnas.devices.audit import Agreement, Measured
@@ -140,13 +141,10 @@ def audit(
 
 def _check_files(out: Path | None, plot: Path | None) -> None:
     """Refuse files that could not be written once everything is measured."""
-    for file in (out, plot):
-        if file is not None and not file.parent.is_dir():
-            raise InvalidInput(f"{file}: cannot be written: there is no directory {file.parent}")
-    if plot is not None and plot.suffix.lower() not in _PLOTS:
-        raise InvalidInput(
-            f"--plot: expected a file that ends in {', '.join(_PLOTS)}, found {plot}"
-        )
+    if out is not None:
+        check_output(out)
+    if plot is not None:
+        check_output(plot, _PLOTS)
 
 
 def _print_change(predicted: Array, measured: Array) -> None:

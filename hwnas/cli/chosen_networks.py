@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwnas.cli.components import Table
 from hwnas.errors import InvalidInput
+from hwnas.files import unreadable
 from hwnas.spaces import LanguageModelSpace, SearchSpace, arch_input
 from hwnas.spaces.arch_input import LocatedArchitecture
 from hwnas.surrogates.devices import DEVICES
@@ -74,14 +75,13 @@ def read_archs(texts: Sequence[str], space: SearchSpace | None) -> list[LocatedA
             try:
                 content = Path(text).read_bytes()
             except OSError as error:
-                raise InvalidInput(f"{text}: {error.strerror}") from None
+                raise InvalidInput(unreadable(text, error)) from None
             try:
                 archs += arch_input.parse_text(_decode(content, text), space)
             except InvalidInput as error:
                 raise InvalidInput(f"{text}: {error}") from None
         else:
-            (item,) = arch_input.parse_arguments([text], space)
-            archs.append(LocatedArchitecture(item.arch, f"argument {number}"))
+            archs += arch_input.parse_arguments([text], space, first=number)
     return archs
 
 

@@ -67,6 +67,9 @@ def add(
     from hwnas.workloads import load_workloads
 
     path = device_path(name, folder)
+    _check_folder(folder)
+    if workload_file is not None and workload_file.suffix not in (".yaml", ".yml"):
+        raise InvalidInput(f"{workload_file}: expected a name that ends in .yaml, .yml")
     if path.exists() and not update:
         raise InvalidInput(
             f"there is a device {name} already; add to it with --update, or remove it first with: "
@@ -129,6 +132,7 @@ def list_(folder: _Folder = None) -> None:
     """
     from hwnas.surrogates.device_library import device_folder, device_names
 
+    _check_folder(folder)
     names = device_names(folder)
     rows = []
     for name in names:
@@ -161,11 +165,18 @@ def remove(
     """
     from hwnas.surrogates.device_library import device_names, device_path
 
+    names = device_names(folder)
+    if name not in names:
+        raise UnknownName("device", name, names, reason="it has not been added")
     path = device_path(name, folder)
-    if not path.is_file():
-        raise UnknownName("device", name, device_names(folder))
     path.unlink()
     echo(f"removed {path}")
+
+
+def _check_folder(folder: Path | None) -> None:
+    """Refuse a file in place of the folder of devices."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder}: is a file, expected a directory")
 
 
 def _load(name: str, folder: Path | None) -> DeviceFile:

@@ -10,6 +10,7 @@ import typer
 
 from hwnas.cli.console import AllowPlugins, echo
 from hwnas.errors import InvalidInput
+from hwnas.files import check_output
 
 
 class Target(StrEnum):
@@ -51,8 +52,12 @@ def export(
 
     if to is Target.optuna and out is not None:
         raise InvalidInput("--out: is for csv and parquet; expected --storage sqlite:///FILE")
+    if storage == "":
+        raise InvalidInput("--storage: expected a URL such as sqlite:///x.db, found ''")
     if to is not Target.optuna and storage is not None:
         raise InvalidInput(f"--storage: is for optuna; expected --out FILE for {to.value}")
+    if out is not None:
+        check_output(out, [f".{to.value}"])
     results = results_of(directory, allow_plugins=allow_plugins)
     if to is Target.optuna:
         from hwnas.exports.optuna_studies import export_studies

@@ -10,6 +10,7 @@ import typer
 
 from hwnas.cli.console import echo
 from hwnas.errors import HwnasError, InvalidInput
+from hwnas.files import check_output
 
 _TEMPLATE = """\
 # An experiment of hwnas. Run it with: hwnas run {file}
@@ -58,6 +59,10 @@ def init(
 
     if file.exists():
         raise InvalidInput(f"{file}: is there already; choose another file")
+    check_output(file)
+    for option, value in (("--space", space), ("--device", device), ("--metric", metric)):
+        if value is not None and (not value or "@" in value):
+            raise InvalidInput(f"{option}: expected one name, without a device, found {value!r}")
     space = space or _answer("Which architectures? (hwnas list spaces)", "gpt-s")
     device = device or _answer("For which device? (hwnas list devices)", "rtx3080")
     metric = metric or _answer("What matters beside perplexity? (hwnas list metrics)", "latency")

@@ -46,7 +46,7 @@ from hwnas.cli.report_commands import compare, plot, report, reproduce
 from hwnas.cli.shrink_command import shrink
 from hwnas.cli.streams import guarded_streams
 from hwnas.cli.supernet_commands import supernet
-from hwnas.cli.usage import explain_usage_error, parse_overrides
+from hwnas.cli.usage import explain_usage_error, help_of, parse_overrides
 from hwnas.errors import (
     DrawingFailed,
     HwnasError,
@@ -303,6 +303,8 @@ def _explain_file_error(error: OSError) -> str:
     prefix = f"{error.filename}: " if error.filename else ""
     if error.errno in _DISK_ERRORS:
         return one_line(f"{prefix}cannot be written: {error.strerror}")
+    if error.errno == errno.EEXIST and prefix:  # a directory that cannot be made
+        return one_line(f"{prefix}is a file, expected a directory to make")
     is_of_user = bool(prefix) and error.errno in _FILE_ERRORS
     return one_line(f"{prefix}cannot be used: {error.strerror}") if is_of_user else ""
 
@@ -336,6 +338,9 @@ def _run_command() -> int:
             raise KeyboardInterrupt
         return code
     except (HwnasError, _UsageError, SearchFailed) as error:
+        if help_text := help_of(error):
+            typer.echo(help_text)
+            return 2
         text = explain_usage_error(error) if isinstance(error, _UsageError) else str(error)
         # One line, so that scripts and logs can read it. Help without a command has no message.
         if text:

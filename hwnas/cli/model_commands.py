@@ -112,7 +112,7 @@ def build(
         tokenizer = tokenizer or _tokenizer_of(result)
     elif pick is not None or os.sep in target or Path(target).is_file():
         wanted = "" if pick is not None else "an architecture or "
-        raise InvalidInput(f"expected {wanted}the directory of a run, found {target!r}")
+        raise InvalidInput(f"{target}: no trials here, expected {wanted}the directory of a run")
     else:
         arch = target
         if from_ is None:

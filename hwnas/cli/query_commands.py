@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hwnas.cli.console import Tables, echo, print_figures, print_table
+from hwnas.cli.usage import unknown_option
 from hwnas.errors import InvalidInput
 
 _MAX_MB = 256  # of standard input, as of a CSV file
@@ -140,6 +141,7 @@ def query(
 
 
 def front(
+    context: typer.Context,
     space: Annotated[str, typer.Argument(help="Name of a space, or its YAML file.")],
     objectives: Annotated[
         list[str], typer.Argument(help="Metrics to minimize; -flops is maximized.")
@@ -165,10 +167,11 @@ def front(
     """
     from hwnas.cli import listing
 
-    # The option that allows -flops lets misspelled options through too.
+    # The setting that allows -flops lets misspelled options through too.
     for text in objectives:
         if text.startswith("--"):
-            raise InvalidInput(f"No such option: {text}")
+            options = [name for p in context.command.params for name in p.opts]
+            raise unknown_option(text, options)
     if plot and len(objectives) < 2:
         raise InvalidInput("--plot: expected two objectives or more, found one")
     exact = listing.exact_front(space, objectives, constraint or [], best, tables or ())

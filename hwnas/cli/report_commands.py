@@ -227,6 +227,11 @@ def compare(
         from hwnas.cli.transfer_command import PERPLEXITY, compare_transfer
 
         _refuse_options({"--at": at, "--columns": columns, "--caption": caption, "--label": label})
+        for path in directories or ():
+            if path.exists():
+                raise InvalidInput(
+                    f"{path}: expected metrics with --transfer, found a file or a run"
+                )
         names = [*(metrics or ()), *map(str, directories or ())]
         compare_transfer(
             space or "gpt-s",
@@ -237,7 +242,7 @@ def compare(
             plot=plot,
         )
         return
-    _refuse_options(of_transfer, "needs --transfer")
+    _refuse_options(of_transfer, "expected --transfer with it")
     if not directories:
         raise InvalidInput("compare: expected the directories of runs, or --transfer")
     from hwnas.reports.comparison import comparison, export, latex, tables
@@ -267,7 +272,9 @@ def compare(
         echo(str(plot), err=format_ is not OutputFormat.table)
 
 
-def _refuse_options(options: Mapping[str, object], reason: str = "not with --transfer") -> None:
+def _refuse_options(
+    options: Mapping[str, object], reason: str = "expected no --transfer with it"
+) -> None:
     """Raise InvalidInput if one of some options is given."""
     for option, value in options.items():
         if value:

@@ -76,10 +76,12 @@ def train(
         int, typer.Option(help="Steps between two checkpoints.", min=1)
     ] = 500,
     seconds: Annotated[
-        float | None, typer.Option(help="Stop after this time; the same command continues.")
+        float | None,
+        typer.Option(help="Stop after this time; the same command continues.", min=0.0),
     ] = None,
     peak_tflops: Annotated[
-        float | None, typer.Option(help="Peak throughput of an unknown GPU, for the utilization.")
+        float | None,
+        typer.Option(help="Peak throughput of an unknown GPU, for the utilization.", min=0.001),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -112,7 +114,7 @@ def train(
     )
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     if out.exists() and not checkpoint.exists():
-        raise InvalidInput(f"{out} is there already; expected another --out")
+        raise InvalidInput(f"{out}: is there already; choose another with --out")
     source = {
         "source": text,
         "separator": separator,
@@ -266,7 +268,7 @@ def fit(
     from hwnas.profiling.supernet.evaluation import sample_architectures
 
     if out.suffix != ".npz":
-        raise InvalidInput(f"--out: expected a file that ends in .npz, found {out}")
+        raise InvalidInput(f"{out}: expected a name that ends in .npz")
     target = out.with_suffix(".csv") if csv is None else csv
     _, space = _evaluate(
         file, lambda space: sample_architectures(space, count, seed), target, tokens, device, quiet

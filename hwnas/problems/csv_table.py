@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hwnas.errors import InvalidInput, UnknownName
-from hwnas.files import read_bounded
+from hwnas.files import read_bounded, unreadable
 from hwnas.spaces.choices import Value
 from hwnas.typing import Array
 
@@ -117,9 +117,11 @@ def read_csv(path: Path) -> CsvTable:
         content = read_bounded(path, MAX_MB)
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InvalidInput(unreadable(path, error)) from None
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path}: is no UTF-8 text: {error.reason}") from None
+        raise InvalidInput(
+            f"{path}: expected a CSV file, a text in UTF-8: {error.reason}"
+        ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidInput(f"{path}, line {line}: expected a text, found a NUL character")

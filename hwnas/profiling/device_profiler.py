@@ -375,5 +375,8 @@ def resolve_device(name: str) -> tuple[str, torch.device]:
     index = int(name.partition(":")[2] or -1)  # -1 stands for the current device
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if max(index, 0) >= count:
-        raise InvalidInput(f"device: torch finds {count} CUDA devices here, found {name!r}")
+        known = (
+            f"one of the {count} CUDA devices" if count else "auto or cpu, without a CUDA device"
+        )
+        raise InvalidInput(f"device: expected {known} here, found {name!r}")
     return name, torch.device("cuda", index if index >= 0 else torch.cuda.current_device())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hwnas.errors import InvalidInput, SearchFailed
 from hwnas.experiment import Experiment
+from hwnas.files import unreadable
 from hwnas.problem import Problem
 from hwnas.runner.environment import note_divergence
 from hwnas.runner.executors import run_all
@@ -129,9 +130,7 @@ def collect_prior_trials(experiment: Experiment, problem: Problem) -> WarmStart 
     except InvalidInput as error:
         raise InvalidInput(f"warm_start: {error}") from error
     except OSError as error:
-        raise InvalidInput(
-            f"warm_start: {experiment.warm_start}: cannot be read: {error.strerror}"
-        ) from error
+        raise InvalidInput(f"warm_start: {unreadable(experiment.warm_start, error)}") from error
 
 
 def _raise_failure(failures: list[tuple[SearchRun, Failure]], n_searches: int) -> None:

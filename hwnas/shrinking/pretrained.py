@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hwnas.errors import InvalidInput, MissingExtra
+from hwnas.files import unreadable
 from hwnas.profiling.export.safetensors import CONFIG, WEIGHTS, build_from_config, load_model
 from hwnas.profiling.llama import NORM_EPS, Llama
 from hwnas.profiling.rotary import ROTARY_BASE
@@ -256,7 +257,7 @@ def _weight_files(folder: Path) -> dict[str, Path]:
     if not file.is_file():
         pickles = sorted(f.name for f in folder.glob("*.bin"))
         hint = f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
-        raise InvalidInput(f"{file}: no such file{hint}")
+        raise InvalidInput(f"{unreadable(file)}{hint}")
     with _opened(file) as content:
         return dict.fromkeys(content.keys(), file)
 
@@ -288,7 +289,9 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
-        raise InvalidInput(f"{file}: {error.strerror}") from None
+        raise InvalidInput(
+            f"{unreadable(file, error)}; expected the directory of a model"
+        ) from None
     except ValueError:
         raise InvalidInput(f"{file}: not JSON") from None
     if not isinstance(content, dict):

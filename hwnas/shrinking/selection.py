@@ -109,7 +109,7 @@ def export_member(
     folder = bench.folder / "members" / f"{share:g}"
     for name in formats:
         if (folder / name).exists():
-            raise InvalidInput(f"{folder / name} is there already; expected a new directory")
+            raise InvalidInput(f"{folder / name}: is there already; choose another directory")
     member = dense_member(bench.model, arch)
     unhealed = quality(bench, member)
     healed = of_model = None

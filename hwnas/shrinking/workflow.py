@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwnas.errors import HwnasWarning, InvalidInput
+from hwnas.errors import HwnasWarning, InvalidInput, UnknownName
 from hwnas.files import write_text
 from hwnas.profiling.device_profiler import DeviceProfiler
 from hwnas.shrinking.backend import TIMES, Shrink
@@ -31,7 +31,7 @@ from hwnas.shrinking.block_times import figures_of_log, measure_networks
 from hwnas.shrinking.evaluations import evaluated_losses, evaluator
 from hwnas.shrinking.front_search import SearchedFront, search_front
 from hwnas.shrinking.members import space_of_members, with_equal_layers
-from hwnas.shrinking.plan import Plan, Workbench, resolve_device
+from hwnas.shrinking.plan import PLAN, Plan, Workbench, resolve_device
 from hwnas.shrinking.pretrained import load_pretrained
 from hwnas.shrinking.report import write_results
 from hwnas.spaces import ShrunkLlamaSpace
@@ -120,7 +120,15 @@ def shrink(
         other settings.
     """
     folder = Path(folder)
-    bench_space = write_space(plan, folder)
+    # What is wrong with the arguments leaves no directory that another plan is refused by.
+    if not 1 < max_perplexity < np.inf:
+        raise InvalidInput(f"max_perplexity: expected a number above 1, found {max_perplexity}")
+    if not 0 < max_seconds < np.inf:
+        raise InvalidInput(f"max_seconds: expected a number above 0, found {max_seconds}")
+    resolve_device(on)
+    if folder.is_file():
+        raise InvalidInput(f"{folder}: is a file, expected a directory to make")
+    bench_space = write_space(plan, folder, known_workload(workload, workloads))
     # What is wrong with the text is told before anything is measured.
     _ = Workbench(folder, resolve_device(on)).corpus
     objective = measure_times(
@@ -165,9 +173,7 @@ def measure_times(
     say: Say = lambda line: None,
 ) -> str:
     """Write the tables of the times of a workload; return the metric, ``"latency.serve@cuda"``."""
-    if workload not in workloads:
-        raise InvalidInput(f"workload: expected one of {', '.join(workloads)}, found {workload!r}")
-    workloads[workload].check(space)
+    known_workload(workload, workloads).check(space)
     if device == "auto":
         device = resolve_device(device).type
     objective = f"latency.{workload}@{device}"
@@ -217,11 +223,26 @@ def score_members(backend: Shrink, *, say: Say = lambda line: None) -> Array:
     )
 
 
-def write_space(plan: Plan, folder: Path) -> ShrunkLlamaSpace:
-    """Write plan and space of a directory; return the space."""
+def known_workload(name: str, workloads: Mapping[str, Workload]) -> Workload:
+    """Return a workload by its name.
+
+    Raises
+    ------
+    UnknownName
+        There is none of that name.
+    """
+    if name not in workloads:
+        raise UnknownName("workload", name, workloads)
+    return workloads[name]
+
+
+def write_space(plan: Plan, folder: Path, workload: Workload | None = None) -> ShrunkLlamaSpace:
+    """Write plan and space of a directory; return the space, which a workload must fit into."""
     # What is wrong with the model is told before anything is written.
     shape = with_equal_layers(load_pretrained(plan.model, device="meta"))
     space = space_of_members(shape, head_steps=plan.head_steps, mlp_steps=plan.mlp_steps)
+    if workload is not None and not (folder / PLAN).exists():
+        workload.check(space)
     plan.write(folder)
     write_text(folder / "space.yaml", dump_yaml(space.to_dict()))
     return space

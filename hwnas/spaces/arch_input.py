@@ -51,7 +51,7 @@ class LocatedArchitecture:
 
 
 def parse_arguments(
-    texts: Sequence[str], space: SearchSpace | None = None
+    texts: Sequence[str], space: SearchSpace | None = None, *, first: int = 1
 ) -> list[LocatedArchitecture]:
     """Parse architecture strings.
 
@@ -61,6 +61,8 @@ def parse_arguments(
         The strings.
     space
         Their space; by default the one whose name they begin with.
+    first
+        Number of the first text among the arguments.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def parse_arguments(
     >>> parse_arguments(["gpt-s-1-192-2-4-True"])[0].location
     'argument 1'
     """
-    return [_parse_string(text, f"argument {i}", space) for i, text in enumerate(texts, 1)]
+    return [_parse_string(text, f"argument {i}", space) for i, text in enumerate(texts, first)]
 
 
 def parse_text(text: str, space: SearchSpace | None = None) -> list[LocatedArchitecture]:

@@ -140,6 +140,25 @@ class CodeLayout:
         array = self._matrix(codes)
         return np.asarray((array == self.canonical(array)).all(axis=1))
 
+    def checked(self, codes: ArrayLike) -> Codes:
+        """Return codes as an array after checking that each is an index of a choice.
+
+        Raises
+        ------
+        InvalidInput
+            The shape is not (n, d), or they are no integers within the columns' ranges.
+        """
+        array = self._matrix(codes)
+        # Compared in their own type, which takes a tenth of the time.
+        is_integer = array.dtype.kind in "iu"
+        limits = self.cardinalities.astype(array.dtype)
+        if not is_integer or array.min(initial=0) < 0 or (array >= limits).any():
+            raise InvalidInput(
+                f"codes of {self.name}: expected integers from 0 to below the number of choices "
+                f"of a column; canonical() makes them"
+            )
+        return array
+
     def of_layers(self, codes: Codes) -> Codes:
         """Return a view (n, L, c) of the layers' columns of contiguous codes (n, d)."""
         return codes[:, len(self.choices) :].reshape(len(codes), *self.layer_columns.shape)

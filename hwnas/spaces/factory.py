@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,12 @@ def space(source: str | Mapping[str, Any]) -> SearchSpace:
         if source not in named:
             named |= named_spaces()
         if source not in named:
-            raise UnknownName("space", source, named)
+            reason = ""
+            if source.endswith((".yaml", ".yml")):
+                reason = "it is the name of a file; expected what the file holds"
+            elif os.path.exists(source or "?"):
+                reason = "a file of a space ends in .yaml"
+            raise UnknownName("space", source, named, reason=reason)
         named_space: SearchSpace = named[source](source, **named[source].named[source])
         return named_space
     if not isinstance(source, Mapping):

@@ -135,6 +135,8 @@ class SearchSpace(CodeLayout):
         -------
         (n, d) int8, canonical; a configuration may occur more than once
         """
+        if not isinstance(n, int | np.integer) or n < 0:
+            raise InvalidInput(f"sample: expected a number of configurations, found {n!r}")
         # In 64 bits a choice uses the same part of the stream regardless of the number of choices
         # in a call; in 8 bits the unused part of a word would be lost between calls.
         highs = self.cardinalities

@@ -43,7 +43,7 @@ def surrogate(
     >>> surrogate("gpt-s").range("params")
     (22746240.0, 162246144.0)
     """
-    search_space = named_space(space) if isinstance(space, str) else space
+    search_space = space if isinstance(space, SearchSpace) else named_space(space)
     return Surrogate(
         search_space, noise=noise, model=model, workloads=workloads, devices=devices, tables=tables
     )

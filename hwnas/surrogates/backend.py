@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwnas.backends import Backend, Evaluation, metric_of
 from hwnas.errors import InvalidInput
 from hwnas.fronts import Front
-from hwnas.objectives import Objective
+from hwnas.objectives import Objective, as_objectives
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates.added_devices import AddedDevices
 from hwnas.surrogates.device_library import load_devices, load_tables, shipped_devices
@@ -151,7 +151,8 @@ class Surrogate(Backend):
         InvalidInput
             A metric, a device or a statistic does not exist.
         """
-        return self.predictor.predict(codes, [self._objective(name) for name in names])
+        objectives = [self._objective(name) for name in as_objectives(names)]
+        return self.predictor.predict(self.space.checked(codes), objectives)
 
     def quantiles(
         self, codes: Codes, name: str | Objective, levels: Sequence[float] | None = None
@@ -178,9 +179,9 @@ class Surrogate(Backend):
         """
         objective = self._distribution(name)
         for level in levels or ():
-            if not MIN_LEVEL <= level <= MAX_LEVEL:
+            if isinstance(level, str) or not MIN_LEVEL <= level <= MAX_LEVEL:
                 raise InvalidInput(
-                    f"level {level:g} of {objective.key}: expected {MIN_LEVEL:g} to {MAX_LEVEL:g}"
+                    f"level {level} of {objective.key}: expected {MIN_LEVEL:g} to {MAX_LEVEL:g}"
                 )
         levels = LEVELS if levels is None else levels
         return self.predictor.predict(codes, [replace(objective, level=level) for level in levels])
@@ -199,6 +200,8 @@ class Surrogate(Backend):
         InvalidInput
             The metric has no quantiles.
         """
+        if not repeats >= 0:
+            raise InvalidInput(f"repeats: expected at least 0, found {repeats}")
         quantiles = self.quantiles(codes, name)
         # Inverse transform sampling.
         return interpolate(quantiles, rng.random((len(codes), repeats)))
@@ -314,7 +317,7 @@ class Surrogate(Backend):
         >>> Surrogate(hwnas.space("gpt-s")).front(["-params"]).values.tolist()
         [[162246144.0]]
         """
-        goals, bounded = (tuple(map(_parse, names)) for names in (objectives, constraints))
+        goals, bounded = (tuple(as_objectives(n)) for n in (objectives, constraints))
         check_front(self, goals, bounded)  # every error of the arguments before the search
         # A lower bound of a worst ratio is a disjunction, which no label can keep.
         worst = [objective for objective in (*goals, *bounded) if len(objective.devices) > 1]
@@ -368,7 +371,7 @@ class Surrogate(Backend):
     def _objective(self, name: str | Objective) -> Objective:
         """Return the objective of one device that a name denotes."""
         if name not in self._objectives:
-            objective = _parse(name)
+            (objective,) = as_objectives([name])
             if len(objective.devices) > 1:
                 raise InvalidInput(f"expected one device, found {objective.key!r}")
             metric_of(self, objective)
@@ -394,7 +397,3 @@ class Surrogate(Backend):
                 f"{objective.key!r}"
             )
         return objective
-
-
-def _parse(name: str | Objective) -> Objective:
-    return name if isinstance(name, Objective) else Objective.parse(name)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InvalidInput, describe_value
-from hwnas.files import atomic_writer, read_bounded
+from hwnas.files import atomic_writer, read_bounded, unreadable
 from hwnas.metric_errors import MACHINES
 from hwnas.objectives import Objective
 from hwnas.spaces import LanguageModelSpace, SearchSpace
@@ -193,7 +193,7 @@ def read_device_file(path: Path, spaces: Collection[str] | None = None) -> Devic
     try:
         content = read_bounded(path, MAX_MB)
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InvalidInput(unreadable(path, error)) from None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             device = _device(_reader(archive), spaces)
@@ -201,9 +201,8 @@ def read_device_file(path: Path, spaces: Collection[str] | None = None) -> Devic
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
     except Exception as error:  # bytes of a stranger: unpacking them may raise anything
-        reason = f"{type(error).__name__}: {error}"
         raise InvalidInput(
-            f"{path}: expected a file of hwnas device add or hwnas fit: {reason:.200}"
+            f"{path}: expected a file of hwnas device add or hwnas fit, NAME.npz: {error!s:.200}"
         ) from None
 
 

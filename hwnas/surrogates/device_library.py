@@ -13,6 +13,7 @@ from hwnas.errors import HwnasWarning, InvalidInput, UnknownName
 from hwnas.spaces import SearchSpace
 from hwnas.surrogates.added_devices import is_within
 from hwnas.surrogates.device_file import DEVICE, DeviceFile, check_device_name, read_device_file
+from hwnas.surrogates.devices import DEVICES
 
 SUFFIX = ".npz"
 SHIPPED = Path(__file__).parent / "data" / "devices"
@@ -110,6 +111,11 @@ def load_device(source: str) -> DeviceFile:
         return shipped_devices()[source]
     if not source.endswith(SUFFIX):
         if source not in (sources := [*shipped_names(), *device_names()]):
+            if source in DEVICES:
+                raise InvalidInput(
+                    f"{source!r} is a published device, see hwnas list devices; expected one of "
+                    f"{', '.join(sources)}"
+                )
             reason = "it has not been added, see hwnas device add"
             raise UnknownName("device", source, sources, reason=reason)
         path = device_path(source)

@@ -35,7 +35,9 @@ def check_front(
         metric_of(backend, objective)
     for constraint in constraints:
         if constraint.bound is None:
-            raise InvalidInput(f"constraint {str(constraint)!r} has no bound; expected <= or >=")
+            raise InvalidInput(
+                f"constraint {str(constraint)!r}: expected <= or >= and a number, found no bound"
+            )
 
 
 def additive_front(

@@ -370,8 +370,8 @@ TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "null": (b"null", ("is empty",)),
     "byte order mark alone": (b"\xef\xbb\xbf", ("is empty",)),
     "list": (b"[1]", ("found a list",)),
-    "number": (b"3", ("found a int",)),
-    "text": (b"hello", ("found a str",)),
+    "number": (b"3", ("found a number",)),
+    "text": (b"hello", ("found a text",)),
     "binary": (bytes(range(256)), ("not a YAML text",)),
     "zeros": (bytes(1000), ("not a YAML text",)),
     "NUL byte": (_TEXT.replace("good", "go\0od").encode(), ("not a YAML text",)),
@@ -452,9 +452,9 @@ TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "at sign": (b"a: @x", ("line 1",)),
     "space file": (b"name: x\nchoices: {a: [1, 2]}", ("choices",)),
     "environment.json": (b'{"started": "2026", "python": "3.11"}', ("unknown key",)),
-    "CSV": (b"a,b\n1,2\n", ("found a str",)),
-    "HTML": (b"<!doctype html><p>404", ("found a str",)),
-    "long line": (b"a" * 100_000, ("found a str",)),
+    "CSV": (b"a,b\n1,2\n", ("found a text",)),
+    "HTML": (b"<!doctype html><p>404", ("found a text",)),
+    "long line": (b"a" * 100_000, ("found a text",)),
 }
 _RUN = ("run", "bad.yaml", "--out", "out", "--no-draw")
 

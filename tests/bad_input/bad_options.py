@@ -97,7 +97,7 @@ CASES = [
         Case(f"check {name}", ("check", "bad.py"), ("bad.py", *words), {"bad.py": content})
         for name, (content, words) in PLUGINS.items()
     ),
-    Case("missing plugin", (*_RUN, "--plugin", "no.py"), ("no.py", "No such file"), _X),
+    Case("missing plugin", (*_RUN, "--plugin", "no.py"), ("no.py", "no such file"), _X),
     Case("plugin is a directory", (*_RUN, "--plugin", "."), ("directory",), _X),
     *(
         Case(f"{command} of {name}", (command, path), (path[:100], *words), files)

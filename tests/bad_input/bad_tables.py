@@ -112,7 +112,7 @@ CASES = [
             "bad.csv": b"depth,rate,error,latency\n1,0.1,inf,1\n2,0.1,-inf,2\n1,0.2,1e400,3\n",
         },
     ),
-    Case("missing table", _RUN, ("x.yaml", "bad.csv", "No such file"), {"x.yaml": _OWN}),
+    Case("missing table", _RUN, ("x.yaml", "bad.csv", "no such file"), {"x.yaml": _OWN}),
     Case(
         "directory for a table",
         _RUN,

@@ -97,7 +97,7 @@ def test_bad_fronts(hw: Any) -> None:
     assert_user_error(hw("audit", "front.csv"), "expected columns of objectives")
     Path("front.csv").write_text("name,latency@h100\nx,1\n")
     assert_user_error(hw("audit", "front.csv"), "expected a column arch")
-    assert_user_error(hw("audit", "front.csv", "--plot", "a.bmp"), "--plot: expected a file")
+    assert_user_error(hw("audit", "front.csv", "--plot", "a.bmp"), "a.bmp: expected a name")
     Path("plain.yaml").write_text("{name: plain, choices: {x: [1, 2]}}")
     Path("front.csv").write_text("arch,latency@h100\nplain-1,1\n")
     assert hw("audit", "front.csv", "--space", "plain.yaml").code == 2

@@ -104,7 +104,7 @@ def test_what_is_unknown_is_one_line(hw: Any, tmp_path: Path) -> None:
     for arguments, message in (
         (("show", "mine"), "unknown device 'mine'"),
         (("remove", "mine"), "unknown device 'mine'"),
-        (("add", "mine", "--from", str(tmp_path / "no.csv")), "cannot be read"),
-        (("add", "mine", "--from", str(tmp_path / "no.npz")), "cannot be read"),
+        (("add", "mine", "--from", str(tmp_path / "no.csv")), "no such file"),
+        (("add", "mine", "--from", str(tmp_path / "no.npz")), "no such file"),
     ):
         assert_user_error(hw("device", *arguments), message)

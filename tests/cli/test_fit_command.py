@@ -77,7 +77,9 @@ def test_a_malformed_file_is_one_line_and_leaves_nothing(hw: Any, tmp_path: Path
     assert not (tmp_path / "t.npz").exists()
     assert_user_error(hw("fit", "m.csv", "--metric", "qualty", "--out", "t.npz"), "did you mean")
     assert_user_error(hw("fit", str(tmp_path), "--metric", "x", "--out", "t.npz"), "no trials here")
-    assert_user_error(hw("fit", "m.csv", "--out", "t.npz"), "Missing option '--metric'")
+    assert_user_error(
+        hw("fit", "m.csv", "--out", "t.npz"), "--metric: is required; expected metric to fit"
+    )
 
 
 def test_tables_and_devices_are_told_apart(hw: Any, tmp_path: Path) -> None:
@@ -170,8 +172,8 @@ def test_transfer_elsewhere(hw: Any, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ((), "expected the directories of runs, or --transfer"),
-        (("--space", "gpt-s"), "--space: needs --transfer"),
-        (("--transfer", "--at", "5"), "--at: not with --transfer"),
+        (("--space", "gpt-s"), "--space: expected --transfer with it"),
+        (("--transfer", "--at", "5"), "--at: expected no --transfer with it"),
         (("--transfer", "--format", "latex"), "expected --format table, markdown or csv"),
         (("--transfer", "latency@h100"), "at least two metrics"),
         (("--transfer", "--space", "no"), "unknown space 'no'"),

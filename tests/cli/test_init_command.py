@@ -43,7 +43,7 @@ def test_bad_input_writes_nothing(hw: Any) -> None:
     for options in (["--space", "gpt-q"], ["--device", "h1000"], ["--metric", "a: ["]):
         assert_user_error(hw("init", "mine.yaml", *options), "hwnas: init: ")
         assert not Path("mine.yaml").exists()
-    assert_user_error(hw("init", "no/mine.yaml"), "no/mine.yaml: cannot be written")
+    assert_user_error(hw("init", "no/mine.yaml"), "no/mine.yaml: there is no directory no")
     assert_user_error(hw("init", "a b.yaml"), "name: expected a text of at most")
     Path("mine.yaml").write_text("mine")
     assert_user_error(hw("init", "mine.yaml"), "mine.yaml: is there already; choose another file")

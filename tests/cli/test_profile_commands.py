@@ -24,7 +24,10 @@ PROFILE = ("profile", "--space", "gpt-s", "--count", "2", "--out", "it.csv", "--
         (["--space", "gpt-x"], "unknown space 'gpt-x'"),
         (["--precision", "foo"], "precision: expected one of auto, float32, bfloat16"),
         (["--metrics", "latency", "--tokens", "2000"], "tokens: expected at most 1024"),
-        (["--metrics", "latency", "--out", "it.txt"], r"ends in \.csv, found it\.txt"),
+        (
+            ["--metrics", "latency", "--out", "it.txt"],
+            r"it\.txt: expected a name that ends in \.csv",
+        ),
         (["--count", "0"], "--count"),
     ],
 )
@@ -86,7 +89,7 @@ def test_build(hw: Any, tmp_path: Path) -> None:
     assert result.out == f"net: README.md, config.json, model.safetensors ({params:,} parameters)\n"
     assert str(load_model(tmp_path / "net").arch) == arch
     assert_user_error(
-        hw("build", arch, "--out", "net"), "net is there already; expected another folder"
+        hw("build", arch, "--out", "net"), "net: is there already; choose another directory"
     )
     assert_user_error(hw("build", "gpt-s-10", "--out", "other"), "expected")
     assert_user_error(hw("build", arch.replace("192", "200"), "--out", "other"), "embed_dim")
@@ -288,7 +291,7 @@ def test_networks_beside_the_surrogate(hw: Any, monkeypatch: pytest.MonkeyPatch)
         ((NETWORKS[0], "--count", "1"), "--count and --out are those of a survey"),
         ((NETWORKS[0], "--out", "x.csv"), "--count and --out are those of a survey"),
         ((NETWORKS[0],), "argument 1: .*'tiny'"),
-        (("nothing.csv", "--space", "tiny.yaml"), "nothing.csv: No such file"),
+        (("nothing.csv", "--space", "tiny.yaml"), "nothing.csv: no such file"),
         (("empty.csv", "--space", "tiny.yaml"), "empty.csv: expected architectures, found none"),
         (("binary.csv", "--space", "tiny.yaml"), "binary.csv: expected UTF-8 text"),
         (("tiny-1-9-2-1-True", "--space", "tiny.yaml"), "argument 1: .*embed_dim"),

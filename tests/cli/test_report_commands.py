@@ -35,7 +35,7 @@ def test_plots(hw: Any, small: str, tmp_path: Path) -> None:
         hw("plot", "runs/small", "--kind", "fronts", "--x", "cost"), "only hypervolume can have it"
     )
     assert_user_error(
-        hw("plot", "runs/small", "--x", "costs"), "'costs' is not one of 'evaluations', 'cost'"
+        hw("plot", "runs/small", "--x", "costs"), "one of evaluations, cost, seconds, found 'costs'"
     )
 
 
@@ -230,7 +230,7 @@ def test_compare_errors(hw: Any, small: str) -> None:
         hw("compare", "runs/small", "--at", "31"), "ended after 30 .* expected at most 30"
     )
     assert_user_error(
-        hw("compare", "runs/small", "--metric", "hv"), "'hv' is not one of 'normalised'"
+        hw("compare", "runs/small", "--metric", "hv"), "expected one of normalised, .*, found 'hv'"
     )
     result = hw("compare", "runs/small")
     assert result.code == 0

@@ -72,6 +72,22 @@ def test_errors_of_users(changed: tuple[str, ...], reason: str, hw: Any) -> None
     assert_user_error(hw(*SHRINK, *changed), reason)
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (("--workload", "chta"), "unknown workload 'chta'; did you mean 'chat'"),
+        (("--workload", "serve"), "expected at most 16, the context of tiny"),
+        (("--max-perplexity", "0.5"), "max_perplexity: expected a number above 1, found 0.5"),
+        (("--max-perplexity", "nan"), "max_perplexity: expected a number above 1, found nan"),
+        (("--max-seconds", "-1"), "max_seconds: expected a number above 0, found -1.0"),
+        (("--on", "gpu"), "device: expected auto, cpu, cuda or cuda:1, found 'gpu'"),
+    ],
+)
+def test_what_is_refused_leaves_no_plan(changed: tuple[str, ...], reason: str, hw: Any) -> None:
+    assert_user_error(hw(*SHRINK, *changed), reason)
+    assert not Path("small").exists()
+
+
 def test_other_models_are_refused(hw: Any) -> None:
     gpt = GPT(Architecture.parse("t-1-32-2-1-True"), head_size=16, context=8, vocab_size=257)
     save_model(gpt, "gpt")

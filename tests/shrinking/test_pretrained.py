@@ -152,7 +152,7 @@ def test_other_models_are_refused_in_one_line(
 
 
 def test_directories_without_a_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"config.json: No such file"):
+    with pytest.raises(InvalidInput, match=r"config.json: no such file"):
         load_pretrained(tmp_path)
     gpt = GPT(Architecture.parse("t-1-32-2-1-True"), head_size=16, context=8, vocab_size=97)
     with pytest.raises(InvalidInput, match="expected a Llama, found a model of gpt"):

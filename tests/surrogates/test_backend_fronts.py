@@ -248,7 +248,7 @@ def test_codes_of_a_front_are_read_only(bench: Surrogate) -> None:
     ("arguments", "message"),
     [
         ({"objectives": ["params <= 3"]}, "has a bound"),
-        ({"objectives": ["params"], "constraints": ["flops"]}, "has no bound"),
+        ({"objectives": ["params"], "constraints": ["flops"]}, "found no bound"),
         ({"objectives": ["params"], "constraints": ["latency <= 3"]}, "needs a device"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput, MissingExtra
+from hwnas.files import unreadable
 from hwnas.profiling.data.tokenizer_interface import Tokenizer
 from hwnas.typing import TokenArray
 
@@ -47,7 +48,7 @@ class HuggingFaceTokenizer(Tokenizer):
         except ImportError as error:
             raise MissingExtra(f"tokenizer {source!r}", "tokenizers", "data") from error
         if not source.startswith(PREFIX) and not Path(source).is_file():
-            raise InvalidInput(f"tokenizer: {source}: no such file")
+            raise InvalidInput(f"tokenizer: {unreadable(source)}")
         try:
             if source.startswith(PREFIX):
                 encoding = library.Tokenizer.from_pretrained(source.removeprefix(PREFIX))

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from hwnas.errors import InvalidInput
+from hwnas.files import unreadable
 
 DEFAULT = "pydoc"
 STDLIB = "stdlib"
@@ -138,6 +139,8 @@ def text(source: str | Path = DEFAULT, *, separator: str | None = None) -> Text:
         from hwnas.profiling.data.hf_dataset import dataset_documents
 
         return _distinct_documents(source, dataset_documents(source.removeprefix("hf:")))
+    if source == "":
+        raise InvalidInput(f"text: expected a file, a folder or a name such as {DEFAULT}, found ''")
     path = Path(source)
     if path.is_dir():
         files = sorted(
@@ -177,7 +180,7 @@ def _read_documents(file: Path, separator: str | None) -> list[str]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise InvalidInput(f"{file}: {error.strerror}") from None
+        raise InvalidInput(unreadable(file, error)) from None
     # A null byte is valid UTF-8, but its file is hardly text.
     try:
         decoded = content.decode("utf-8-sig")

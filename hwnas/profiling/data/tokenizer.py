@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
-from hwnas.files import atomic_writer
+from hwnas.files import atomic_writer, unreadable
 from hwnas.profiling.data.hf_tokenizer import HuggingFaceTokenizer
 from hwnas.profiling.data.tokenizer_interface import Tokenizer as Tokenizer
 from hwnas.spaces import VOCABULARY
@@ -292,7 +292,7 @@ def _read_ranks(file: Path) -> dict[bytes, int]:
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
-        raise InvalidInput(f"{file}: {error.strerror}") from None
+        raise InvalidInput(unreadable(file, error)) from None
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(lines, 1):
         try:

@@ -94,7 +94,7 @@ def check_new(folder: Path) -> None:
     if folder.is_symlink() and not folder.exists():
         raise InvalidInput(f"{folder} is a link to nothing; expected another folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(f"{folder} is there already; expected another folder")
+        raise InvalidInput(f"{folder}: is there already; choose another directory")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import InvalidInput, MissingExtra, UnknownName
+from hwnas.files import unreadable
 from hwnas.profiling.data.tokenizer_interface import Tokenizer
 from hwnas.profiling.export.load import ExportedModel, transformers_model
 from hwnas.profiling.export.tokenizer_files import end_token, tokenizer_description
@@ -110,7 +111,7 @@ def _task(name: str, manager: Any) -> Any:
     """Return the name of a task, or the content of its file."""
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
-            raise InvalidInput(f"{name}: no such file")
+            raise InvalidInput(unreadable(name))
         return str(name)
     if name not in manager.all_tasks:
         raise UnknownName("task of lm-eval", name, manager.all_tasks)

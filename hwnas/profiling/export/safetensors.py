@@ -14,7 +14,7 @@ import torch
 
 from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput, MissingExtra
-from hwnas.files import atomic_writer, write_text
+from hwnas.files import atomic_writer, unreadable, write_text
 from hwnas.profiling.language_model import LanguageModel, import_model_class
 from hwnas.spaces import LanguageModelSpace
 from hwnas.spaces.families import family
@@ -64,7 +64,7 @@ def save_model(model: LanguageModel, folder: str | Path) -> Path:
         raise InvalidInput(f"{model.arch}: expected a model with weights, found one on meta")
     for name in (CONFIG, WEIGHTS):
         if (folder / name).exists():
-            raise InvalidInput(f"{folder / name} is there already; expected another folder")
+            raise InvalidInput(f"{folder / name}: is there already; choose another directory")
     choices = without_absent_precision(asdict(model.arch))
     del choices["space"]
     config = {
@@ -107,7 +107,7 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Lan
     if not file.is_file():
         pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLE_SUFFIXES)
         hint = f"; {pickles[0]} may be a pickle, which is never read" if pickles else ""
-        raise InvalidInput(f"{file}: no such file{hint}")
+        raise InvalidInput(f"{unreadable(file)}{hint}")
     # A wrong shape or name is an error of torch, a damaged file one of safetensors.
     library = _import_safetensors()
     try:
@@ -126,7 +126,9 @@ def build_from_config(file: Path, device: str | torch.device) -> LanguageModel:
     try:
         config: Any = json.loads(file.read_bytes())
     except OSError as error:
-        raise InvalidInput(f"{file}: {error.strerror}") from None
+        raise InvalidInput(
+            f"{unreadable(file, error)}; expected a directory that hwnas build wrote"
+        ) from None
     except ValueError:
         raise InvalidInput(f"{file}: not JSON") from None
     format_name = config.get("format") if isinstance(config, dict) else None

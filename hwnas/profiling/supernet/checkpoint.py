@@ -84,7 +84,7 @@ def read_checkpoint(
         if stored_identity.get(key) != value:
             raise InvalidInput(
                 f"{file}: a checkpoint of another training: expected {key} {value}, found "
-                f"{stored_identity.get(key)}; give another --out, or remove it"
+                f"{stored_identity.get(key)}; choose another with --out, or remove it"
             )
     loaded = {
         prefix: {name: tensors.get(f"{prefix}.{name}", torch.empty(0)) for name in shared.weights}

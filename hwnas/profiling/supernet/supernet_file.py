@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hwnas.errors import InvalidInput, MissingExtra
-from hwnas.files import atomic_writer
+from hwnas.files import atomic_writer, unreadable
 from hwnas.profiling.supernet.shared_weights import SharedWeights
 from hwnas.spaces import LanguageModelSpace, require_language_model
 from hwnas.spaces.factory import space as space_from
@@ -146,7 +146,7 @@ def _parse_description(
 def _opened(file: Path, device: str | torch.device) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Open a file that `write_tensors` wrote, and parse its description."""
     if not file.is_file():
-        raise InvalidInput(f"{file}: no such file; expected one of hwnas supernet train --out FILE")
+        raise InvalidInput(f"{unreadable(file)}; expected one of hwnas supernet train --out FILE")
     library = _safetensors("safetensors")
     try:
         with library.safe_open(file, framework="pt", device=str(device)) as content:

@@ -129,9 +129,13 @@ def open_log(
         and isinstance(records[0].get("asked"), dict)
         and all(isinstance(record.get("number"), int) for record in records[1:])
     ):
-        raise InvalidInput(f"{records_file}: expected the records of a survey; give another --out")
+        raise InvalidInput(
+            f"{records_file}: expected the records of a survey; choose another with --out"
+        )
     if file.exists() and not records:
-        raise InvalidInput(f"{file} is there without {records_file.name}; give another --out")
+        raise InvalidInput(
+            f"{file}: is there without {records_file.name}; choose another with --out"
+        )
     # Compare the settings of the existing survey, if there is one, with those given.
     stored = records[0]["asked"] if records else settings
     differences = [
@@ -141,8 +145,8 @@ def open_log(
     ]
     if differences:
         raise InvalidInput(
-            f"{file} contains a survey with {'; '.join(differences)}; use its settings, or give "
-            "another --out"
+            f"{file} contains a survey with {'; '.join(differences)}; use its settings, or choose "
+            "another with --out"
         )
     if not records:
         _write_records(records_file, [{"asked": settings}])

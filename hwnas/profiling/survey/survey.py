@@ -89,7 +89,7 @@ def run_survey(
                 f"{name}: expected an integer of at least {minimum}, found {value!r}"
             )
     if file.suffix != ".csv":
-        raise InvalidInput(f"expected a file whose name ends in .csv, found {file}")
+        raise InvalidInput(f"{file}: expected a name that ends in .csv")
     settings = _survey_settings(space, profiler, names, seed=seed, anchor_every=anchor_every)
     archs = space.decode(d_optimal_design(space, count, np.random.default_rng(seed)))
     anchor_arch = space.decode(anchor(space)[None])[0]
@@ -156,7 +156,8 @@ def _check_rows(log: CsvLog, archs: Sequence[object], anchor_arch: object) -> No
         arch = anchor_arch if row["role"] == "anchor" else next(design, None)
         if arch is not None and row["arch"] != str(arch):
             raise InvalidInput(
-                f"{log.file}: line {line}: expected {arch}, found {row['arch']}; give another --out"
+                f"{log.file}: line {line}: expected {arch}, found {row['arch']}; choose another "
+                "with --out"
             )
 
 

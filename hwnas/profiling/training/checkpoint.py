@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput
-from hwnas.files import atomic_writer
+from hwnas.files import atomic_writer, unreadable
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.training.config import TrainingSettings
@@ -102,7 +102,7 @@ def read_weights(file: Path, model: LanguageModel) -> TrainedWeights:
         The file is not a checkpoint, or belongs to another architecture or to other sizes.
     """
     if not file.is_file():
-        raise InvalidInput(f"{file}: no such file; expected a checkpoint of {model.arch}")
+        raise InvalidInput(f"{unreadable(file)}; expected a checkpoint of {model.arch}")
     content = _read_dictionary(file)
     if content is None or set(content) != KEYS or not isinstance(content["identity"], dict):
         raise InvalidInput(f"{file}: expected a checkpoint of {model.arch}, found something else")

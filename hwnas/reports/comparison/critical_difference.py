@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from hwnas import statistics
 from hwnas.errors import InvalidInput
+from hwnas.files import check_output
 from hwnas.reports.comparison.comparison import Comparison
 from hwnas.reports.comparison.notes import format_count
 from hwnas.typing import Array
@@ -133,10 +134,7 @@ def draw(comparison: Comparison, file: Path) -> Path:
         The suffix of the file is not in `SUFFIXES`, its directory is missing, it cannot be
         written, fewer than two optimizers are ranked, or there is only one problem.
     """
-    if file.suffix.lower() not in SUFFIXES:
-        raise InvalidInput(f"{file}: expected a name that ends in {', '.join(SUFFIXES)}")
-    if not file.parent.is_dir():
-        raise InvalidInput(f"{file}: there is no directory {file.parent}; make it first")
+    check_output(file, SUFFIXES)
     return style.save(critical_difference_figure(comparison), file)
 
 

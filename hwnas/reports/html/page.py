@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.errors import InvalidInput
-from hwnas.files import write_text
+from hwnas.files import check_output, write_text
 from hwnas.reports.html.payload import MAX_TRIALS, report_payload
 from hwnas.runner.results import Result
 
@@ -72,11 +72,7 @@ def write_page(result: Result, out: Path | None = None, *, trials: int = MAX_TRI
     file = result.path / FILE_NAME if out is None else out
     try:
         # Refuse before the payload is computed, which takes time for long runs.
-        if file.is_dir():
-            example = file / FILE_NAME
-            raise InvalidInput(f"{file}: is a directory, expected a file to write, as in {example}")
-        if not file.parent.is_dir():
-            raise InvalidInput(f"{file}: there is no directory {file.parent}; make it first")
+        check_output(file, example=FILE_NAME)
         write_text(file, render_page(result, trials=trials))
     except OSError as error:
         raise InvalidInput(f"{file}: cannot be written: {error.strerror}") from error

@@ -230,6 +230,8 @@ def _make_folder(result: Result, out: Path | None) -> Path:
     try:
         if out is None and folder.is_symlink():  # it came with the run, and may lead anywhere
             raise FileExistsError(17, "is a link, expected a directory; choose one with --out")
+        if folder.is_file():
+            raise InvalidInput(f"{folder}: is a file, expected a directory to make")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"{folder}: cannot write plots here: {error}") from error

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from hwnas.errors import InvalidInput
-from hwnas.files import atomic_writer
+from hwnas.files import atomic_writer, check_output
 from hwnas.objectives import UNITS, Objective
 from hwnas.typing import Array
 
@@ -166,8 +166,7 @@ def save(figure: Figure, file: Path) -> Path:
         The directory is missing, or the file cannot be written.
     """
     # The atomic writer would make the directory: a mistyped path should be an error instead.
-    if not file.parent.is_dir():
-        raise InvalidInput(f"{file}: cannot be written: there is no directory {file.parent}")
+    check_output(file)
     try:
         with atomic_writer(file) as stream:
             figure.savefig(stream, format=file.suffix.lstrip(".").lower())

@@ -271,7 +271,7 @@ def _probe(address: str) -> None:
     if "://" in address or not host or not port.isdigit():
         raise InvalidInput(
             f"address: expected HOST:PORT of the head of a Ray cluster, or auto, found "
-            f"{address}; run hwnas on a node of the cluster"
+            f"{address!r}; run hwnas on a node of the cluster"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S).close()

@@ -139,7 +139,7 @@ def test_smaller_vocabulary(tmp_path: Path, small: Tokenizer) -> None:
 def test_invalid_vocabulary(tmp_path: Path) -> None:
     pytest.importorskip("tiktoken")
     file = tmp_path / "gpt2.tiktoken"
-    with pytest.raises(InvalidInput, match="No such file"):
+    with pytest.raises(InvalidInput, match="no such file"):
         tokenizer("gpt2", vocabulary=file)
     file.write_bytes(b"YQ== 0\nno vocabulary at all\n")
     with pytest.raises(InvalidInput, match="line 2: expected lines of a token in base64"):

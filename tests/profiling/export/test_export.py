@@ -216,7 +216,7 @@ def test_formats_that_a_network_has_not(tmp_path: Path) -> None:
 
 def test_a_directory_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InvalidInput, match="is there already; expected another folder"):
+    with pytest.raises(InvalidInput, match="is there already; choose another directory"):
         export_model(network("tiny-2-32-2-2-1-1-True"), tmp_path)
 
 

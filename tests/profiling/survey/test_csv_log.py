@@ -69,7 +69,7 @@ def test_too_many_cells(file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "records", "message"),
     [
-        ("x\n", None, r"some\.csv is there without some\.jsonl; give another --out"),
+        ("x\n", None, r"some\.csv: is there without some\.jsonl; choose another with --out"),
         (None, "", r"some\.jsonl: expected the records of a survey"),
         (None, "[1]\n", r"some\.jsonl: expected the records of a survey"),
         (None, '{"a": 1}\n', r"some\.jsonl: expected the records of a survey"),

@@ -233,7 +233,7 @@ def test_metrics() -> None:
         ({"seed": -1}, "seed: expected an integer of at least 0, found -1"),
         ({"profiler": Fake(PassSettings(tokens=17))}, "tokens: expected at most 16"),
         ({"profiler": Fake(PassSettings(mode="graph"))}, "mode: graph needs a CUDA device"),
-        ({"file": "tiny.txt"}, r"whose name ends in \.csv, found .*tiny\.txt"),
+        ({"file": "tiny.txt"}, r"tiny\.txt: expected a name that ends in \.csv"),
     ],
 )
 def test_invalid_arguments_fail_before_measuring(
@@ -365,7 +365,7 @@ def test_survey_continues_to_a_larger_count(file: Path, tmp_path: Path) -> None:
     [
         ({"space": GPTSpace("other", **CHOICES)}, "space tiny, not other; use its settings"),
         ({"space": GPTSpace("tiny", **{**CHOICES, "n_head": [1, 4]})}, r"n_head \[1, 2\], not"),
-        ({"seed": 1}, "seed 0, not 1; use its settings, or give another --out"),
+        ({"seed": 1}, "seed 0, not 1; use its settings, or choose another with --out"),
         ({"anchor_every": 3}, "anchor_every 2, not 3"),
         ({"metrics": ["latency"]}, r"metrics \['latency@cpu', 'peak_memory@cpu'\], not \['latenc"),
         ({"profiler": Fake(within=0.02)}, "within 0.01, not 0.02"),
