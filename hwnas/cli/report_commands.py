@@ -233,6 +233,8 @@ def compare(
                     f"{path}: expected metrics with --transfer, found a file or a run"
                 )
         names = [*(metrics or ()), *map(str, directories or ())]
+        if not all(name.strip() for name in names):
+            raise InvalidInput("--metrics: expected metrics such as latency@h100, found ''")
         compare_transfer(
             space or "gpt-s",
             [name for text in names for name in text.split()],

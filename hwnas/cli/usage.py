@@ -31,6 +31,8 @@ def parse_overrides(assignments: Sequence[str] | None, executor: str | None) -> 
     if executor is not None:
         if not executor:
             raise InvalidInput("--executor: expected a name, such as process, found ''")
+        if "executor" in values:
+            raise InvalidInput("--executor: expected no --set executor with it")
         values["executor"] = _parse_value("--executor", executor)
     return values
 

@@ -102,6 +102,11 @@ def test_an_option_without_its_value_is_named(hw: Any, path: tuple[str, ...]) ->
         (["list", "spaces", "more"], "list: expected no further argument, found 'more'"),
         (["device", "list", "more"], "device list: expected no further argument, found 'more'"),
         (["run", "x", "--executor", ""], "--executor: expected a name, such as process, found ''"),
+        (
+            ["run", "x", "--executor", "serial", "--set", "executor=process"],
+            "--executor: expected no --set executor with it",
+        ),
+        (["compare", "--transfer", "--metrics", ""], "--metrics: expected .*, found ''"),
         (["export", ".", "--to", "optuna", "--storage", ""], "--storage: expected a URL"),
         (["init", "x.yaml", "--device", ""], "--device: expected one name, .*found ''"),
         (["init", "x.yaml", "--metric", "energy@a"], "--metric: expected one .*found 'energy@a'"),
