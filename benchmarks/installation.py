@@ -77,7 +77,7 @@ PROBES: dict[str, list[str]] = {
     "optuna": [f"{RUN} --set 'optimizers=[motpe]'", "export RUN --to optuna"],
     "syne-tune": [f"{RUN} --set 'optimizers=[moasha]'"],
     "profile": [PROFILE, f"build {ARCH} --out NET"],
-    "data": ["python import datasets, tokenizers; import hwnas.profiling"],
+    "data": ["python import datasets, tokenizers, hwnas"],
     "export": [f"refuse {EXPORT} --format transformers", "python import transformers, gguf, onnx"],
     "ray": [f"{RUN} --set 'optimizers=[random]' --executor '{{type: ray, workers: 1}}'"],
     "web": ["python import hwnas.explorer.app", "explore --help"],
