@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwnas.hypervolume_improvement import added_areas, sorted_front
 from hwnas.typing import Array
 
-_N_RAYS = 512
+_N_RAYS = 2048
 
 
 class HypervolumeImprovement(ABC):

@@ -13,7 +13,7 @@ from hwnas.errors import InvalidInput
 from hwnas.optimizers import Optimizer, UniqueSampler
 from hwnas.related_trials import RelatedTrials
 from hwnas.spaces import SearchSpace
-from hwnas.typing import Array, Codes
+from hwnas.typing import Array, Codes, IndexArray
 
 from ._candidates import mutate_and_crossover
 from ._hypervolume_improvement import HypervolumeImprovement, create_improvement
@@ -21,8 +21,12 @@ from ._initial_design import corner_design, extreme_design, latin_hypercube
 from ._outcome_models import OutcomeModels
 
 _N_WEIGHTS = 48  # weighted sums whose minimizers approximate the front of a table
+_N_MEAN_WEIGHTS = 400  # of those of the mean's table, fewer if tables are large
+_MAX_SUMS = 3_000_000  # entries of all weighted sums of the mean's table
 _N_HYPERCUBE = 16  # configurations of the initial design where layers do not add up
-_MAX_CANDIDATES = 400  # from fronts of tables, for one proposal
+_N_INFEASIBLE = 30  # infeasible candidates from each table, of least violation
+_MAX_CANDIDATES = 1500  # from fronts of tables, for one proposal
+_MAX_DRAWN = 150  # candidates whose outcomes are drawn
 _N_CHILDREN = 100  # candidates by mutation and crossover, for effects that do not add up
 _PLAN_FRACTION = 25  # one architecture is planned ahead for every 25 evaluated ones
 _MAX_INFEASIBLE_PARENTS = 10  # architectures of least violation, while none is feasible
@@ -206,31 +210,43 @@ class Additive(Optimizer):
         # 1. The current front, or the least infeasible architectures, and candidates from them.
         violation = _total_violation(violations, violations)  # (n, 1)
         feasible = np.flatnonzero(violation[:, 0] == 0)
-        parents = feasible
-        if len(feasible) == 0:
-            parents = np.argsort(violation[:, 0])[:_MAX_INFEASIBLE_PARENTS]
+        least = np.argsort(violation[:, 0])[:_MAX_INFEASIBLE_PARENTS]
+        parents = feasible if len(feasible) else least
         front = codes[parents[pareto.non_dominated(losses[parents])]]
         candidates = self._candidates(models, front)
         if len(candidates) == 0:
             return self._propose_random(n)
-        # 2. Joint draws of all outcomes: baseline (under noise), pending ones, candidates.
+        # 2. What is fixed: the baseline (under noise), and pending architectures.
         baseline = self._select_baseline(models, codes[parents]) if std.any() else codes[:0]
         pending = np.array(list(self._pending.values()), dtype=np.int8).reshape(-1, codes.shape[1])
-        design = Design(self._effects, np.concatenate([baseline, pending, candidates]))
-        draws = self._draw_outcomes(models, design)  # (s, baseline + pending + candidates, m + c)
-        # 3. The losses to improve; while nothing is feasible, the total violation alone.
-        if len(feasible):
-            observed = losses[parents]
-            units, exact = _column_spans(observed, losses), len(baseline) == 0
-        else:
-            draws = _total_violation(draws[..., self.n_objectives :], violations)
-            observed, units, exact = violation, _column_spans(violation, violation), True
-        points, improvement = self._improvement(draws, len(baseline), observed, units, exact)
-        # 4. Greedy selection, with the pending architectures in every front.
-        n_fixed = len(baseline) + len(pending)
-        for j in range(len(baseline), n_fixed):
-            improvement.add(points[:, j])
-        indices = _select_greedily(improvement, points[:, n_fixed:], n)
+        fixed = np.concatenate([baseline, pending])
+
+        def improvement_of(outcomes: Array) -> tuple[Array, HypervolumeImprovement]:
+            # The losses to improve; while nothing is feasible, the total violation alone.
+            observed, exact = losses[parents], not std.any()
+            units = _column_spans(observed, losses)
+            if len(feasible) == 0:
+                outcomes = _total_violation(outcomes[..., self.n_objectives :], violations)
+                observed, units, exact = violation, _column_spans(violation, violation), True
+            points, improvement = self._improvement(outcomes, len(baseline), observed, units, exact)
+            # The pending architectures are in every front.
+            for j in range(len(baseline), len(fixed)):
+                improvement.add(points[:, j])
+            return points[:, len(fixed) :], improvement
+
+        # 3. The most promising candidates by means, as joint draws of all take most of the time.
+        if len(candidates) > _MAX_DRAWN:
+            design = Design(self._effects, np.concatenate([fixed, candidates]))
+            means = np.stack([model.mean(design) for model in models], axis=1)
+            points, improvement = improvement_of(means[None])
+            predicted = _total_violation(means[len(fixed) :, self.n_objectives :], violations)
+            kept = _most_promising(improvement.evaluate(points)[0], predicted[:, 0], _MAX_DRAWN)
+            candidates = candidates[kept]
+        # 4. Joint draws of all outcomes, and greedy selection.
+        design = Design(self._effects, np.concatenate([fixed, candidates]))
+        draws = self._draw_outcomes(models, design)  # (s, fixed + candidates, m + c)
+        points, improvement = improvement_of(draws)
+        indices = _select_greedily(improvement, points, n)
         return self._sampler.take(candidates[indices]) if indices else self._propose_random(n)
 
     def _improvement(
@@ -283,19 +299,22 @@ class Additive(Optimizer):
 
     def _candidates(self, models: list[AdditiveModel], front: Codes) -> Codes:
         """Return new architectures: fronts of drawn tables, and children of the current front."""
-        # The mean of the weights and draws of their posterior, as one table each.
-        weights = [
-            np.concatenate([model.weights[None], model.sample_weights(self.tables, self.rng)])
-            for model in models
-        ]
-        codes = np.unique(self._table_fronts(models, weights), axis=0)
+        # The mean of the weights, most closely, and draws of their posterior, as one table each.
+        means = [model.weights[None] for model in models]
+        fronts = [self._table_fronts(models, means, _N_MEAN_WEIGHTS)]
+        if self.tables:
+            draws = [model.sample_weights(self.tables, self.rng) for model in models]
+            fronts.append(self._table_fronts(models, draws))
+        codes = np.unique(np.concatenate(fronts), axis=0)
         codes = codes[[code not in self._sampler for code in codes]]
         if len(codes) > _MAX_CANDIDATES:
             codes = codes[np.sort(self.rng.choice(len(codes), _MAX_CANDIDATES, replace=False))]
         children = mutate_and_crossover(front, _N_CHILDREN, self._sampler, self.rng)
         return np.unique(np.concatenate([codes, children]), axis=0)
 
-    def _table_fronts(self, models: list[AdditiveModel], weights: list[Array]) -> Codes:
+    def _table_fronts(
+        self, models: list[AdditiveModel], weights: list[Array], n_sums: int = _N_WEIGHTS
+    ) -> Codes:
         """Return the architectures on the front of each draw's tables.
 
         Parameters
@@ -304,6 +323,8 @@ class Additive(Optimizer):
             Models of m objectives, then of c violations.
         weights : m + c arrays (s, P)
             Draws of the weights of each model's effects.
+        n_sums
+            Number of weighted sums of the tables; fewer where tables are large.
         """
         m = self.n_objectives
         tables = [model.effects.tables(draws) for model, draws in zip(models, weights, strict=True)]
@@ -314,9 +335,10 @@ class Additive(Optimizer):
             base[:, j] = model.scale.inverse(base[:, j])
             layers[:, j] *= model.scale.spread
         # The fronts of all draws are approximated with the same weights.
-        sums = weight_vectors(_N_WEIGHTS, m, self.n_constraints, self.rng)
+        n_sums = min(n_sums, max(_N_WEIGHTS, _MAX_SUMS // int(np.prod(layers.shape[2:]))))
+        sums = weight_vectors(n_sums, m, self.n_constraints, self.rng)
         fronts = [
-            scalarized_front(self._effects, *pair, sums, m)
+            scalarized_front(self._effects, *pair, sums, m, _N_INFEASIBLE)
             for pair in zip(base, layers, strict=True)
         ]
         return np.concatenate(fronts)
@@ -349,6 +371,19 @@ def _select_greedily(improvement: HypervolumeImprovement, points: Array, n: int)
         indices.append(best)
         improvement.add(points[:, best])
     return indices
+
+
+def _most_promising(gains: Array, violation: Array, n: int) -> IndexArray:
+    """Return the indices of up to `n` candidates with gains (k,) and total violations (k,).
+
+    Feasible ones come by their gain, at least a quarter are others by their violation: predictions
+    may be wrong, and the front often lies at a bound.
+    """
+    order = np.lexsort((-gains, violation))
+    n_feasible = int((violation == 0).sum())
+    feasible, others = order[:n_feasible], order[n_feasible:]
+    others = others[: max(n // 4, n - n_feasible)]
+    return np.concatenate([feasible[: n - len(others)], others])
 
 
 def _total_violation(violations: Array, observed: Array) -> Array:

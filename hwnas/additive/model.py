@@ -91,7 +91,9 @@ class Scale:
     def fit(cls, values: Array, *, logarithmic: bool = False) -> Scale:
         """Return the scale of values (n,)."""
         modeled = np.log(values) if logarithmic else values
-        center, spread = float(modeled.mean()), float(modeled.std())
+        # Divided by a power of two, which is exact, the squares of no values overflow.
+        unit = np.ldexp(1.0, int(np.frexp(np.abs(modeled).max())[1]) - 1)
+        center, spread = float(modeled.mean()), float((modeled / unit).std() * unit)
         is_constant = spread <= 1e-12 * abs(center)  # up to rounding
         return cls(center, 1.0 if is_constant else spread, logarithmic)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from hwnas import pareto
 from hwnas.additive.choice import AnyEffects
-from hwnas.typing import Array, Codes
+from hwnas.typing import Array, Codes, IndexArray
 
 
 def weight_vectors(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
@@ -54,7 +54,12 @@ def weight_vectors(n: int, m: int, c: int, rng: np.random.Generator) -> Array:
 
 
 def scalarized_front(
-    effects: AnyEffects, base: Array, layers: Array, weights: Array, m: int
+    effects: AnyEffects,
+    base: Array,
+    layers: Array,
+    weights: Array,
+    m: int,
+    n_infeasible: int | None = None,
 ) -> Codes:
     """Return the non-dominated architectures among the minimizers of weighted sums.
 
@@ -73,6 +78,9 @@ def scalarized_front(
     weights : (k, q)
     m
         Number of objectives.
+    n_infeasible
+        Number of minimizers of least violation that join the front of the feasible ones; ``None``
+        returns the front of objectives and violations together, most of which is infeasible.
 
     Returns
     -------
@@ -94,6 +102,23 @@ def scalarized_front(
         axis=-1,
     ).reshape(-1, len(base))
     values[:, m:] = np.maximum(values[:, m:], 0)
-    front = np.flatnonzero(pareto.non_dominated(values))
+    if n_infeasible is None:
+        front = np.flatnonzero(pareto.non_dominated(values))
+    else:
+        front = _feasible_front(values, m, n_infeasible)
     roots = np.broadcast_to(np.arange(base.shape[1]), options.shape[:2]).ravel()
     return effects.codes(roots[front], options.reshape(-1, options.shape[2])[front])
+
+
+def _feasible_front(values: Array, m: int, n_infeasible: int) -> IndexArray:
+    """Return the front of the feasible among values (n, q), and infeasible members of the front.
+
+    The latter are up to `n_infeasible`, of the least sum of violations in units of their ranges.
+    """
+    is_feasible = (values[:, m:] == 0).all(axis=1)
+    feasible, others = np.flatnonzero(is_feasible), np.flatnonzero(~is_feasible)
+    front = feasible[pareto.non_dominated(values[feasible, :m])]
+    others = others[pareto.non_dominated(values[others])]
+    span = np.ptp(values[:, m:], axis=0)
+    violation = (values[others, m:] / np.where(span > 0, span, 1.0)).sum(axis=1)
+    return np.concatenate([front, others[np.argsort(violation)[:n_infeasible]]])

@@ -110,6 +110,26 @@ def test_minimizers_are_close_to_the_front() -> None:
     assert regret.max() < 0.02
 
 
+def test_front_of_the_feasible_minimizers() -> None:
+    """An infeasible minimizer dominates nothing, and few of them are returned."""
+    rng = np.random.default_rng(3)
+    base, layers = tables(rng, 3)
+    base[2] -= np.median(values_of(base, layers, 3)[:, 2])  # about half is feasible
+    weights, values = weight_vectors(200, 2, 1, rng), values_of(base, layers, 2)
+    feasible, more = (
+        indices_of(scalarized_front(effects(), base, layers, weights, 2, n)) for n in (0, 4)
+    )
+    assert (values[feasible, 2] == 0).all()
+    assert not any(dominates(values[i], values[j]) for i in feasible for j in feasible)
+    assert more[: len(feasible)] == feasible
+    assert len(more) == len(feasible) + 4
+    assert (values[more[len(feasible) :], 2] > 0).all()
+    # The best feasible architecture of every weighted sum is approached.
+    everything = indices_of(scalarized_front(effects(), base, layers, weights, 2))
+    others = [i for i in everything if values[i, 2] == 0]
+    assert not any(dominates(values[i], values[j]) for i in others for j in feasible)
+
+
 def test_least_violation() -> None:
     """The least violation is found if violations have weight, and only then."""
     rng = np.random.default_rng(2)
@@ -120,6 +140,10 @@ def test_least_violation() -> None:
     assert (
         last[indices_of(scalarized_front(effects(), base, layers, weights, 2))].min() == last.min()
     )
+    # The number of infeasible minimizers is limited; the first is that of least violation.
+    limited = indices_of(scalarized_front(effects(), base, layers, weights, 2, n_infeasible=3))
+    assert len(limited) == 3
+    assert last[limited[0]] == last.min()
     weights[:, 2] = 0
     without_violation = weights[weights.sum(axis=1) > 0]
     assert (

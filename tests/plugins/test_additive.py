@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hwnas_plugins._initial_design import corner_design
-from hwnas_plugins.additive import Additive
+from hwnas_plugins.additive import Additive, _most_promising
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,6 +173,16 @@ def test_one_feasible_architecture_is_improved() -> None:
 
 
 # -- pending architectures -----------------------------------------------------------------------
+
+
+def test_the_most_promising_candidates() -> None:
+    """Feasible ones by their gain; a quarter are others by their violation, or as many as lack."""
+    gains = np.array([1.0, 4.0, 2.0, 3.0, 9.0, 9.0])
+    violation = np.array([0.0, 0.0, 0.0, 0.0, 0.2, 0.1])
+    assert _most_promising(gains, violation, 4).tolist() == [1, 3, 2, 5]
+    assert _most_promising(gains, violation[::-1], 4).tolist() == [4, 5, 3, 0]
+    assert _most_promising(gains, np.zeros(6), 2).tolist() == [4, 5]
+    assert _most_promising(gains, violation, 9).tolist() == [1, 3, 2, 0, 5, 4]
 
 
 def test_pending_architectures_are_not_proposed_again() -> None:
