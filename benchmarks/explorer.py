@@ -1,5 +1,8 @@
 """Times of the explorer for gpt-l: filtered members after a move, and the exact front.
 
+The last line is of a slider that moves on every 0.3 s while exact fronts are computed: how long
+each of them takes to end, and the last move to get its exact front.
+
 python benchmarks/explorer.py [REPEATS]
 """
 
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import threading
 import time
 
 from hwnas.explorer.background import BackgroundFronts
@@ -26,6 +30,28 @@ BOUNDS = (
     ["params <= 2e8", "kv_cache.serve <= 9000"],
     ["params <= 3e8", "energy@h100 <= 3", "kv_cache.serve <= 9000"],
 )
+PAUSE = 0.3  # seconds between the moves of a slider
+
+
+def ended(background: BackgroundFronts, catalogue: Catalogue) -> tuple[float, float]:
+    """Return seconds: the most until a move ends the last computation, and of the last move."""
+    bounds = [[f"params <= {2e8 + 1e5 * i:g}", "kv_cache.serve <= 9000"] for i in range(1, 6)]
+    queries = [parse_query(catalogue, "gpt-l", AXES, bound) for bound in bounds]
+    asked, answered = [0.0] * len(queries), [0.0] * len(queries)
+
+    def ask(i: int) -> None:
+        asked[i] = time.perf_counter()
+        background.solve("page", queries[i])
+        answered[i] = time.perf_counter()
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(queries))]
+    for thread in threads:
+        thread.start()
+        time.sleep(PAUSE)
+    for thread in threads:
+        thread.join()
+    ends = [end - next_move for end, next_move in zip(answered[:-1], asked[1:], strict=True)]
+    return max(ends), answered[-1] - asked[-1]
 
 
 def main(repeats: int) -> None:
@@ -53,6 +79,8 @@ def main(repeats: int) -> None:
                 f"{1000 * max(at_once):.0f}); exact {members} in {seconds:.1f} s",
                 flush=True,
             )
+        longest, seconds = ended(background, catalogue)
+        print(f"moves every {PAUSE} s: ended within {longest:.2f} s; exact in {seconds:.1f} s")
     finally:
         background.close()
 

@@ -75,8 +75,8 @@ def exact_front(
     objectives
         m tables of one space, all minimized.
     limits
-        Constraints. One on the table object of an objective costs nothing, any other adds a
-        dimension to the labels.
+        Constraints. One on the table object of an objective costs nothing, any other may add a
+        dimension to the labels (`hwnas.surrogates.constrained_front`).
     max_labels
         Number of candidate labels after any layer beyond which to give up: with three dimensions
         and more it explodes.
