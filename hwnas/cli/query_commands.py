@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -121,6 +122,8 @@ def query(
     chosen_space = None if space is None else load_space(space)
     # A single architecture has one row for each metric, with quantiles; several have one row each.
     if archs and "-" not in archs:
+        if named := next(filter(os.path.isfile, archs), None):
+            raise InvalidInput(f"{named}: is a file, which is read by: hwnas query - < {named}")
         architectures = arch_input.parse_arguments(archs, chosen_space)
         if len(architectures) == 1 and not metric:
             table = listing.figures_of_one(

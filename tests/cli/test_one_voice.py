@@ -113,6 +113,7 @@ def test_an_option_without_its_value_is_named(hw: Any, path: tuple[str, ...]) ->
         (["compare", ".", "--transfer"], "^hwnas: .: expected metrics with --transfer"),
         (["front", "file", "params", "flops"], "'file': a file of a space ends in .yaml; known:"),
         (["front", "folder", "params", "flops"], "'folder': a file of a space ends in .yaml"),
+        (["query", "m.csv"], "^hwnas: m.csv: is a file, which is read by: hwnas query - < m.csv"),
         (["device", "show", "h100"], "'h100' is a published device"),
         (["device", "remove", "h100"], "unknown device 'h100'"),
     ],
