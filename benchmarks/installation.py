@@ -273,12 +273,13 @@ PAGE = """\
 # Fresh installations
 
     python benchmarks/installation.py --python python3.11 --python python3.12 --python python3.13
+    python benchmarks/installation.py --torch torch==2.13.0+cpu    # CPU builds of torch
 
 Wheel and sdist of the committed tree, each in an environment of its own with the newest libraries
 that setup.cfg allows. `works`: pip installs it, `pip check` finds no conflict, and commands that
 need the extra do what they say; `export` alone must name the extra that it lacks. MB are those of
-all installed files, bytecode included, without pip's own. {machine}; seconds depend on the network
-and on pip's cache.
+all installed files, bytecode included, without pip's own. {machine};
+seconds depend on the network, on pip's cache and on what else runs.
 Wanted: all work, and the base has at most {max} MB.
 
 | Python | file | extra | packages | MB | seconds | outcome |
