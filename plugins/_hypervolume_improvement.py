@@ -84,8 +84,13 @@ class RayImprovement(HypervolumeImprovement):
         # Single precision: the error of a mean over few directions is far larger.
         self._inverse_rays: NDArray[np.float32] = (1 / rays).astype(np.float32)
         # A front dominates a ray as far as the point does that reaches farthest along it.
-        lengths = [self.prepare(front[None])[0] for front in fronts]
-        self.lengths = np.stack([length.max(axis=0, initial=0.0) for length in lengths])
+        # Without noise all draws have the same front.
+        lengths: dict[bytes, Array] = {}
+        for front in fronts:
+            if front.tobytes() not in lengths:
+                length = self.prepare(front[None])[0].max(axis=0, initial=0.0)
+                lengths[front.tobytes()] = length
+        self.lengths = np.stack([lengths[front.tobytes()] for front in fronts])
 
     def prepare(self, points: Array) -> Array:
         """Return the dominated lengths (s, k, rays) of points (s, k, m), to the power m.
