@@ -10,8 +10,8 @@ such a lower bound is left; often that is nowhere.
 1. Search without constraints.
 2. Feasible members of relaxed fronts, near the constrained front: further rivals.
 3. Search with the constraint that most of the lower bounds violate, too; groups of roots with most
-   of the rivals first, because what they add rules out others as a whole. Again until no lower
-   bound is left.
+   of the rivals first, because what they add rules out others as a whole, and each group first
+   with a sample of its labels. Again until no lower bound is left.
 
 Within a search `hwnas.surrogates.relaxations` drop labels that cannot come below what was found.
 
@@ -29,15 +29,18 @@ import numpy as np
 
 from hwnas.surrogates.label_setting import (
     LabelSetting,
+    Pruning,
+    Reduction,
     RootGroup,
     keep_non_dominated,
     non_dominated_columns,
 )
 from hwnas.surrogates.relaxations import Relaxation, conflicts, pruning, relaxations
 from hwnas.surrogates.tables import predict
-from hwnas.typing import Array, Codes
+from hwnas.typing import Array, Codes, IndexArray
 
 _MAX_RELAXED_LABELS = 300  # of a relaxed front, after each layer
+_MAX_SAMPLED_LABELS = 1_000  # of a group's first search, after each layer
 
 
 def constrained_front(problem: LabelSetting) -> Codes:
@@ -126,17 +129,21 @@ class _Search:
         groups.sort(key=lambda group: -sum(self._promise.get(r, 0) for r in _roots(group)))
         lower, self._violating = self._violating[:2], self._violating[:, :0]
         for group in groups:
-            prune = None
-            if len(rows) > 2:
-                corners = _corners(self._rivals, problem.bounds)
-                relaxed = [*relaxations(group, problem.bounds), *conflicts(problem.bounds)]
-                prune = pruning(group, relaxed, _open(corners, lower))
+            if len(rows) == 2:
+                self._search(problem, group, keep_non_dominated, None)
+                continue
+            relaxed = [*relaxations(group, problem.bounds), *conflicts(problem.bounds)]
+            # First with a sample of the labels; if that is not all of them, what it finds is near
+            # the front and drops more of the others.
+            sample = _Sample()
+            for reduction in (sample, keep_non_dominated):
+                corners = _open(_corners(self._rivals, problem.bounds), lower)
+                prune = pruning(group, relaxed, corners)
                 if prune is None:
-                    continue
-            no_rivals = np.empty((2, 0))  # they are in the corners
-            results = list(problem.search(group, keep_non_dominated, no_rivals, prune))
-            values = np.concatenate([result.values[:2] for result in results], axis=1)
-            self._add(problem.codes(results, non_dominated_columns(values)))
+                    break
+                self._search(problem, group, reduction, prune)
+                if sample.is_complete:
+                    break
         # Lower bounds come first: of equal points the first is kept, and a rival may lack codes.
         indices = non_dominated_columns(np.concatenate([self._violating[:2], self._rivals], axis=1))
         self._violating = self._violating[:, indices[indices < self._violating.shape[1]]]
@@ -169,6 +176,15 @@ class _Search:
         counts = (self._violating > self._problem.bounds[:, None]).sum(axis=1)
         return [int(np.argmax(counts))]
 
+    def _search(
+        self, problem: LabelSetting, group: RootGroup, reduction: Reduction, prune: Pruning | None
+    ) -> None:
+        """Search a group of a problem, and add the complete labels that none of it dominates."""
+        no_rivals = np.empty((2, 0))  # they are in the corners
+        results = list(problem.search(group, reduction, no_rivals, prune))
+        values = np.concatenate([result.values[:2] for result in results], axis=1)
+        self._add(problem.codes(results, non_dominated_columns(values)))
+
     def _add(self, codes: Codes) -> None:
         """Add complete labels: to what was found, or to the lower bounds."""
         values = predict(self._problem.tables, codes).T
@@ -180,6 +196,29 @@ class _Search:
     def _add_rivals(self, rivals: Array) -> None:
         rivals = np.concatenate([self._rivals, rivals], axis=1)
         self._rivals = rivals[:, non_dominated_columns(rivals)]
+
+
+class _Sample:
+    """Reduction to a sample of the non-dominated labels.
+
+    Attributes
+    ----------
+    is_complete
+        Whether no label was left out.
+    """
+
+    def __init__(self) -> None:
+        self.is_complete = True
+
+    def __call__(self, labels: Array, rivals: Array) -> tuple[IndexArray, Array]:
+        indices, labels = keep_non_dominated(labels, rivals)
+        if len(indices) <= _MAX_SAMPLED_LABELS:
+            return indices, labels
+        self.is_complete = False
+        # Evenly spaced in the order of the first objective.
+        places = np.linspace(0, len(indices) - 1, _MAX_SAMPLED_LABELS).astype(np.intp)
+        rows = np.sort(np.argsort(labels[0], kind="stable")[places])
+        return indices[rows], labels[:, rows]
 
 
 def _roots(group: RootGroup) -> list[tuple[int, int, int]]:

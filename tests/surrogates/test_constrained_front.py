@@ -51,7 +51,7 @@ def test_the_constrained_front_is_that_of_all_feasible_architectures(
 
 
 @given(problems(n_tables=5), st.integers(1, 3), st.integers(1, 3))
-def test_the_front_is_exact_with_few_corners_and_relaxed_labels(
+def test_the_front_is_exact_with_few_corners_and_sampled_labels(
     problem: RandomProblem, n_limits: int, count: int
 ) -> None:
     small_space, tables, _ = problem
@@ -59,6 +59,7 @@ def test_the_front_is_exact_with_few_corners_and_relaxed_labels(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relaxations, "_MAX_CORNERS", count)
         patch.setattr(constrained_module, "_MAX_RELAXED_LABELS", count)
+        patch.setattr(constrained_module, "_MAX_SAMPLED_LABELS", count)
         codes = exact_front(tables[:2], limits)
     assert codes is not None
     assert_front(small_space, tables[:2], limits, codes)
