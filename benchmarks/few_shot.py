@@ -4,10 +4,11 @@
 
     python benchmarks/few_shot.py --data DIR [--seconds 600] [--parts measured]
 
-DIR holds the published figures, gpt-s.npz, gpt-m.npz and gpt-l.npz. Points are random, spread over
-the widths. Results are added to few_shot.csv, one repetition of everything after the other: a run
-that stops goes on where it was. Rows of measured spaces are those of the measurements that are
-there: remove the file to begin again.
+DIR holds the published figures, gpt-s.npz, gpt-m.npz and gpt-l.npz. Points are chosen from random
+candidates as ``hwnas profile`` chooses networks; a second fit has random ones, spread over the
+widths. What is held out is no candidate. Results are added to few_shot.csv, one repetition of
+everything after the other: a run that stops goes on where it was. Rows of measured spaces are those
+of the measurements that are there: remove the file to begin again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ import hwnas
 from hwnas.devices.fit import FittedMetric, fit_tables
 from hwnas.devices.fit_prior import Prior
 from hwnas.devices.fit_terms import Terms
-from hwnas.profiling.survey.design import features
+from hwnas.profiling.survey.design import RIDGE, features, select_rows
 from hwnas.spaces import LanguageModelSpace, require_gpt
 from hwnas.surrogates.published import load_figures
 from hwnas.surrogates.tables import AdditiveTable, predict
@@ -56,8 +57,8 @@ METRICS = ("latency", "tpot.serve", "tpot.chat", "energy")
 MEASURED_POINTS, PUBLISHED_POINTS = (10, 20, 50), (10, 20, 40)
 PERPLEXITY_POINTS = (10, 20, 50, 200, 1000)
 PARTS = ("measured", "published", "perplexity", "networks")
-MIN_LEFT = 7  # architectures that are held out at least
-MAX_LEFT = 500  # and at most
+CANDIDATES = 2 / 3  # share of the architectures
+MAX_CANDIDATES, MAX_LEFT = 1000, 500  # of those held out as well
 NETWORK_REPETITIONS = 5  # at most: tuning takes longer than a fit
 TRAINED = 3000  # architectures that networks are trained on
 FIELDS = ("part", "space", "metric", "points", "repetition", "method", "error", "tau", "coverage")
@@ -145,18 +146,18 @@ class Problem:
         """Return a row for each predictor, given n points: networks, or all others."""
         seed = [repetition, *self.metric.encode()]
         rng = np.random.default_rng(seed if self.part == "published" else repetition)
-        i = spread_points(self.codes[:, 0], n, rng)
-        if n > len(self.y) / 2:
-            # Few are left out: they would mostly be of the width with most architectures.
-            i = rng.permutation(len(self.y))[:n]
-        h = rng.permutation(np.setdiff1d(np.arange(len(self.y)), i))[:MAX_LEFT]
+        order = rng.permutation(len(self.y))
+        n_candidates = int(CANDIDATES * len(order))
+        candidates, h = order[:n_candidates], order[n_candidates:][:MAX_LEFT]
+        spread = candidates[spread_points(self.codes[candidates, 0], n, rng)]
+        i = spread if self.part == "perplexity" else self._designed(candidates, n)
         start = {"part": self.part, "space": self.space.name, "metric": self.metric}
         start |= {"points": str(n), "repetition": str(repetition)}
         predictions, coverage = {}, {}
         if is_network and self.networks is not None:
             predictions = self.networks.predict(self.y, i, h)
         else:
-            for method, fit in self._fits(i).items():
+            for method, fit in self._fits(i, spread).items():
                 predictions[method] = fit.predict(self.codes[h])
                 low, high = fit.interval(self.codes[h]).T
                 is_held = (low <= self.y[h]) & (self.y[h] <= high)
@@ -168,12 +169,17 @@ class Problem:
             own = {"method": method, "error": f"{error:.4f}", "tau": f"{tau:.4f}"}
             yield {**start, **own, "coverage": coverage.get(method, "")}
 
-    def _fits(self, i: IndexArray) -> dict[str, FittedMetric]:
-        scratch = fit_tables(self.space, self.codes[i], self.y[i])
-        if self.prior is None:
-            return {"fit": scratch, "scratch": scratch}
-        fit = fit_tables(self.space, self.codes[i], self.y[i], prior=self.prior)
-        return {"fit": fit, "scratch": scratch}
+    def _designed(self, candidates: IndexArray, n: int) -> IndexArray:
+        """Return the n candidates that tell most, as `hwnas profile` would choose them."""
+        x = self._features[1][candidates[:MAX_CANDIDATES]]
+        return candidates[select_rows(x, n, RIDGE * np.eye(x.shape[1]))]
+
+    def _fits(self, i: IndexArray, spread: IndexArray) -> dict[str, FittedMetric]:
+        fit, spread_fit, scratch = (
+            fit_tables(self.space, self.codes[own], self.y[own], prior=prior)
+            for own, prior in ((i, self.prior), (spread, self.prior), (i, None))
+        )
+        return {"fit": fit, "random": spread_fit, "scratch": scratch}
 
     def _baselines(self, i: IndexArray, h: IndexArray) -> dict[str, Array]:
         few, plain = self._features
@@ -196,7 +202,7 @@ def measured_problems(folder: Path, data: Path) -> Iterator[Problem]:
         for metric in METRICS:
             known = np.isfinite(group.values[metric])
             codes, y = all_codes[known], group.values[metric][known]
-            points = [n for n in MEASURED_POINTS if n <= len(y) - MIN_LEFT]
+            points = [n for n in MEASURED_POINTS if n <= int(CANDIDATES * len(y))]
             if not points:
                 continue
             problem = Problem("measured", metric, space, codes, y, points)

@@ -22,7 +22,7 @@ _POOL_SIZE = 4096  # candidates for a choice; a space of at most twice as many i
 _CHOICES_PER_POOL = 256
 # Scales of effects that are expected to be smaller than the linear ones.
 _CURVATURE, _CONTRAST = 0.3, 0.03
-_RIDGE = 1e-2  # variance of the noise over that of an effect
+RIDGE = 1e-2  # variance of the noise over that of an effect
 
 
 def d_optimal_design(space: LanguageModelSpace, n: int, rng: np.random.Generator) -> Codes:
@@ -63,7 +63,7 @@ def d_optimal_design(space: LanguageModelSpace, n: int, rng: np.random.Generator
     # The corners are the first pool, and all of them are chosen.
     pool = corners(space)
     rows = features(space, pool)
-    information = _RIDGE * np.eye(rows.shape[1])
+    information = RIDGE * np.eye(rows.shape[1])
     design = pool[:0]
     while True:
         chosen = select_rows(rows, min(_CHOICES_PER_POOL, len(pool)), information)
