@@ -90,7 +90,12 @@ def unknown_option(name: str, options: Sequence[str]) -> InvalidInput:
 
     >>> print(unknown_option("--bset", ["--best", "--csv"]))
     unknown option '--bset'; did you mean '--best'?
+    >>> print(unknown_option("--best", ["--best", "--csv"]))
+    --best: is taken as a value after '--'; options go before it
     """
+    # After '--' nothing is an option.
+    if name in options:
+        return InvalidInput(f"{name}: is taken as a value after '--'; options go before it")
     # The dashes, which all have, make no name similar.
     names = {option[2:]: option for option in sorted(options) if option.startswith("--")}
     similar = [repr(names[bare]) for bare in similar_names(name.lstrip("-")[:100], names)]

@@ -77,6 +77,11 @@ def test_an_unknown_option_is_named_with_those_that_there_are(
         assert_user_error(result, f"^hwnas: unknown option '{misspelled}'; did you mean .*'--")
 
 
+def test_an_option_after_two_dashes_is_not_suggested_for_itself(hw: Any) -> None:
+    result = hw("front", "gpt-s", "--", "-params", "latency@a100", "--best", "3")
+    assert_user_error(result, "^hwnas: --best: is taken as a value after '--'")
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_an_option_without_its_value_is_named(hw: Any, path: tuple[str, ...]) -> None:
     for parameter in COMMANDS[path].params:
