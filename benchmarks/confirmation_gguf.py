@@ -48,7 +48,7 @@ def measure_gguf(*, seconds: float, out: Path, batch: int, spaces: list[str]) ->
     """
     end = time.monotonic() + seconds
     file = out / "gguf.csv"
-    done = measured_ways(read_rows([file]))
+    finished = measured_ways(read_rows([file]))
     profiler = make_profiler("cpu", small=False, energy=False)
     library = _load_library()
     machine = environment(profiler.device)
@@ -61,7 +61,7 @@ def measure_gguf(*, seconds: float, out: Path, batch: int, spaces: list[str]) ->
     longest = 0.0
     for pair in (pair for pair in chosen_pairs() if pair.space in spaces):
         for role, text in zip(ROLES, (pair.first, pair.second), strict=True):
-            if {(text, OURS), (text, LLAMA_CPP)} <= done:
+            if {(text, OURS), (text, LLAMA_CPP)} <= finished:
                 continue
             begin = time.monotonic()
             if begin + longest > end:
@@ -72,20 +72,20 @@ def measure_gguf(*, seconds: float, out: Path, batch: int, spaces: list[str]) ->
             model = Llama(twin(space.parse(text)), **sizes)
             workload = Workload(896, 128, batch, "float32")
             head = {"space": pair.space, "pair": pair.number, "role": role, "arch": text, **origin}
-            for way in (OURS, LLAMA_CPP):
+            for method in (OURS, LLAMA_CPP):
                 start = time.monotonic()
-                if way == OURS:
+                if method == OURS:
                     result = profiler.measure(model, "tpot", workload)
                     tpot, std = result.value, result.std
                     profiler.release()
                 else:
                     samples = step_times(library, model.half(), workload)
                     tpot, std = float(np.median(samples)), float(np.ptp(samples)) / 2
-                precision = "float32" if way == OURS else "float16"
-                row = {"way": way, "tpot": tpot, "std": std, "seconds": time.monotonic() - start}
+                precision = "float32" if method == OURS else "float16"
+                row = {"way": method, "tpot": tpot, "std": std, "seconds": time.monotonic() - start}
                 text_of_workload = workload_text(Workload(896, 128, batch, precision))
                 append_row(file, head | row | {"workload": text_of_workload})
-                print(f"{pair.space} {pair.number} {role} {way}: {tpot:.4g} ms", flush=True)
+                print(f"{pair.space} {pair.number} {role} {method}: {tpot:.4g} ms", flush=True)
             longest = max(longest, time.monotonic() - begin)
 
 

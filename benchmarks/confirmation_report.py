@@ -36,7 +36,9 @@ _NOTES = {
 }
 
 
-def gains(rows: Sequence[Row], way: str, pairs: Sequence[Pair]) -> dict[Pair, tuple[float, float]]:
+def gains(
+    rows: Sequence[Row], method: str, pairs: Sequence[Pair]
+) -> dict[Pair, tuple[float, float]]:
     """Return the times of the first and the second network of each complete pair, in ms.
 
     A network of several pairs is measured once for all of them; of several rows the last counts.
@@ -44,7 +46,7 @@ def gains(rows: Sequence[Row], way: str, pairs: Sequence[Pair]) -> dict[Pair, tu
     times = {
         row["arch"]: float(row["tpot"])
         for row in rows
-        if row["way"] == way and row["tpot"] and not row["failed"]
+        if row["way"] == method and row["tpot"] and not row["failed"]
     }
     return {
         pair: (times[pair.first], times[pair.second])
@@ -85,24 +87,26 @@ def write_page(folder: Path, target: Path) -> None:
 
 def section(rows: Sequence[Row], note: str) -> list[str]:
     """Return the lines of one device: a table of pairs, and one of agreement with ours."""
-    ways = list(dict.fromkeys(row["way"] for row in rows))
+    methods = list(dict.fromkeys(row["way"] for row in rows))
     pairs = chosen_pairs()
-    by_way = {way: gains(rows, way, pairs) for way in ways}
-    shown = sorted({pair for found in by_way.values() for pair in found})
+    by_method = {method: gains(rows, method, pairs) for method in methods}
+    shown_pairs = sorted({pair for pair_times in by_method.values() for pair in pair_times})
     first = rows[0]
     workloads = " or ".join(dict.fromkeys(row["workload"] for row in rows))
     lines = [
         f"{first['card']}, torch {first['torch']}, {first['library']}, {first['date']}; "
         f"{workloads}. {note}",
         "",
-        "| pair | perplexities | " + " | ".join(f"{way}, ms | gain" for way in ways) + " |",
-        "|---|---|" + "---|---|" * len(ways),
+        "| pair | perplexities | "
+        + " | ".join(f"{method}, ms | gain" for method in methods)
+        + " |",
+        "|---|---|" + "---|---|" * len(methods),
     ]
-    for pair in shown:
+    for pair in shown_pairs:
         values = perplexities(pair.space, [pair.first, pair.second])
         cells = [f"{pair.space} {pair.number}", " / ".join(f"{value:.2f}" for value in values)]
-        for way in ways:
-            times = by_way[way].get(pair)
+        for method in methods:
+            times = by_method[method].get(pair)
             cells += (
                 ["-", "-"]
                 if times is None
@@ -115,14 +119,14 @@ def section(rows: Sequence[Row], note: str) -> list[str]:
         "ours on these | largest difference of the two |",
         "|---|---|---|---|---|---|---|",
     ]
-    for way in ways:
-        common = [pair for pair in by_way[way] if pair in by_way[OURS]]
+    for method in methods:
+        common = [pair for pair in by_method[method] if pair in by_method[OURS]]
         if not common:
             continue
-        here = np.array([gain(by_way[way][pair]) for pair in common])
-        ours = np.array([gain(by_way[OURS][pair]) for pair in common])
+        here = np.array([gain(by_method[method][pair]) for pair in common])
+        ours = np.array([gain(by_method[OURS][pair]) for pair in common])
         lines.append(
-            f"| {way} | {len(here)} | {int((here > 0).sum())} | "
+            f"| {method} | {len(here)} | {int((here > 0).sum())} | "
             f"{int(((here > 0) == (ours > 0)).sum())} | {100 * here.mean():.1f} % | "
             f"{100 * ours.mean():.1f} % | {100 * np.abs(here - ours).max():.1f} points |"
         )

@@ -50,7 +50,7 @@ def measure(*, seconds: float, out: Path, device: str, small: bool) -> None:
     """
     end = time.monotonic() + seconds
     file = out / f"{'small-' if small else ''}{device}.csv"
-    done = measured_ways(read_rows([file]))
+    finished = measured_ways(read_rows([file]))
     os.environ["HF_HUB_OFFLINE"] = "1"  # models are loaded from folders alone
     library = import_transformers()
     library.utils.logging.set_verbosity_error()
@@ -62,10 +62,10 @@ def measure(*, seconds: float, out: Path, device: str, small: bool) -> None:
     if device == "cuda":
         # Time may be short for compilations, so small networks come first.
         rounds.append(((COMPILED,), sorted(pairs, key=lambda pair: SPACES.index(pair.space))))
-    for ways, chosen in rounds:
+    for methods, chosen in rounds:
         for pair in chosen:
             for role, text in zip(ROLES, (pair.first, pair.second), strict=True):
-                missing = [way for way in ways if (text, way) not in done]
+                missing = [method for method in methods if (text, method) not in finished]
                 if not missing:
                     continue
                 begin = time.monotonic()
@@ -78,7 +78,7 @@ def measure(*, seconds: float, out: Path, device: str, small: bool) -> None:
                 head |= {"workload": workload_text(workload)} | origin
                 for row in measure_network(profiler, space, text, workload, missing):
                     append_row(file, head | row)
-                    done.add((text, str(row["way"])))
+                    finished.add((text, str(row["way"])))
                     value = row.get("tpot", math.nan)
                     print(
                         f"{pair.space} {pair.number} {role} {row['way']}: {value:.4g} ms in "
@@ -104,16 +104,16 @@ def measure_network(
     space: LanguageModelSpace,
     text: str,
     workload: Workload,
-    ways: Sequence[str],
+    methods: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     """Yield the time per output token of one network in each way: ms, its standard error."""
     model = profiler.build_model(space, space.parse(text))
     exported = None
-    for way in ways:
+    for method in methods:
         begin = time.monotonic()
-        row: dict[str, Any] = {"way": way, "failed": ""}
+        row: dict[str, Any] = {"way": method, "failed": ""}
         try:
-            if way == OURS:
+            if method == OURS:
                 result = profiler.measure(model, "tpot", workload)
                 row |= {"tpot": result.value, "std": result.std}
                 profiler.release()
@@ -121,7 +121,7 @@ def measure_network(
                 if exported is None:
                     exported = load_exported(model, workload)
                     model = model.to("meta")  # its memory is not needed any more
-                samples = _TIMERS[way](exported, workload, _REPEATS[way])
+                samples = _TIMERS[method](exported, workload, _REPEATS[method])
                 row |= {"tpot": float(np.median(samples)), "std": float(np.ptp(samples)) / 2}
         except Exception as error:  # a way that fails leaves the others
             row["failed"] = " ".join(f"{type(error).__name__}: {error}".split())[:200]

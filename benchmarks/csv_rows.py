@@ -33,6 +33,8 @@ def append_fields(file: Path, columns: Sequence[str], row: Mapping[str, object])
     ValueError
         The row has a field that is no column.
     """
-    if others := row.keys() - set(columns):
-        raise ValueError(f"{file}: expected the columns {','.join(columns)}, found {others}")
+    if unknown_fields := row.keys() - set(columns):
+        raise ValueError(
+            f"{file}: expected the columns {','.join(columns)}, found {unknown_fields}"
+        )
     append_row(file, columns, [row.get(column, "") for column in columns])

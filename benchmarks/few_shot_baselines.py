@@ -34,17 +34,17 @@ def ridge(x: Array, y: Array, test: Array) -> Array:
     return np.asarray(test @ best[1])
 
 
-def centred_ridge(few: Array, x: Array, y: Array, i: IndexArray, h: IndexArray) -> Array:
+def centred_ridge(sizes: Array, x: Array, y: Array, i: IndexArray, h: IndexArray) -> Array:
     """Predict by ridge regression of what parameters and FLOPs leave, relative to their fit.
 
     Parameters
     ----------
-    few, x : (n, 3), (n, k)
+    sizes, x : (n, 3), (n, k)
         `counts` and features of all architectures.
     y : (n,)
         Values; those at `i` are measured, those at `h` are predicted.
     """
-    start = ridge(few[i], y[i], few[np.concatenate([i, h])])
+    start = ridge(sizes[i], y[i], sizes[np.concatenate([i, h])])
     ratio, rows = y[i] / start[: len(i)], x[i]
     best = (np.inf, np.zeros(x.shape[1]))
     for penalty in 10.0 ** np.arange(-4, 4):
@@ -62,17 +62,17 @@ def counts(space: LanguageModelSpace, codes: Codes) -> Array:
     return np.stack(x, axis=1)
 
 
-def nearest_affine(known: Array, y: Array, i: IndexArray, h: IndexArray) -> Array:
+def nearest_affine(known_values: Array, y: Array, i: IndexArray, h: IndexArray) -> Array:
     """Predict by an affine function of the known device whose values correlate most.
 
     Parameters
     ----------
-    known : (n, m)
+    known_values : (n, m)
         Values of m known devices.
     y : (n,)
         Values; those at `i` are measured, those at `h` are predicted.
     """
-    scores = [np.corrcoef(known[i, k], y[i])[0, 1] for k in range(known.shape[1])]
-    own = known[:, int(np.argmax(scores))]
+    scores = [np.corrcoef(known_values[i, k], y[i])[0, 1] for k in range(known_values.shape[1])]
+    own = known_values[:, int(np.argmax(scores))]
     x = np.stack([np.full(len(own), own.mean()), own], axis=1)
     return ridge(x[i], y[i], x[h])

@@ -68,35 +68,35 @@ class Judged:
 
 
 def judged_fronts(
-    of: Measured, metric: str, points: Sequence[int], repetitions: int
+    networks: Measured, metric: str, points: Sequence[int], repetitions: int
 ) -> Judged | None:
     """Return what the fronts of few measurements lose; ``None`` with too few networks."""
-    known = np.isfinite(of.values[metric])
-    codes, values = of.space.encode(of.archs)[known], of.values[metric][known]
+    mask = np.isfinite(networks.values[metric])
+    codes, values = networks.space.encode(networks.archs)[mask], networks.values[metric][mask]
     if len(values) < MIN_NETWORKS:
         return None
-    against, published = other_tables(of)
-    truth = fit_tables(of.space, codes, values, metric=metric).tables
+    against, published = other_tables(networks)
+    truth = fit_tables(networks.space, codes, values, metric=metric).tables
     best = front_points([against, truth], front_of([against, truth]))
     losses: dict[int, list[Loss]] = {n: [] for n in points}
     seconds = []
     for repetition in range(repetitions):
         rng = np.random.default_rng(repetition)
         for n in points:
-            chosen = spread_points(of.widths[known], n, rng)
-            fit = fit_tables(of.space, codes[chosen], values[chosen], metric=metric).tables
+            chosen = spread_points(networks.widths[mask], n, rng)
+            fit = fit_tables(networks.space, codes[chosen], values[chosen], metric=metric).tables
             begin = time.perf_counter()
             members = front_of([against, fit])
             seconds.append(time.perf_counter() - begin)
             losses[n].append(loss(front_points([against, truth], members), best))
     ratio = float(np.median(seconds)) / seconds_of_front(against, published)
-    return Judged(of.space.name, metric, len(values), len(best), ratio, losses)
+    return Judged(networks.space.name, metric, len(values), len(best), ratio, losses)
 
 
-def other_tables(of: Measured) -> tuple[AdditiveTable, AdditiveTable | None]:
+def other_tables(networks: Measured) -> tuple[AdditiveTable, AdditiveTable | None]:
     """Return the table of the other loss, and that of a published device where there is one."""
-    predictor = hwnas.surrogate(of.space).predictor
-    if of.space.name in WITH_PERPLEXITY:
+    predictor = hwnas.surrogate(networks.space).predictor
+    if networks.space.name in WITH_PERPLEXITY:
         objectives = map(Objective.parse, ("perplexity", PUBLISHED_DEVICE))
         perplexity, latency = map(predictor.table, objectives)
         return perplexity, latency
@@ -129,31 +129,31 @@ def seconds_of_front(against: AdditiveTable, published: AdditiveTable | None) ->
     return float(np.median(seconds))
 
 
-def rows(found: Sequence[Judged]) -> Iterator[list[object]]:
+def rows(results: Sequence[Judged]) -> Iterator[list[object]]:
     """Yield the rows of the page's table."""
-    for one in found:
-        groups = list(one.losses.values())
+    for result in results:
+        groups = list(result.losses.values())
         shares = [1 - np.array([entry.hypervolume for entry in group]) for group in groups]
         cells = [f"{np.median(share):.4f} ({share.min():.4f})" for share in shares]
-        if (last := shares[-1]).min() < WANTED and list(one.losses)[-1] == WANTED_POINTS:
+        if (last := shares[-1]).min() < WANTED and list(result.losses)[-1] == WANTED_POINTS:
             cells[-1] += f"; {np.mean(last >= WANTED):.0%} reach it"
         yield [
-            one.space,
-            f"`{one.metric}`",
-            one.n_networks,
-            one.n_members,
-            "" if np.isnan(one.ratio) else f"{one.ratio:.2f}",
+            result.space,
+            f"`{result.metric}`",
+            result.n_networks,
+            result.n_members,
+            "" if np.isnan(result.ratio) else f"{result.ratio:.2f}",
             " / ".join(cells),
             " / ".join(f"{100 * np.mean([e.mean for e in group]):.2f}" for group in groups),
             " / ".join(f"{100 * np.max([e.worst for e in group]):.1f}" for group in groups),
         ]
 
 
-def page(found: Sequence[Judged], points: Sequence[int], repetitions: int) -> str:
+def page(fronts: Sequence[Judged], points: Sequence[int], repetitions: int) -> str:
     """Return the page."""
     numbers = " / ".join(map(str, points))
     good = sum(
-        entry.hypervolume <= 1 - WANTED for one in found for entry in one.losses[WANTED_POINTS]
+        entry.hypervolume <= 1 - WANTED for front in fronts for entry in front.losses[WANTED_POINTS]
     )
     return f"""# Fronts from thirty measurements
 
@@ -163,11 +163,11 @@ Tables fitted to {numbers} networks of `benchmarks/workloads/`, spread over the 
 {repetitions} repetitions; the exact front of such a fit and perplexity (where it is published; of
 as many parameters as possible in the other spaces), judged by a fit to all networks beside that
 one's own front. Share of the hypervolume: median, and the smallest in brackets; wanted at
-{WANTED_POINTS} points: at least {WANTED}, which {good} of {len(found) * repetitions} fronts reach.
+{WANTED_POINTS} points: at least {WANTED}, which {good} of {len(fronts) * repetitions} fronts reach.
 Slower: in % at equal perplexity, the mean over the front, then the worst member of any repetition.
 Time: of a front over that of `{PUBLISHED_DEVICE}`'s, in one run.
 
-{table(HEADER, list(rows(found)))}
+{table(HEADER, list(rows(fronts)))}
 """
 
 
@@ -182,18 +182,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--points", type=int, nargs="+", default=POINTS)
     parser.add_argument("--to", type=Path, default=HERE / "few_shot_fronts.md", help="the page")
     options = parser.parse_args(arguments)
-    found = []
+    results = []
     with threadpool_limits(1):
         for name in options.spaces:
             group = rows_of(name, [options.rows])
             for metric in TIMES if group else ():
-                one = judged_fronts(
+                result = judged_fronts(
                     measured(name, group), metric, options.points, options.repetitions
                 )
-                if one is not None:
-                    found.append(one)
-                    print(*next(rows([one])), flush=True)
-    options.to.write_text(page(found, options.points, options.repetitions), encoding="utf-8")
+                if result is not None:
+                    results.append(result)
+                    print(*next(rows([result])), flush=True)
+    options.to.write_text(page(results, options.points, options.repetitions), encoding="utf-8")
 
 
 if __name__ == "__main__":

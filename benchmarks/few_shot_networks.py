@@ -69,11 +69,11 @@ class MetaRegressor(nn.Module):
             means, start = self.mean(points)[:, 0].numpy(), self.mean(queries)[:, 0].numpy()
         logs = np.log(y[i])
         level = float((logs - means).mean())
-        rest, best = logs - means - level, (np.inf, np.zeros(phi.shape[1]))
+        residuals, best = logs - means - level, (np.inf, np.zeros(phi.shape[1]))
         for penalty in float(self.log_penalty.detach().exp()) * 10.0 ** np.arange(5):
             inverse = np.linalg.inv(phi @ phi.T + penalty * np.eye(len(phi)))
-            error = float(((inverse @ rest / inverse.diagonal()) ** 2).mean())
-            best = min(best, (error, phi.T @ inverse @ rest), key=lambda pair: pair[0])
+            error = float(((inverse @ residuals / inverse.diagonal()) ** 2).mean())
+            best = min(best, (error, phi.T @ inverse @ residuals), key=lambda pair: pair[0])
         return np.asarray(np.exp(start + psi @ best[1] + level))
 
 

@@ -62,15 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     # Measuring needs torch, reporting matplotlib; neither needs the other's.
     if options.task in ("measure", "check"):
-        where = {key: getattr(options, key) for key in ("seconds", "out", "device", "small")}
+        settings = {key: getattr(options, key) for key in ("seconds", "out", "device", "small")}
     if options.task == "measure":
         from workloads_measure import measure
 
-        measure(options.spaces, count=options.count, n_energies=options.energy, **where)
+        measure(options.spaces, count=options.count, n_energies=options.energy, **settings)
     elif options.task == "check":
         from workloads_check import check
 
-        check(options.spaces, **where)
+        check(options.spaces, **settings)
     elif options.task == "pairs":
         from workloads_pairs import choose_pairs
 

@@ -55,12 +55,12 @@ def _check_space(
     origin = origin_of(profiler, workloads)
     rows = rows_of(f"front-{name}", (out, FOLDER))
     piece = 1 + max((int(row["piece"]) for row in rows), default=0)
-    done = {row["arch"] for row in rows}
+    finished = {row["arch"] for row in rows}
     file = next((f for f in (out / PAIRS_FILE, FOLDER / PAIRS_FILE) if f.exists()), None)
     if file is None:
         raise SystemExit(f"{FOLDER / PAIRS_FILE}: expected pairs; choose them with pairs")
     for pair in read_pairs(file):
-        if pair.space != name or {pair.first, pair.second} <= done:
+        if pair.space != name or {pair.first, pair.second} <= finished:
             continue
         if time.monotonic() > end:
             print(f"{name}: the time is over before pair {pair.number}", flush=True)

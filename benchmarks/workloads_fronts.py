@@ -44,12 +44,12 @@ class Fronts:
         return loss(self.points(found_for, judged_by), self.points(judged_by, judged_by))
 
 
-def table_of(of: Measured, metric: str) -> AdditiveTable | None:
+def table_of(networks: Measured, metric: str) -> AdditiveTable | None:
     """Return a linear model for each width as an additive table.
 
     Parameters
     ----------
-    of
+    networks
         Networks of a space of GPTs.
     metric
         Metric that they were measured by.
@@ -59,13 +59,13 @@ def table_of(of: Measured, metric: str) -> AdditiveTable | None:
     AdditiveTable, or None
         ``None`` where a width has too few networks.
     """
-    space = of.space
+    space = networks.space
     assert isinstance(space, GPTSpace)
     e, d, b, r, h = space.cardinalities[:5].tolist()
     base, layers = np.zeros((e, d, b)), np.zeros((e, d, b, space.n_layer[-1], r, h))
     ratios, heads = np.array(space.mlp_ratio)[:, None], np.array(space.n_head)
     for k, width in enumerate(space.embed_dim):
-        x, y = of_width(of, metric, width)
+        x, y = of_width(networks, metric, width)
         if not is_enough(x):
             return None
         constant, layer, ratio, head, bias = np.linalg.lstsq(x, y, rcond=None)[0]
@@ -74,15 +74,15 @@ def table_of(of: Measured, metric: str) -> AdditiveTable | None:
     return AdditiveTable(np.array(space.n_layer), base, layers)
 
 
-def find_fronts(of: Measured, metrics: tuple[str, ...]) -> Fronts:
+def find_fronts(networks: Measured, metrics: tuple[str, ...]) -> Fronts:
     """Return the exact fronts of perplexity and those metrics of which there is enough."""
-    assert isinstance(of.space, GPTSpace)
-    perplexity = surrogate(of.space).predictor.table(Objective.parse("perplexity"))
-    found = {metric: table_of(of, metric) for metric in metrics}
-    tables = {metric: table for metric, table in found.items() if table is not None}
+    assert isinstance(networks.space, GPTSpace)
+    perplexity = surrogate(networks.space).predictor.table(Objective.parse("perplexity"))
+    fitted = {metric: table_of(networks, metric) for metric in metrics}
+    tables = {metric: table for metric, table in fitted.items() if table is not None}
     codes = {}
     for metric, table in tables.items():
         front = exact_front([perplexity, table])
-        assert front is not None, f"{of.space.name}, {metric}: too many labels"
+        assert front is not None, f"{networks.space.name}, {metric}: too many labels"
         codes[metric] = front
     return Fronts(perplexity, tables, codes)

@@ -123,14 +123,14 @@ def plan(
     >>> plan(["a", "b"], [], (2, 1))
     [(0, True), (1, False)]
     """
-    done = {row["arch"] for row in rows if row["failed"] or has_all(row, TIMES)}
+    finished = {row["arch"] for row in rows if row["failed"] or has_all(row, TIMES)}
     with_energy = {row["arch"] for row in rows if row["failed"] or has_all(row, ENERGIES)}
     wanted = []
     for index, text in enumerate(texts[: counts[0]]):
         # A few anchors show how energies repeat; all of them do so for times.
         is_repeated = index < _ANCHOR_ENERGIES
         energy = index < counts[1] and (is_repeated or text not in with_energy)
-        if index < N_ANCHORS or energy or text not in done:
+        if index < N_ANCHORS or energy or text not in finished:
             wanted.append((index, energy))
     return wanted
 
@@ -151,20 +151,20 @@ def _measure_space(
     wanted = plan([str(arch) for arch in archs], rows, counts)
     print(f"{space.name}: piece {piece}, {len(wanted)} networks to measure", flush=True)
     longest = {False: 0.0, True: 0.0}
-    for done, (index, energy) in enumerate(wanted):
+    for n_measured, (index, energy) in enumerate(wanted):
         begin = time.monotonic()
         if begin + longest[energy] > end:
-            print(f"{space.name}: the time is over after {done} networks", flush=True)
+            print(f"{space.name}: the time is over after {n_measured} networks", flush=True)
             return
         row: dict[str, object] = {"arch": str(archs[index]), "index": index, "piece": piece}
         row |= {"anchor": "anchor" if index < N_ANCHORS else ""} | origin
         row |= measure_network(profilers[energy], space, archs[index], workloads, energy=energy)
-        took = time.monotonic() - begin
-        append_row(folders[0] / f"{space.name}.csv", row | {"seconds": took})
+        spent = time.monotonic() - begin
+        append_row(folders[0] / f"{space.name}.csv", row | {"seconds": spent})
         # The first network loads kernels and says little about the next.
-        longest[energy] = max(longest[energy], took) if done else 0.0
+        longest[energy] = max(longest[energy], spent) if n_measured else 0.0
         print(
-            f"{space.name} {index}: {took:.2f} s, tpot.serve {row.get('tpot.serve', math.nan):.4g}"
+            f"{space.name} {index}: {spent:.2f} s, tpot.serve {row.get('tpot.serve', math.nan):.4g}"
             f" {row['failed']}",
             flush=True,
         )
@@ -187,13 +187,13 @@ def measure_network(
         # One workload after the other: its cache and graphs are kept for all of its metrics.
         for name in workloads:
             for metric in _metrics_of(name, energy):
-                found: Measurement = profiler.measure(
+                result: Measurement = profiler.measure(
                     model,
                     metric.partition(".")[0],  # type: ignore[arg-type]  # checked there
                     workloads[name],
                 )
-                values[metric] = found.value
-                imprecise += [] if found.precise else [metric]
+                values[metric] = result.value
+                imprecise += [] if result.precise else [metric]
     except TrialFailed as error:
         failed = str(error).splitlines()[0]
     finally:
@@ -254,12 +254,12 @@ def workload_text(workload: Workload) -> str:
 
 def origin_of(profiler: DeviceProfiler, workloads: dict[str, Workload]) -> dict[str, object]:
     """Return what all rows of a piece have in common: workloads, hardware, software and the day."""
-    found = environment(profiler.device)
+    machine = environment(profiler.device)
     return {
         **{name: workload_text(workload) for name, workload in workloads.items()},
-        "card": found.device_name,
-        "torch": found.torch,
-        "cuda": found.cuda or "",
-        "driver": found.driver or "",
+        "card": machine.device_name,
+        "torch": machine.torch,
+        "cuda": machine.cuda or "",
+        "driver": machine.driver or "",
         "date": datetime.now(UTC).date().isoformat(),
     }

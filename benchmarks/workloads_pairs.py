@@ -36,12 +36,12 @@ def choose_pairs(names: Sequence[str], *, count: int, folder: Path) -> None:
         if not rows:
             print(f"{name}: no rows in {folder}; measure some first")
             continue
-        of = measured(name, [row for row in rows if row["card"] == main_card(rows)])
-        found = pairs_of(find_fronts(of, (FOUND_FOR, JUDGED_BY)), count)
-        for index, codes in enumerate(found):
-            first, second = map(str, of.space.decode(codes))
+        networks = measured(name, [row for row in rows if row["card"] == main_card(rows)])
+        space_pairs = pairs_of(find_fronts(networks, (FOUND_FOR, JUDGED_BY)), count)
+        for index, codes in enumerate(space_pairs):
+            first, second = map(str, networks.space.decode(codes))
             pairs.append(Pair(name, index, first, second))
-        print(f"{name}: {len(found)} pairs")
+        print(f"{name}: {len(space_pairs)} pairs")
     write_pairs(folder / PAIRS_FILE, pairs)
 
 
@@ -63,8 +63,8 @@ def pairs_of(fronts: Fronts, count: int) -> list[Codes]:
     if not {FOUND_FOR, JUDGED_BY} <= fronts.tables.keys():
         return []
     tables = [fronts.perplexity, fronts.tables[JUDGED_BY]]
-    found, best = fronts.codes[FOUND_FOR], fronts.codes[JUDGED_BY]
-    perplexities, values = predict(tables, found)[:, 0], predict(tables, best)
+    front, best = fronts.codes[FOUND_FOR], fronts.codes[JUDGED_BY]
+    perplexities, values = predict(tables, front)[:, 0], predict(tables, best)
     order = np.argsort(perplexities)
     # At the ends both fronts may have the same network.
     chosen = np.unique(((np.arange(count) + 0.5) / count * len(order)).astype(int))
@@ -72,7 +72,7 @@ def pairs_of(fronts: Fronts, count: int) -> list[Codes]:
     for k in order[chosen]:
         allowed = np.flatnonzero(values[:, 0] <= perplexities[k])
         counterpart = allowed[values[allowed, 1].argmin()]
-        pairs.append(np.stack([found[k], best[counterpart]]))
+        pairs.append(np.stack([front[k], best[counterpart]]))
     return pairs
 
 
@@ -96,12 +96,12 @@ class Verdict:
     errors: dict[str, float]
 
 
-def verdict(of: Measured, fronts: Fronts, rows: Sequence[Row]) -> Verdict | None:
+def verdict(random_networks: Measured, fronts: Fronts, rows: Sequence[Row]) -> Verdict | None:
     """Return what measured pairs say of the models; ``None`` without a complete pair.
 
     Parameters
     ----------
-    of, fronts
+    random_networks, fronts
         Random networks of a space, and the fronts of the models that were fitted to them.
     rows
         Rows of `check`.
@@ -114,7 +114,7 @@ def verdict(of: Measured, fronts: Fronts, rows: Sequence[Row]) -> Verdict | None
     if not complete or not set(TIMES) <= fronts.tables.keys():
         return None
     networks = [pair[metric] for pair in complete for metric in (FOUND_FOR, JUDGED_BY)]
-    codes = of.space.encode([row["arch"] for row in networks])
+    codes = random_networks.space.encode([row["arch"] for row in networks])
     predicted = predict([fronts.tables[metric] for metric in TIMES], codes)
     actual = np.array([[float(row[metric]) for metric in TIMES] for row in networks])
     errors = np.abs(predicted / actual - 1).mean(axis=0)

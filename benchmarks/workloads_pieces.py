@@ -44,17 +44,17 @@ def piece_scales(rows: Iterable[Row], metric: str) -> dict[str, float]:
     effects = dict.fromkeys(sorted({piece for own in logs.values() for piece in own}), 0.0)
     repeated = [own for own in logs.values() if len(own) > 1]
     for _ in range(_SWEEPS):
-        before = dict(effects)
+        former = dict(effects)
         # Medians by turns: of each network over its pieces, and of each piece over its networks.
-        rest: dict[str, list[float]] = {}
+        residuals: dict[str, list[float]] = {}
         for own in repeated:
             level = float(np.median([own[piece] - effects[piece] for piece in own]))
             for piece, value in own.items():
-                rest.setdefault(piece, []).append(value - level)
-        effects |= {piece: float(np.median(values)) for piece, values in rest.items()}
-        mean = float(np.mean([effects[piece] for piece in rest])) if rest else 0.0
-        effects |= {piece: effects[piece] - mean for piece in rest}
-        if all(abs(effects[piece] - before[piece]) < _SETTLED for piece in effects):
+                residuals.setdefault(piece, []).append(value - level)
+        effects |= {piece: float(np.median(values)) for piece, values in residuals.items()}
+        mean = float(np.mean([effects[piece] for piece in residuals])) if residuals else 0.0
+        effects |= {piece: effects[piece] - mean for piece in residuals}
+        if all(abs(effects[piece] - former[piece]) < _SETTLED for piece in effects):
             break
     return {piece: float(np.exp(effect)) for piece, effect in effects.items()}
 

@@ -43,27 +43,27 @@ def plot(fronts: Mapping[str, Fronts], card: str, file: Path) -> None:
     title = f"The workload decides which network is best  ({style.plain(card)})"
     figure.suptitle(title, fontsize=14, fontweight="bold")
     panels = figure.subplots(len(fronts), 2, squeeze=False, width_ratios=(1.15, 1))
-    for row, (name, found) in zip(panels, fronts.items(), strict=True):
-        _draw_fronts(row[0], name, found)
-        _draw_losses(row[1], name, found)
+    for row, (name, space_fronts) in zip(panels, fronts.items(), strict=True):
+        _draw_fronts(row[0], name, space_fronts)
+        _draw_losses(row[1], name, space_fronts)
     style.save(figure, file)
 
 
 def _draw_fronts(axes: Axes, name: str, fronts: Fronts) -> None:
     """Draw decoding time over perplexity of two fronts, with the gap between them filled."""
     best = fronts.points(JUDGED_BY, JUDGED_BY)
-    other = fronts.points(FOUND_FOR, JUDGED_BY)
-    own = best_at(other[:, 0], best)
-    excess = other[:, 1] / own - 1
+    forward = fronts.points(FOUND_FOR, JUDGED_BY)
+    own = best_at(forward[:, 0], best)
+    excess = forward[:, 1] / own - 1
     # Where a perplexity is allowed, a front offers its last network of at most that.
-    allowed = np.union1d(other[:, 0], best[:, 0])
-    allowed = allowed[(allowed >= other[0, 0]) & (allowed <= other[-1, 0])]
-    chosen = other[np.searchsorted(other[:, 0], allowed, side="right") - 1, 1]
+    allowed = np.union1d(forward[:, 0], best[:, 0])
+    allowed = allowed[(allowed >= forward[0, 0]) & (allowed <= forward[-1, 0])]
+    chosen = forward[np.searchsorted(forward[:, 0], allowed, side="right") - 1, 1]
     axes.fill_between(allowed, best_at(allowed, best), chosen, step="post", color=_GAP, linewidth=0)
-    axes.plot(*other.T, "o", color=_FORWARD, markersize=2.6, markeredgewidth=0)
+    axes.plot(*forward.T, "o", color=_FORWARD, markersize=2.6, markeredgewidth=0)
     axes.plot(*_steps(best), color=_SERVING, linewidth=2.2)
-    _annotate(axes, other, own, excess)
-    axes.set_ylim(0, 1.12 * float(other[:, 1].max()))
+    _annotate(axes, forward, own, excess)
+    axes.set_ylim(0, 1.12 * float(forward[:, 1].max()))
     axes.margins(x=0.02)
     axes.plot([], [], "o", color=_FORWARD, markersize=5, label="found for the forward pass")
     axes.plot([], [], color=_SERVING, linewidth=2.2, label="found for serving")
@@ -76,10 +76,10 @@ def _draw_fronts(axes: Axes, name: str, fronts: Fronts) -> None:
     axes.legend(frameon=False, fontsize=9, loc="upper right")
 
 
-def _annotate(axes: Axes, other: Array, own: Array, excess: Array) -> None:
+def _annotate(axes: Axes, forward: Array, own: Array, excess: Array) -> None:
     """Mark the widest gap with its size."""
     k = int(excess.argmax())
-    x, top, bottom = other[k, 0], other[k, 1], own[k]
+    x, top, bottom = forward[k, 0], forward[k, 1], own[k]
     axes.annotate(
         "", (x, top), (x, bottom), arrowprops={"arrowstyle": "<->", "color": "black", "lw": 1.1}
     )

@@ -56,23 +56,23 @@ PAIRS = (
 
 def write_page(folder: Path, to: Path) -> None:
     """Write the page, and its plot beside it, from the CSVs of a folder."""
-    rows = {name: found for name in SPACES if (found := rows_of(name, [folder]))}
+    rows = {name: space_rows for name in SPACES if (space_rows := rows_of(name, [folder]))}
     if not rows:
         raise SystemExit(f"{folder}: expected CSVs of spaces; write some with measure or merge")
     size = sum(file.stat().st_size for file in folder.glob("*.csv"))
     if size > MAX_BYTES:
         print(f"{folder}: {size:,} bytes; expected at most {MAX_BYTES:,}")
-    everything = [row for found in rows.values() for row in found]
+    everything = [row for space_rows in rows.values() for row in space_rows]
     card = main_card(everything)
     networks = {
         name: measured(name, ours)
-        for name, found in rows.items()
-        if (ours := [row for row in found if row["card"] == card])
+        for name, space_rows in rows.items()
+        if (ours := [row for row in space_rows if row["card"] == card])
     }
     fronts = {n: find_fronts(networks[n], METRICS) for n in WITH_PERPLEXITY if n in networks}
-    drawn = {name: found for name, found in fronts.items() if set(TIMES) <= set(found.tables)}
-    if drawn:
-        plot(drawn, card, to.with_suffix(".png"))
+    plotted = {name: front for name, front in fronts.items() if set(TIMES) <= set(front.tables)}
+    if plotted:
+        plot(plotted, card, to.with_suffix(".png"))
     verdicts = {
         name: verdict(networks[name], front, front_rows)
         for name, front in fronts.items()
@@ -80,7 +80,7 @@ def write_page(folder: Path, to: Path) -> None:
     }
     sections = [
         "# Workloads",
-        *introduction(drawn, to.with_suffix(".png").name),
+        *introduction(plotted, to.with_suffix(".png").name),
         *protocol(networks, everything, card),
         *repeatability_section(networks),
         *additivity_section(networks),
@@ -101,15 +101,15 @@ def introduction(fronts: dict[str, Fronts], plot_name: str) -> Iterator[str]:
     if not fronts:
         yield "There are not yet enough networks for fronts."
         return
-    found = []
+    clauses = []
     for name, front in fronts.items():
         lost = front.loss("latency", "tpot.serve")
-        found.append(
+        clauses.append(
             f"on {name} {percent(lost.mean)} slower on average and {percent(lost.worst)} at most"
         )
     yield (
         "**Networks on the front of perplexity and the forward pass are, at decoding for many "
-        f"requests at once, {'; '.join(found)}, than the best networks of the same perplexity.**"
+        f"requests at once, {'; '.join(clauses)}, than the best networks of the same perplexity.**"
     )
     yield f"![fronts found for the forward pass and for serving, and all losses]({plot_name})"
 
@@ -129,9 +129,9 @@ def protocol(networks: dict[str, Measured], everything: Sequence[Row], card: str
         f"{ENERGY_SECONDS:g} s. Values that missed this are counted as "
         "imprecise; they are used all the same."
     )
-    others = sorted({row["card"] for row in everything} - {card})
-    if others:
-        yield f"Rows from other cards are not used here: {', '.join(others)}."
+    other_cards = sorted({row["card"] for row in everything} - {card})
+    if other_cards:
+        yield f"Rows from other cards are not used here: {', '.join(other_cards)}."
     yield table(
         ["", "requests x tokens", "metrics"],
         [
@@ -148,24 +148,24 @@ def protocol(networks: dict[str, Measured], everything: Sequence[Row], card: str
         "space", "networks", "with energy", "failed", "pieces", "forward pass", "imprecise values",
         "seconds a network",
     ]  # fmt: skip
-    yield table(header, [counts(name, of) for name, of in networks.items()])
+    yield table(header, [counts(name, space_networks) for name, space_networks in networks.items()])
 
 
-def counts(name: str, of: Measured) -> list[object]:
+def counts(name: str, networks: Measured) -> list[object]:
     """Return the row of a space in the table of what was measured."""
-    complete = np.all([np.isfinite(of.values[metric]) for metric in TIMES], axis=0)
-    with_energy = np.all([np.isfinite(of.values[metric]) for metric in ENERGIES], axis=0)
-    failed = {row["arch"] for row in of.rows if row["failed"]}
-    imprecise = sum(len(row["imprecise"].split()) for row in of.rows)
-    total = sum(bool(row[metric]) for row in of.rows for metric in METRICS)
-    plain = [float(row["seconds"]) for row in of.rows if not row["energy"]]
+    complete = np.all([np.isfinite(networks.values[metric]) for metric in TIMES], axis=0)
+    with_energy = np.all([np.isfinite(networks.values[metric]) for metric in ENERGIES], axis=0)
+    failed = {row["arch"] for row in networks.rows if row["failed"]}
+    imprecise = sum(len(row["imprecise"].split()) for row in networks.rows)
+    total = sum(bool(row[metric]) for row in networks.rows for metric in METRICS)
+    plain = [float(row["seconds"]) for row in networks.rows if not row["energy"]]
     return [
         name,
         int(complete.sum()),
         int(with_energy.sum()),
         len(failed),
-        len(of.pieces),
-        listed(of.rows, "forward"),
+        len(networks.pieces),
+        listed(networks.rows, "forward"),
         f"{imprecise} of {total:,}",
         float(np.median(plain)) if plain else None,
     ]
@@ -182,14 +182,14 @@ def repeatability_section(networks: dict[str, Measured]) -> Iterator[str]:
         "follows, pieces are aligned by these networks to the average of the boards."
     )
     rows = []
-    for name, of in networks.items():
+    for name, space_networks in networks.items():
         cells = []
         for metric in METRICS:
-            again = repeatability(of, metric)
+            result = repeatability(space_networks, metric)
             cells.append(
                 ""
-                if again is None
-                else f"{small(again.median)}, {small(again.worst)}; {small(again.shift, '+')}"
+                if result is None
+                else f"{small(result.median)}, {small(result.worst)}; {small(result.shift, '+')}"
             )
         rows.append([name, *cells])
     yield table(["%", *(f"`{metric}`" for metric in METRICS)], rows)
@@ -205,8 +205,8 @@ def additivity_section(networks: dict[str, Measured]) -> Iterator[str]:
         "`tied`). Empty where a width has too few networks."
     )
     rows = [
-        [name, *(small(held_out_error(of, metric)) for metric in METRICS)]
-        for name, of in networks.items()
+        [name, *(small(held_out_error(space_networks, metric)) for metric in METRICS)]
+        for name, space_networks in networks.items()
     ]
     yield table(["%", *(f"`{metric}`" for metric in METRICS)], rows)
 
@@ -220,8 +220,8 @@ def correlation_section(networks: dict[str, Measured]) -> Iterator[str]:
     )
     rows = []
     for a, b in PAIRS:
-        taus = [rank_correlation(of, a, b) for of in networks.values()]
-        cells = ["" if math.isnan(all_) else f"{all_:.2f}, {one:.2f}" for all_, one in taus]
+        taus = [rank_correlation(space_networks, a, b) for space_networks in networks.values()]
+        cells = ["" if math.isnan(all_) else f"{all_:.2f}, {within:.2f}" for all_, within in taus]
         rows.append([f"`{a}`, `{b}`", *cells])
     yield table(["", *networks], rows)
 
@@ -237,21 +237,21 @@ def losses_section(fronts: dict[str, Fronts], networks: dict[str, Measured]) -> 
         "the worst excess over the best network of at most the same perplexity. The other spaces "
         "have no published perplexity."
     )
-    for name, found in fronts.items():
+    for name, space_fronts in fronts.items():
         yield f"### {name}"
-        metrics = [metric for metric in METRICS if metric in found.tables]
+        metrics = [metric for metric in METRICS if metric in space_fronts.tables]
         if len(metrics) < 2:
             yield "Too few networks of each width so far."
             continue
         rows = []
         for a in metrics:
-            losses = [found.loss(a, b) for b in metrics]
+            losses = [space_fronts.loss(a, b) for b in metrics]
             cells = [
                 "" if a == b else
                 f"{small(loss.hypervolume)}; {small(loss.mean)}, {small(loss.worst)}"
                 for b, loss in zip(metrics, losses, strict=True)
             ]  # fmt: skip
-            rows.append([LABELS[a], f"{len(found.codes[a]):,}", *cells])
+            rows.append([LABELS[a], f"{len(space_fronts.codes[a]):,}", *cells])
         header = ["front for, by % of", "networks", *(f"`{metric}`" for metric in metrics)]
         yield table(header, rows)
         errors = ", ".join(f"`{m}` {small(held_out_error(networks[name], m))} %" for m in metrics)
@@ -260,8 +260,8 @@ def losses_section(fronts: dict[str, Fronts], networks: dict[str, Measured]) -> 
 
 def check_section(verdicts: Mapping[str, Verdict | None]) -> Iterator[str]:
     """Yield how measured networks on the fronts agree with the models."""
-    known = {name: found for name, found in verdicts.items() if found is not None}
-    if not known:
+    results = {name: result for name, result in verdicts.items() if result is not None}
+    if not results:
         return
     yield "## Networks on the fronts, measured"
     yield (
@@ -274,11 +274,11 @@ def check_section(verdicts: Mapping[str, Verdict | None]) -> Iterator[str]:
     rows = [
         [
             name,
-            found.pairs,
-            *(", ".join(map(small, excess)) for excess in (found.measured, found.predicted)),
-            *(small(found.errors[metric]) for metric in TIMES),
+            result.pairs,
+            *(", ".join(map(small, excess)) for excess in (result.measured, result.predicted)),
+            *(small(result.errors[metric]) for metric in TIMES),
         ]
-        for name, found in known.items()
+        for name, result in results.items()
     ]
     header = ["%", "pairs", "measured", "predicted", *(f"`{metric}`" for metric in TIMES)]
     yield table(header, rows)

@@ -76,11 +76,11 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 def rows_of(space: str, folders: Iterable[Path]) -> list[dict[str, str]]:
     """Return the rows of a space in several folders, each folder once, equal rows once."""
-    found: dict[tuple[str, ...], dict[str, str]] = {}
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         for row in read_rows(folder / f"{space}.csv"):
-            found[tuple(row.values())] = row
-    return list(found.values())
+            rows[tuple(row.values())] = row
+    return list(rows.values())
 
 
 def append_row(file: Path, row: Mapping[str, object]) -> None:
@@ -91,11 +91,11 @@ def append_row(file: Path, row: Mapping[str, object]) -> None:
 def merge(source: Path, target: Path) -> None:
     """Add the rows of one folder to those of another, where they are not there already."""
     for file in sorted(source.glob("*.csv")):
-        known = {tuple(row.values()) for row in read_rows(target / file.name)}
-        new = [row for row in read_rows(file) if tuple(row.values()) not in known]
+        stored_rows = {tuple(row.values()) for row in read_rows(target / file.name)}
+        new = [row for row in read_rows(file) if tuple(row.values()) not in stored_rows]
         for row in new:
             append_row(target / file.name, row)
-        print(f"{file.name}: {len(new)} rows added to {len(known)}")
+        print(f"{file.name}: {len(new)} rows added to {len(stored_rows)}")
 
 
 def has_all(row: Row, metrics: Sequence[str]) -> bool:

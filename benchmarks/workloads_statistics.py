@@ -90,10 +90,10 @@ class Repeatability:
     shift: float
 
 
-def repeatability(of: Measured, metric: str) -> Repeatability | None:
+def repeatability(networks: Measured, metric: str) -> Repeatability | None:
     """Return the repeatability of a metric; ``None`` where nothing was measured again."""
     anchors: dict[str, dict[int, float]] = {}
-    for row in of.rows:
+    for row in networks.rows:
         if row["anchor"] and row[metric]:
             anchors.setdefault(row["arch"], {})[int(row["piece"])] = float(row[metric])
     off: dict[int, list[float]] = {}
@@ -124,7 +124,7 @@ def features(archs: Sequence[Any]) -> Array:
     return np.array(rows, dtype=np.float64)
 
 
-def held_out_error(of: Measured, metric: str) -> float:
+def held_out_error(networks: Measured, metric: str) -> float:
     """Return the mean relative leave-one-out error of a linear model for each width.
 
     Returns
@@ -133,15 +133,15 @@ def held_out_error(of: Measured, metric: str) -> float:
         NaN where a width has too few networks.
     """
     errors = []
-    for width in np.unique(of.widths):
-        x, y = of_width(of, metric, width)
+    for width in np.unique(networks.widths):
+        x, y = of_width(networks, metric, width)
         if not is_enough(x):
             return float("nan")
         errors.append(np.abs(leave_one_out(x, y) / y))
     return float(np.nanmean(np.concatenate(errors)))
 
 
-def first_layer_errors(of: Measured, metric: str) -> tuple[float, float]:
+def first_layer_errors(networks: Measured, metric: str) -> tuple[float, float]:
     """Return held-out errors of linear models without and with the heads of the first layer.
 
     The models of all widths are fitted together, to relative errors, so that the effect of the
@@ -152,12 +152,12 @@ def first_layer_errors(of: Measured, metric: str) -> tuple[float, float]:
     (2,) float64
         Mean relative leave-one-out errors.
     """
-    known = np.isfinite(of.values[metric])
+    mask = np.isfinite(networks.values[metric])
     archs, y = (
-        [arch for arch, k in zip(of.archs, known, strict=True) if k],
-        of.values[metric][known],
+        [arch for arch, k in zip(networks.archs, mask, strict=True) if k],
+        networks.values[metric][mask],
     )
-    rows, widths = features(archs), of.widths[known]
+    rows, widths = features(archs), networks.widths[mask]
     plain = np.concatenate([rows * (widths == w)[:, None] for w in np.unique(widths)], axis=1)
     firsts = [(arch.n_head[0], *getattr(arch, "n_kv_head", ())[:1]) for arch in archs]
     kinds = sorted(set(firsts))[1:]  # the effect of the first kind is that of the constants
@@ -169,11 +169,11 @@ def first_layer_errors(of: Measured, metric: str) -> tuple[float, float]:
     return float(np.nanmean(errors[0])), float(np.nanmean(errors[1]))
 
 
-def of_width(of: Measured, metric: str, width: float) -> tuple[Array, Array]:
+def of_width(networks: Measured, metric: str, width: float) -> tuple[Array, Array]:
     """Return features (k, p) and values (k,) of the networks of one width with a value."""
-    values = of.values[metric]
-    chosen = np.flatnonzero((of.widths == width) & np.isfinite(values))
-    x = features(of.archs)[chosen]
+    values = networks.values[metric]
+    chosen = np.flatnonzero((networks.widths == width) & np.isfinite(values))
+    x = features(networks.archs)[chosen]
     return x, values[chosen]
 
 
@@ -213,7 +213,7 @@ def leave_one_out(x: Array, y: Array) -> Array:
     return np.asarray(residuals / np.where(leverage > 1 - 1e-9, np.nan, 1 - leverage))
 
 
-def rank_correlation(of: Measured, a: str, b: str) -> tuple[float, float]:
+def rank_correlation(networks: Measured, a: str, b: str) -> tuple[float, float]:
     """Return Kendall's tau-b of two metrics over all networks, and its mean within a width.
 
     The mean weighs widths by their numbers of networks. NaN where fewer than ten have both values.
@@ -221,11 +221,11 @@ def rank_correlation(of: Measured, a: str, b: str) -> tuple[float, float]:
     # A machine with a GPU alone has no Matplotlib.
     from hwnas.reports.plots.correlation import kendall_tau
 
-    points = np.column_stack([of.values[a], of.values[b]])
-    known = np.isfinite(points).all(axis=1)
-    if known.sum() < 10:
+    points = np.column_stack([networks.values[a], networks.values[b]])
+    mask = np.isfinite(points).all(axis=1)
+    if mask.sum() < 10:
         return float("nan"), float("nan")
-    points, widths = points[known], of.widths[known]
+    points, widths = points[mask], networks.widths[mask]
     taus, counts = [], []
     for width in np.unique(widths):
         inside = points[widths == width]
