@@ -104,11 +104,11 @@ def step_bytes(model: LanguageModel) -> int:
 
 def kernel_times(step: Callable[[], object], repeats: int = 5) -> list[tuple[str, float]]:
     """Return the mean microseconds of the kernels that take longest in total."""
-    with profile(activities=[ProfilerActivity.CUDA]) as found:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(repeats):
             step()
         torch.cuda.synchronize()
-    events = sorted(found.key_averages(), key=lambda event: -event.device_time_total)[:3]
+    events = sorted(profiler.key_averages(), key=lambda event: -event.device_time_total)[:3]
     return [(event.key.strip("_")[:20], event.device_time_total / event.count) for event in events]
 
 

@@ -57,15 +57,15 @@ def main() -> int:
             ours = perplexity(model(torch.from_numpy(inputs)).flatten(0, 1).numpy(), targets)
         with tempfile.TemporaryDirectory() as folder:
             write_gguf(model.half(), Path(folder), encoder=encoder)
-            other = LlamaCpp(
+            llama = LlamaCpp(
                 str(Path(folder) / MODEL), n_ctx=CONTEXT, logits_all=True, verbose=False
             )
             rows = []
             for window in inputs:
-                other.reset()
-                other.eval(window.tolist())
-                rows.append(other.scores[:CONTEXT].copy())
-            assert other.tokenize(b"def f(x):", add_bos=False) == list(b"def f(x):")
+                llama.reset()
+                llama.eval(window.tolist())
+                rows.append(llama.scores[:CONTEXT].copy())
+            assert llama.tokenize(b"def f(x):", add_bos=False) == list(b"def f(x):")
         theirs = perplexity(np.concatenate(rows), targets)
         difference = 100 * (theirs / ours - 1)
         worst = max(worst, abs(difference))

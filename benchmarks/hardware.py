@@ -49,7 +49,7 @@ def tests(work: Work, out: Path) -> None:
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "tests.xml"
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "pytest", *files, *options, f"--junitxml={xml}"],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": paths},
@@ -57,16 +57,16 @@ def tests(work: Work, out: Path) -> None:
             stdout=subprocess.PIPE,
             text=True,
         )
-        print(done.stdout)
+        print(process.stdout)
         outcomes = outcomes_in(xml) if xml.exists() else []
-    ended = [line for line in done.stdout.splitlines() if re.search(r" in [\d.]+s", line)]
-    summary = ended[-1].strip("= ") if ended else f"pytest ended with status {done.returncode}"
-    save(out, "tests", work, {"status": done.returncode, "summary": summary, "tests": outcomes})
+    ended = [line for line in process.stdout.splitlines() if re.search(r" in [\d.]+s", line)]
+    summary = ended[-1].strip("= ") if ended else f"pytest ended with status {process.returncode}"
+    save(out, "tests", work, {"status": process.returncode, "summary": summary, "tests": outcomes})
 
 
 def outcomes_in(xml: Path) -> list[dict[str, Any]]:
-    """What became of each test, from a JUnit file: its name, outcome, seconds, and why."""
-    found = []
+    """Name, outcome, seconds and reason of each test, from a JUnit file."""
+    outcomes = []
     for case in ElementTree.parse(xml).iter("testcase"):
         outcome, why = "passed", ""
         for child in case:
@@ -74,8 +74,10 @@ def outcomes_in(xml: Path) -> list[dict[str, Any]]:
                 outcome = {"failure": "failed"}.get(child.tag, child.tag)
                 why = child.get("message", "").partition("\n")[0]
         seconds = float(case.get("time", 0))
-        found.append({"test": case.get("name"), "outcome": outcome, "seconds": seconds, "why": why})
-    return found
+        outcomes.append(
+            {"test": case.get("name"), "outcome": outcome, "seconds": seconds, "why": why}
+        )
+    return outcomes
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,32 +111,32 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what a command line says."""
-    given = parser().parse_args(arguments)
-    if given.what == "report":
-        given.to.write_text(hardware_report.page(given.out), encoding="utf-8")
+    options = parser().parse_args(arguments)
+    if options.what == "report":
+        options.to.write_text(hardware_report.page(options.out), encoding="utf-8")
         return
-    work = work_of(given.device, given.small)
-    if given.what in ("once", "request_once"):
-        print(json.dumps({"once": once, "request_once": request_once}[given.what](work)))
+    work = work_of(options.device, options.small)
+    if options.what in ("once", "request_once"):
+        print(json.dumps({"once": once, "request_once": request_once}[options.what](work)))
         return
     print(command(arguments), flush=True)
-    if given.what == "training":
+    if options.what == "training":
         training(
             work,
-            given.out,
-            batch_sizes=given.batch or ([2] if work.small else [16, 32, 64]),
-            variants=given.variants,
-            rounds=given.rounds,
-            steps=given.steps or (20 if work.small else 40),
-            seconds=given.seconds,
-            kernels=given.kernels,
+            options.out,
+            batch_sizes=options.batch or ([2] if work.small else [16, 32, 64]),
+            variants=options.variants,
+            rounds=options.rounds,
+            steps=options.steps or (20 if work.small else 40),
+            seconds=options.seconds,
+            kernels=options.kernels,
         )
-    elif given.what == "requests":
-        all_requests(work, given.out, seconds=given.seconds)
-    elif given.what == "largest":
-        largest(work, given.out, accumulate=given.accumulate, compiled=given.compile)
+    elif options.what == "requests":
+        all_requests(work, options.out, seconds=options.seconds)
+    elif options.what == "largest":
+        largest(work, options.out, accumulate=options.accumulate, compiled=options.compile)
     else:
-        {"again": again, "throughput": throughput, "tests": tests}[given.what](work, given.out)
+        {"again": again, "throughput": throughput, "tests": tests}[options.what](work, options.out)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ OUT = HERE / "hardware"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """How much is measured.
+    """Amount of work to measure.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def work_of(device: str, small: bool) -> Work:
     )
 
 
-def homogeneous(of: SearchSpace, which: float) -> Architecture:
+def homogeneous(space: SearchSpace, which: float) -> Architecture:
     """The network whose every number is the smallest choice (0), the middle one (0.5), the largest.
 
     Examples
@@ -98,10 +98,12 @@ def homogeneous(of: SearchSpace, which: float) -> Architecture:
     """
     embed_dim, n_layer, ratio, heads = (
         choices[round(which * (len(choices) - 1))]
-        for choices in (of.embed_dim, of.n_layer, of.mlp_ratio, of.n_head)
+        for choices in (space.embed_dim, space.n_layer, space.mlp_ratio, space.n_head)
     )
-    bias = of.bias[-1] if which >= 0.5 else of.bias[0]
-    return Architecture(of.name, embed_dim, n_layer, (ratio,) * n_layer, (heads,) * n_layer, bias)
+    bias = space.bias[-1] if which >= 0.5 else space.bias[0]
+    return Architecture(
+        space.name, embed_dim, n_layer, (ratio,) * n_layer, (heads,) * n_layer, bias
+    )
 
 
 def peak_of(device: str) -> float | None:
@@ -171,7 +173,7 @@ def percent(share: float | None, digits: int = 2) -> str | None:
 
 
 def verdict(holds: bool | None) -> str:
-    """Whether a figure is as wanted; nothing where that was not asked."""
+    """Yes or no for a figure that is as wanted or is not; empty where nothing was wanted."""
     return "" if holds is None else "yes" if holds else "no"
 
 

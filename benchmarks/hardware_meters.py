@@ -43,7 +43,7 @@ SIZES = {"smallest": 0.0, "middle": 0.5, "largest": 1.0}
 def once(work: Work) -> dict[str, Any]:
     """Latency and energy of three networks, measured in this process."""
     meter = meter_of(work.device)
-    found = {}
+    rows = {}
     for name, which in SIZES.items():
         model = built(work, homogeneous(work.space, which))
         time_of = latency(model)
@@ -55,8 +55,8 @@ def once(work: Work) -> dict[str, Any]:
             row |= {"joules": energy.joules, "net_joules": energy.net_joules}
             row |= {"error": energy.error, "watts": energy.power, "idle": energy.idle.watts}
             row |= {"window": energy.window}
-        found[name] = row
-    return found
+        rows[name] = row
+    return rows
 
 
 def again(work: Work, out: Path) -> None:
@@ -68,14 +68,14 @@ def again(work: Work, out: Path) -> None:
     processes = []
     for _ in range(work.processes):
         begin = time.perf_counter()
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             check=True,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": paths},
         )
-        processes.append(json.loads(done.stdout.splitlines()[-1]))
+        processes.append(json.loads(process.stdout.splitlines()[-1]))
         print(f"process {len(processes)}: {time.perf_counter() - begin:.0f} s", flush=True)
     meter = meter_of(work.device)
     no_energy = None if isinstance(meter, EnergyMeter) else meter
@@ -89,13 +89,13 @@ def again(work: Work, out: Path) -> None:
 
 
 def agreement(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How far the processes are from their median, for one network."""
-    found: dict[str, Any] = {"network": name, "arch": rows[0]["arch"]}
+    """Medians over processes and the deviations from them, for one network."""
+    result: dict[str, Any] = {"network": name, "arch": rows[0]["arch"]}
     for key in ("latency_ms", "joules", "net_joules"):
         if key in rows[0]:
             values = [row[key] for row in rows]
-            found |= {key: float(np.median(values)), f"{key}_deviation": deviation(values)}
-    return found
+            result |= {key: float(np.median(values)), f"{key}_deviation": deviation(values)}
+    return result
 
 
 def deviation(values: ArrayLike) -> float:
@@ -115,10 +115,10 @@ def again_table(results: dict[str, Any]) -> tuple[list[str], list[list[object]]]
     """Header and rows."""
     header = ["network", "latency, ms", "off by", "energy, J", "off by", "net of idle, J", "off by"]
     rows: list[list[object]] = []
-    for found in results["networks"]:
-        row: list[object] = [found["network"]]
+    for network in results["networks"]:
+        row: list[object] = [network["network"]]
         for key in ("latency_ms", "joules", "net_joules"):
-            row += [found.get(key), percent(found.get(f"{key}_deviation"))]
+            row += [network.get(key), percent(network.get(f"{key}_deviation"))]
         rows.append(row)
     return header, rows
 
@@ -141,10 +141,10 @@ class Stopwatch:
         try:
             yield
         finally:
-            took = time.perf_counter() - begin
-            self.spent[name] += took - self._inner.pop()
+            seconds = time.perf_counter() - begin
+            self.spent[name] += seconds - self._inner.pop()
             if self._inner:
-                self._inner[-1] += took
+                self._inner[-1] += seconds
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, every call of which is a part."""
@@ -190,9 +190,9 @@ def throughput(work: Work, out: Path) -> None:
         idle_seconds = time.perf_counter() - begin
 
         def latency_and_energy(model: GPT) -> dict[str, Any]:
-            found = meter.measure(model, within=ENERGY_WITHIN, idle=idle)
-            row = {"joules": found.joules, "error": found.error, "watts": found.power}
-            return _latency(model) | row | {"window": found.window, "dropped": found.dropped}
+            energy = meter.measure(model, within=ENERGY_WITHIN, idle=idle)
+            row = {"joules": energy.joules, "error": energy.error, "watts": energy.power}
+            return _latency(model) | row | {"window": energy.window, "dropped": energy.dropped}
 
         results["energy"] = measured(work, archs[: work.energies], latency_and_energy, idle_seconds)
     else:
@@ -206,21 +206,21 @@ def measured(
     work: Work,
     archs: Sequence[Architecture],
     measure: Callable[[GPT], dict[str, Any]],
-    before: float = 0.0,
+    extra_seconds: float = 0.0,
 ) -> dict[str, Any]:
-    """Measure networks one after the other; `before` are seconds that belong to it."""
+    """Measure networks one after the other; `extra_seconds` are added to theirs."""
     rows, parts = [], []
     begin = time.perf_counter()
     for arch in archs:
-        watch, began = Stopwatch(), time.perf_counter()
+        watch, start = Stopwatch(), time.perf_counter()
         with watch.watching(), watch.part("the rest"):
             with watch.part("build"):
                 model = built(work, arch)
             row = {"arch": str(arch)} | measure(model)
             del model
-        rows.append(row | {"seconds": time.perf_counter() - began})
+        rows.append(row | {"seconds": time.perf_counter() - start})
         parts.append(dict(watch.spent))
-    seconds = time.perf_counter() - begin + before
+    seconds = time.perf_counter() - begin + extra_seconds
     fine = [row["precise"] and row.get("error", 0.0) <= ENERGY_WITHIN for row in rows]
     return {
         "networks": len(rows),
@@ -237,13 +237,13 @@ def breakdown(parts: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean and greatest seconds of each part, the dearest first."""
     names = {name for part in parts for name in part}
     columns = {name: [part.get(name, 0.0) for part in parts] for name in names}
-    found = {n: {"mean": float(np.mean(v)), "most": max(v)} for n, v in columns.items()}
-    return dict(sorted(found.items(), key=lambda item: -item[1]["mean"]))
+    statistics = {n: {"mean": float(np.mean(v)), "most": max(v)} for n, v in columns.items()}
+    return dict(sorted(statistics.items(), key=lambda item: -item[1]["mean"]))
 
 
 def fits(archs: Sequence[Architecture], values: Sequence[float]) -> dict[str, dict[str, Any]]:
     """For each width, R2 of a linear model of depth, sums of ratios and of heads, and bias."""
-    found = {}
+    results = {}
     for width in sorted({arch.embed_dim for arch in archs}):
         at = [k for k, arch in enumerate(archs) if arch.embed_dim == width]
         features = [
@@ -251,8 +251,8 @@ def fits(archs: Sequence[Architecture], values: Sequence[float]) -> dict[str, di
             for k in at
         ]
         r2 = r_squared(features, [values[k] for k in at])
-        found[str(width)] = {"networks": len(at), "r2": r2}
-    return found
+        results[str(width)] = {"networks": len(at), "r2": r2}
+    return results
 
 
 def r_squared(features: ArrayLike, values: ArrayLike) -> float | None:
@@ -267,8 +267,8 @@ def r_squared(features: ArrayLike, values: ArrayLike) -> float | None:
     if len(y) < x.shape[1] + 3:
         return None
     x = np.column_stack((np.ones(len(y)), x))
-    rest = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-    return float(1 - (rest**2).sum() / ((y - y.mean()) ** 2).sum())
+    residuals = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return float(1 - (residuals**2).sum() / ((y - y.mean()) ** 2).sum())
 
 
 def throughput_tables(
@@ -282,8 +282,8 @@ def throughput_tables(
     for name in phases:
         slowest = results[name]["slowest"][1]
         rows: list[list[object]] = [
-            [part, found["mean"], found["most"], slowest.get(part)]
-            for part, found in results[name]["parts"].items()
+            [part, times["mean"], times["most"], slowest.get(part)]
+            for part, times in results[name]["parts"].items()
         ]
         yield [f"{TITLES[name]}: seconds in", "mean", "most", "of the slowest network"], rows
     yield (
@@ -296,11 +296,11 @@ TITLES = {"memory": "latency and peak memory", "energy": "latency and energy"}
 
 
 def _latency(model: GPT) -> dict[str, Any]:
-    found = latency(model)
-    low, high = found.interval
-    share = max(found.median - low, high - found.median) / found.median
-    row = {"latency_ms": found.median, "interval": share, "repeats": found.repeats}
-    return row | {"precise": found.precise, "steady": found.steady, "warm_up": found.warm_up}
+    result = latency(model)
+    low, high = result.interval
+    share = max(result.median - low, high - result.median) / result.median
+    row = {"latency_ms": result.median, "interval": share, "repeats": result.repeats}
+    return row | {"precise": result.precise, "steady": result.steady, "warm_up": result.warm_up}
 
 
 def _latency_and_memory(model: GPT) -> dict[str, Any]:
@@ -316,7 +316,7 @@ def built(work: Work, arch: Architecture) -> GPT:
 
 
 def meter_of(device: str) -> EnergyMeter | str:
-    """What measures energy here, or why nothing does."""
+    """Energy meter of a device, or the reason why there is none."""
     try:
         return energy_meter(device)
     except NoMeter as reason:

@@ -30,22 +30,22 @@ def page(folder: Path) -> str:
     records = read(folder)
     if not records:
         raise SystemExit(f"{folder}: no records; the other commands of hardware.py write them")
-    places = {place(record) for record in records.values()}
-    shared = len(places) == 1
+    machines = {place(record) for record in records.values()}
+    shared = len(machines) == 1
     parts = ["# hwnas.profiling on a GPU", "Written by `python benchmarks/hardware.py report`."]
     if shared:
-        parts.append(places.pop())
+        parts.append(machines.pop())
     for title, prefix, section in SECTIONS:
-        found = [record for name, record in records.items() if name.startswith(prefix)]
-        if not found:
+        section_records = [record for name, record in records.items() if name.startswith(prefix)]
+        if not section_records:
             continue
         parts.append(f"## {title}")
-        parts.append("\n".join(f"    {line}" for line in dict.fromkeys(commands(found))))
+        parts.append("\n".join(f"    {line}" for line in dict.fromkeys(commands(section_records))))
         if not shared:
-            parts += dict.fromkeys(place(record) for record in found)
-        if any(record["small"] for record in found):
+            parts += dict.fromkeys(place(record) for record in section_records)
+        if any(record["small"] for record in section_records):
             parts.append("A shortened form, to try the script: these figures say nothing.")
-        parts += section(found)
+        parts += section(section_records)
     return "\n\n".join(map(wrapped, parts)) + "\n"
 
 
@@ -68,15 +68,15 @@ def read(folder: Path) -> dict[str, Record]:
 
 
 def commands(records: list[Record]) -> Iterator[str]:
-    """What made the records."""
+    """Commands that made the records."""
     return (record["command"] for record in records)
 
 
 def place(record: Record) -> str:
-    """Where and when something was measured, in a line."""
-    found = record["machine"]
-    words = [found["device_name"], f"driver {found['driver']}", f"torch {found['torch']}"]
-    words += [f"Python {found['python']}", f"{found['cpu_count']} processors", record["date"]]
+    """Machine, software and date of a record, in a line."""
+    machine = record["machine"]
+    words = [machine["device_name"], f"driver {machine['driver']}", f"torch {machine['torch']}"]
+    words += [f"Python {machine['python']}", f"{machine['cpu_count']} processors", record["date"]]
     return ", ".join(word for word in words if word != "driver None") + "."
 
 
@@ -94,11 +94,11 @@ def again(records: list[Record]) -> Iterator[str]:
         names = {"latency_ms": "latency off by", "joules": "energy off by"}
         rows = []
         for key, bound in bounds.items():
-            found = [n[f"{key}_deviation"] for n in results["networks"] if key in n]
-            if found:
-                most = max(found)
+            deviations = [n[f"{key}_deviation"] for n in results["networks"] if key in n]
+            if deviations:
+                worst = max(deviations)
                 wanted = f"at most {100 * bound:g} %"
-                rows.append([names[key], wanted, percent(most), verdict(most <= bound)])
+                rows.append([names[key], wanted, percent(worst), verdict(worst <= bound)])
         yield table(WANTED, rows)
         if results["no_energy"]:
             yield f"Energy was not measured: {results['no_energy']}."
@@ -117,14 +117,14 @@ def throughput(records: list[Record]) -> Iterator[str]:
         rows: list[list[object]] = []
         for name, bound in A_MINUTE.items():
             if name in results:
-                found = results[name]["a_minute"]
-                what = {"memory": "latency and peak memory", "energy": "latency and energy"}[name]
-                rows.append([f"{what}, networks a minute", f"at least {bound}", found])
-                rows[-1].append(verdict(found >= bound))
+                rate = results[name]["a_minute"]
+                title = {"memory": "latency and peak memory", "energy": "latency and energy"}[name]
+                rows.append([f"{title}, networks a minute", f"at least {bound}", rate])
+                rows[-1].append(verdict(rate >= bound))
         fitted = [fit["r2"] for fit in results["fits"].values() if fit["r2"] is not None]
         if fitted:
-            least = min(fitted)
-            rows.append(["R2 of latency", f"at least {R2}", least, verdict(least >= R2)])
+            lowest = min(fitted)
+            rows.append(["R2 of latency", f"at least {R2}", lowest, verdict(lowest >= R2)])
         yield table(WANTED, rows)
         for header, body in throughput_tables(results):
             yield table(header, body)
@@ -166,9 +166,9 @@ def training(records: list[Record]) -> Iterator[str]:
     for record in records:
         yield table(*training_table(record["results"]))
     for record in records:
-        for variant, found in record["results"].get("kernels", {}).items():
+        for variant, kernels in record["results"].get("kernels", {}).items():
             yield f"Where `{variant}` spends a step of {record['results']['batch_size']} sequences:"
-            body = [[name, percent(share, 1), ms, calls] for name, share, ms, calls in found]
+            body = [[name, percent(share, 1), ms, calls] for name, share, ms, calls in kernels]
             yield table(("kernel", "share", "ms", "calls"), body)
 
 

@@ -46,7 +46,7 @@ class Deadline:
         self.end = time.perf_counter() + self.seconds
 
     def allows(self, seconds: float) -> bool:
-        """Whether something that takes so long may begin."""
+        """Return whether work of so many seconds may begin."""
         return time.perf_counter() + seconds <= self.end
 
 
@@ -79,17 +79,17 @@ def all_requests(work: Work, out: Path, *, seconds: float) -> None:
         results["rate"] = rate
         save(out, "requests", work, results)
         print(f"{rate['networks']} networks, {rate['a_minute']:.1f} a minute", flush=True)
-    took = 0.0
-    while len(results.get("processes", [])) < work.processes and deadline.allows(1.1 * took):
+    elapsed = 0.0
+    while len(results.get("processes", [])) < work.processes and deadline.allows(1.1 * elapsed):
         begin = time.perf_counter()
-        found = in_new_process(work, deadline.end - begin)
-        if found is None:
+        process = in_new_process(work, deadline.end - begin)
+        if process is None:
             break
-        took = time.perf_counter() - begin
-        results.setdefault("processes", []).append(found)
+        elapsed = time.perf_counter() - begin
+        results.setdefault("processes", []).append(process)
         results["networks"] = agreements(results["processes"])
         save(out, "requests", work, results)
-        print(f"process {len(results['processes'])}: {took:.0f} s", flush=True)
+        print(f"process {len(results['processes'])}: {elapsed:.0f} s", flush=True)
     meter = meter_of(work.device)
     results["no_energy"] = None if isinstance(meter, EnergyMeter) else meter
     save(out, "requests", work, results)
@@ -140,7 +140,7 @@ def measured_bytes(work: Work, space: Any, arch: Any, workload: Workload) -> tup
         keys = ("requested_bytes.all.current", "allocated_bytes.all.current")
         return stats.get(keys[0], 0), stats.get(keys[1], 0)
 
-    before = counts()
+    baseline = counts()
     model = cast_for_inference(profiler_of(work).build_model(space, arch), workload.precision)
     with_model = counts()
     keeper = Generator(model, batch=workload.batch, positions=workload.positions, mode="eager")
@@ -150,9 +150,9 @@ def measured_bytes(work: Work, space: Any, arch: Any, workload: Workload) -> tup
     if device.type != "cuda":
         return model_bytes(model), cache_bytes, model_bytes(model) + cache_bytes
     return (
-        with_model[0] - before[0],
+        with_model[0] - baseline[0],
         with_cache[0] - with_model[0] - inputs,
-        with_cache[1] - before[1],
+        with_cache[1] - baseline[1],
     )
 
 
@@ -193,18 +193,18 @@ def rates(work: Work, deadline: Deadline) -> Iterator[dict[str, Any]]:
                     model = profiler.build_model(work.space, arch)
                 for name, workload in workloads.items():
                     for measure in TIMES:
-                        found = profiler.measure(model, measure, workload)
-                        row |= {f"{measure}.{name}": found.value}
-                        row[f"{measure}.{name} precise"] = found.precise
+                        result = profiler.measure(model, measure, workload)
+                        row |= {f"{measure}.{name}": result.value}
+                        row[f"{measure}.{name} precise"] = result.precise
         except TrialFailed as error:
             row["failed"] = str(error)
         finally:
             profiler.release()
-        took = time.perf_counter() - begin
+        elapsed = time.perf_counter() - begin
         if not first_seconds:
-            first_seconds = took
+            first_seconds = elapsed
             continue
-        rows.append(row | {"seconds": took})
+        rows.append(row | {"seconds": elapsed})
         parts.append(dict(watch.spent))
         total = sum(r["seconds"] for r in rows)
         precise = [all(v for k, v in r.items() if k.endswith(" precise")) for r in rows]
@@ -226,7 +226,7 @@ def rates(work: Work, deadline: Deadline) -> Iterator[dict[str, Any]]:
 
 def request_once(work: Work) -> dict[str, Any]:
     """TTFT, TPOT and energy per token of three networks, measured in this process."""
-    profiler, found = profiler_of(work), {}
+    profiler, rows = profiler_of(work), {}
     has_energy = not profiler.missing
     for size, which in SIZES.items():
         model = profiler.build_model(work.space, homogeneous(work.space, which))
@@ -240,9 +240,9 @@ def request_once(work: Work) -> dict[str, Any]:
                 row[f"{measure} seconds"] = time.perf_counter() - begin
                 if measure == "energy_per_token":
                     row |= {"window": result.record.window, "watts": result.record.power}  # type: ignore[union-attr]
-            found[f"{size}, {name}"] = row
+            rows[f"{size}, {name}"] = row
         profiler.release()
-    return found
+    return rows
 
 
 def in_new_process(work: Work, seconds: float) -> dict[str, Any] | None:
@@ -251,7 +251,7 @@ def in_new_process(work: Work, seconds: float) -> dict[str, Any] | None:
     command += ["--small"] * work.small
     paths = os.pathsep.join(filter(None, (str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH"))))
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             check=True,
             stdout=subprocess.PIPE,
@@ -262,12 +262,12 @@ def in_new_process(work: Work, seconds: float) -> dict[str, Any] | None:
     except subprocess.TimeoutExpired:
         print("the time is over; a process was stopped", flush=True)
         return None
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return result
 
 
 def agreements(processes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How far the processes are from their median, for each network and workload."""
+    """Medians over processes and the deviations from them, for each network and workload."""
     rows = []
     for name in processes[0]:
         row: dict[str, Any] = {"network": name, "processes": len(processes)}
@@ -284,17 +284,17 @@ def requests_tables(results: dict[str, Any]) -> Iterator[tuple[list[str], list[l
     if networks := results.get("networks"):
         header = ["network", "ttft, ms", "off by", "tpot, ms", "off by", "mJ a token", "off by"]
         rows: list[list[object]] = []
-        for found in networks:
-            row: list[object] = [found["network"]]
+        for network in networks:
+            row: list[object] = [network["network"]]
             for measure in (*TIMES, "energy_per_token"):
-                row += [found.get(measure), percent(found.get(f"{measure} off"))]
+                row += [network.get(measure), percent(network.get(f"{measure} off"))]
             rows.append(row)
         yield header, rows
     if rate := results.get("rate"):
         keys = ("networks", "fine", "first_seconds", "seconds", "a_minute")
         header = ["networks", "as precise as wanted", "s of the first", "seconds", "a minute"]
         yield header, [[rate[key] for key in keys]]
-        parts = [[part, found["mean"], found["most"]] for part, found in rate["parts"].items()]
+        parts = [[part, times["mean"], times["most"]] for part, times in rate["parts"].items()]
         yield ["seconds in", "mean", "most"], parts
     if memory := results.get("memory"):
         header = ["space", "precision", "networks", "weights off by", "cache off by", "blocks"]
@@ -305,7 +305,7 @@ def requests_tables(results: dict[str, Any]) -> Iterator[tuple[list[str], list[l
 
 
 def verdicts(results: dict[str, Any]) -> list[list[object]]:
-    """What is wanted beside what was measured, in rows of a table."""
+    """Return rows of wanted and measured values."""
     rows: list[list[object]] = []
     for measure in (*TIMES, "energy_per_token"):
         offs = [n[f"{measure} off"] for n in results.get("networks", []) if f"{measure} off" in n]

@@ -72,24 +72,24 @@ def training(
     kernels
         Look also at which kernels take the time, in a run of its own.
     """
-    began = time.perf_counter()
+    begin = time.perf_counter()
     for batch_size in batch_sizes:
         runs: list[dict[str, Any]] = []
         results: dict[str, Any] = {"batch_size": batch_size, "steps": steps, "runs": runs}
         for variant in [*variants] * rounds:
-            if time.perf_counter() - began > seconds:
+            if time.perf_counter() - begin > seconds:
                 print(f"{seconds:g} s are over: {variant} at batch size {batch_size} is left out")
                 continue
             runs.append(trained(work, variant, batch_size, steps))
             print(runs[-1], flush=True)
             save(out, f"training-{batch_size}", work, results)
         for variant in variants if kernels else ():
-            if time.perf_counter() - began <= seconds:
-                found = results.setdefault("kernels", {})[variant] = kernels_of(
+            if time.perf_counter() - begin <= seconds:
+                kernel_rows = results.setdefault("kernels", {})[variant] = kernels_of(
                     work, variant, batch_size
                 )
                 save(out, f"training-{batch_size}", work, results)
-                print(table(("kernel", "share", "ms a step", "calls a step"), found))
+                print(table(("kernel", "share", "ms a step", "calls a step"), kernel_rows))
         header, rows = training_table(results)
         print(table(header, rows), end="\n\n", flush=True)
 
@@ -102,7 +102,7 @@ def trained(
     cuda = torch.device(work.device).type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
+    begin = time.perf_counter()
     function = _train_plain if variant == "plain" else _train_ours
     try:
         rate, flops = function(work, variant, batch_size, EVERY + steps, look)
@@ -114,7 +114,7 @@ def trained(
         if cuda:
             torch.cuda.empty_cache()
     peak = peak_of(work.device)
-    row |= {"tokens_per_second": rate, "seconds": time.perf_counter() - began}
+    row |= {"tokens_per_second": rate, "seconds": time.perf_counter() - begin}
     row |= {"utilisation": rate * flops / peak if peak else None}
     return row | {"peak_gb": torch.cuda.max_memory_allocated() / GB if cuda else None}
 
@@ -127,36 +127,36 @@ def _train_ours(
         loss = torch.compile(model.loss, dynamic=False, mode="max-autotune-no-cudagraphs")
         model.loss = loss  # type: ignore[method-assign]
     settings = TrainingSettings(steps=steps, batch_size=batch_size, compile=variant == "compile")
-    found = train(
+    end = train(
         model,
         words(1_000_000, model.vocab_size),
         settings,
         report=None if look is None else lambda progress: look(progress.step, progress.loss),
         report_every=EVERY,
     )
-    assert found.tokens_per_second is not None
-    return found.tokens_per_second, model.training_flops_per_token()
+    assert end.tokens_per_second is not None
+    return end.tokens_per_second, model.training_flops_per_token()
 
 
 def _train_plain(
     work: Work, variant: str, batch_size: int, steps: int, look: Look | None
 ) -> tuple[float, int]:
-    arch, of = homogeneous(work.space, 1), work.space
+    arch, space = homogeneous(work.space, 1), work.space
     size = Size(
-        vocab_size=-(-of.vocab_size // 64) * 64,
-        context=of.context,
+        vocab_size=-(-space.vocab_size // 64) * 64,
+        context=space.context,
         n_layer=arch.n_layer,
         n_head=arch.n_head[0],
         width=arch.embed_dim,
     )
     torch.set_float32_matmul_precision("high")
     model = PlainGPT(size).to(work.device)
-    ids = words(1_000_000, of.vocab_size).ids
+    ids = words(1_000_000, space.vocab_size).ids
     rate = train_plain(model, ids, steps=steps, batch_size=batch_size, every=EVERY, report=look)
     return rate, size.training_flops_per_token()
 
 
-def kernels_of(work: Work, variant: str, batch_size: int, most: int = 14) -> list[list[Any]]:
+def kernels_of(work: Work, variant: str, batch_size: int, max_kernels: int = 14) -> list[list[Any]]:
     """The kernels that take most time in a step: name, share, ms and calls a step."""
     on_cuda = torch.device(work.device).type == "cuda"
     activity = torch.profiler.ProfilerActivity
@@ -173,7 +173,7 @@ def kernels_of(work: Work, variant: str, batch_size: int, most: int = 14) -> lis
     name = "self_device_time_total" if on_cuda else "self_cpu_time_total"
     spent = {e.key: (getattr(e, name), e.count) for e in profiler.key_averages()}
     total = sum(us for us, _ in spent.values()) or 1.0
-    dearest = sorted(spent.items(), key=lambda item: -item[1][0])[:most]
+    dearest = sorted(spent.items(), key=lambda item: -item[1][0])[:max_kernels]
     dearest.insert(0, ("all", (total, sum(count for us, count in spent.values() if us))))
     return [
         [key[:60].replace("|", "/"), us / total, us / 1e3 / EVERY, count / EVERY]
@@ -235,9 +235,9 @@ def largest(work: Work, out: Path, *, accumulate: int, compiled: bool) -> None:
 
 
 def _large(work: Work) -> GPT:
-    of = work.largest
-    numbers = {name: getattr(of, name) for name in ("head_size", "context", "vocab_size")}
-    return GPT(homogeneous(of, 1), device=work.device, **numbers)
+    space = work.largest
+    numbers = {name: getattr(space, name) for name in ("head_size", "context", "vocab_size")}
+    return GPT(homogeneous(space, 1), device=work.device, **numbers)
 
 
 def _measured(work: Work, model: GPT) -> dict[str, Any]:
@@ -246,8 +246,8 @@ def _measured(work: Work, model: GPT) -> dict[str, Any]:
     row |= {"peak_mb": peak_memory(model).value}
     meter = meter_of(work.device)
     if isinstance(meter, EnergyMeter):
-        found = meter.measure(model)
-        row |= {"joules": found.joules, "error": found.error, "watts": found.power}
+        energy = meter.measure(model)
+        row |= {"joules": energy.joules, "error": energy.error, "watts": energy.power}
     return row
 
 
@@ -255,7 +255,7 @@ def _ten_steps(work: Work, accumulate: int, compiled: bool) -> dict[str, Any]:
     """Ten steps, the batch in more and more parts until memory is enough."""
     failed = []
     while accumulate <= work.batch_size:
-        seen: list[Progress] = []
+        reports: list[Progress] = []
         model = _large(work)
         settings = TrainingSettings(
             steps=10,
@@ -270,8 +270,8 @@ def _ten_steps(work: Work, accumulate: int, compiled: bool) -> dict[str, Any]:
         data = words(1_000_000, model.vocab_size)
         peak = peak_of(work.device)
         try:
-            found = train(
-                model, data, settings, peak_flops=peak, report=seen.append, report_every=1
+            end = train(
+                model, data, settings, peak_flops=peak, report=reports.append, report_every=1
             )
         except OutOfMemory:
             failed.append(accumulate)
@@ -282,11 +282,11 @@ def _ten_steps(work: Work, accumulate: int, compiled: bool) -> dict[str, Any]:
             "accumulate": accumulate,
             "not_enough_memory_at": failed,
             "compile": compiled,
-            "steps": found.step,
-            "first_loss": seen[0].loss,
-            "last_loss": seen[-1].loss,
-            "tokens_per_second": found.tokens_per_second,
-            "utilisation": found.utilisation,
+            "steps": end.step,
+            "first_loss": reports[0].loss,
+            "last_loss": reports[-1].loss,
+            "tokens_per_second": end.tokens_per_second,
+            "utilisation": end.utilisation,
             "peak_gb": torch.cuda.max_memory_allocated() / GB if cuda else None,
         }
     return {"not_enough_memory_at": failed}
@@ -299,18 +299,18 @@ def largest_tables(
     header = ["weights", "latency, ms", "energy, J", "its error", "power, W", "peak memory, MB"]
     rows: list[list[object]] = [
         [
-            found["weights"],
-            found["latency_ms"],
-            found.get("joules"),
-            percent(found.get("error")),
-            found.get("watts"),
-            found["peak_mb"],
+            result["weights"],
+            result["latency_ms"],
+            result.get("joules"),
+            percent(result.get("error")),
+            result.get("watts"),
+            result["peak_mb"],
         ]
-        for found in results["passes"]
+        for result in results["passes"]
     ]
     yield header, rows
-    if "steps" in (found := results.get("training", {})):
+    if "steps" in (run := results.get("training", {})):
         header = ["steps", "batch", "in parts", "first loss", "last loss", "tokens/s"]
         keys = ["steps", "batch_size", "accumulate", "first_loss", "last_loss", "tokens_per_second"]
-        end = [percent(found["utilisation"], 1), found["peak_gb"]]
-        yield [*header, "utilisation", "peak GB"], [[*(found[key] for key in keys), *end]]
+        end = [percent(run["utilisation"], 1), run["peak_gb"]]
+        yield [*header, "utilisation", "peak GB"], [[*(run[key] for key in keys), *end]]

@@ -32,7 +32,7 @@ class Size:
     width: int = 768
 
     def training_flops_per_token(self) -> int:
-        """As `GPT.training_flops_per_token` counts them."""
+        """Operations of training on a token, as `GPT.training_flops_per_token` counts them."""
         weights = self.width * (12 * self.n_layer * self.width + self.vocab_size)
         return 6 * weights + 12 * self.n_layer * self.width * self.context
 
@@ -130,7 +130,7 @@ def train(
     on_cuda = device.type == "cuda"
     optimizer = torch.optim.AdamW(groups, lr=6e-4, betas=(0.9, 0.95), fused=on_cuda)
     loss_of = torch.compile(model) if compiled else model
-    began = time.perf_counter()
+    begin = time.perf_counter()
     x, y = batch_of(ids, context, batch_size, device)
     for step in range(1, steps + 1):
         for group in optimizer.param_groups:
@@ -147,10 +147,10 @@ def train(
             if report is not None:
                 report(step, value)
             if step == every:
-                began = time.perf_counter()
+                begin = time.perf_counter()
     if on_cuda:
         torch.cuda.synchronize(device)
-    return max(steps - every, 1) * batch_size * context / (time.perf_counter() - began)
+    return max(steps - every, 1) * batch_size * context / (time.perf_counter() - begin)
 
 
 def _autocast(device: torch.device) -> AbstractContextManager[Any]:

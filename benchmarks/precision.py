@@ -77,12 +77,12 @@ def measure(options: argparse.Namespace) -> None:
     if options.small:
         workloads = {"chat": Workload(20, 10, 1), "serve": Workload(30, 6, 4)}
     profiler = DeviceProfiler(device=options.device)
-    known = {row["arch"] for row in read(options.out)}
+    finished = {row["arch"] for row in read(options.out)}
     longest = 0.0
     # Distinct seeds of the sample would give other networks: the sample is the same in each piece.
     archs = space.decode(space.sample(options.count, np.random.default_rng(0)))
     for i, arch in enumerate(archs):
-        if str(arch) in known or time.monotonic() + longest > end:
+        if str(arch) in finished or time.monotonic() + longest > end:
             continue
         start = time.monotonic()
         model = profiler.build_model(space, arch, seed=i)

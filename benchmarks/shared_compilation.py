@@ -60,13 +60,13 @@ def main() -> None:
                 workers=options.workers,
                 expected=lambda: expected_models(work.space),
             )
-        began = time.perf_counter()
+        begin = time.perf_counter()
         for arch in archs[: options.long_networks if variant == "long" else None]:
             if time.perf_counter() > end:
                 print(f"{options.seconds:g} s are over at {variant}, network {len(runs)}")
                 break
             runs.append(trained(work, arch, data, variant, code, options))
-            results["variants"][variant]["seconds"] = time.perf_counter() - began
+            results["variants"][variant]["seconds"] = time.perf_counter() - begin
             save(options.out, results)
             print(progress(variant, runs), flush=True)
         else:
@@ -84,12 +84,12 @@ def trained(
     steps = options.long_steps if variant == "long" else options.steps
     until = min(options.eager_steps, steps) if variant == "eager" else steps
     compiled = "off" if variant == "eager" else options.compile
-    began = time.perf_counter()
+    begin = time.perf_counter()
     model = build_model(work.space, arch, device=work.device)
     settings = TrainingSettings(steps=steps, batch_size=options.batch, compile=compiled)
     compiled_before = len(code.functions) if code is not None else 0
     end = train(model, data, settings, until=until, code=code, peak_flops=peak_of(work.device))
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - begin
     tokens = until * options.batch * model.context
     row: dict[str, Any] = {"arch": str(arch), "steps": until, "tokens": tokens, "seconds": seconds}
     # Uncompiled steps are timed without the first ten, in which kernels are selected.
@@ -135,15 +135,15 @@ def progress(variant: str, runs: list[dict[str, Any]]) -> str:
 def summary(results: dict[str, Any]) -> str:
     """Return the table of variants."""
     rows: list[list[object]] = []
-    for variant, found in results["variants"].items():
-        runs = found["runs"]
+    for variant, entry in results["variants"].items():
+        runs = entry["runs"]
         tokens, seconds = (sum(run[key] for run in runs) for key in ("tokens", "seconds"))
         ratio = speedup(results, variant)
         rows.append(
             [
                 variant,
                 len(runs),
-                "yes" if found["complete"] else "no",
+                "yes" if entry["complete"] else "no",
                 tokens / seconds if seconds else None,
                 ratio,
                 WANTED.get(variant),
