@@ -38,7 +38,7 @@ THIRDS = ("bfloat16_memory", "params", "flops", "latency@cpu_xeon_gold", "latenc
 
 @dataclass(frozen=True)
 class Row:
-    """What was found for one problem."""
+    """Front of one problem beside a search."""
 
     scale: str
     names: str
@@ -61,7 +61,7 @@ def problems() -> list[str]:
 
 
 def beyond(front: Front, points: Array) -> int:
-    """How many points no member equals or dominates up to epsilon, of those that matter.
+    """Number of points that no member equals or dominates up to epsilon, of those that matter.
 
     Of points that dominate each other the best count: 0 is 0 of all.
 
@@ -81,27 +81,27 @@ def searched(
     bench: hwnas.Backend, names: Sequence[str], constraints: Sequence[str], evaluations: int
 ) -> Array:
     """Losses (k, m) of the networks that NSGA-II tries and that keep the constraints."""
-    objectives, kept = parse_objectives(tuple(names)), parse_constraints(tuple(constraints))
+    objectives, limits = parse_objectives(tuple(names)), parse_constraints(tuple(constraints))
     optimizer = hwnas.optimizer("nsga2", bench.space, len(names), seed=0, pop_size=POPULATION)
-    found = []
-    left = evaluations
-    while left > 0:
-        codes = optimizer.ask(min(left, optimizer.batch))
+    batches = []
+    remaining = evaluations
+    while remaining > 0:
+        codes = optimizer.ask(min(remaining, optimizer.batch))
         seeds = np.zeros(len(codes), dtype=np.uint64)
         losses = bench.evaluate(codes, objectives, seeds=seeds).values
         optimizer.tell(codes, losses)
-        bounded = bench.evaluate(codes, kept, seeds=seeds).values
-        found.append(losses[(constraint_violations(kept, bounded) <= 0).all(axis=1)])
-        left -= len(codes)
-    return np.concatenate(found)
+        bounded = bench.evaluate(codes, limits, seeds=seeds).values
+        batches.append(losses[(constraint_violations(limits, bounded) <= 0).all(axis=1)])
+        remaining -= len(codes)
+    return np.concatenate(batches)
 
 
 def normalised(front: Front, losses: Array) -> float:
     """Hypervolume of losses (n, m) as a part of the front's."""
     exact = front.losses
     reference = reference_point(exact)
-    kept = losses[pareto.non_dominated(losses)]
-    return pareto.hypervolume(kept, reference) / pareto.hypervolume(exact, reference)
+    search_front = losses[pareto.non_dominated(losses)]
+    return pareto.hypervolume(search_front, reference) / pareto.hypervolume(exact, reference)
 
 
 def prove(scale: str, names: Sequence[str], constraints: Sequence[str], evaluations: int) -> Row:
@@ -129,17 +129,17 @@ def larger(scale: str) -> list[tuple[list[str], list[str]]]:
     bench = hwnas.surrogate(scale)
 
     def half(name: str) -> str:
-        least, most = bench.range(name)
-        return f"{name} <= {(least + most) / 2:.4g}"
+        low, high = bench.range(name)
+        return f"{name} <= {(low + high) / 2:.4g}"
 
     two = ["perplexity", "latency@h100"]
     three = [*two, "energy@h100"]
     four = [*three, "bfloat16_memory"]
-    memory, other = half("bfloat16_memory"), half("latency@cpu_xeon_gold")
+    memory, cpu_latency = half("bfloat16_memory"), half("latency@cpu_xeon_gold")
     return [
         (two, [memory]),
         (two, [half("energy@rtx2080:p90")]),
-        (two, [memory, half("energy@h100"), other]),
+        (two, [memory, half("energy@h100"), cpu_latency]),
         (three, []),
         *(([*two, name], []) for name in THIRDS),
         (three, [memory]),
@@ -150,9 +150,11 @@ def larger(scale: str) -> list[tuple[list[str], list[str]]]:
     ]
 
 
-def page(rows: Sequence[Row], more: Sequence[Row], evaluations: int, took: float) -> str:
+def page(
+    rows: Sequence[Row], larger_rows: Sequence[Row], evaluations: int, total_seconds: float
+) -> str:
     """The result as Markdown: problems of two objectives, and the others."""
-    failed = sum(row.beyond > 0 for row in [*rows, *more])
+    failed = sum(row.beyond > 0 for row in [*rows, *larger_rows])
     lines = [
         "# Exact fronts against long searches",
         "",
@@ -166,22 +168,22 @@ def page(rows: Sequence[Row], more: Sequence[Row], evaluations: int, took: float
         "has missed. It must be 0. *hypervolume* is what the search reached of the exact front's "
         "(reference: nadir plus a tenth of the way from ideal to nadir).",
         "",
-        f"{failed} of {len(rows) + len(more)} fronts were beaten. Everything together took "
-        f"{took / 60:.1f} minutes of one core.",
+        f"{failed} of {len(rows) + len(larger_rows)} fronts were beaten. Everything together took "
+        f"{total_seconds / 60:.1f} minutes of one core.",
         "",
         "| scale | problems | members, least to most | seconds, median | most | "
         "dominated by search | hypervolume, least | mean |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for scale in dict.fromkeys(row.scale for row in rows):
-        some = [row for row in rows if row.scale == scale]
-        sizes = [row.members for row in some]
-        seconds = [row.seconds for row in some]
-        reached = [row.normalised for row in some]
+        group = [row for row in rows if row.scale == scale]
+        sizes = [row.members for row in group]
+        seconds = [row.seconds for row in group]
+        reached = [row.normalised for row in group]
         lines.append(
-            f"| {scale} | {len(some)} | {min(sizes):,} to {max(sizes):,} | "
+            f"| {scale} | {len(group)} | {min(sizes):,} to {max(sizes):,} | "
             f"{np.median(seconds):.3f} | {max(seconds):.3f} | "
-            f"{sum(row.beyond for row in some)} | {min(reached):.4f} | {np.mean(reached):.4f} |"
+            f"{sum(row.beyond for row in group)} | {min(reached):.4f} | {np.mean(reached):.4f} |"
         )
     lines += [
         "",
@@ -193,8 +195,8 @@ def page(rows: Sequence[Row], more: Sequence[Row], evaluations: int, took: float
         f"{row.beyond} | {row.normalised:.4f} |"
         for row in rows
     ]
-    if more:
-        lines += larger_page(more)
+    if larger_rows:
+        lines += larger_page(larger_rows)
     return "\n".join(lines) + "\n"
 
 
@@ -232,23 +234,25 @@ def main() -> None:
     options = parser.parse_args()
     if options.evaluations < 1:
         parser.error(f"--evaluations: expected at least 1, found {options.evaluations}")
-    known = problems()
+    all_problems = problems()
     for problem in options.problems or ():
-        if problem not in known:
-            parser.error(f"--problems: {problem!r} is not one, such as {known[0]!r} is")
+        if problem not in all_problems:
+            parser.error(f"--problems: {problem!r} is not one, such as {all_problems[0]!r} is")
     start = time.process_time()
-    rows, more = [], []
-    for problem in options.problems or known:
+    rows, larger_rows = [], []
+    for problem in options.problems or all_problems:
         scale, _, metric = problem.partition(":")
         rows.append(prove(scale, ["perplexity", metric], [], options.evaluations))
         print(rows[-1], flush=True)
     for scale in () if options.problems else SCALES:
         for names, constraints in larger(scale):
-            more.append(prove(scale, names, constraints, options.evaluations))
-            print(more[-1], flush=True)
-    took = time.process_time() - start
-    options.out.write_text(page(rows, more, options.evaluations, took), encoding="utf-8")
-    sys.exit(any(row.beyond for row in [*rows, *more]))
+            larger_rows.append(prove(scale, names, constraints, options.evaluations))
+            print(larger_rows[-1], flush=True)
+    total_seconds = time.process_time() - start
+    options.out.write_text(
+        page(rows, larger_rows, options.evaluations, total_seconds), encoding="utf-8"
+    )
+    sys.exit(any(row.beyond for row in [*rows, *larger_rows]))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ GRID = (np.arange(200) + 0.5) / 200  # levels at which a published distribution 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What one metric's predictions are worth.
+    """Accuracy of the predictions of one metric.
 
     Attributes
     ----------
@@ -67,9 +67,9 @@ def of_quantiles(
     metric: str, values: Array, published: Array, widths: NDArray[np.int8]
 ) -> Fidelity:
     """Fidelity of quantiles (n, 9) to published ones (n, 9); `widths` (n,) are embed_dim's."""
-    given = published.astype(np.float64)
-    median = given[:, MEDIAN]
-    published = np.sort(given, axis=1)
+    published_values = published.astype(np.float64)
+    median = published_values[:, MEDIAN]
+    published = np.sort(published_values, axis=1)
     overall, within = _kendall(values[:, MEDIAN], median, widths)
     noise = (published[:, -1] - published[:, 0]) / 2.563  # of a normal distribution
     below = np.stack([probability(q, published) for q in values.T], axis=1)
@@ -79,7 +79,7 @@ def of_quantiles(
         overall,
         within,
         float((np.abs(values[:, MEDIAN] - median) / noise).mean()),
-        _percentage(values, given),
+        _percentage(values, published_values),
         below.mean(axis=0),
         np.stack([below[widths == e].mean(axis=0) for e in np.unique(widths)]),
         float(pinball(values, published).mean() / pinball(published, published).mean()),
@@ -87,7 +87,7 @@ def of_quantiles(
 
 
 def probability(quantile: Array, published: Array) -> Array:
-    """What distributions with quantiles (n, 9) put below values (n,); at least 0, at most 1."""
+    """Probability (n,) that distributions with quantiles (n, 9) put below values (n,)."""
     rows = np.arange(len(published))
     k = np.clip((published <= quantile[:, None]).sum(axis=1) - 1, 0, len(LEVELS) - 2)
     low, high = published[rows, k], published[rows, k + 1]
@@ -120,32 +120,39 @@ def _kendall(values: Array, published: Array, widths: NDArray[np.int8]) -> tuple
     return tau(np.ones(len(values), dtype=bool)), float(np.mean(each))
 
 
-Found = Mapping[str, Sequence[Fidelity]]
+Fidelities = Mapping[str, Sequence[Fidelity]]
 Row = tuple[str, Sequence[float], int, str]  # name, one value a scale, digits, what is wanted
 
 
-def overview(found: Found, wanted: Mapping[str, str]) -> list[str]:
+def overview(fidelities: Fidelities, wanted: Mapping[str, str]) -> list[str]:
     """The lines of the table of all scales, each with what is wanted of it."""
     rows: list[Row] = []
     for metric in ("perplexity", "float16_memory", "bfloat16_memory"):
-        one = [next(f for f in found[s] if f.metric == metric) for s in found]
-        rows.append((f"{metric}, error %", [f.error for f in one], 3, ""))
+        metric_fidelities = [
+            next(f for f in fidelities[s] if f.metric == metric) for s in fidelities
+        ]
+        rows.append((f"{metric}, error %", [f.error for f in metric_fidelities], 3, ""))
     for kind in ("latency", "energy"):
-        rows += _of_kind(kind, [[f for f in found[s] if f.metric.startswith(kind)] for s in found])
-    lines = ["| | " + " | ".join(found) + " | wanted |", "|---|" + "---:|" * len(found) + "---|"]
+        rows += _of_kind(
+            kind, [[f for f in fidelities[s] if f.metric.startswith(kind)] for s in fidelities]
+        )
+    lines = [
+        "| | " + " | ".join(fidelities) + " | wanted |",
+        "|---|" + "---:|" * len(fidelities) + "---|",
+    ]
     for name, values, digits, want in rows:
         cells = " | ".join(f"{v:.{digits}f}" for v in values)
         lines.append(f"| {name} | {cells} | {wanted.get(name, want)} |")
     return lines
 
 
-def _of_kind(kind: str, of: Sequence[Sequence[Fidelity]]) -> list[Row]:
-    """The rows of latency or energy; `of` has a list of devices for each scale."""
+def _of_kind(kind: str, scales: Sequence[Sequence[Fidelity]]) -> list[Row]:
+    """The rows of latency or energy; `scales` has a list of devices for each."""
 
     def row(
         name: str, value: Callable[[Fidelity], float], over: Reduce, digits: int = 3, want: str = ""
     ) -> Row:
-        values = [float(over([value(f) for f in devices])) for devices in of]
+        values = [float(over([value(f) for f in devices])) for devices in scales]
         return (f"{kind}, {name}", values, digits, want)
 
     def off(f: Fidelity) -> float:
@@ -157,18 +164,18 @@ def _of_kind(kind: str, of: Sequence[Sequence[Fidelity]]) -> list[Row]:
     def off_within(f: Fidelity) -> float:
         return float(np.abs(f.coverage_within - np.array(LEVELS)).max())
 
-    least = {"latency": ("0.94", "0.88"), "energy": ("0.89", "0.848")}[kind]
+    bounds = {"latency": ("0.94", "0.88"), "energy": ("0.89", "0.848")}[kind]
     return [
         row("error %, mean of devices", lambda f: f.error, np.mean),
         row("error %, worst device", lambda f: f.error, np.max),
         row("error in deviations of the noise, mean", lambda f: f.in_noise, np.mean),
         row("error % of all nine quantiles, mean", lambda f: f.all_levels, np.mean),
-        row("Kendall, worst device", lambda f: f.kendall, np.min, want=f"at least {least[0]}"),
+        row("Kendall, worst device", lambda f: f.kendall, np.min, want=f"at least {bounds[0]}"),
         row(
             "Kendall within an embed_dim, mean",
             lambda f: f.kendall_within,
             np.mean,
-            want=f"at least {least[1]}",
+            want=f"at least {bounds[1]}",
         ),
         row("coverage off by, mean", off_on_average, np.mean, 4, "at most 0.01"),
         row("coverage off by, any device and level", off, np.max, 4, "at most 0.03"),
@@ -178,11 +185,11 @@ def _of_kind(kind: str, of: Sequence[Sequence[Fidelity]]) -> list[Row]:
     ]
 
 
-def by_device(found: Found, kind: str) -> list[str]:
+def by_device(fidelities: Fidelities, kind: str) -> list[str]:
     """The lines of latency or energy, device by device."""
-    heads = [f"{s} {what}" for s in found for what in ("error %", "in noise", "Kendall")]
+    heads = [f"{s} {measure}" for s in fidelities for measure in ("error %", "in noise", "Kendall")]
     lines = ["| device | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
-    scales = [[f for f in found[s] if f.metric.startswith(kind)] for s in found]
+    scales = [[f for f in fidelities[s] if f.metric.startswith(kind)] for s in fidelities]
     for same in zip(*scales, strict=True):
         cells = [f"{f.error:.2f} | {f.in_noise:.2f} | {f.kendall:.3f}" for f in same]
         lines.append(f"| {same[0].metric.partition('@')[2]} | " + " | ".join(cells) + " |")

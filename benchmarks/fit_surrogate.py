@@ -105,7 +105,7 @@ def codes_of(data: Figures, within: SearchSpace) -> NDArray[np.int8]:
 
 
 def indicators(within: SearchSpace, codes: NDArray[np.int8], *, bias: bool) -> Array:
-    """What a network has, (n, D B + L R + L H): its n_layer [and bias], each layer's ratio, heads.
+    """Indicators of n_layer [and bias], each layer's ratio and heads, (n, D B + L R + L H).
 
     The columns of the first kind, `roots` of them, sum to one.
     """
@@ -142,8 +142,8 @@ def shrunken(x: Array, depth: NDArray[np.int8], y: Array) -> Array:
     design = np.concatenate([x, *(x * (depth == d)[:, None] for d in choices)], axis=1)
     penalty = np.full(design.shape[1], SHRINKAGE)
     penalty[: x.shape[1]] = TINY
-    found = np.linalg.solve(design.T @ design + np.diag(penalty), design.T @ y)
-    shared, *own = np.split(found, 1 + len(choices))
+    weights = np.linalg.solve(design.T @ design + np.diag(penalty), design.T @ y)
+    shared, *own = np.split(weights, 1 + len(choices))
     return np.stack([shared + deviation for deviation in own])
 
 
@@ -194,9 +194,9 @@ def parts(within: SearchSpace, w: Array, *, bias: bool) -> dict[str, Array]:
     exists = np.arange(deepest) < depths[:, None]  # (D, L)
     for name, effects in (("ratio", ratio), ("head", head)):
         effects = effects.reshape(*effects.shape[:2], deepest, -1)  # (t, D of weights, L, R)
-        least = effects.min(axis=3)
-        base = base + (least * exists).sum(axis=2)[:, :, None]
-        effects = effects - least[..., None]
+        minima = effects.min(axis=3)
+        base = base + (minima * exists).sum(axis=2)[:, :, None]
+        effects = effects - minima[..., None]
         if w.shape[1] > 1:
             effects = effects * exists[..., None]
         out[name] = effects[:, :, None]
@@ -208,7 +208,7 @@ def fit(
 ) -> dict[str, NDArray[np.float32]]:
     """The arrays of `hwnas.surrogates.published`, fitted to some rows of the data."""
     codes = codes_of(data, within)
-    found: dict[str, list[Array]] = {}
+    arrays: dict[str, list[Array]] = {}
     for e in range(len(within.embed_dim)):
         chosen = rows[codes[rows, 0] == e]
         depth = codes[chosen, 1]
@@ -220,17 +220,17 @@ def fit(
             w = non_negative(x, gaps, roots(within, bias=False))
             of_gaps = parts(within, w[None], bias=False)
             for part, array in of_median.items():
-                found.setdefault(f"{metric}_{part}", []).append(array)
+                arrays.setdefault(f"{metric}_{part}", []).append(array)
             for part, array in of_gaps.items():
                 split = array.reshape(y.shape[1], -1, *array.shape[1:])
-                found.setdefault(f"{metric}_gap_{part}", []).append(split)
+                arrays.setdefault(f"{metric}_gap_{part}", []).append(split)
         x = indicators(within, codes[chosen], bias=True)
         for metric, name in PLAIN.items():
             w = shrunken(x, depth, data[name][chosen, None].astype(np.float64))
             for part, array in parts(within, w, bias=True).items():
-                found.setdefault(f"{metric}_{part}", []).append(array[0])
+                arrays.setdefault(f"{metric}_{part}", []).append(array[0])
     out = {}
-    for name, by_width in found.items():
+    for name, by_width in arrays.items():
         leading = 0 if name.startswith(tuple(PLAIN)) else 2 if "_gap_" in name else 1
         out[name] = np.stack(by_width, axis=leading).astype(np.float32)
     return out
@@ -282,7 +282,7 @@ def _gap_factors(quantiles: Array, published: Array) -> Array:
 
 
 def provenance(data: Figures, source: Path, method: str) -> dict[str, Any]:
-    """What a data file of the package says of itself."""
+    """Description that a data file of the package contains."""
     return {
         "devices": data["devices"].tolist(),
         "levels": list(LEVELS),
@@ -312,43 +312,45 @@ def fit_scale(scale: str, source: Path, out: Path) -> list[fidelity.Fidelity]:
     if not np.allclose(data["quantile_levels"], LEVELS):
         raise SystemExit(f"{source}: expected quantile levels {LEVELS}")
     about = provenance(data, source, METHOD)
-    found = held_out_fidelity(within, data, about)
-    about["held_out_error_percent"] = {f.metric: round(f.error, 4) for f in found}
+    fidelities = held_out_fidelity(within, data, about)
+    about["held_out_error_percent"] = {f.metric: round(f.error, 4) for f in fidelities}
     arrays = fitted(within, data, np.arange(len(data["embed_dim"])), about)
     np.savez_compressed(out / f"{scale}.npz", provenance=np.array(json.dumps(about)), **arrays)
-    return found
+    return fidelities
 
 
 def held_out_fidelity(
     within: SearchSpace, data: Figures, about: dict[str, Any]
 ) -> list[fidelity.Fidelity]:
-    """How faithful tables are to networks that they were not fitted to, metric by metric."""
-    held_out, rest = split(data)
+    """Fidelity of tables to networks that they were not fitted to, metric by metric."""
+    held_out, training_rows = split(data)
     codes = codes_of(data, within)
-    tables = PublishedFigures(within, fitted(within, data, rest, about), about)
-    found, widths = [], codes[held_out, 0]
+    tables = PublishedFigures(within, fitted(within, data, training_rows, about), about)
+    fidelities, widths = [], codes[held_out, 0]
     for metric, name in PLAIN.items():
         values = tables.table(metric).predict(codes[held_out])
-        found.append(fidelity.of_values(metric, values, data[name][held_out], widths))
+        fidelities.append(fidelity.of_values(metric, values, data[name][held_out], widths))
     for metric, name in QUANTILES.items():
         for v, device in enumerate(tables.devices):
             values = predict(tables.quantile_tables(metric, device), codes[held_out])
             published = data[name][held_out, v]
-            found.append(fidelity.of_quantiles(f"{metric}@{device}", values, published, widths))
-    return found
+            fidelities.append(
+                fidelity.of_quantiles(f"{metric}@{device}", values, published, widths)
+            )
+    return fidelities
 
 
-def write_held_out(found: fidelity.Found, file: Path) -> None:
+def write_held_out(fidelities: fidelity.Fidelities, file: Path) -> None:
     """The fidelity of every metric as CSV, which ships: plots of calibration are drawn from it."""
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out, lineterminator="\n")
         below = [f"below_{round(100 * level)}" for level in LEVELS]
         writer.writerow(["space", "metric", "error_percent", "kendall", *below])
-        for scale, of in found.items():
-            for f in of:
+        for scale, entries in fidelities.items():
+            for f in entries:
                 figures = [f.error, f.kendall, *f.coverage]
-                shown = ["" if np.isnan(value) else f"{value:.4f}" for value in figures]
-                writer.writerow([scale, f.metric, *shown])
+                cells = ["" if np.isnan(value) else f"{value:.4f}" for value in figures]
+                writer.writerow([scale, f.metric, *cells])
 
 
 def fitted(
@@ -360,7 +362,7 @@ def fitted(
     return arrays
 
 
-def page(found: fidelity.Found, sizes: Mapping[str, int]) -> str:
+def page(fidelities: fidelity.Fidelities, sizes: Mapping[str, int]) -> str:
     """The report as Markdown."""
     lines = [
         "# Errors of the surrogate's tables against the published figures",
@@ -376,10 +378,10 @@ def page(found: fidelity.Found, sizes: Mapping[str, int]) -> str:
         "published quantiles themselves. The noise is a tenth to nine tenths of the published "
         "distribution, taken as normal.",
         "",
-        *fidelity.overview(found, WANTED),
+        *fidelity.overview(fidelities, WANTED),
     ]
     for metric in QUANTILES:
-        lines += ["", f"## {metric.capitalize()}", "", *fidelity.by_device(found, metric)]
+        lines += ["", f"## {metric.capitalize()}", "", *fidelity.by_device(fidelities, metric)]
     lines += ["", "## Size", "", *size_table(sizes)]
     lines += ["", "## Source", "", CITATION, "", NOTICE]
     return "\n".join(lines) + "\n"
@@ -393,7 +395,7 @@ def size_table(sizes: Mapping[str, int]) -> list[str]:
 
 
 def arguments(description: str, report: str) -> argparse.Namespace:
-    """Where the data is and where what is fitted goes."""
+    """Parse the folders of the data and of the fitted arrays, and the file of the report."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with gpt-s.npz, ...")
     parser.add_argument("--out", type=Path, default=DATA)
@@ -405,10 +407,10 @@ def arguments(description: str, report: str) -> argparse.Namespace:
 
 def main() -> None:
     options = arguments(__doc__, "surrogate.md")
-    found = {s: fit_scale(s, options.data / f"{s}.npz", options.out) for s in SCALES}
-    write_held_out(found, options.out / "held-out.csv")
+    fidelities = {s: fit_scale(s, options.data / f"{s}.npz", options.out) for s in SCALES}
+    write_held_out(fidelities, options.out / "held-out.csv")
     sizes = {f"{s}.npz": (options.out / f"{s}.npz").stat().st_size for s in SCALES}
-    options.report.write_text(page(found, sizes))
+    options.report.write_text(page(fidelities, sizes))
 
 
 if __name__ == "__main__":

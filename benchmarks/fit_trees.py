@@ -90,20 +90,22 @@ def fit(features: NDArray[np.float32], residual: Array) -> list[dict[str, Any]]:
 
 def packed(trees: Mapping[str, list[dict[str, Any]]]) -> dict[str, NDArray[Any]]:
     """The arrays of `hwnas.surrogates.trees` for the trees of every metric."""
-    questions = sorted({test for of in trees.values() for tree in of for test in tree["tests"]})
+    questions = sorted(
+        {test for metric_trees in trees.values() for tree in metric_trees for test in tree["tests"]}
+    )
     number = {question: q for q, question in enumerate(questions)}
     out: dict[str, NDArray[Any]] = {
         "features": np.array([feature for feature, _ in questions], dtype=np.uint8),
         "borders": np.array([border for _, border in questions], dtype=np.float32),
     }
     depth = int(TREES["depth"])
-    for metric, of in trees.items():
-        tests = np.zeros((len(of), depth), dtype=np.uint16)
-        leaves = np.zeros((len(of), 2**depth))
-        for t, tree in enumerate(of):
-            asked = [number[test] for test in tree["tests"]]
+    for metric, metric_trees in trees.items():
+        tests = np.zeros((len(metric_trees), depth), dtype=np.uint16)
+        leaves = np.zeros((len(metric_trees), 2**depth))
+        for t, tree in enumerate(metric_trees):
+            indices = [number[test] for test in tree["tests"]]
             # A tree that asks less has the same leaf whatever the other answers are.
-            tests[t, : len(asked)] = asked
+            tests[t, : len(indices)] = indices
             leaves[t] = np.resize(tree["leaves"], 2**depth)
         unit = np.maximum(np.abs(leaves).max(axis=1), 1e-30) / UNITS
         out[f"{metric}:tests"] = tests
@@ -120,8 +122,8 @@ def fitted(
     features = np.ascontiguousarray(features_of(tables.space, codes).T)
     trees = {}
     for metric, figures in targets(data).items():
-        left = figures[rows] - median_of(tables, metric).predict(codes)
-        trees[metric] = fit(features, left)
+        residuals = figures[rows] - median_of(tables, metric).predict(codes)
+        trees[metric] = fit(features, residuals)
     return packed(trees)
 
 
@@ -134,20 +136,20 @@ def median_of(tables: PublishedFigures, metric: str) -> AdditiveTable:
 def measured(
     tables: PublishedFigures, trees: Trees, data: Figures, rows: NDArray[np.intp]
 ) -> list[fidelity.Fidelity]:
-    """How faithful tables and trees are on some rows of the data."""
+    """Fidelity of tables and trees on some rows of the data."""
     codes = fit_surrogate.codes_of(data, tables.space)[rows]
     widths = codes[:, 0]
-    found = []
+    fidelities = []
     for metric, name in PLAIN.items():
         values = tables.table(metric).predict(codes) + trees.correction(codes, [metric])[:, 0]
-        found.append(fidelity.of_values(metric, values, data[name][rows], widths))
+        fidelities.append(fidelity.of_values(metric, values, data[name][rows], widths))
     for metric, name in QUANTILES.items():
         for v, device in enumerate(tables.devices):
             key = f"{metric}@{device}"
             values = predict(tables.quantile_tables(metric, device), codes)
             values += trees.correction(codes, [key])
-            found.append(fidelity.of_quantiles(key, values, data[name][rows, v], widths))
-    return found
+            fidelities.append(fidelity.of_quantiles(key, values, data[name][rows, v], widths))
+    return fidelities
 
 
 def best_known(tables: PublishedFigures, trees: Trees, metric: str) -> NDArray[np.int8]:
@@ -162,12 +164,12 @@ def best_known(tables: PublishedFigures, trees: Trees, metric: str) -> NDArray[n
         values = predict(medians, codes) + trees.correction(codes, names)
         return Front.of(codes, values, objectives).best(2 * MEMBERS)
 
-    front, seen = front_of(start), set()
+    front, visited = front_of(start), set()
     for _ in range(ROUNDS):
-        fresh = [code for code in front.codes if code.tobytes() not in seen]
+        fresh = [code for code in front.codes if code.tobytes() not in visited]
         if not fresh:
             break
-        seen |= {code.tobytes() for code in fresh}
+        visited |= {code.tobytes() for code in fresh}
         near = [tables.space.neighbours(code) for code in fresh]
         front = front_of(np.unique(np.concatenate([front.codes, *near]), axis=0))
     return front.best(MEMBERS).codes
@@ -179,11 +181,13 @@ def fit_scale(scale: str, source: Path, out: Path) -> list[fidelity.Fidelity]:
     with np.load(source) as file:
         data = dict(file)
     about = fit_surrogate.provenance(data, source, METHOD)
-    held_out, rest = fit_surrogate.split(data)
-    tables = PublishedFigures(within, fit_surrogate.fitted(within, data, rest, about), about)
-    trees = Trees(within, fitted(tables, data, rest))
-    found = measured(tables, trees, data, held_out)
-    about["held_out_error_percent"] = {f.metric: round(f.error, 4) for f in found}
+    held_out, training_rows = fit_surrogate.split(data)
+    tables = PublishedFigures(
+        within, fit_surrogate.fitted(within, data, training_rows, about), about
+    )
+    trees = Trees(within, fitted(tables, data, training_rows))
+    fidelities = measured(tables, trees, data, held_out)
+    about["held_out_error_percent"] = {f.metric: round(f.error, 4) for f in fidelities}
     tables = load_figures(within)
     arrays = fitted(tables, data, np.arange(len(data["embed_dim"])))
     trees = Trees(within, arrays)
@@ -192,10 +196,10 @@ def fit_scale(scale: str, source: Path, out: Path) -> list[fidelity.Fidelity]:
     np.savez_compressed(
         out / f"{scale}-trees.npz", provenance=np.array(json.dumps(about)), **arrays, **fronts
     )
-    return found
+    return fidelities
 
 
-def page(found: fidelity.Found, sizes: Mapping[str, int]) -> str:
+def page(fidelities: fidelity.Fidelities, sizes: Mapping[str, int]) -> str:
     """The report as Markdown."""
     lines = [
         "# Errors of the surrogate's trees against the published figures",
@@ -206,20 +210,20 @@ def page(found: fidelity.Found, sizes: Mapping[str, int]) -> str:
         "",
         "The measures are those of `surrogate.md`, on the same held-out fifth.",
         "",
-        *fidelity.overview(found, WANTED),
+        *fidelity.overview(fidelities, WANTED),
     ]
     for kind in QUANTILES:
-        lines += ["", f"## {kind.capitalize()}", "", *fidelity.by_device(found, kind)]
+        lines += ["", f"## {kind.capitalize()}", "", *fidelity.by_device(fidelities, kind)]
     lines += ["", "## Size", "", *fit_surrogate.size_table(sizes)]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     options = fit_surrogate.arguments(__doc__, "trees.md")
-    found = {s: fit_scale(s, options.data / f"{s}.npz", options.out) for s in SCALES}
+    fidelities = {s: fit_scale(s, options.data / f"{s}.npz", options.out) for s in SCALES}
     names = [f"{s}-trees.npz" for s in SCALES]
     sizes = {name: (options.out / name).stat().st_size for name in names}
-    options.report.write_text(page(found, sizes))
+    options.report.write_text(page(fidelities, sizes))
 
 
 if __name__ == "__main__":

@@ -129,8 +129,10 @@ def measurements(source: Source, metric: str, *, with_fronts: bool = True) -> Me
 
 def protocol(metric: str, row: Row) -> str:
     """Return a short text on how a metric was measured."""
-    how = "medians in CUDA graphs" if row["card"].startswith("NVIDIA") else "medians, two threads"
-    text = f"random weights, {how}, 95 % interval within 1 % where the time sufficed"
+    method = (
+        "medians in CUDA graphs" if row["card"].startswith("NVIDIA") else "medians, two threads"
+    )
+    text = f"random weights, {method}, 95 % interval within 1 % where the time sufficed"
     quantity, _, workload = metric.partition(".")
     if quantity.startswith("energy"):
         text = "random weights, the board under sustained load, idle power included, within 3 %"

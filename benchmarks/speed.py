@@ -92,9 +92,9 @@ def second_flavour(repeats: int) -> list[str]:
     for scale in SCALES:
         bench = hwnas.surrogate(scale, model="trees")
         codes = bench.space.sample(10_000, np.random.default_rng(0))
-        many = best(partial(bench.predict, codes, TWO), repeats)
-        one = best(partial(bench.predict, codes[:1], TWO), repeats)
-        rows.append(f"| {scale} | at least 100,000 | {10_000 / many:,.0f} | {one * 1e6:,.0f} |")
+        batch = best(partial(bench.predict, codes, TWO), repeats)
+        single = best(partial(bench.predict, codes[:1], TWO), repeats)
+        rows.append(f"| {scale} | at least 100,000 | {10_000 / batch:,.0f} | {single * 1e6:,.0f} |")
     return rows
 
 
@@ -115,23 +115,23 @@ def published_way(repeats: int) -> list[str]:
         ):
             model.fit(codes[:8000], latency[:8000])
             with one_thread():
-                many = best(partial(model.predict, codes[8000:]), repeats)
-                one = best(partial(model.predict, codes[-1:]), repeats)
-            rows.append(f"| {scale} | `{model}` | {10_000 / many:,.0f} | {one * 1e6:,.0f} |")
+                batch = best(partial(model.predict, codes[8000:]), repeats)
+                single = best(partial(model.predict, codes[-1:]), repeats)
+            rows.append(f"| {scale} | `{model}` | {10_000 / batch:,.0f} | {single * 1e6:,.0f} |")
     return rows
 
 
 def row(key: tuple[str, int, bool], seconds: float) -> str:
-    """What was asked, what was wanted, and what came."""
+    """Row of the table: metrics, wanted time or rate, and measured ones."""
     scale, n, everything = key
     wanted = WANTED.get(key)
-    asked = "all metrics of all devices" if everything else "two objectives"
+    metrics = "all metrics of all devices" if everything else "two objectives"
     if n == 1:
         bound = f"at most {wanted * 1e6:.0f}" if wanted else ""
     else:
         bound = f"at least {wanted / 1e6:.0f} M/s" if wanted else ""
     rate = f"{n / seconds / 1e6:.2f} M/s" if n >= 10_000 else ""
-    return f"| {scale} | {n:,} | {asked} | {bound} | {rate} | {seconds * 1e6:,.0f} |"
+    return f"| {scale} | {n:,} | {metrics} | {bound} | {rate} | {seconds * 1e6:,.0f} |"
 
 
 def main() -> None:
