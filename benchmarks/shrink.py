@@ -287,13 +287,13 @@ def run_train(bench: Bench) -> None:
     bench.cost("train", start, evaluations=progress.step)
 
 
-def _stop_when(left: Callable[[], float], reserve: float) -> Callable[[Any], None]:
+def _stop_when(remaining_seconds: Callable[[], float], reserve: float) -> Callable[[Any], None]:
     """Return a report of a training that stops it when the time is over."""
 
     def report(progress: Any) -> None:
         if progress.step % 100 == 0:
             print(f"train: step {progress.step}, loss {progress.loss:.3f}", flush=True)
-        if left() < reserve:
+        if remaining_seconds() < reserve:
             raise TimedOut("out of time")
 
     return report
@@ -337,9 +337,9 @@ def run_front(bench: Bench) -> None:
         if bench.left() < 20 or bench.rows(workload, "shrink"):
             continue
         backend, result = search(bench, workload)
-        found = result.search
-        bench.add(workload, "shrink", backend, found.codes, found.added, found.predicted)
-        bench.add(workload, "shrink-scores", backend, found.codes, found.added, found.scored)
+        front = result.search
+        bench.add(workload, "shrink", backend, front.codes, front.added, front.predicted)
+        bench.add(workload, "shrink-scores", backend, front.codes, front.added, front.scored)
 
 
 def search(bench: Bench, workload: str) -> tuple[Shrink, ShrinkResult]:
@@ -357,7 +357,7 @@ def search(bench: Bench, workload: str) -> tuple[Shrink, ShrinkResult]:
         bench.cost("scores", start, workload=workload, evaluations=int(scores.size),
                    memory=peak_memory(backend), own_memory=own)  # fmt: skip
     start = time.perf_counter()
-    found = search_front(
+    front = search_front(
         backend.members,
         scores,
         backend.times.table(bench.objective(workload)),
@@ -366,8 +366,8 @@ def search(bench: Bench, workload: str) -> tuple[Shrink, ShrinkResult]:
         max_loss=float(np.log(MAX_PERPLEXITY)),
     )
     if not bench.rows(workload, "shrink"):
-        bench.cost("search", start, workload=workload, evaluations=len(found.codes))
-    return backend, ShrinkResult(backend, found, bench.objective(workload))
+        bench.cost("search", start, workload=workload, evaluations=len(front.codes))
+    return backend, ShrinkResult(backend, front, bench.objective(workload))
 
 
 def own_memory(backend: Shrink) -> float:
@@ -420,15 +420,15 @@ def search_scores(backend: Shrink, scores: Any, codes: Codes) -> Any:
 def run_heal(bench: Bench) -> None:
     """Heal the members at 70 % of the time."""
     for workload in bench.study.workloads:
-        done = [r for r in bench.healed.rows if (r["study"], r["seed"], r["workload"]) ==
+        healed_rows = [r for r in bench.healed.rows if (r["study"], r["seed"], r["workload"]) ==
                 (bench.name, str(bench.seed), workload)]  # fmt: skip
-        if bench.left() < 45 or done or not bench.rows(workload, "shrink"):
+        if bench.left() < 45 or healed_rows or not bench.rows(workload, "shrink"):
             continue
         backend, result = search(bench, workload)
         work, i = backend.bench, member_within(result, SHARE)
         arch = work.space.decode(result.search.codes[i : i + 1])[0]
         member, start = dense_member(work.model, arch), time.perf_counter()
-        before = quality(work, member)
+        start_quality = quality(work, member)
         heal_member(
             work,
             member,
@@ -443,7 +443,7 @@ def run_heal(bench: Bench) -> None:
             "arch": arch,
             "share": f"{result.search.times[i] / result.search.times[0]:.4f}",
             "whole": f"{quality(work, work.model):.6g}",
-            "before": f"{before:.6g}",
+            "before": f"{start_quality:.6g}",
             "after": f"{quality(work, member):.6g}",
             "seconds": round(time.perf_counter() - start, 1),
         }
@@ -466,18 +466,18 @@ def _peer(bench: Bench, workload: str, name: str, budget: int) -> None:
     backend, start = bench.backend(workload), time.perf_counter()
     space, objective = backend.members, hwnas_objectives([bench.objective(workload)])
     optimizer = hwnas.optimizer(name, space, 2, seed=bench.seed)
-    evaluate, told = evaluator(backend), 0
-    known = len(bench.rows(workload, name))
-    while told < budget and bench.left() > 5:
-        codes = optimizer.ask(min(optimizer.batch, budget - told))
+    evaluate, n_told = evaluator(backend), 0
+    n_stored = len(bench.rows(workload, name))
+    while n_told < budget and bench.left() > 5:
+        codes = optimizer.ask(min(optimizer.batch, budget - n_told))
         losses = evaluate(codes)
         times = backend.evaluate(codes, objective, seeds=np.zeros(len(codes), "u8")).values[:, 0]
         optimizer.tell(codes, np.stack([np.exp(losses), times], axis=1))
-        if told + len(codes) > known:
-            bench.add(workload, name, backend, codes[max(0, known - told) :],
-                      losses[max(0, known - told) :])  # fmt: skip
-        told += len(codes)
-    bench.cost(name, start, workload=workload, evaluations=told)
+        if n_told + len(codes) > n_stored:
+            bench.add(workload, name, backend, codes[max(0, n_stored - n_told) :],
+                      losses[max(0, n_stored - n_told) :])  # fmt: skip
+        n_told += len(codes)
+    bench.cost(name, start, workload=workload, evaluations=n_told)
 
 
 PIECES = {

@@ -22,14 +22,14 @@ def homogeneous_members(space: ShrunkLlamaSpace, scores: Array) -> dict[str, Cod
         ``"width"``: all layers with the same sizes; ``"depth"``: whole layers, the ones left out
         that cost least alone; ``"both"``: all combinations of the two.
     """
-    whole = space.canonical(space.cardinalities[None] - 1)
+    full_code = space.canonical(space.cardinalities[None] - 1)
     n_layers, n_mlp, n_heads = scores.shape
     dropped = np.argsort(scores[:, 0, 0], kind="stable")
     members: dict[str, list[Codes]] = {"width": [], "depth": [], "both": []}
     for count in range(n_layers):
         for mlp in range(1, n_mlp):
             for heads in range(1, n_heads):
-                code = whole.copy()
+                code = full_code.copy()
                 layers = space.of_layers(code)
                 layers[:] = (mlp, heads)
                 layers[:, dropped[:count]] = 0
@@ -50,14 +50,14 @@ def random_members(space: ShrunkLlamaSpace, count: int, rng: np.random.Generator
     """
     n_layers = len(space.layer_columns)
     depths = [n_layers - k for k in range(min(3, n_layers))]
-    whole = space.canonical(space.cardinalities[None] - 1)
+    full_code = space.canonical(space.cardinalities[None] - 1)
     codes: list[Codes] = []
     while len(codes) < count:
         depth = depths[len(codes) % len(depths)]
         code = space.sample(1, rng)
         layers = space.of_layers(code)
         is_whole = rng.random(n_layers) < rng.uniform(0.3, 0.9)
-        layers[:, is_whole] = space.of_layers(whole)[:, is_whole]
+        layers[:, is_whole] = space.of_layers(full_code)[:, is_whole]
         layers[:, rng.permutation(n_layers)[: n_layers - depth]] = 0
         is_new = not any((code[0] == former).all() for former in codes)
         if is_new and space.depth_of(code)[0] == depth:

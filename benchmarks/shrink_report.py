@@ -92,18 +92,18 @@ def _hypervolumes(members: list[Row], problems: list[Any], limit: float) -> Iter
     for problem in problems:
         for method in METHODS:
             if rows := _of(members, problem, method):
-                points, whole = _points(rows), _whole(members, problem)
-                values = [_hypervolume(p, whole, limit) for p in (points, points[:60])]
+                points, original = _points(rows), _whole(members, problem)
+                values = [_hypervolume(p, original, limit) for p in (points, points[:60])]
                 early = f"{values[1]:.4f}" if len(rows) > 60 else ""
                 yield _line(*problem, method, len(rows), f"{values[0]:.4f}", early)
 
 
-def _hypervolume(points: Array, whole: Array, limit: float) -> float:
+def _hypervolume(points: Array, original: Array, limit: float) -> float:
     """Return the hypervolume of perplexity ratio and share of the time, over the largest there is.
 
     The whole model counts for every method.
     """
-    shares = np.stack([np.exp(points[:, 0]), points[:, 1] / whole[1]], axis=1)
+    shares = np.stack([np.exp(points[:, 0]), points[:, 1] / original[1]], axis=1)
     shares = np.concatenate([shares, [[1.0, 1.0]]])
     reference = np.array([limit, 1.05])
     shares = shares[(shares < reference).all(axis=1)]
@@ -156,8 +156,8 @@ def _healing(rows: list[Row]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for r in rows:
         values = [float(r[name]) for name in ("whole", "before", "after")]
-        whole, before, after = values
-        recovered = (before - after) / (before - whole) if before > whole else math.nan
+        original, pruned, healed = values
+        recovered = (pruned - healed) / (pruned - original) if pruned > original else math.nan
         cells = [f"{int(r['tokens']):,}", f"{float(r['share']):.0%}"]
         cells += [f"{value:.2f}" for value in values]
         yield _line(*(r[n] for n in names), *cells, f"{recovered:.0%}", r["seconds"])
@@ -192,8 +192,8 @@ def _points(rows: list[Row]) -> Array:
 
 def _whole(members: list[Row], problem: Any) -> Array:
     """Return added loss and time of the whole model, which the search evaluates first."""
-    whole: Array = _points(_of(members, problem, "shrink"))[0]
-    return whole
+    point: Array = _points(_of(members, problem, "shrink"))[0]
+    return point
 
 
 def _read(file: Path) -> list[Row]:

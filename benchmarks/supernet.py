@@ -146,15 +146,17 @@ def networks(space: LanguageModelSpace, study: Study) -> list[Any]:
 
 def trials(archs: list[Any]) -> list[tuple[Any, int]]:
     """Return networks with seeds: each with seed 0, and a third of each width with seed 1 too."""
-    again = [arch for i, arch in enumerate(archs) if i // 2 % 3 == 0]
-    return [(arch, 0) for arch in archs] + [(arch, 1) for arch in again]
+    repeated = [arch for i, arch in enumerate(archs) if i // 2 % 3 == 0]
+    return [(arch, 0) for arch in archs] + [(arch, 1) for arch in repeated]
 
 
-def alone(name: str, study: Study, options: argparse.Namespace, left: Callable[[], float]) -> None:
+def alone(
+    name: str, study: Study, options: argparse.Namespace, remaining_seconds: Callable[[], float]
+) -> None:
     """Train networks from scratch until the time is over."""
     space = space_of(name, study)
     log = CsvLog(options.out / "alone.csv", ALONE)
-    done = {(row["study"], row["arch"], row["seed"]) for row in log.rows}
+    finished = {(row["study"], row["arch"], row["seed"]) for row in log.rows}
     training = {
         "steps": study.steps,
         "batch_size": study.batch_size,
@@ -164,9 +166,9 @@ def alone(name: str, study: Study, options: argparse.Namespace, left: Callable[[
     longest = 0.0
     try:
         for arch, seed in trials(networks(space, study)):
-            if (name, str(arch), str(seed)) in done:
+            if (name, str(arch), str(seed)) in finished:
                 continue
-            if left() < 1.2 * longest:
+            if remaining_seconds() < 1.2 * longest:
                 break
             row = evaluate(backend, arch, seed)
             longest = max(longest, row["seconds"])
@@ -177,7 +179,9 @@ def alone(name: str, study: Study, options: argparse.Namespace, left: Callable[[
         backend.on_end()
 
 
-def train(name: str, study: Study, options: argparse.Namespace, left: Callable[[], float]) -> None:
+def train(
+    name: str, study: Study, options: argparse.Namespace, remaining_seconds: Callable[[], float]
+) -> None:
     """Train a supernet, and evaluate the networks of the study with its weights."""
     space = space_of(name, study)
     file = options.weights / f"{name}-{options.name}.safetensors"
@@ -195,7 +199,7 @@ def train(name: str, study: Study, options: argparse.Namespace, left: Callable[[
             "--tokenizer": options.tokenizer,
             "--device": options.device,
             # A tenth of the time is left for the evaluation.
-            "--seconds": max(1.0, 0.9 * left()),
+            "--seconds": max(1.0, 0.9 * remaining_seconds()),
         }
         words = [str(word) for pair in arguments.items() for word in pair]
         command = [sys.executable, "-c", code, "supernet", "train", str(definition), *words]
@@ -205,9 +209,11 @@ def train(name: str, study: Study, options: argparse.Namespace, left: Callable[[
     assert backend.inheritance is not None
     step = backend.inheritance.description.step
     key = (name, options.name, str(step))
-    done = {row["arch"] for row in log.rows if (row["study"], row["supernet"], row["step"]) == key}
+    finished = {
+        row["arch"] for row in log.rows if (row["study"], row["supernet"], row["step"]) == key
+    }
     for arch in networks(space, study):
-        if str(arch) in done or left() < 0:
+        if str(arch) in finished or remaining_seconds() < 0:
             continue
         row = evaluate(backend, arch, 0)
         row.pop("reason")
@@ -279,13 +285,15 @@ def main() -> None:
     }
     study = replace(STUDIES[options.study], **changes)
     options.out.mkdir(parents=True, exist_ok=True)
-    left = clock(options.seconds)
+    remaining_seconds = clock(options.seconds)
     if options.piece == "alone":
-        alone(options.study, study, options, left)
+        alone(options.study, study, options, remaining_seconds)
     elif options.piece == "train":
-        train(options.study, study, options, left)
+        train(options.study, study, options, remaining_seconds)
     elif options.piece == "cost":
-        supernet_cost.run(options.space, options.device, options.out, left, options.batch_size)
+        supernet_cost.run(
+            options.space, options.device, options.out, remaining_seconds, options.batch_size
+        )
     else:
         print(supernet_report.write(options.out, HERE / "supernet.md", spaces()))
 

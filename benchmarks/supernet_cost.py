@@ -38,7 +38,11 @@ ONE = 1.0
 
 
 def run(
-    name: str, device: str, out: Path, left: Callable[[], float], batch_size: int | None
+    name: str,
+    device: str,
+    out: Path,
+    remaining_seconds: Callable[[], float],
+    batch_size: int | None,
 ) -> None:
     """Measure whatever the file does not have yet, until the time is over."""
     space = hwnas.space(name) if not name.endswith(".yaml") else hwnas.spaces.load_space(name)
@@ -48,22 +52,22 @@ def run(
     with process_group(device) as group:
         card = device_name(group.device)
         keys = ("space", "what", "batch", "device")
-        done = {tuple(row[key] for key in keys) for row in log.rows}
-        for what, measure in _PIECES.items():
-            if (name, what, str(batch), card) in done or left() < 60:
+        finished = {tuple(row[key] for key in keys) for row in log.rows}
+        for piece, measure in _PIECES.items():
+            if (name, piece, str(batch), card) in finished or remaining_seconds() < 60:
                 continue
             _reset(group.device)
             start = time.monotonic()
             try:
                 values = measure(space, group.device, batch)
             except OutOfMemory as error:
-                print(f"{what}: {error}", flush=True)
+                print(f"{piece}: {error}", flush=True)
                 continue
             peak = peak_flops(card, "bfloat16")
             rate = values.get("rate")
             row = {
                 "space": name,
-                "what": what,
+                "what": piece,
                 "batch": batch,
                 "steps": STEPS,
                 "tflops": "" if rate is None else f"{rate / 1e12:.4g}",

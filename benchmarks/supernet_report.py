@@ -42,7 +42,7 @@ def joined(space: LanguageModelSpace, alone: Sequence[Row], inherited: Sequence[
     return Networks(
         width=np.array([arch.embed_dim for arch in archs]),
         alone=np.array([value[name, "0"] for name in names]),
-        again=np.array([value.get((name, "1"), np.nan) for name in names]),
+        repeated=np.array([value.get((name, "1"), np.nan) for name in names]),
         inherited=np.array([_number(last[name]["perplexity"]) for name in names]),
         params=np.array(space.params(space.encode(names)), dtype=np.float64),
         decoder=np.array(counts, dtype=np.float64),
@@ -86,11 +86,11 @@ def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[
     keys = sorted({(row["study"], row["supernet"]) for row in inherited})
     for study, supernet in keys:
         rows = [r for r in inherited if (r["study"], r["supernet"]) == (study, supernet)]
-        found = joined(spaces[study], [r for r in alone if r["study"] == study], rows)
-        if len(found.width) < MIN_NETWORKS:
+        networks = joined(spaces[study], [r for r in alone if r["study"] == study], rows)
+        if len(networks.width) < MIN_NETWORKS:
             continue
-        result = trust(found, np.random.default_rng(0))
-        cells = [f"{study}, {supernet}", f"{len(found.width)}"]
+        result = trust(networks, np.random.default_rng(0))
+        cells = [f"{study}, {supernet}", f"{len(networks.width)}"]
         order = ("inherited", "share", "ceiling", "partial", "lead over params")
         cells += [str(result[name]) for name in (*order, "lead over decoder")]
         lines.append(f"| {' | '.join(cells)} |")
@@ -116,10 +116,10 @@ def cost_lines(rows: Sequence[Row]) -> list[str]:
     ]
     for row in rows:
         own = [
-            _number(other["tflops"])
-            for other in rows
-            if other["what"] == "largest alone, whole"
-            and all(other[key] == row[key] for key in ("space", "batch", "device"))
+            _number(candidate["tflops"])
+            for candidate in rows
+            if candidate["what"] == "largest alone, whole"
+            and all(candidate[key] == row[key] for key in ("space", "batch", "device"))
         ]
         is_supernet = row["what"] == "supernet" and own
         ratio = f"{own[-1] / _number(row['tflops']):.2f}" if is_supernet else ""

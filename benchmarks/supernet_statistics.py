@@ -1,4 +1,4 @@
-"""How well inherited perplexity ranks networks: pure functions behind ``supernet.py``.
+"""Rank correlation of inherited perplexity: pure functions behind ``supernet.py``.
 
 All rank correlations are Kendall's tau-b within one ``embed_dim``, averaged over the widths.
 Intervals are percentile intervals of a bootstrap over networks, drawn within each width.
@@ -30,7 +30,7 @@ class Networks:
         ``embed_dim``.
     alone : (n,)
         Perplexity after a training from scratch.
-    again : (n,)
+    repeated : (n,)
         The same with another seed; NaN where there is none.
     inherited : (n,)
         Perplexity with the weights of a supernet.
@@ -40,7 +40,7 @@ class Networks:
 
     width: Array
     alone: Array
-    again: Array
+    repeated: Array
     inherited: Array
     params: Array
     decoder: Array
@@ -71,16 +71,16 @@ def kendall(x: Array, y: Array) -> float:
     return float((a * b).sum()) / pairs**0.5 if pairs else float("nan")
 
 
-def partial_kendall(x: Array, y: Array, given: Array) -> float:
+def partial_kendall(x: Array, y: Array, control: Array) -> float:
     """Return Kendall's partial rank correlation of two variables given a third (Kendall 1942).
 
     >>> x = np.arange(6.0)
     >>> partial_kendall(x, x, np.array([1, 0, 3, 2, 5, 4.0]))
     1.0
     """
-    xy, xz, yz = kendall(x, y), kendall(x, given), kendall(y, given)
-    rest = (1 - xz**2) * (1 - yz**2)
-    return (xy - xz * yz) / rest**0.5 if rest > 0 else float("nan")
+    xy, xz, yz = kendall(x, y), kendall(x, control), kendall(y, control)
+    unexplained = (1 - xz**2) * (1 - yz**2)
+    return (xy - xz * yz) / unexplained**0.5 if unexplained > 0 else float("nan")
 
 
 def mean_over_widths(width: Array, statistic: Statistic, chosen: Array | None = None) -> float:
@@ -154,11 +154,15 @@ def trust(
     def estimate(statistic: Statistic, chosen: Array | None = None) -> Estimate:
         return bootstrap(n.width, statistic, rng, chosen=chosen, n=n_bootstrap)
 
-    found = {"inherited": estimate(tau(n.inherited))}
-    found |= {name: estimate(tau(values)) for name, values in rivals.items()}
-    found["ceiling"] = estimate(lambda i: kendall(n.again[i], n.alone[i]), np.isfinite(n.again))
-    ceiling, own = found["ceiling"].value, found["inherited"]
-    found["share"] = Estimate(own.value / ceiling, own.low / ceiling, own.high / ceiling)
-    found["partial"] = estimate(lambda i: partial_kendall(n.inherited[i], n.alone[i], -n.params[i]))
-    found |= {f"lead over {name}": estimate(lead(values)) for name, values in rivals.items()}
-    return found
+    estimates = {"inherited": estimate(tau(n.inherited))}
+    estimates |= {name: estimate(tau(values)) for name, values in rivals.items()}
+    estimates["ceiling"] = estimate(
+        lambda i: kendall(n.repeated[i], n.alone[i]), np.isfinite(n.repeated)
+    )
+    ceiling, own = estimates["ceiling"].value, estimates["inherited"]
+    estimates["share"] = Estimate(own.value / ceiling, own.low / ceiling, own.high / ceiling)
+    estimates["partial"] = estimate(
+        lambda i: partial_kendall(n.inherited[i], n.alone[i], -n.params[i])
+    )
+    estimates |= {f"lead over {name}": estimate(lead(values)) for name, values in rivals.items()}
+    return estimates

@@ -108,10 +108,10 @@ def fetch(package: str) -> list[str]:
 
 def _real(package: str) -> str:
     """Return the package with the files where a name without a version stands for another one."""
-    shown = subprocess.run(
+    output = subprocess.run(
         ["apt-cache", "depends", package], capture_output=True, text=True, check=True
     ).stdout
-    names = [line.split()[-1] for line in shown.splitlines() if "Depends:" in line]
+    names = [line.split()[-1] for line in output.splitlines() if "Depends:" in line]
     stem = package.removesuffix("-doc").rstrip("3")
     versions = [n for n in names if n.startswith(stem) and n.endswith("-doc") and n != package]
     return versions[0] if versions else package
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--packages", nargs="+", default=PACKAGES)
     options = parser.parse_args()
-    found: list[str] = []
+    texts: list[str] = []
     for package in options.packages:
         try:
             own = fetch(package)
@@ -147,11 +147,11 @@ def main() -> None:
             print(f"{package}: {error}", flush=True)
             continue
         print(f"{package}: {len(own)} documents, {sum(map(len, own)) / 1e6:.1f} MB", flush=True)
-        found += own
+        texts += own
     options.out.mkdir(parents=True, exist_ok=True)
     text = options.out / "text.txt"
-    write_text(text, END_OF_TEXT.join(found))
-    train_tokenizer(found, options.out / "tokenizer.json")
+    write_text(text, END_OF_TEXT.join(texts))
+    train_tokenizer(texts, options.out / "tokenizer.json")
     print(f"{text}: {text.stat().st_size / 1e6:.1f} MB")
 
 

@@ -23,18 +23,18 @@ from hwnas.runner.search_result import SearchResult
 PAGE = Path(__file__).with_suffix(".md")
 
 
-def steps(cell: SearchResult, whole: int) -> int:
+def steps(cell: SearchResult, full_steps: int) -> int:
     """Steps of all trainings of a search; a network goes on from where it paused.
 
     Parameters
     ----------
-    whole
+    full_steps
         Those of a training without fidelity.
     """
     reached: dict[bytes, int] = {}
     total = 0
     for code, fidelity in zip(cell.trials.codes, cell.trials.fidelity.tolist(), strict=True):
-        until = whole if fidelity < 0 else fidelity
+        until = full_steps if fidelity < 0 else fidelity
         total += until - reached.get(code.tobytes(), 0)
         reached[code.tobytes()] = until
     return total
@@ -44,24 +44,24 @@ def reached(result: Result, seed: int, evaluations: float) -> float:
     """Normalised hypervolume of random search after so many evaluations."""
     cells = zip(result.searches, result.trajectories, strict=True)
     steps = next(t for c, t in cells if c.optimizer == "random" and c.seed == seed)
-    before = np.flatnonzero(steps.evaluations <= evaluations)
-    return float(steps.normalised[before[-1]]) if len(before) else 0.0
+    indices = np.flatnonzero(steps.evaluations <= evaluations)
+    return float(steps.normalised[indices[-1]]) if len(indices) else 0.0
 
 
 def page(result: Result, seconds: float) -> str:
-    """What the runs say, as Markdown."""
-    whole = result.experiment.backend.settings["training"]["steps"]
+    """Report of the runs, as Markdown."""
+    full_steps = result.experiment.backend.settings["training"]["steps"]
     rows: list[tuple[str, float, list[float], float, float]] = []
     for name in ("random", "moasha"):
         cells = [cell for cell in result.searches if cell.optimizer == name]
-        of = [row for row in result.summary if row["optimizer"] == name]
-        found = [row["normalised"] for row in of]
-        trained = [steps(cell, whole) for cell in cells]
-        taken = [float(cell.trials.seconds.sum()) for cell in cells]
-        means = (float(np.mean(values)) for values in (found, trained, taken))
+        summary_rows = [row for row in result.summary if row["optimizer"] == name]
+        hypervolumes = [row["normalised"] for row in summary_rows]
+        trained = [steps(cell, full_steps) for cell in cells]
+        durations = [float(cell.trials.seconds.sum()) for cell in cells]
+        means = (float(np.mean(values)) for values in (hypervolumes, trained, durations))
         mean, mean_trained, mean_taken = means
-        rows.append((name, mean, found, mean_trained, mean_taken))
-    early = [reached(result, i, rows[1][3] / whole) for i, _ in enumerate(rows[0][2])]
+        rows.append((name, mean, hypervolumes, mean_trained, mean_taken))
+    early = [reached(result, i, rows[1][3] / full_steps) for i, _ in enumerate(rows[0][2])]
     lines = [
         "# Successive halving and random search with real training",
         "",
@@ -69,15 +69,15 @@ def page(result: Result, seconds: float) -> str:
         "",
         "`experiments/hardware/cpu-tiny.yaml` with random and moasha alone: the same number of",
         "networks, perplexity after at most "
-        f"{whole} steps against latency on this CPU; hypervolume relative",
+        f"{full_steps} steps against latency on this CPU; hypervolume relative",
         f"to the union of all fronts. {os.cpu_count()} cores, one thread, {seconds:.0f} s in all.",
         "",
         "| search | hypervolume, mean | of each seed | steps trained, mean | seconds, mean |",
         "|---|---|---|---|---|",
     ]
-    for name, mean, found, trained, taken in rows:
-        each = ", ".join(f"{value:.3f}" for value in found)
-        lines.append(f"| {name} | {mean:.3f} | {each} | {trained:,.0f} | {taken:.1f} |")
+    for name, mean, hypervolumes, trained, duration in rows:
+        each = ", ".join(f"{value:.3f}" for value in hypervolumes)
+        lines.append(f"| {name} | {mean:.3f} | {each} | {trained:,.0f} | {duration:.1f} |")
     ratio = rows[0][3] / rows[1][3]
     lines += [
         "",
@@ -91,11 +91,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
-    began = time.perf_counter()
+    begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         overrides = {"seeds": chosen.seeds, "optimizers": ["random", "moasha"]}
         result = hwnas.run("hardware/cpu-tiny", Path(folder, "out"), overrides=overrides)
-        text = page(result, time.perf_counter() - began)
+        text = page(result, time.perf_counter() - begin)
     PAGE.write_text(text, encoding="utf-8")
     print(text)
 
