@@ -118,12 +118,12 @@ def curves(task: tuple[str, tuple[str, str], int]) -> tuple[Curve, Curve]:
     front = hwnas.surrogate(space).front(["perplexity", objective]).values
     low, high = front.min(axis=0), front.max(axis=0)
     reference = high + 0.1 * (high - low)
-    whole = pareto.hypervolume(front, reference)
+    front_volume = pareto.hypervolume(front, reference)
     pair = []
     for waits in (True, False):
         trials = search(name, space, objective, seed, waits=waits)
         volumes = [
-            pareto.hypervolume(trials.values[:n], reference) / whole
+            pareto.hypervolume(trials.values[:n], reference) / front_volume
             for n in range(1, len(trials) + 1)
         ]
         pair.append(Curve(trials.elapsed, np.array(volumes)))
@@ -139,10 +139,10 @@ def first_time(mean: Array, times: Array, target: float) -> float:
 def share_of_means(pairs: list[tuple[Curve, Curve]]) -> float:
     """Time of the mean asynchronous curve to the mean final value, over the mean whole time."""
     target = float(np.mean([synchronous.hypervolume[-1] for synchronous, _ in pairs]))
-    whole = float(np.mean([synchronous.seconds[-1] for synchronous, _ in pairs]))
+    mean_duration = float(np.mean([synchronous.seconds[-1] for synchronous, _ in pairs]))
     times = np.unique(np.concatenate([asynchronous.seconds for _, asynchronous in pairs]))
     mean = np.mean([asynchronous.at(times) for _, asynchronous in pairs], axis=0)
-    return first_time(mean, times, target) / whole
+    return first_time(mean, times, target) / mean_duration
 
 
 def share_of_seed(pair: tuple[Curve, Curve]) -> float:
@@ -269,8 +269,8 @@ def utilisation_section() -> str:
     lines, load = [], os.getloadavg()[0]
     for pause, n in ((0.1, 3000), (0.3, 1500), (0.0, 10_000)):
         share, cost, rate = utilisation(pause, 32, n)
-        shown = f"{share:.1%}" if pause else "-"
-        lines.append(f"| {1000 * pause:.0f} ms | {shown} | {cost:.2f} ms | {rate:.0f} |")
+        text = f"{share:.1%}" if pause else "-"
+        lines.append(f"| {1000 * pause:.0f} ms | {text} | {cost:.2f} ms | {rate:.0f} |")
     return f"""## Utilisation
 
 32 processes on {os.cpu_count()} cores, evaluations that sleep, `random`, after start-up; wanted

@@ -52,8 +52,8 @@ Of each group the case with the largest deficit to any single optimizer, chosen 
 Scores = dict[str, float]  # by optimizer
 
 
-def run(most: int, seconds: float, only: str) -> None:
-    """Make up to `most` searches that are missing, the last of them started within `seconds`."""
+def run(max_searches: int, seconds: float, only: str) -> None:
+    """Make up to `max_searches` missing searches, the last of them started within `seconds`."""
     end = time.monotonic() + seconds
     finished = {tuple(row[:4]): row[4:] for row in read_rows(ROWS)}
     for case in cases():
@@ -61,9 +61,9 @@ def run(most: int, seconds: float, only: str) -> None:
             key = (case.group, case.problem, optimizer, str(case.seed))
             if key in finished or not re.search(only, " ".join(key[:3])):
                 continue
-            if most == 0 or time.monotonic() > end:
+            if max_searches == 0 or time.monotonic() > end:
                 return
-            most -= 1
+            max_searches -= 1
             for group, values in values_of(case, optimizer, evaluations, finished).items():
                 finished[(group, *key[1:])] = values
                 append_row(ROWS, COLUMNS, [group, *key[1:], *values])
@@ -110,9 +110,9 @@ def complete_cases(rows: list[list[str]], group: str, mark: int) -> dict[Case, S
 
 def best_single(scores: dict[Case, Scores], seed: int) -> str | None:
     """Return the optimizer but `auto` of the best mean over other seeds; None without any."""
-    others = [own for case, own in scores.items() if case.seed != seed]
-    names = [name for name in (others[0] if others else {}) if name != "auto"]
-    return max(names, key=lambda name: np.mean([own[name] for own in others]), default=None)
+    other_scores = [own for case, own in scores.items() if case.seed != seed]
+    names = [name for name in (other_scores[0] if other_scores else {}) if name != "auto"]
+    return max(names, key=lambda name: np.mean([own[name] for own in other_scores]), default=None)
 
 
 def line_of(group: str, mark: int, scores: dict[Case, Scores]) -> str | None:

@@ -186,12 +186,12 @@ def pymoo_loop(task: Task, space: ProblemSpace, backend: Backend) -> Array:
     from pymoo.optimize import minimize
     from pymoo.util.ref_dirs import get_reference_directions
 
-    seen: list[Array] = []
+    batches: list[Array] = []
 
     class Grid(Problem):  # type: ignore[misc]
         def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
             out["F"] = values_of(backend, np.atleast_2d(x).astype(np.int8))
-            seen.append(out["F"])
+            batches.append(out["F"])
 
     upper = space.cardinalities - 1
     grid = Grid(n_var=space.n_var, n_obj=space.n_obj, xl=0, xu=upper, vtype=int)
@@ -211,16 +211,16 @@ def pymoo_loop(task: Task, space: ProblemSpace, backend: Backend) -> Array:
         "moead": lambda: MOEAD(directions, n_neighbors=20, **operators),
     }[task.method.removeprefix("pymoo ")]()
     minimize(grid, algorithm, ("n_eval", task.evaluations), seed=task.seed)
-    return np.concatenate(seen)[: task.evaluations]
+    return np.concatenate(batches)[: task.evaluations]
 
 
 def tasks_of(seeds: int, small: bool) -> list[Task]:
     """Return all searches, first seeds first."""
-    many = 300 if small else MARKS[-1]
-    few = 20 if small else MARKS[0]
-    methods = [("random", many), *((name, many) for name in EVOLUTIONARY)]
-    methods += [(f"pymoo {name}", many) for name in EVOLUTIONARY]
-    methods += [(name, few) for name in MODELS]
+    large_budget = 300 if small else MARKS[-1]
+    small_budget = 20 if small else MARKS[0]
+    methods = [("random", large_budget), *((name, large_budget) for name in EVOLUTIONARY)]
+    methods += [(f"pymoo {name}", large_budget) for name in EVOLUTIONARY]
+    methods += [(name, small_budget) for name in MODELS]
     return [
         Task(problem, method, seed, evaluations)
         for seed in range(seeds)
@@ -231,11 +231,11 @@ def tasks_of(seeds: int, small: bool) -> list[Task]:
 
 def run(seeds: int, workers: int, only: str, small: bool) -> None:
     """Run what is missing in ``classic.csv``; a small run prints its rows and stores none."""
-    done = set() if small else {(r.problem, r.method, r.seed) for r in read_rows()}
+    finished = set() if small else {(r.problem, r.method, r.seed) for r in read_rows()}
     tasks = [
         task
         for task in tasks_of(seeds, small)
-        if (task.problem, task.method, task.seed) not in done
+        if (task.problem, task.method, task.seed) not in finished
         and re.search(only, f"{task.problem} {task.method}")
     ]
     with ProcessPoolExecutor(workers) as pool:

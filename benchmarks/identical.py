@@ -41,14 +41,14 @@ def main() -> None:
     )
     wrong = False
     with tempfile.TemporaryDirectory() as folder:
-        file, one, two = (Path(folder, name) for name in ("identical.yaml", "one", "two"))
+        file, serial, parallel = (Path(folder, name) for name in ("identical.yaml", "one", "two"))
         file.write_text(text)
-        assert started("run", str(file), "--out", str(one)).wait() == 0
-        arguments = ("run", str(file), "--out", str(two), "--workers", "2")
+        assert started("run", str(file), "--out", str(serial)).wait() == 0
+        arguments = ("run", str(file), "--out", str(parallel), "--workers", "2")
         assert started(*arguments, threads=2).wait() == 0
         for optimizer in optimizers:
-            trials = trials_of(two, optimizer)
-            differs = difference(trials, trials_of(one, optimizer))
+            trials = trials_of(parallel, optimizer)
+            differs = difference(trials, trials_of(serial, optimizer))
             print(f"{optimizer}: {len(trials)} trials, differs in {differs or 'nothing'}")
             wrong |= bool(differs)
     sys.exit(int(wrong))

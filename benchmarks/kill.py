@@ -40,20 +40,22 @@ seeds: 1
 
 
 def trials_of(path: Path, optimizer: str) -> Trials:
-    """What a run has stored."""
+    """Trials that a run has stored."""
     with Store.open(path / optimizer / "seed-0" / "trials.db") as store:
         return store.trials()
 
 
-def difference(left: Trials, right: Trials) -> str:
-    """In what two searches differ, times aside; empty for nothing."""
+def difference(actual: Trials, expected: Trials) -> str:
+    """Name of a field in which two searches differ, times aside; empty for none."""
     for field in fields(Trials):
-        one, other = getattr(left, field.name), getattr(right, field.name)
+        values, expected_values = getattr(actual, field.name), getattr(expected, field.name)
         if field.name in ("seconds", "elapsed"):
             continue
-        if len(one) != len(other):
-            return f"{len(one)} trials, expected {len(other)}"
-        if not np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f"):
+        if len(values) != len(expected_values):
+            return f"{len(values)} trials, expected {len(expected_values)}"
+        if not np.array_equal(
+            values, expected_values, equal_nan=np.asarray(values).dtype.kind == "f"
+        ):
             return field.name
     return ""
 
@@ -65,7 +67,7 @@ def started(*arguments: str, threads: int = 1) -> subprocess.Popen[bytes]:
 
 
 def tried(optimizer: str, times: int, folder: Path, rng: random.Random) -> tuple[int, int, str]:
-    """How often a run was killed, how many trials it has in the end, and what differs."""
+    """Numbers of kills and of trials in the end, and the name of a field that differs."""
     file = folder / f"{optimizer}.yaml"
     noise = "true" if optimizer in ("moasha", "ehvi") else "false"
     file.write_text(
@@ -74,14 +76,14 @@ def tried(optimizer: str, times: int, folder: Path, rng: random.Random) -> tuple
     alone, killed = folder / f"{optimizer}-alone", folder / f"{optimizer}-killed"
     begin = time.perf_counter()
     assert started("run", str(file), "--out", str(alone)).wait() == 0
-    whole = time.perf_counter() - begin
+    duration = time.perf_counter() - begin
     expected = trials_of(alone, optimizer)
     kills = 0
     arguments = ["run", str(file), "--out", str(killed)]
     while kills < times:
         process = started(*arguments)
         try:
-            process.wait(timeout=rng.uniform(0.1, 0.7 * whole))
+            process.wait(timeout=rng.uniform(0.1, 0.7 * duration))
             if process.returncode == 0:
                 break
             return kills, 0, process.stderr.read().decode()  # type: ignore[union-attr]

@@ -62,12 +62,12 @@ def start(arguments: list[str], mark: str) -> subprocess.Popen[bytes]:
 
 def processes_with(mark: str) -> list[int]:
     """Return the processes alive that have a mark in their environment."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # ended meanwhile, or another user's
             if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-    return found
+                pids.append(int(folder.name))
+    return pids
 
 
 def trials_of(run: Path) -> dict[str, Counter[Trial]]:
@@ -109,8 +109,8 @@ def kill_once(file: Path, options: list[str], run: Path, moment: float) -> tuple
         return n_processes, f"{len(alive)} processes alive {SECONDS_TO_END:g} s later"
     # A run that was killed before it had a directory starts anew.
     started = (run / "experiment.yaml").exists()
-    again = ["resume", str(run), *options] if started else words
-    code = start(again, mark).wait()
+    arguments = ["resume", str(run), *options] if started else words
+    code = start(arguments, mark).wait()
     return n_processes, f"exit code {code}" if code else ""
 
 
@@ -126,9 +126,9 @@ def count_intact(file: Path, options: list[str], folder: Path, times: int, seed:
     if start(["run", str(file), "--out", str(alone), *plugin(), *options], "").wait():
         raise SystemExit("the run left alone has failed")
     seconds, expected = time.perf_counter() - begin, trials_of(alone)
-    intact = done = 0
-    while done < times:
-        run, moment = folder / f"killed-{done}", rng.uniform(0.1, seconds)
+    intact = n_killed = 0
+    while n_killed < times:
+        run, moment = folder / f"killed-{n_killed}", rng.uniform(0.1, seconds)
         try:
             n_processes, wrong = kill_once(file, options, run, moment)
         except TimeoutError:  # too late: draw another moment
@@ -139,7 +139,7 @@ def count_intact(file: Path, options: list[str], folder: Path, times: int, seed:
         state = f"killed after {moment:.2f} of {seconds:.2f} s with {n_processes} processes"
         print(f"  {state}: {wrong or 'intact'}", flush=True)
         intact += not wrong
-        done += 1
+        n_killed += 1
     return intact
 
 

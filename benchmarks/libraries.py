@@ -42,7 +42,7 @@ def _pymoo(algorithm: Callable[..., Any]) -> Loop:
         from pymoo.optimize import minimize
 
         space = bench.space
-        seen: list[Array] = []
+        batches: list[Array] = []
 
         class Canonical(Repair):
             def _do(self, problem: Any, X: Any, **kwargs: Any) -> Any:
@@ -51,20 +51,20 @@ def _pymoo(algorithm: Callable[..., Any]) -> Loop:
         class Tables(Problem):
             def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
                 out["F"] = bench.predict(np.atleast_2d(x).astype(np.int8), objectives)
-                seen.append(out["F"])
+                batches.append(out["F"])
 
         problem = Tables(
             n_var=len(space.columns), n_obj=2, xl=0, xu=space.cardinalities - 1, vtype=int
         )
-        made = algorithm(
+        optimizer = algorithm(
             pop_size=pop_size,
             sampling=IntegerRandomSampling(),
             crossover=UniformCrossover(),
             mutation=PolynomialMutation(eta=3.0, vtype=float),
             repair=Canonical(),
         )
-        minimize(problem, made, ("n_eval", evaluations), seed=seed)
-        return np.concatenate(seen)[:evaluations]
+        minimize(problem, optimizer, ("n_eval", evaluations), seed=seed)
+        return np.concatenate(batches)[:evaluations]
 
     return loop
 
@@ -107,19 +107,19 @@ def _optuna(sampler: Callable[[int], Any]) -> Loop:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         space = bench.space
-        seen: list[Array] = []
+        batches: list[Array] = []
 
         def objective(trial: Any) -> tuple[float, ...]:
-            drawn = [
+            values = [
                 trial.suggest_int(name, 0, int(n) - 1)
                 for name, n in zip(space.columns, space.cardinalities, strict=True)
             ]
-            seen.append(bench.predict(space.canonical([drawn]), objectives))
-            return tuple(seen[-1][0].tolist())
+            batches.append(bench.predict(space.canonical([values]), objectives))
+            return tuple(batches[-1][0].tolist())
 
         study = optuna.create_study(sampler=sampler(seed), directions=["minimize"] * 2)
         study.optimize(objective, n_trials=evaluations)
-        return np.concatenate(seen)
+        return np.concatenate(batches)
 
     return loop
 
@@ -187,10 +187,10 @@ def _botorch(
             sampler=SobolQMCNormalSampler(torch.Size([128])),
             prune_baseline=True,
         )
-        found, _ = optimize_acqf_discrete_local_search(
+        candidate, _ = optimize_acqf_discrete_local_search(
             acquisition, discrete_choices=choices, q=1, num_restarts=4, raw_samples=64, X_avoid=x
         )
-        code = space.canonical((found * scale).round().cpu().numpy())
+        code = space.canonical((candidate * scale).round().cpu().numpy())
         codes = np.concatenate([codes, code])
         losses = np.concatenate([losses, bench.predict(code, objectives)])
     return losses
@@ -226,14 +226,14 @@ def moasha(bench: Any, objectives: list[str], draws: int, seed: int) -> Any:
     from syne_tune.optimizer.scheduler import SchedulerDecision
     from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
-    space, most = bench.space, bench.fidelities[-1]
+    space, max_draws = bench.space, bench.fidelities[-1]
     np.random.seed(seed)  # noqa: NPY002 - it draws from there, whatever seed it is given
     sides = {
         name: randint(0, int(n) - 1)
         for name, n in zip(space.columns, space.cardinalities, strict=True)
     }
     scheduler = MOASHA(
-        sides, ["0", "1"], time_attr="draws", max_t=most, grace_period=1, random_seed=seed
+        sides, ["0", "1"], time_attr="draws", max_t=max_draws, grace_period=1, random_seed=seed
     )
     codes, reached, losses, used = [], [], [], 0
     while used < draws:
@@ -243,10 +243,11 @@ def moasha(bench: Any, objectives: list[str], draws: int, seed: int) -> Any:
         scheduler.on_trial_add(trial)
         code = space.canonical([[config[name] for name in space.columns]])
         rng = np.random.default_rng([seed, len(codes)])
-        drawn = bench.predict(code, objectives).repeat(most, axis=0).T  # (2, most)
-        drawn[1] = bench.draw(code, objectives[1], rng, repeats=most)  # only devices are noisy
-        for t in range(1, min(most, draws - used) + 1):
-            values = np.median(drawn[:, :t], axis=1)
+        samples = bench.predict(code, objectives).repeat(max_draws, axis=0).T  # (2, max_draws)
+        # Only devices are noisy.
+        samples[1] = bench.draw(code, objectives[1], rng, repeats=max_draws)
+        for t in range(1, min(max_draws, draws - used) + 1):
+            values = np.median(samples[:, :t], axis=1)
             result = {"0": values[0], "1": values[1], "draws": t}
             if scheduler.on_trial_result(trial, result) != SchedulerDecision.CONTINUE:
                 break
@@ -255,8 +256,8 @@ def moasha(bench: Any, objectives: list[str], draws: int, seed: int) -> Any:
         reached.append(t)
         losses.append(values)
     furthest = np.flatnonzero(np.array(reached) == max(reached))
-    keep = furthest[pareto.non_dominated(np.array(losses)[furthest])]
-    return np.array(codes)[keep]
+    members = furthest[pareto.non_dominated(np.array(losses)[furthest])]
+    return np.array(codes)[members]
 
 
 def normalised(losses: Array, front: Front) -> float:

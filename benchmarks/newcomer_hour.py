@@ -45,7 +45,7 @@ NETWORK = re.compile(r"(?i)(PIP_\w+|\w+_PROXY|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)"
 class Step:
     """A command of a document; without a reason to leave it out it is carried out."""
 
-    place: str
+    location: str
     command: str
     left_out: str = ""
     seconds: float = 0.0
@@ -90,21 +90,21 @@ def follow(documents: list[str], python: str, folder: Path) -> Iterator[Step]:
     yield run_step("clone", f"git clone --quiet {ROOT} {clone}", [], folder, environment)
     sourced: list[str] = []  # what a shell that stays open has from earlier lines
     for name in documents:
-        for place, command in steps_of(clone / name, clone):
+        for location, command in steps_of(clone / name, clone):
             if why := reason_to_leave_out(command):
-                yield Step(place, command, why)
+                yield Step(location, command, why)
                 continue
-            yield run_step(place, command, sourced, clone, environment)
+            yield run_step(location, command, sourced, clone, environment)
             if command.startswith("source "):
                 sourced.append(command)
 
 
 def run_step(
-    place: str, command: str, sourced: list[str], folder: Path, environment: dict[str, str]
+    location: str, command: str, sourced: list[str], folder: Path, environment: dict[str, str]
 ) -> Step:
     """Run a command in bash, and return the step with its time and its error."""
     start, start_cpu = time.perf_counter(), cpu_seconds()
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", "\n".join([*sourced, command])],
         cwd=folder,
         env=environment,
@@ -112,10 +112,10 @@ def run_step(
         text=True,
         stdin=subprocess.DEVNULL,
     )
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    error = "" if done.returncode == 0 else f"{done.returncode}: {lines[-1] if lines else ''}"
+    lines = (process.stdout + process.stderr).strip().splitlines()
+    error = "" if process.returncode == 0 else f"{process.returncode}: {lines[-1] if lines else ''}"
     seconds, cpu = time.perf_counter() - start, cpu_seconds() - start_cpu
-    return Step(place, command, "", seconds, cpu, error)
+    return Step(location, command, "", seconds, cpu, error)
 
 
 def cpu_seconds() -> float:
@@ -154,7 +154,7 @@ def page_of(steps: list[Step], python: str) -> str:
         elif step.error:
             result = f"{step.seconds:.1f}; failed: {step.error} | {step.cpu_seconds:.1f}"
         command = step.command.replace(str(ROOT), "...").replace("|", "\\|")
-        lines.append(f"| {step.place} | `{shorten(command)}` | {result} |")
+        lines.append(f"| {step.location} | `{shorten(command)}` | {result} |")
     return "\n".join(lines) + "\n"
 
 
@@ -174,13 +174,13 @@ def main() -> int:
     tutorials = sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("tutorial-*.md"))
     steps = []
     # The interpreter itself, not the environment that it may be in.
-    found = shutil.which(arguments.python)
-    if found is None:
+    program = shutil.which(arguments.python)
+    if program is None:
         parser.error(f"--python {arguments.python}: no such program")
-    python = str(Path(found).resolve())
+    python = str(Path(program).resolve())
     with tempfile.TemporaryDirectory(prefix="newcomer-") as name:
         for step in follow(arguments.document or ["README.md", *tutorials], python, Path(name)):
-            print(f"{step.place}: {shorten(step.command)}: {step.seconds:.1f} s {step.error}")
+            print(f"{step.location}: {shorten(step.command)}: {step.seconds:.1f} s {step.error}")
             sys.stdout.flush()
             steps.append(step)
     arguments.out.write_text(page_of(steps, python), encoding="utf-8")

@@ -105,9 +105,9 @@ def methods() -> Iterator[Method]:
     for name in ("nsga2", "nsga3", "moead", "smsemoa"):
         for pop_size in POPULATIONS:
             # Larger ones are worse up to 10,000: that much is tried on fewer problems.
-            where = OBJECTIVES if pop_size <= 100 else ONE
+            objectives = OBJECTIVES if pop_size <= 100 else ONE
             for ours in (True, False):
-                yield Method(name, ours, 10_000, (("pop_size", pop_size),), objectives=where)
+                yield Method(name, ours, 10_000, (("pop_size", pop_size),), objectives=objectives)
     yield Method("motpe", True, 200)
     yield Method("motpe", False, 200)
     yield Method("ehvi", True, 200, spaces=scales)
@@ -137,15 +137,15 @@ def known(space: str, model: str, objective: str) -> tuple[Any, float]:
 def ours(method: Method, bench: Any, objectives: list[str], seed: int) -> Array:
     """Losses (n, 2) of one of our optimizers, asked for as the loop asks."""
     optimizer = hwnas.optimizer(method.name, bench.space, 2, seed=seed, **dict(method.settings))
-    seen: list[Array] = []
-    left = method.evaluations
-    while left > 0:
-        codes = optimizer.ask(min(optimizer.batch, left))
+    batches: list[Array] = []
+    remaining = method.evaluations
+    while remaining > 0:
+        codes = optimizer.ask(min(optimizer.batch, remaining))
         losses = bench.predict(codes, objectives)
         optimizer.tell(codes, losses)
-        seen.append(losses)
-        left -= len(codes)
-    return np.concatenate(seen)
+        batches.append(losses)
+        remaining -= len(codes)
+    return np.concatenate(batches)
 
 
 def noisy(method: Method, space: str, objectives: list[str], seed: int) -> float:
@@ -233,7 +233,7 @@ def read() -> list[dict[str, str]]:
 
 def run(only: str, seeds: int, workers: int, timed: bool, plain: dict[str, Any]) -> None:
     """Add the searches that are missing."""
-    done = {(r["method"], r["space"], r["objective"], int(r["seed"])) for r in read()}
+    finished = {(r["method"], r["space"], r["objective"], int(r["seed"])) for r in read()}
     tasks = [
         (method, space, objective, seed)
         for seed in range(seeds)
@@ -241,7 +241,7 @@ def run(only: str, seeds: int, workers: int, timed: bool, plain: dict[str, Any])
         for space in method.spaces
         for objective in method.objectives
         if seed < method.seeds
-        and (str(method), space, objective, seed) not in done
+        and (str(method), space, objective, seed) not in finished
         and re.search(only, f"{method} {space} {objective}")
     ]
     print(f"{len(tasks)} searches", flush=True)
@@ -251,7 +251,7 @@ def run(only: str, seeds: int, workers: int, timed: bool, plain: dict[str, Any])
         ProcessPoolExecutor(workers, spawn) as pool,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        if not done and ROWS.stat().st_size == 0:
+        if not finished and ROWS.stat().st_size == 0:
             writer.writerow(HEADER)
         for future in as_completed([pool.submit(row_of, *task, plain) for task in tasks]):
             row = future.result()
@@ -272,8 +272,8 @@ def tabled(rows: list[dict[str, str]]) -> Table:
     for row in sorted(rows, key=lambda row: int(row["seed"])):
         for mark in MARKS:
             if row[str(mark)]:
-                place = row["space"], row["objective"], mark
-                table[place][row["method"]].append(float(row[str(mark)]))
+                key = row["space"], row["objective"], mark
+                table[key][row["method"]].append(float(row[str(mark)]))
     return table
 
 
@@ -293,8 +293,10 @@ def merged(table: Table) -> Table:
         for method, values in by_method.items():
             name = method.partition(" pop_size")[0]
             tried = sizes[space, name, mark]
-            most = max(map(len, tried.values()))
-            best = max((m for m in tried if len(tried[m]) == most), key=lambda m: mean(tried[m]))
+            max_problems = max(map(len, tried.values()))
+            best = max(
+                (m for m in tried if len(tried[m]) == max_problems), key=lambda m: mean(tried[m])
+            )
             if method == best:
                 out[space, objective, mark][name] = values
     return out
@@ -332,15 +334,15 @@ def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def qualities(table: Table, space: str, marks: Sequence[int]) -> str:
     """Mean over the problems of a space, a row a method; what is missing to 1 as a power of ten."""
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    means: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     seeds: dict[str, int] = {}
     for (name, _, mark), by_method in table.items():
         if name == space and mark in marks:
             for method, values in by_method.items():
-                found[method][mark].append(mean(values))
+                means[method][mark].append(mean(values))
                 seeds[method] = min(seeds.get(method, len(values)), len(values))
     rows = []
-    for method, at in found.items():
+    for method, at in means.items():
         if not any(mark in at for mark in marks):
             continue
         cells = [f"{mean(at[mark]):.4f}" if mark in at else "" for mark in marks]
@@ -349,28 +351,28 @@ def qualities(table: Table, space: str, marks: Sequence[int]) -> str:
         missing = f"{np.log10(1 - mean(at[last])):.2f}"
         rows.append([method, problems, str(seeds[method]), *cells, missing])
     rows.sort(key=lambda row: row[3 + list(marks).index(100)] or "0", reverse=True)
-    after = [f"{mark:,}" for mark in marks]
-    header = [space, "problems", "seeds (least)", *after, "log10 of what is missing"]
+    mark_texts = [f"{mark:,}" for mark in marks]
+    header = [space, "problems", "seeds (least)", *mark_texts, "log10 of what is missing"]
     return lines(header, rows)
 
 
 def times(rows: list[dict[str, str]]) -> str:
     """Processor seconds of one search."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    durations: dict[tuple[str, str], list[float]] = defaultdict(list)
     spaces = ("gpt-s", "gpt-m", "gpt-l")
     for row in rows:
         if row["seconds"]:
-            found[row["method"], row["space"]].append(float(row["seconds"]))
+            durations[row["method"], row["space"]].append(float(row["seconds"]))
     evaluations = {str(method): method.evaluations for method in methods()}
     out = []
     for method in dict.fromkeys(row["method"] for row in rows if row["seconds"]):
         seconds = [
-            f"{mean(found[method, space]):.2f}" if (method, space) in found else ""
+            f"{mean(durations[method, space]):.2f}" if (method, space) in durations else ""
             for space in spaces
         ]
         each = [
-            f"{1000 * mean(found[method, space]) / evaluations[method]:.2f}"
-            if (method, space) in found
+            f"{1000 * mean(durations[method, space]) / evaluations[method]:.2f}"
+            if (method, space) in durations
             else ""
             for space in spaces
         ]
@@ -380,9 +382,9 @@ def times(rows: list[dict[str, str]]) -> str:
 
 
 def draw(table: Table, file: Path) -> None:
-    """What is missing of the hypervolume over evaluations, mean over problems."""
-    made = style.make_figure(2, "Missing hypervolume, mean over problems and seeds", width=6.2)
-    panels = made.subplots(1, 2)
+    """Draw the missing hypervolume over evaluations, mean over problems."""
+    figure = style.make_figure(2, "Missing hypervolume, mean over problems and seeds", width=6.2)
+    panels = figure.subplots(1, 2)
     names = style.unique_names(
         [m for by in table.values() for m in by if not m.startswith("library")]
     )
@@ -413,8 +415,10 @@ def draw(table: Table, file: Path) -> None:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-    style.legend(made, *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    made.savefig(file)
+    style.legend(
+        figure, *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6
+    )
+    figure.savefig(file)
 
 
 def report() -> None:
@@ -428,8 +432,8 @@ def report() -> None:
     wrapped = [
         (name, f"library {name}", mark) for name in LOOPS for mark in (50, 100, 200, 1000, 10_000)
     ]
-    others = [name for name in ours_of if name != "additive" and " on " not in name]
-    ahead = [("additive", name, mark) for mark in (50, 100, 200) for name in others]
+    rivals = [name for name in ours_of if name != "additive" and " on " not in name]
+    ahead = [("additive", name, mark) for mark in (50, 100, 200) for name in rivals]
     header = ["ours", "against", "evaluations", "problems", "mean lead", "least lead", "p (Holm)"]
     noisy: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows:

@@ -41,9 +41,9 @@ def row(space: str, evaluations: int, page: chromium.Page) -> str:
         result = hwnas.run(problem, out=Path(folder, "run"))
         writing = []
         for _ in range(RUNS):
-            began = time.perf_counter()
+            begin = time.perf_counter()
             file = write_page(result)  # what plots need as well has been worked out by now
-            writing.append(time.perf_counter() - began)
+            writing.append(time.perf_counter() - begin)
         loading = [page.open(file, ready="drawn") for _ in range(RUNS)]
         size = file.stat().st_size / 1e6
     if page.troubles:

@@ -96,9 +96,9 @@ def record(file: Path, workers: int) -> None:
             file.write_text(json.dumps(searches, indent=1) + "\n")
 
 
-def compare(before: Path, after: Path) -> int:
+def compare(expected_file: Path, actual_file: Path) -> int:
     """Print the searches that differ between two records; return how many there are."""
-    expected, actual = (json.loads(file.read_text()) for file in (before, after))
+    expected, actual = (json.loads(file.read_text()) for file in (expected_file, actual_file))
     names = expected.keys() | actual.keys()
     different = sorted(name for name in names if expected.get(name) != actual.get(name))
     print(*different, sep="\n")

@@ -93,8 +93,8 @@ def measure(optimizer: str, trials: int) -> dict[str, float]:
     """Return a row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         row = child("run", optimizer, str(trials), f"{folder}/run")
-        again = child("page", f"{folder}/run")
-    report = {f"report_{name}": value for name, value in again.items()}
+        page_usage = child("page", f"{folder}/run")
+    report = {f"report_{name}": value for name, value in page_usage.items()}
     return {**row, **report}
 
 
@@ -157,18 +157,20 @@ def draw(rows: dict[tuple[str, int], dict[str, float]]) -> None:
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, (time_axes, memory_axes) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for optimizer, sizes in SIZES.items():
         keys = [(optimizer, n) for n in sizes[1:] if (optimizer, n) in rows]
         n = [key[1] for key in keys]
-        left.plot(n, [beyond_start(rows, key) for key in keys], "o-", label=optimizer)
-        right.plot(n, [rows[key]["peak_mb"] for key in keys], "o-", label=optimizer)
-    left.set(xscale="log", xlabel="trials", ylabel="µs a trial, start-up not counted")
-    right.set(xscale="log", xlabel="trials", ylabel="peak memory, MB")
-    right.axhline(LIMIT_MB, color="0.5", linestyle=":")
-    right.annotate("limit", (1_000, LIMIT_MB), (0, 3), textcoords="offset points", color="0.4")
-    left.legend()
-    for axes in (left, right):
+        time_axes.plot(n, [beyond_start(rows, key) for key in keys], "o-", label=optimizer)
+        memory_axes.plot(n, [rows[key]["peak_mb"] for key in keys], "o-", label=optimizer)
+    time_axes.set(xscale="log", xlabel="trials", ylabel="µs a trial, start-up not counted")
+    memory_axes.set(xscale="log", xlabel="trials", ylabel="peak memory, MB")
+    memory_axes.axhline(LIMIT_MB, color="0.5", linestyle=":")
+    memory_axes.annotate(
+        "limit", (1_000, LIMIT_MB), (0, 3), textcoords="offset points", color="0.4"
+    )
+    time_axes.legend()
+    for axes in (time_axes, memory_axes):
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(HERE / "scaling.png", dpi=120)
@@ -201,7 +203,7 @@ def report() -> str:
         lines.append(_row(cells))
     last, base = ("random", 1_000_000), ("random", 10_000)
     ratio = beyond_start(rows, last) / beyond_start(rows, base)
-    whole = (rows[last]["cpu_s"] / last[1]) / (rows[base]["cpu_s"] / base[1])
+    total_ratio = (rows[last]["cpu_s"] / last[1]) / (rows[base]["cpu_s"] / base[1])
     rates = [f"| {group:,} | {rate:,.0f} |" for group, rate in store_rates().items()]
     page = f"""# Growth of time and memory with the number of trials
 
@@ -219,7 +221,7 @@ libraries, the exact front, plots and report.
 {chr(10).join(lines)}
 
 A trial of 1,000,000 random ones takes {ratio:.2f} times as long as one of 10,000 without start-up,
-and {whole:.2f} times with it (wanted: at most {LIMIT_RATIO:g}). The peak memory is
+and {total_ratio:.2f} times with it (wanted: at most {LIMIT_RATIO:g}). The peak memory is
 {rows[last]["peak_mb"]:,.0f} MB (wanted: at most {LIMIT_MB:,} MB).
 
 ![Microseconds a trial and peak memory over the number of trials](scaling.png)

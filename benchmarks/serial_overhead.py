@@ -79,10 +79,10 @@ def seconds_of(checkout: Path, packages: Path) -> dict[str, float]:
     environment = {**os.environ, "PYTHONPATH": str(packages), "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         arguments = [sys.executable, "-c", CHILD, str(checkout), folder, json.dumps(CASES)]
-        done = subprocess.run(
+        process = subprocess.run(
             arguments, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
         )
-    seconds: dict[str, float] = json.loads(done.stdout)
+    seconds: dict[str, float] = json.loads(process.stdout)
     return seconds
 
 
@@ -103,10 +103,10 @@ def main() -> None:
             print(f"{turn + 1} of {chosen.repeats}", file=sys.stderr, flush=True)
     rows, is_slower = [], False
     for case in CASES:
-        before, now = ([seconds[case] for seconds in times] for times in measured)
-        ratio = min(now) / min(before)
-        pairs = statistics.median(b / a for a, b in zip(before, now, strict=True))
-        rows.append(f"| {case} | {min(before):.3f} | {min(now):.3f} | {ratio:.3f} | {pairs:.3f} |")
+        former, now = ([seconds[case] for seconds in times] for times in measured)
+        ratio = min(now) / min(former)
+        pairs = statistics.median(b / a for a, b in zip(former, now, strict=True))
+        rows.append(f"| {case} | {min(former):.3f} | {min(now):.3f} | {ratio:.3f} | {pairs:.3f} |")
         is_slower |= pairs > 1 + TOLERANCE
     commit = subprocess.run(
         ["git", "-C", str(chosen.before), "rev-parse", "--short", "HEAD"],

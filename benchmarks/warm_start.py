@@ -134,24 +134,24 @@ def best_subset(space: str, device: str, n: int) -> float:
     return float(np.max(areas + (point[0] - x) * (point[1] - y))) / best
 
 
-def run(most: int, seconds: float) -> None:
-    """Make up to `most` searches that are missing."""
+def run(max_searches: int, seconds: float) -> None:
+    """Make up to `max_searches` searches that are missing."""
     begin = time.monotonic()
     finished = {tuple(row[:5]) for row in read_rows(ROWS)}
     cases = [("space", "gpt-l", d, s) for d in hwnas.surrogate("gpt-l").devices for s in SEEDS]
     cases += [("device", space, d, s) for space in ("gpt-s", "gpt-l") for d in CPUS for s in SEEDS]
-    made = 0
+    n_made = 0
     for i in np.random.default_rng(0).permutation(len(cases)):
         for start in STARTS:
             transfer, space, device, seed = cases[i]
             if (transfer, space, device, str(seed), start) in finished:
                 continue
-            if made == most or time.monotonic() - begin > seconds:
+            if n_made == max_searches or time.monotonic() - begin > seconds:
                 return
             row = row_of(transfer, space, device, seed, start)
             append_row(ROWS, COLUMNS, row)
             print(*row, flush=True)
-            made += 1
+            n_made += 1
 
 
 def report() -> None:
@@ -251,8 +251,8 @@ def layer_terms(space: str, metric: str, width: int) -> Array:
 def shares_of(rows: list[list[str]], transfer: str, space: str, start: str) -> Array:
     """Return the shares (searches, marks) of one group, in cases that have every start."""
     keys = [
-        {tuple(row[:4]) for row in rows if row[:2] == [transfer, space] and row[4] == other}
-        for other in STARTS
+        {tuple(row[:4]) for row in rows if row[:2] == [transfer, space] and row[4] == any_start}
+        for any_start in STARTS
     ]
     complete = set.intersection(*keys)
     own = [row[5:10] for row in rows if tuple(row[:4]) in complete and row[4] == start]
