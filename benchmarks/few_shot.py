@@ -75,6 +75,12 @@ def spread_points(width: Array, n: int, rng: np.random.Generator) -> IndexArray:
     return np.asarray(order[np.argsort(rank[order], kind="stable")][:n])
 
 
+def designed_points(x: Array, candidates: IndexArray, n: int) -> IndexArray:
+    """Return the n candidates that tell most of features x, as `hwnas profile` chooses them."""
+    candidates = candidates[:MAX_CANDIDATES]
+    return candidates[select_rows(x[candidates], n, RIDGE * np.eye(x.shape[1]))]
+
+
 def within_width(a: Array, b: Array, width: Array) -> float:
     """Return the mean of Kendall's tau within the widths of more than two architectures."""
     groups = [width == e for e in np.unique(width)]
@@ -150,7 +156,11 @@ class Problem:
         n_candidates = int(CANDIDATES * len(order))
         candidates, h = order[:n_candidates], order[n_candidates:][:MAX_LEFT]
         spread = candidates[spread_points(self.codes[candidates, 0], n, rng)]
-        i = spread if self.part == "perplexity" else self._designed(candidates, n)
+        i = (
+            spread
+            if self.part == "perplexity"
+            else designed_points(self._features[1], candidates, n)
+        )
         start = {"part": self.part, "space": self.space.name, "metric": self.metric}
         start |= {"points": str(n), "repetition": str(repetition)}
         predictions, coverage = {}, {}
@@ -168,11 +178,6 @@ class Problem:
             tau = within_width(values, self.y[h], self.codes[h, 0])
             own = {"method": method, "error": f"{error:.4f}", "tau": f"{tau:.4f}"}
             yield {**start, **own, "coverage": coverage.get(method, "")}
-
-    def _designed(self, candidates: IndexArray, n: int) -> IndexArray:
-        """Return the n candidates that tell most, as `hwnas profile` would choose them."""
-        x = self._features[1][candidates[:MAX_CANDIDATES]]
-        return candidates[select_rows(x, n, RIDGE * np.eye(x.shape[1]))]
 
     def _fits(self, i: IndexArray, spread: IndexArray) -> dict[str, FittedMetric]:
         fit, spread_fit, scratch = (

@@ -2,9 +2,10 @@
 
     python benchmarks/few_shot_fronts.py [--repetitions 20] [--points 10 20 30]
 
-From the measurements in ``benchmarks/workloads/``. A fit to some of a space's networks, spread over
-the widths, has an exact front, of perplexity where it is published and of as many parameters as
-possible elsewhere. Tables fitted to all of the networks judge it beside their own front.
+From the measurements in ``benchmarks/workloads/``. A fit to some of a space's networks, chosen from
+a random part of them as ``hwnas profile`` chooses networks, has an exact front, of perplexity where
+it is published and of as many parameters as possible elsewhere. Tables fitted to all of the
+networks judge it beside their own front.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from few_shot import spread_points
+from few_shot import CANDIDATES, designed_points
 from hardware_common import table
 from threadpoolctl import threadpool_limits
 from workloads_rows import FOLDER, SPACES, TIMES, WITH_PERPLEXITY, rows_of
@@ -25,6 +26,7 @@ from workloads_statistics import Measured, measured
 import hwnas
 from hwnas.devices.fit import fit_tables
 from hwnas.objectives import Objective
+from hwnas.profiling.survey.design import features
 from hwnas.surrogates.pareto_front import exact_front
 from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.surrogates.transfer import Loss, loss
@@ -36,7 +38,7 @@ WANTED_POINTS, WANTED = 30, 0.995  # share of the hypervolume
 MIN_NETWORKS = 60  # twice as many as the largest number of points
 PUBLISHED_DEVICE = "latency@a100"  # whose front takes the time to compare with
 HEADER = [
-    "space", "metric", "networks", "members", "time, ratio", "share of the hypervolume",
+    "space", "metric", "networks", "members", "members, time, ratios", "share of the hypervolume",
     "slower, mean", "slower, worst",
 ]  # fmt: skip
 
@@ -53,8 +55,9 @@ class Judged:
         Number of all networks.
     n_members
         Number of members of the front of the fit to all.
-    ratio
-        Time of a front of few measurements over that of a published device's; NaN without one.
+    ratios
+        Members and time of a front of few measurements over those of a published device's; NaN
+        without one.
     losses
         Losses of each repetition by number of points.
     """
@@ -63,7 +66,7 @@ class Judged:
     metric: str
     n_networks: int
     n_members: int
-    ratio: float
+    ratios: tuple[float, float]
     losses: dict[int, list[Loss]]
 
 
@@ -78,19 +81,23 @@ def judged_fronts(
     against, published = other_tables(networks)
     truth = fit_tables(networks.space, codes, values, metric=metric).tables
     best = front_points([against, truth], front_of([against, truth]))
+    x = features(networks.space, codes)
     losses: dict[int, list[Loss]] = {n: [] for n in points}
-    seconds = []
+    sizes, seconds = [], []
     for repetition in range(repetitions):
-        rng = np.random.default_rng(repetition)
+        order = np.random.default_rng(repetition).permutation(len(values))
+        candidates = order[: int(CANDIDATES * len(order))]
         for n in points:
-            chosen = spread_points(networks.widths[mask], n, rng)
+            chosen = designed_points(x, candidates, n)
             fit = fit_tables(networks.space, codes[chosen], values[chosen], metric=metric).tables
             begin = time.perf_counter()
             members = front_of([against, fit])
             seconds.append(time.perf_counter() - begin)
+            sizes.append(len(members))
             losses[n].append(loss(front_points([against, truth], members), best))
-    ratio = float(np.median(seconds)) / seconds_of_front(against, published)
-    return Judged(networks.space.name, metric, len(values), len(best), ratio, losses)
+    size, duration = published_front(against, published)
+    ratios = float(np.median(sizes)) / size, float(np.median(seconds)) / duration
+    return Judged(networks.space.name, metric, len(values), len(best), ratios, losses)
 
 
 def other_tables(networks: Measured) -> tuple[AdditiveTable, AdditiveTable | None]:
@@ -117,16 +124,16 @@ def front_points(tables: Sequence[AdditiveTable], codes: Codes) -> Array:
     return points[np.lexsort(points.T[::-1])]
 
 
-def seconds_of_front(against: AdditiveTable, published: AdditiveTable | None) -> float:
-    """Return the median seconds of the front of a published device; NaN without one."""
+def published_front(against: AdditiveTable, published: AdditiveTable | None) -> tuple[float, float]:
+    """Return members and median seconds of the front of a published device; NaN without one."""
     if published is None:
-        return float("nan")
+        return float("nan"), float("nan")
     seconds = []
     for _ in range(5):
         begin = time.perf_counter()
-        front_of([against, published])
+        members = front_of([against, published])
         seconds.append(time.perf_counter() - begin)
-    return float(np.median(seconds))
+    return float(len(members)), float(np.median(seconds))
 
 
 def rows(results: Sequence[Judged]) -> Iterator[list[object]]:
@@ -142,7 +149,7 @@ def rows(results: Sequence[Judged]) -> Iterator[list[object]]:
             f"`{result.metric}`",
             result.n_networks,
             result.n_members,
-            "" if np.isnan(result.ratio) else f"{result.ratio:.2f}",
+            "" if np.isnan(result.ratios[0]) else " / ".join(f"{r:.1f}" for r in result.ratios),
             " / ".join(cells),
             " / ".join(f"{100 * np.mean([e.mean for e in group]):.2f}" for group in groups),
             " / ".join(f"{100 * np.max([e.worst for e in group]):.1f}" for group in groups),
@@ -159,13 +166,14 @@ def page(fronts: Sequence[Judged], points: Sequence[int], repetitions: int) -> s
 
     python benchmarks/few_shot_fronts.py
 
-Tables fitted to {numbers} networks of `benchmarks/workloads/`, spread over the widths,
-{repetitions} repetitions; the exact front of such a fit and perplexity (where it is published; of
-as many parameters as possible in the other spaces), judged by a fit to all networks beside that
-one's own front. Share of the hypervolume: median, and the smallest in brackets; wanted at
-{WANTED_POINTS} points: at least {WANTED}, which {good} of {len(fronts) * repetitions} fronts reach.
+Tables fitted to {numbers} networks of `benchmarks/workloads/`, chosen from two thirds of them as
+`hwnas profile` chooses networks, {repetitions} repetitions; the exact front of such a fit and
+perplexity (where it is published; of as many parameters as possible in the other spaces), judged by
+a fit to all networks beside that one's own front. Share of the hypervolume: median, and the
+smallest in brackets; wanted at {WANTED_POINTS} points: at least {WANTED}, which {good} of
+{len(fronts) * repetitions} fronts reach.
 Slower: in % at equal perplexity, the mean over the front, then the worst member of any repetition.
-Time: of a front over that of `{PUBLISHED_DEVICE}`'s, in one run.
+Members and time: of such a front over those of `{PUBLISHED_DEVICE}`'s, in one run.
 
 {table(HEADER, list(rows(fronts)))}
 """
