@@ -142,11 +142,12 @@ def protocol(networks: dict[str, Measured], everything: Sequence[Row], card: str
     )
     yield (
         "`(512 + 256)` stands for 512 tokens of prompt and 256 generated ones; `ttft` is the time "
-        "to the first token, `tpot` that of each further step of the whole batch."
+        "to the first token, `tpot` that of each further step of the whole batch. Seconds are "
+        "those of all three workloads."
     )
     header = [
         "space", "networks", "with energy", "failed", "pieces", "forward pass", "imprecise values",
-        "seconds a network",
+        "seconds a network", "with energies",
     ]  # fmt: skip
     yield table(header, [counts(name, space_networks) for name, space_networks in networks.items()])
 
@@ -158,7 +159,10 @@ def counts(name: str, networks: Measured) -> list[object]:
     failed = {row["arch"] for row in networks.rows if row["failed"]}
     imprecise = sum(len(row["imprecise"].split()) for row in networks.rows)
     total = sum(bool(row[metric]) for row in networks.rows for metric in METRICS)
-    plain = [float(row["seconds"]) for row in networks.rows if not row["energy"]]
+    seconds = [
+        [float(row["seconds"]) for row in networks.rows if bool(row["energy"]) == energy]
+        for energy in (False, True)
+    ]
     return [
         name,
         int(complete.sum()),
@@ -167,7 +171,7 @@ def counts(name: str, networks: Measured) -> list[object]:
         len(networks.pieces),
         listed(networks.rows, "forward"),
         f"{imprecise} of {total:,}",
-        float(np.median(plain)) if plain else None,
+        *(float(np.median(values)) if values else None for values in seconds),
     ]
 
 
