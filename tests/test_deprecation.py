@@ -23,7 +23,7 @@ NAMES = [
     ("experiments", "load_form", "experiment", "validate_form"),
     ("experiments", "load_plugins", "experiment", "run_plugin_files"),
     ("experiments", "problem_of", "problem", "build_problem"),
-    ("experiments", "shipped", "experiment", "shipped_experiment"),
+    ("experiments", "shipped", "shipped_experiments", "shipped_experiment"),
     ("metrics", "Metric", "objectives", "Metric"),
     ("results", "CellResult", "runner.search_result", "SearchResult"),
     ("results", "Result", "runner.results", "Result"),

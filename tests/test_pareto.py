@@ -236,7 +236,10 @@ def test_r2_agrees_with_its_definition(points: Array) -> None:
     weights = pareto._simplex_weights(m, 1000)
     norms = (weights[:, None] * (points - ideal)).max(axis=2)
     expected = norms.min(axis=1).mean()
-    assert pareto.r2(points, ideal) == pytest.approx(expected, rel=1e-4 if m == 2 else 1e-9)
+    # With two objectives it is exact, and the weights' mean off by the square of their distance
+    # wherever the nearest point changes.
+    tolerance = {"rel": 1e-4, "abs": 1e-6 * norms.max()} if m == 2 else {"rel": 1e-9}
+    assert pareto.r2(points, ideal) == pytest.approx(expected, **tolerance)
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (2, 1000), (3, 990), (4, 969), (5, 715)])

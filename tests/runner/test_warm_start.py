@@ -278,7 +278,7 @@ def test_plugins_that_are_given_need_no_leave(tmp_path: Path) -> None:
     form = later(optimizers=["from-a-file"])
     result = hwnas.run(form, out=tmp_path / "run", plugins=[tmp_path / "mine.py"])
     assert result.experiment.plugins == [str(tmp_path / "mine.py")]
-    with pytest.raises(InvalidInput, match=r"gone\.py: cannot be read"):
+    with pytest.raises(InvalidInput, match=r"gone\.py: no such file"):
         hwnas.run(form, out=tmp_path / "other", plugins=[tmp_path / "gone.py"])
 
 

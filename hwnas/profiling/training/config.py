@@ -86,10 +86,10 @@ class TrainingSettings:
         for name in ("steps", "batch_size", "accumulate"):
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
-        for name in ("learning_rate", "clip"):  # beyond 32 bits an optimizer cannot multiply
-            _check_number(
-                name, getattr(self, name), "a number above 0, at most 1e30", lambda v: 0 < v <= 1e30
-            )
+        # An optimizer cannot multiply by what is beyond 32 bits; an infinite clip is none.
+        expected = "a number above 0, at most 1e30"
+        _check_number("learning_rate", self.learning_rate, expected, lambda v: 0 < v <= 1e30)
+        _check_number("clip", self.clip, "a number above 0", lambda v: v > 0)
         _check_number("weight_decay", self.weight_decay, "a number of at least 0", lambda v: v >= 0)
         for name in ("final", "warmup"):
             _check_number(name, getattr(self, name), "a share from 0 to 1", lambda v: 0 <= v <= 1)

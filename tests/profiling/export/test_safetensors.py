@@ -84,7 +84,7 @@ def test_configuration_of_an_unknown_family(folder: Path, name: str) -> None:
 
 
 def test_existing_files_are_not_overwritten(model: GPT, folder: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"config\.json is there already"):
+    with pytest.raises(InvalidInput, match=r"config\.json: is there already"):
         save_model(model, folder)
 
 

@@ -141,11 +141,11 @@ def test_kinds_for_two_objectives_refuse_three(three_objective_run: Result) -> N
 
 def test_errors_of_files_are_reported(finished_run: Result, tmp_path: Path) -> None:
     (tmp_path / "fronts.png").mkdir()
-    with pytest.raises(InvalidInput, match=r"fronts.png: cannot be written: Is a directory"):
+    with pytest.raises(InvalidInput, match=r"fronts.png: is a directory, expected a file to write"):
         kinds.draw(finished_run, ["fronts"], out=tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["fronts.png"]
     (tmp_path / "plots").touch()
-    with pytest.raises(InvalidInput, match="plots: cannot write plots here"):
+    with pytest.raises(InvalidInput, match="plots: is a file, expected a directory to make"):
         kinds.draw(finished_run, ["fronts"], out=tmp_path / "plots")
 
 
