@@ -65,7 +65,10 @@ def test_precision_on_a_cpu(precision: Any, enabled: bool) -> None:
         ({"steps": True}, "steps: expected an integer of at least 1, found True"),
         ({"batch_size": 6, "accumulate": 4}, "accumulate: expected a divisor of batch_size 6"),
         ({"learning_rate": 0}, "learning_rate: expected a number above 0, at most 1e30, found 0"),
-        ({"learning_rate": float("nan")}, "learning_rate: expected a number above 0, at most 1e30, found nan"),
+        (
+            {"learning_rate": float("nan")},
+            "learning_rate: expected a number above 0, at most 1e30, found nan",
+        ),
         ({"warmup": 2}, "warmup: expected a share from 0 to 1, found 2"),
         ({"final": -0.1}, "final: expected a share from 0 to 1, found -0.1"),
         ({"weight_decay": "0.1"}, "weight_decay: expected a number of at least 0, found '0.1'"),
