@@ -10,6 +10,7 @@ import dataclasses
 import doctest
 import importlib
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -50,6 +51,23 @@ def pages(hooks: ModuleType) -> dict[str, str]:
 
 def test_hooks_do_what_their_examples_say(hooks: ModuleType) -> None:
     assert doctest.testmod(hooks).failed == 0
+
+
+def test_every_function_of_the_reference_has_an_example_that_runs(hooks: ModuleType) -> None:
+    # The examples themselves run with the doctests.
+    missing = [
+        f"{module}.{name}"
+        for module in (module for modules in hooks.MODULES.values() for module in modules)
+        for name, function in vars(importlib.import_module(module)).items()
+        if inspect.isfunction(function)
+        if function.__module__ == module
+        if not name.startswith("_")
+        if ">>>" not in (function.__doc__ or "")
+    ]
+    assert missing == []
+    for name in hwnas.__all__:
+        if inspect.isfunction(public := getattr(hwnas, name)) or inspect.isclass(public):
+            assert ">>>" in (public.__doc__ or ""), name
 
 
 def test_every_page_is_in_the_navigation_and_exists(
