@@ -12,7 +12,12 @@ from functools import cached_property
 import numpy as np
 
 from hwnas.additive.choice import AnyEffects
-from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
+from hwnas.additive.variance_components import (
+    VarianceComponents,
+    cholesky_factor,
+    fit_variances,
+    log_evidence,
+)
 from hwnas.typing import Array, Codes, IndexArray
 
 LENGTHS = (0.5, 1.5)  # length scales of the kernels over the summary
@@ -180,7 +185,7 @@ class AdditiveModel:
         # The posterior, given these variances: alpha = A^-1 y.
         self.weight_variances = self._components.weight_variances(self.variances)
         covariance = self._components.covariance(self.variances, self.noise)
-        self._factor = np.linalg.cholesky(covariance)
+        self._factor = cholesky_factor(covariance)
         self._alpha = np.linalg.solve(covariance, self.modeled)
 
     @property
@@ -248,9 +253,7 @@ class AdditiveModel:
         f = self.features
         # 1. Samples of the prior: weights w, and observations F w + residual.
         prior = rng.standard_normal((n, f.shape[1])) * np.sqrt(self.weight_variances)
-        residual = np.linalg.cholesky(
-            self._components.residual_covariance(self.variances, self.noise)
-        )
+        residual = cholesky_factor(self._components.residual_covariance(self.variances, self.noise))
         sampled_y = prior @ f.T + rng.standard_normal((n, len(f))) @ residual.T
         # 2. Correction: S F' A^-1 (y - sampled y), S the diagonal of the weights' variances.
         half_solved = np.linalg.solve(self._factor, (self.modeled - sampled_y).T)

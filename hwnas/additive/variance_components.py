@@ -21,12 +21,14 @@ which the data say nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwnas.typing import Array, IndexArray
 
+_JITTERS = (0.0, 1e-10, 1e-8, 1e-6, 1e-3)  # tried in turn, relative to the largest entry
 PRIOR_DEGREES = 0.3  # degrees of freedom of the prior: the number of weights that it counts for
 
 
@@ -135,6 +137,30 @@ def fit_variances(
     return variances
 
 
+def cholesky_factor(covariance: Array) -> Array:
+    """Return the lower Cholesky factor of a covariance (n, n) that may be singular up to rounding.
+
+    Where rounding made it indefinite, as few parts of its largest entry as suffice, from a
+    ten-billionth on, are added to its diagonal.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        It is no covariance: not even a thousandth of its largest entry suffices.
+
+    Examples
+    --------
+    >>> factor = cholesky_factor(np.ones((3, 3)))
+    >>> bool(np.allclose(factor @ factor.T, 1, atol=1e-8))
+    True
+    """
+    diagonal = float(np.abs(covariance).max(initial=0.0)) * np.eye(len(covariance))
+    for jitter in _JITTERS[:-1]:
+        with suppress(np.linalg.LinAlgError):
+            return np.asarray(np.linalg.cholesky(covariance + jitter * diagonal))
+    return np.asarray(np.linalg.cholesky(covariance + _JITTERS[-1] * diagonal))
+
+
 def log_evidence(components: VarianceComponents, y: Array, noise: Array, variances: Array) -> float:
     """Return the logarithm of the marginal likelihood of values (n,), without its constant.
 
@@ -142,5 +168,5 @@ def log_evidence(components: VarianceComponents, y: Array, noise: Array, varianc
     """
     covariance = components.covariance(variances, noise)
     # log det(A) / 2 is the sum of the logarithms of the diagonal of its Cholesky factor.
-    factor = np.linalg.cholesky(covariance)
+    factor = cholesky_factor(covariance)
     return float(-0.5 * y @ np.linalg.solve(covariance, y) - np.log(factor.diagonal()).sum())

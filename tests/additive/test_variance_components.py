@@ -10,7 +10,12 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from hwnas.additive import variance_components
-from hwnas.additive.variance_components import VarianceComponents, fit_variances, log_evidence
+from hwnas.additive.variance_components import (
+    VarianceComponents,
+    cholesky_factor,
+    fit_variances,
+    log_evidence,
+)
 from hwnas.typing import Array
 
 
@@ -120,3 +125,23 @@ def test_constant_values_leave_small_variances() -> None:
     fitted = fit_variances(parts, np.zeros(20), np.zeros(20), start, start, 20)
     assert (fitted > 0).all()
     assert (fitted < start).all()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_a_covariance_that_rounding_makes_indefinite_has_a_factor(n: int, scale: float) -> None:
+    # Equal architectures under a kernel, without a misfit: of rank 1, and slightly below 0.
+    covariance = scale * (np.ones((n, n)) - 1e-13 * np.eye(n))
+    factor = cholesky_factor(covariance)
+    np.testing.assert_allclose(factor @ factor.T, covariance, rtol=1e-6)
+
+
+def test_a_regular_covariance_has_the_factor_that_it_always_had() -> None:
+    root = np.random.default_rng(0).standard_normal((20, 20))
+    covariance = root @ root.T + np.eye(20)
+    assert (cholesky_factor(covariance) == np.linalg.cholesky(covariance)).all()
+
+
+def test_what_is_no_covariance_is_refused() -> None:
+    with pytest.raises(np.linalg.LinAlgError):
+        cholesky_factor(-np.eye(2))
