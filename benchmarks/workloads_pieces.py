@@ -61,10 +61,15 @@ def piece_scales(rows: Iterable[Row], metric: str) -> dict[str, float]:
 
 def aligned(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of one space and one card with values as if all were of an average board."""
-    out: list[dict[str, str]] = [dict(row) for row in rows]
-    for metric in (*TIMES, *ENERGIES):
-        scales = piece_scales(rows, metric)
-        for row in out:
-            if row[metric]:
-                row[metric] = repr(float(row[metric]) / scales[row["piece"]])
-    return list(out)
+    scales = {metric: piece_scales(rows, metric) for metric in (*TIMES, *ENERGIES)}
+    return [
+        {
+            **row,
+            **{
+                metric: repr(float(row[metric]) / scales[metric][row["piece"]])
+                for metric in scales
+                if row[metric]
+            },
+        }
+        for row in rows
+    ]
