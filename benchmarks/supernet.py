@@ -146,8 +146,7 @@ def networks(space: LanguageModelSpace, study: Study) -> list[Any]:
 
 def trials(archs: list[Any]) -> list[tuple[Any, int]]:
     """Return networks with seeds: each with seed 0, and a third of each width with seed 1 too."""
-    repeated = [arch for i, arch in enumerate(archs) if i // 2 % 3 == 0]
-    return [(arch, 0) for arch in archs] + [(arch, 1) for arch in repeated]
+    return [(arch, seed) for i, arch in enumerate(archs) for seed in range(1 + (i // 2 % 3 == 0))]
 
 
 def alone(
@@ -165,7 +164,8 @@ def alone(
     backend = profile(space, study, options, training=training)
     longest = 0.0
     try:
-        for arch, seed in trials(networks(space, study)):
+        part, n_parts = options.part
+        for arch, seed in trials(networks(space, study))[part::n_parts]:
             if (name, str(arch), str(seed)) in finished:
                 continue
             if remaining_seconds() < 1.2 * longest:
@@ -270,6 +270,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=480.0)
     parser.add_argument("--name", default="default", help="of train: name of the supernet")
     parser.add_argument("--steps", type=int, help="of alone: steps of a network")
+    parser.add_argument("--part", type=part_of, default=(0, 1), metavar="K/N",
+                        help="of alone: every N-th training, from number K on")  # fmt: skip
     parser.add_argument("--supernet-steps", type=int)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the CSVs")
@@ -296,6 +298,14 @@ def main() -> None:
         )
     else:
         print(supernet_report.write(options.out, HERE / "supernet.md", spaces()))
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Return the numbers of ``K/N``."""
+    part, n_parts = map(int, text.split("/"))
+    if not 0 <= part < n_parts:
+        raise argparse.ArgumentTypeError(f"expected K/N with 0 <= K < N, found {text}")
+    return part, n_parts
 
 
 def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
