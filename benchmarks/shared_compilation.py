@@ -9,8 +9,8 @@ trains random networks of gpt-s one after the other, as a search does, once for 
 ``cold``, ``warm``
     ``compile: auto`` with shared code, first with an empty cache, then with what ``cold`` left.
 ``long``
-    The first networks again, trained for so many steps that the rule compiles them as a whole;
-    beside ``eager`` of the same networks.
+    The first networks again, without shared code, trained for so many steps that the rule compiles
+    them as a whole; beside ``eager`` of the same networks.
 
 The time of a variant runs from its first training to the end of its last, with all compilation.
 The result is saved after each network, beside a page of the same name. A variant

@@ -34,13 +34,10 @@ def write(folder: Path, out: Path, max_perplexity: float) -> str:
     )
     problems = list(dict.fromkeys((r["study"], r["seed"], r["workload"]) for r in members))
     lines = ["# Smaller versions of a trained model", "", f"Wanted: {WANTED}", ""]
-    # The last sentence goes when llama-s is measured again.
     lines += ["Times are predicted by tables of measured networks; `benchmarks/shrink.py` is the "
               "program. Perplexities above three times the model's are out of the hypervolume. The "
               "scores, which cost as many passes as they have entries, of half of the layers on "
-              "average, count as no evaluations. In the rows of llama-s, members of the predicted "
-              "fronts were evaluated by their distance in time from evaluated ones; the choice by "
-              "hypervolume, which the other rows have, came later.", ""]  # fmt: skip
+              "average, count as no evaluations.", ""]  # fmt: skip
     lines += ["## Predicted and real loss", "", *_agreement(members, problems), ""]
     lines += ["## Hypervolume", "", *_hypervolumes(members, problems, max_perplexity), ""]
     lines += ["## Homogeneous pruning", "", *_homogeneous(members, problems, max_perplexity), ""]

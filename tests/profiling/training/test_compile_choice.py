@@ -17,7 +17,8 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         (20, "blocks", "off"),
         (100, "blocks", "whole"),
         (250, "blocks", "whole"),
-        (350, "whole", "whole"),
+        (2000, "blocks", "whole"),
+        (3000, "whole", "whole"),
     ],
 )
 def test_longer_trainings_have_faster_code(seconds: float, shared: str, alone: str) -> None:
