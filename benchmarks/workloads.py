@@ -1,6 +1,7 @@
 """Forward passes, chat and serving of random networks on a real device; writes workloads.md.
 
     python benchmarks/workloads.py measure gpt-s llama-s --count 120 --energy 30 --seconds 500
+    python benchmarks/workloads.py processes gpt-s --count 4 --seconds 30
     python benchmarks/workloads.py merge FOLDER
     python benchmarks/workloads.py pairs gpt-s gpt-l --count 12
     python benchmarks/workloads.py check gpt-s gpt-l --seconds 100
@@ -11,6 +12,7 @@ with its share of the seconds, and appends a row for each network to a CSV of th
 ``--out``. Values that are there, or in ``benchmarks/workloads/``, are not measured again, but the
 first ten networks of the sample, the anchors, are measured in every piece. It needs numpy and
 torch alone; hwnas need not be installed, ``PYTHONPATH=.`` does. ``--device cpu --small`` tries it.
+``processes`` measures the first networks again in five fresh processes on one board.
 ``merge`` adds the rows of a folder to those in ``benchmarks/workloads/``. ``pairs`` chooses from
 those rows networks on the fronts of gpt-s and gpt-l: pairs of equal perplexity, one found for the
 forward pass and one for serving; ``check`` measures them as ``measure`` does. ``report`` writes the
@@ -43,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("spaces", nargs="+", choices=SPACES, metavar="SPACE", help=", ".join(SPACES))
     sub.add_argument("--count", type=int, default=120, help="networks of each space")
     sub.add_argument("--energy", type=int, default=30, help="the first so many with energies")
+    sub = commands.add_parser("processes", parents=[device], help="repeat in fresh processes")
+    sub.add_argument("spaces", nargs="+", choices=SPACES, metavar="SPACE")
+    sub.add_argument("--processes", type=int, default=5)
+    sub.add_argument("--count", type=int, default=4, help="networks, two of them with energies")
     sub = commands.add_parser("check", parents=[device], help="measure networks on fronts")
     sub.add_argument("spaces", nargs="+", choices=WITH_PERPLEXITY, metavar="SPACE")
     sub = commands.add_parser("pairs", help="choose networks on fronts")
@@ -61,12 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what a command line says."""
     options = parser().parse_args(arguments)
     # Measuring needs torch, reporting matplotlib; neither needs the other's.
-    if options.task in ("measure", "check"):
+    if options.task in ("measure", "processes", "check"):
         settings = {key: getattr(options, key) for key in ("seconds", "out", "device", "small")}
     if options.task == "measure":
         from workloads_measure import measure
 
         measure(options.spaces, count=options.count, n_energies=options.energy, **settings)
+    elif options.task == "processes":
+        from workloads_processes import measure_in_processes
+
+        for space in options.spaces:
+            measure_in_processes(
+                space, processes=options.processes, count=options.count, **settings
+            )
     elif options.task == "check":
         from workloads_check import check
 

@@ -12,6 +12,7 @@ from hardware_common import table
 from workloads_fronts import Fronts, find_fronts
 from workloads_pairs import Verdict, verdict
 from workloads_plot import percent, plot
+from workloads_processes import PREFIX, Spread, spread
 from workloads_rows import (
     ENERGIES,
     ENERGY_SECONDS,
@@ -83,6 +84,7 @@ def write_page(folder: Path, to: Path) -> None:
         *introduction(plotted, to.with_suffix(".png").name),
         *protocol(networks, everything, card),
         *repeatability_section(networks),
+        *processes_section({name: rows_of(PREFIX + name, [folder]) for name in SPACES}),
         *additivity_section(networks),
         *correlation_section(networks),
         *losses_section(fronts, networks),
@@ -197,6 +199,34 @@ def repeatability_section(networks: dict[str, Measured]) -> Iterator[str]:
             )
         rows.append([name, *cells])
     yield table(["%", *(f"`{metric}`" for metric in METRICS)], rows)
+
+
+def processes_section(rows: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Yield how far values of fresh processes on one board are from each other."""
+    repeated = {name: ours for name, ours in rows.items() if ours}
+    if not repeated:
+        return
+    yield (
+        "The same networks in fresh processes on one board, one after the other: distance from the "
+        "median of a network's values, median and worst. Wanted are 1 % of times to the first "
+        "token and of each further one, and 3 % of energies a token."
+    )
+
+    def text(result: Spread | None) -> str:
+        return f"{small(result.median)}, {small(result.worst)}" if result else ""
+
+    yield table(
+        ["%", "processes", "networks", *(f"`{metric}`" for metric in METRICS)],
+        [
+            [
+                name,
+                len({row["piece"] for row in ours}),
+                len({row["arch"] for row in ours}),
+                *(text(spread(ours, metric)) for metric in METRICS),
+            ]
+            for name, ours in repeated.items()
+        ],
+    )
 
 
 def additivity_section(networks: dict[str, Measured]) -> Iterator[str]:

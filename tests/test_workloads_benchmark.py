@@ -23,6 +23,7 @@ import workloads_measure as measuring  # noqa: E402
 import workloads_pairs as pairing  # noqa: E402
 import workloads_pieces as pieces  # noqa: E402
 import workloads_plot as plotting  # noqa: E402
+import workloads_processes as processes  # noqa: E402
 import workloads_report as report  # noqa: E402
 import workloads_rows as files  # noqa: E402
 import workloads_statistics as statistics  # noqa: E402
@@ -317,3 +318,16 @@ def test_committed_rows_are_small_and_readable():
     assert sum(file.stat().st_size for file in found) <= report.MAX_BYTES
     for file in found:
         assert all(row["card"] and row["date"] for row in files.read_rows(file))
+
+
+def test_repeats_in_fresh_processes_are_compared_with_their_median():
+    values = {"a": (1.0, 1.02, 0.97), "b": (2.0,), "c": (4.0, 4.0)}
+    rows = [
+        {"arch": arch, "piece": str(i), "tpot.chat": repr(v), "energy": ""}
+        for arch, numbers in values.items()
+        for i, v in enumerate(numbers)
+    ]
+    assert processes.spread(rows, "tpot.chat") == pytest.approx((0.0, 0.03))
+    assert processes.spread(rows, "energy") is None
+    page = "\n".join(report.processes_section({"gpt-s": []}))
+    assert page == ""
