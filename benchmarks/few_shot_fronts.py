@@ -20,6 +20,7 @@ import numpy as np
 from few_shot import CANDIDATES, designed_points
 from hardware_common import table
 from threadpoolctl import threadpool_limits
+from workloads_fronts import front_points
 from workloads_rows import FOLDER, SPACES, TIMES, WITH_PERPLEXITY, rows_of
 from workloads_statistics import Measured, measured
 
@@ -28,9 +29,9 @@ from hwnas.devices.fit import fit_tables
 from hwnas.objectives import Objective
 from hwnas.profiling.survey.design import features
 from hwnas.surrogates.pareto_front import exact_front
-from hwnas.surrogates.tables import AdditiveTable, predict
+from hwnas.surrogates.tables import AdditiveTable
 from hwnas.surrogates.transfer import Loss, loss
-from hwnas.typing import Array, Codes
+from hwnas.typing import Codes
 
 HERE = Path(__file__).parent
 POINTS = (10, 20, 30)
@@ -116,12 +117,6 @@ def front_of(tables: Sequence[AdditiveTable]) -> Codes:
     front = exact_front(list(tables))
     assert front is not None, "too many labels"
     return front
-
-
-def front_points(tables: Sequence[AdditiveTable], codes: Codes) -> Array:
-    """Return the two losses of architectures (n, 2), in lexicographic order."""
-    points = predict(list(tables), codes)
-    return points[np.lexsort(points.T[::-1])]
 
 
 def published_front(against: AdditiveTable, published: AdditiveTable | None) -> tuple[float, float]:

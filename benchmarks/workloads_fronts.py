@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +37,17 @@ class Fronts:
 
     def points(self, found_for: str, judged_by: str) -> Array:
         """Return perplexity and another metric of a front (n, 2), by increasing perplexity."""
-        points = predict([self.perplexity, self.tables[judged_by]], self.codes[found_for])
-        return points[np.lexsort(points.T[::-1])]
+        return front_points([self.perplexity, self.tables[judged_by]], self.codes[found_for])
 
     def loss(self, found_for: str, judged_by: str) -> Loss:
         """Return what the front for one metric loses by another."""
         return loss(self.points(found_for, judged_by), self.points(judged_by, judged_by))
+
+
+def front_points(tables: Sequence[AdditiveTable], codes: Codes) -> Array:
+    """Return the two losses of a front's architectures (n, 2), in lexicographic order."""
+    points = predict(list(tables), codes)
+    return points[np.lexsort(points.T[::-1])]
 
 
 def table_of(networks: Measured, metric: str) -> AdditiveTable | None:
