@@ -24,6 +24,7 @@ import numpy as np
 from hardware_common import table
 from threadpoolctl import threadpool_limits
 from workloads_pieces import aligned
+from workloads_processes import PREFIX
 from workloads_rows import FOLDER, SPACES, Row, read_rows
 
 import hwnas
@@ -76,7 +77,7 @@ def sources(folder: Path = FOLDER) -> list[Source]:
                 rows[device, file.stem].append(row)
     out = []
     for (device, stem), own in sorted(rows.items(), key=lambda item: _rank(item[0][1])):
-        if not stem.startswith(FRONT):
+        if not stem.startswith((FRONT, PREFIX)):
             space = hwnas.space(stem)
             assert isinstance(space, LanguageModelSpace)
             out.append(Source(device, space, aligned(own), rows.get((device, FRONT + stem), [])))

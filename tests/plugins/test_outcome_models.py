@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hwnas_plugins._outcome_models import OutcomeModels
 
 import hwnas
 from hwnas.additive.choice import create_effects
@@ -15,7 +16,6 @@ from hwnas.history import History
 from hwnas.related_trials import RelatedTrials
 from hwnas.spaces import SearchSpace
 from hwnas.typing import Array, Codes
-from plugins._outcome_models import OutcomeModels
 
 OBJECTIVES = ["perplexity", "latency@h100"]
 
