@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwnas.errors import DrawingFailed, HwnasError, HwnasWarning, InvalidInput, SearchFailed
 from hwnas.experiment import Experiment, override, run_plugin_files, validate_form
-from hwnas.files import write_text
+from hwnas.files import locked, write_text
 from hwnas.foreign_code import refuse_cluster
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.completion import is_finished
@@ -30,7 +30,6 @@ from hwnas.runner.reference_point import Reference, build_reference
 from hwnas.runner.results import Result
 from hwnas.runner.run_directory import (
     describe_environment,
-    locked,
     new_directory,
     refuse_existing,
     refuse_running,

@@ -15,10 +15,10 @@ from typing import Any
 from hwnas import api
 from hwnas.errors import ExperimentError, HwnasError, InvalidInput, SearchFailed
 from hwnas.experiment import Experiment, override
-from hwnas.files import write_csv, write_text
+from hwnas.files import locked, write_csv, write_text
 from hwnas.problem import Problem, load_experiment
 from hwnas.runner.results import Result
-from hwnas.runner.run_directory import locked, new_directory
+from hwnas.runner.run_directory import new_directory
 from hwnas.runner.run_searches import Progress
 from hwnas.shipped_experiments import experiment_file, shipped_experiment
 from hwnas.sweeps import Cell, sweep_cells

@@ -97,7 +97,8 @@ def shrink(
     hwnas shrink my-llama --out smaller --workload chat
     """
     from hwnas.shrinking.plan import Plan
-    from hwnas.shrinking.selection import export_member
+    from hwnas.shrinking.pretrained import load_pretrained
+    from hwnas.shrinking.selection import export_member, member_within
     from hwnas.shrinking.workflow import shrink as shrink_model
     from hwnas.workloads import load_workloads
 
@@ -106,6 +107,15 @@ def shrink(
     for share in at or ():
         if not 0 < share <= 1:
             raise InvalidInput(f"--at: expected a share above 0 and at most 1, found {share}")
+    if not at and (heal or format_):
+        given = "--heal" if heal else "--format"
+        raise InvalidInput(
+            f"{given}: expected --at too, the share of the time of a member: --at 0.7"
+        )
+    if 0 < heal < (needed := min(window, load_pretrained(model, device="meta").context)):
+        raise InvalidInput(
+            f"--heal: expected at least {needed} tokens, those of a sequence, found {heal}"
+        )
     own = model / "tokenizer.json"
     plan = Plan(
         model=str(model),
@@ -138,6 +148,8 @@ def shrink(
     )
     if not quiet:
         echo((out / "report.md").read_text(encoding="utf-8").rstrip())
+    for share in at or ():
+        member_within(result, share)  # refused before the first member is healed
     for share in at or ():
         member = export_member(
             result,

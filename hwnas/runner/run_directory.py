@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 from hwnas.backends import metric_of
 from hwnas.errors import InvalidInput
 from hwnas.experiment import Experiment, run_plugin_files, validate_form
-from hwnas.files import PARTIAL
+from hwnas.files import PARTIAL, locked
 from hwnas.plugin_files import hash_of_file
 from hwnas.problem import Problem
 from hwnas.registry import lookup
@@ -53,27 +52,6 @@ def new_directory(path: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 directory.rmdir()  # only what is empty, and only what was created here
         raise
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a directory against a second run; the system releases it when the process dies.
-
-    Raises
-    ------
-    InvalidInput
-        Another process holds it.
-    """
-    # A lock on the directory itself leaves no file behind.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvalidInput(f"{path}: another process is running here; wait for it") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def refuse_running(path: Path) -> None:

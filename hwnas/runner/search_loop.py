@@ -13,6 +13,7 @@ import numpy as np
 
 from hwnas.errors import HwnasError, InvalidInput, SpaceExhausted
 from hwnas.experiment import Budget, Experiment, OptimizerEntry, run_plugin_files
+from hwnas.files import locked
 from hwnas.optimizers import Optimizer
 from hwnas.problem import Problem, build_optimizer, build_problem
 from hwnas.registry import lookup
@@ -32,7 +33,6 @@ from hwnas.runner.failures import ERROR_FILE, Failure, FailureLog
 from hwnas.runner.parallel_loop import ParallelLoop
 from hwnas.runner.reference_point import Reference, measured_references
 from hwnas.runner.replay import ReplayLog
-from hwnas.runner.run_directory import locked
 from hwnas.runner.shared_start import with_shared_start
 from hwnas.runner.stopping import StoppingRule
 from hwnas.runner.storage import Store, Trials

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -69,6 +70,33 @@ class Plan:
             if value is not None and value < 1:
                 raise InvalidInput(f"{name}: expected at least 1, found {value}")
 
+    def resolved(self) -> Plan:
+        """Return the plan with absolute paths, the same in every working directory."""
+        paths = {
+            name: str(Path(value).resolve())
+            for name in ("model", "text", "tokenizer", "vocabulary")
+            if (value := getattr(self, name)) is not None and Path(value).exists()
+        }
+        return replace(self, **paths)  # type: ignore[arg-type]  # all of them are texts
+
+    def check(self, folder: Path) -> None:
+        """Check that a directory has no plan or this one.
+
+        Raises
+        ------
+        InvalidInput
+            The directory has another plan.
+        """
+        if not (folder / PLAN).exists():
+            return
+        own, other = asdict(self.resolved()), asdict(read_plan(folder).resolved())
+        if own != other:
+            name = next(key for key in own if own[key] != other[key])
+            raise InvalidInput(
+                f"{folder}: holds smaller versions with {name} {other[name]!r}, found "
+                f"{own[name]!r}; expected the same settings or another directory"
+            )
+
     def write(self, folder: Path) -> None:
         """Write the plan of a new directory, or check that it is that of an existing one.
 
@@ -77,17 +105,10 @@ class Plan:
         InvalidInput
             The directory has another plan.
         """
-        file = folder / PLAN
-        if not file.exists():
+        self.check(folder)
+        if not (file := folder / PLAN).exists():
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps(asdict(self), indent=2) + "\n")
-        elif (former := read_plan(folder)) != self:
-            own, other = asdict(self), asdict(former)
-            name = next(key for key in own if own[key] != other[key])
-            raise InvalidInput(
-                f"{folder}: holds smaller versions with {name} {other[name]!r}, found "
-                f"{own[name]!r}; expected the same settings or another directory"
-            )
+            write_text(file, json.dumps(asdict(self.resolved()), indent=2) + "\n")
 
 
 def read_plan(folder: Path) -> Plan:
@@ -117,9 +138,11 @@ class Workbench:
     Parameters
     ----------
     folder
-        The directory, with a plan.
+        The directory.
     device
         Device of the model.
+    plan
+        Its settings; those of the directory's file if there are none.
 
     Attributes
     ----------
@@ -127,9 +150,9 @@ class Workbench:
         Its settings.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, plan: Plan | None = None) -> None:
         self.folder, self.device = folder, device
-        self.plan = read_plan(folder)
+        self.plan = read_plan(folder) if plan is None else plan
         self._model: Llama | None = None
 
     @cached_property
@@ -183,8 +206,7 @@ class Workbench:
             model = with_equal_layers(load_pretrained(self.plan.model, device=self.device))
             file = self.folder / ORDER
             if file.exists():
-                with np.load(file, allow_pickle=False) as arrays:
-                    apply_order(model, {name: torch.from_numpy(arrays[name]) for name in arrays})
+                apply_order(model, _read_orders(file))
             else:
                 orders = order_by_importance(model, self.calibration, self.plan.importance)
                 plain: dict[str, Any] = {
@@ -200,6 +222,24 @@ class Workbench:
         self._model = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _read_orders(file: Path) -> dict[str, Tensor]:
+    """Read the orders of heads and neurons.
+
+    Raises
+    ------
+    InvalidInput
+        The file is damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise InvalidInput(
+            f"{file}: expected the order of heads and neurons: {error}; remove it together with "
+            "scores.csv and evaluations.csv, and they are computed again"
+        ) from None
 
 
 def resolve_device(name: str) -> torch.device:

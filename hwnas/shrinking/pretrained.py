@@ -25,6 +25,8 @@ from hwnas.spaces import LlamaArchitecture
 
 _INDEX = f"{WEIGHTS}.index.json"  # of weights that are split into several files
 _CLASS = "LlamaForCausalLM"
+_HEAD = "lm_head.weight"
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def load_pretrained(
@@ -77,13 +79,16 @@ def load_pretrained(
             raise InvalidInput(f"{folder}: expected a Llama, found a model of {model.family}")
         return _with_dtype(model, model.dtype if dtype is None else dtype).eval()
     arch, settings = _sizes(folder, config)
+    try:
+        model = Llama(arch, **settings, device="meta")
+    except InvalidInput as error:
+        raise InvalidInput(f"{folder / CONFIG}: {error}") from None
     if is_meta:
-        return Llama(arch, **settings, device="meta")
+        return model
     files = _weight_files(folder)
     if dtype is None:
         dtype = _dtype_of(files)
-    model = _with_dtype(Llama(arch, **settings, device="meta"), dtype)
-    model.to_empty(device=device)
+    _with_dtype(model, dtype).to_empty(device=device)
     model.reset_tables()
     _copy_weights(model, files)
     return model.eval()
@@ -113,7 +118,11 @@ def _sizes(folder: Path, config: Mapping[str, Any]) -> tuple[LlamaArchitecture, 
             f"{file}: expected a {_CLASS} or a network of hwnas build, found {found}"
         )
     rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rotary.get("rope_type", rotary.get("type", "default"))
+    if not isinstance(rotary, dict):
+        raise InvalidInput(
+            f"{file}: rope_scaling: expected an object with rope_type, found {describe(rotary)}"
+        )
+    kind = str(rotary.get("rope_type", rotary.get("type", "default")))
     refused = {
         "hidden_act": config.get("hidden_act", "silu") != "silu",
         "attention_bias": bool(config.get("attention_bias")),
@@ -148,8 +157,13 @@ def _sizes(folder: Path, config: Mapping[str, Any]) -> tuple[LlamaArchitecture, 
         }
         pairs = settings["head_size"] // 2
         settings["rotary_factors"] = rotary_factors(rotary, kind, pairs, settings["rotary_base"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise InvalidInput(f"{file}: {type(error).__name__}: {error}") from None
+    except KeyError as error:
+        raise InvalidInput(
+            f"{file}: expected the sizes of a {_CLASS}; {error} is missing"
+        ) from None
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        # InvalidInput is a ValueError: it names the size, not the file.
+        raise InvalidInput(f"{file}: expected the sizes of a {_CLASS}: {error}") from None
     return arch, settings
 
 
@@ -172,10 +186,17 @@ def rotary_factors(rotary: Mapping[str, Any], kind: str, pairs: int, base: float
     --------
     >>> rotary_factors({"factor": 4.0}, "linear", 2, 10_000.0)
     [4.0, 4.0]
+
+    Raises
+    ------
+    InvalidInput
+        A factor is not above 0.
     """
     if kind == "default":
         return []
     factor = float(rotary["factor"])
+    if not 0 < factor < math.inf:
+        raise InvalidInput(f"factor of rotary positions: expected a number above 0, found {factor}")
     if kind == "linear":
         return [factor] * pairs
     low, high = float(rotary["low_freq_factor"]), float(rotary["high_freq_factor"])
@@ -199,9 +220,12 @@ def _copy_weights(model: Llama, files: Mapping[str, Path]) -> None:
     """Copy the weights of files into a model, one tensor at a time."""
     targets = _targets(model)
     missing = [name for name in targets if name not in files]
-    if model.head is None:
-        targets.setdefault("lm_head.weight", model.embedding.weight)  # a copy that some files have
-    unexpected = [n for n in files if n not in targets and not n.endswith("rotary_emb.inv_freq")]
+    copies = {_HEAD} if model.head is None else set()  # of the embedding, which some files have
+    unexpected = [
+        name
+        for name in files
+        if name not in targets and name not in copies and not name.endswith("rotary_emb.inv_freq")
+    ]
     if missing or unexpected:
         fault = f"{missing[0]} is missing" if missing else f"{unexpected[0]} is unexpected"
         raise InvalidInput(f"{next(iter(files.values()))}: expected weights of {_CLASS}: {fault}")
@@ -211,12 +235,22 @@ def _copy_weights(model: Llama, files: Mapping[str, Path]) -> None:
                 if name not in targets:
                     continue
                 target, source = targets[name], content.get_tensor(name)
-                if source.shape != target.shape or not source.is_floating_point():
+                if source.shape != target.shape or source.dtype not in _DTYPES:
                     raise InvalidInput(
-                        f"{file}: {name}: expected {tuple(target.shape)} floating-point numbers, "
-                        f"found {tuple(source.shape)} {source.dtype}"
+                        f"{file}: {name}: expected {tuple(target.shape)} numbers in float32, "
+                        f"float16 or bfloat16, found {tuple(source.shape)} {source.dtype}"
                     )
                 target.copy_(source)
+                if not bool(torch.isfinite(target).all()):
+                    raise InvalidInput(f"{file}: {name}: expected numbers, found infinite or NaN")
+    for name in copies & files.keys():
+        with _opened(files[name]) as content:
+            copy = content.get_tensor(name).to(model.embedding.weight)
+        if not torch.equal(copy, model.embedding.weight):
+            raise InvalidInput(
+                f"{files[name]}: {name} differs from the embedding, but the model's {CONFIG} has "
+                "tie_word_embeddings: true; expected false"
+            )
 
 
 def _targets(model: Llama) -> dict[str, Tensor]:
@@ -227,7 +261,7 @@ def _targets(model: Llama) -> dict[str, Tensor]:
         "model.norm.weight": model.norm.weight,
     }
     if model.head is not None:
-        targets["lm_head.weight"] = model.head.weight
+        targets[_HEAD] = model.head.weight
     for i, block in enumerate(model.blocks):
         layer: Any = block
         name, attention = f"model.layers.{i}", layer.attention

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ import numpy as np
 import torch
 
 from hwnas.errors import InvalidInput
-from hwnas.profiling.export.directory import export_model
+from hwnas.files import locked, write_text
+from hwnas.profiling.export.directory import FORMATS, export_model
 from hwnas.profiling.export.model_card import Origin
+from hwnas.profiling.export.safetensors import load_model
 from hwnas.profiling.export.tokenizer_files import tokenizer_named
 from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.perplexity import perplexity
@@ -23,6 +26,8 @@ from hwnas.shrinking.sliced_model import ShrunkLlama, dense_member
 from hwnas.shrinking.workflow import ShrinkResult
 from hwnas.spaces import LlamaArchitecture
 
+MEMBER = "member.json"
+_VALUES = ("share", "perplexity", "healed", "of_model")
 _BATCH_TOKENS = 8192
 _HEALING_BATCH = 16_384  # tokens of a step, at most a fiftieth of the budget
 _MIN_STEPS = 50
@@ -83,6 +88,8 @@ def export_member(
 ) -> Member:
     """Heal and export the member that loses least within a share of the model's time.
 
+    Formats that an earlier call has written are kept, and others are made from its weights.
+
     Parameters
     ----------
     result
@@ -101,42 +108,97 @@ def export_member(
     Raises
     ------
     InvalidInput
-        No evaluated member is as fast, or its directory is there already.
+        No evaluated member is as fast, or its directory holds something else.
     """
     bench, search = result.backend.bench, result.search
     i = member_within(result, share)
     arch = bench.space.decode(search.codes[i : i + 1])[0]
     folder = bench.folder / "members" / f"{share:g}"
-    for name in formats:
-        if (folder / name).exists():
-            raise InvalidInput(f"{folder / name}: is there already; choose another directory")
-    member = dense_member(bench.model, arch)
-    unhealed = quality(bench, member)
-    healed = of_model = None
-    if tokens:
-        # Float32 for the optimizer's steps; the exported weights have the model's data type.
-        member = _float32(member)
-        say(f"healing {member.arch.n_layer} layers with {tokens:,} tokens")
-        heal_member(
-            bench, member, tokens, learning_rate=learning_rate, max_seconds=max_seconds, say=say
-        )
-        healed = quality(bench, member)
-    of_model = quality(bench, bench.model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        former = _read_member(folder, arch, tokens)
+        missing = [name for name in formats if not (folder / name).exists()]
+        if former is not None and not missing:
+            return former
+        if former is None and (kept := [name for name in FORMATS if (folder / name).exists()]):
+            raise InvalidInput(f"{folder / kept[0]}: is there already; choose another directory")
+        exact = folder / "safetensors"
+        if former is not None and exact.exists():
+            dense, written = load_model(exact), former
+        else:
+            dense = dense_member(bench.model, arch)
+            unhealed, healed = quality(bench, dense), None
+            if tokens:
+                dense = _float32(dense)  # for the optimizer's steps
+                say(f"healing {dense.arch.n_layer} layers with {tokens:,} tokens")
+                heal_member(
+                    bench, dense, tokens, learning_rate=learning_rate, max_seconds=max_seconds,
+                    say=say,
+                )  # fmt: skip
+                healed = quality(bench, dense)
+            time_share = float(search.times[i] / search.times[0])
+            of_model = quality(bench, bench.model)
+            written = Member(arch, folder, time_share, unhealed, healed, of_model)
+            _write_member(written, tokens)
+        _write_formats(written, dense.to("cpu"), missing, bench, result, share, tokens)
+    return written
+
+
+def _write_formats(
+    member: Member,
+    dense: LanguageModel,
+    formats: Sequence[str],
+    bench: Workbench,
+    result: ShrinkResult,
+    share: float,
+    tokens: int,
+) -> None:
+    """Export the weights of a member."""
     sentences = [
         f"One of the smaller versions of `{bench.space.name}`: the one that loses least of "
-        f"{len(search.codes)} evaluated within {share:.0%} of its {result.objective}."
+        f"{len(result.search.codes)} evaluated within {share:.0%} of its {result.objective}."
     ]
     healing = f" and {tokens:,} tokens of distillation from it" if tokens else ""
     training = f"The weights are those that the model has in these parts{healing}."
-    metrics = [("perplexity", unhealed if healed is None else healed, "", "held-out documents")]
+    value = member.perplexity if member.healed is None else member.healed
+    origin = Origin(sentences, training, [("perplexity", value, "", "held-out documents")])
     encoder = tokenizer_named(bench.plan.tokenizer, vocabulary=bench.plan.vocabulary)
-    origin = Origin(sentences, training, metrics)
-    exported = member.to("cpu")
-    for name in formats:
+    # GGUF comes last: its float16 has lost what the others keep.
+    for name in sorted(formats, key=lambda name: name == "gguf"):
         dtype = torch.float16 if name == "gguf" else torch.float32
-        export_model(exported.to(dtype), folder / name, name, encoder=encoder, origin=origin)
-    share_of_member = float(search.times[i] / search.times[0])
-    return Member(arch, folder, share_of_member, unhealed, healed, of_model)
+        export_model(dense.to(dtype), member.folder / name, name, encoder=encoder, origin=origin)
+
+
+def _write_member(member: Member, tokens: int) -> None:
+    """Write what is known of a member, before its first export."""
+    content = {"arch": str(member.arch), "tokens": tokens}
+    content |= {name: getattr(member, name) for name in _VALUES}
+    write_text(member.folder / MEMBER, json.dumps(content, indent=2) + "\n")
+
+
+def _read_member(folder: Path, arch: LlamaArchitecture, tokens: int) -> Member | None:
+    """Return the member whose export an earlier call began, if any.
+
+    Raises
+    ------
+    InvalidInput
+        It is another one, or its file is damaged.
+    """
+    file = folder / MEMBER
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_bytes())
+        found, former_tokens = content["arch"], content["tokens"]
+        values = {name: content[name] for name in _VALUES}
+    except (OSError, ValueError, TypeError, KeyError):
+        raise InvalidInput(f"{file}: expected a member of hwnas shrink; remove {folder}") from None
+    if (found, former_tokens) != (str(arch), tokens):
+        raise InvalidInput(
+            f"{folder}: holds {found}, healed with {former_tokens} tokens, expected {arch} with "
+            f"{tokens}; move it away, or choose another directory"
+        )
+    return Member(arch, folder, **values)
 
 
 def heal_member(

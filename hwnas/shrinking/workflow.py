@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hwnas.errors import HwnasWarning, InvalidInput, UnknownName
-from hwnas.files import write_text
+from hwnas.files import locked, write_text
 from hwnas.profiling.device_profiler import DeviceProfiler
 from hwnas.shrinking.backend import TIMES, Shrink
 from hwnas.shrinking.block_scores import score_blocks
@@ -116,11 +116,11 @@ def shrink(
     Raises
     ------
     InvalidInput
-        The model is none that is supported, the device has no tables for it, or the directory is of
-        other settings.
+        The model is none that is supported, the device has no tables for it, the directory is of
+        other settings, or another process works in it.
     """
     folder = Path(folder)
-    # What is wrong with the arguments leaves no directory that another plan is refused by.
+    # What is wrong with arguments, model or text leaves no directory with a plan.
     if not 1 < max_perplexity < np.inf:
         raise InvalidInput(f"max_perplexity: expected a number above 1, found {max_perplexity}")
     if not 0 < max_seconds < np.inf:
@@ -128,35 +128,36 @@ def shrink(
     resolve_device(on)
     if folder.is_file():
         raise InvalidInput(f"{folder}: is a file, expected a directory to make")
-    bench_space = write_space(plan, folder, known_workload(workload, workloads))
-    # What is wrong with the text is told before anything is measured.
-    _ = Workbench(folder, resolve_device(on)).corpus
-    objective = measure_times(
-        bench_space,
-        folder,
-        workload=workload,
-        device=device,
-        workloads=workloads,
-        networks=networks,
-        within=within,
-        max_seconds=max_seconds,
-        say=say,
-    )
-    backend = Shrink(bench_space, folder=str(folder), device=on, workloads=workloads)
-    scores = score_members(backend, say=say)
-    search = search_front(
-        bench_space,
-        scores,
-        backend.times.table(objective),
-        evaluator(backend),
-        evaluations=evaluations,
-        max_loss=float(np.log(max_perplexity)),
-        seed=seed,
-        report=lambda count, total: say(f"evaluated {count} of {total} members"),
-    )
-    result = ShrinkResult(backend, search, objective)
-    write_results(folder, backend, search, objective)
-    _write_experiment(result, workloads, max_perplexity)
+    plan.check(folder)
+    _ = Workbench(folder, resolve_device(on), plan).corpus
+    space = write_space(plan, folder, known_workload(workload, workloads))
+    with locked(folder):
+        objective = measure_times(
+            space,
+            folder,
+            workload=workload,
+            device=device,
+            workloads=workloads,
+            networks=networks,
+            within=within,
+            max_seconds=max_seconds,
+            say=say,
+        )
+        backend = Shrink(space, folder=str(folder), device=on, workloads=workloads)
+        scores = score_members(backend, say=say)
+        search = search_front(
+            space,
+            scores,
+            backend.times.table(objective),
+            evaluator(backend),
+            evaluations=evaluations,
+            max_loss=float(np.log(max_perplexity)),
+            seed=seed,
+            report=lambda count, total: say(f"evaluated {count} of {total} members"),
+        )
+        result = ShrinkResult(backend, search, objective)
+        write_results(folder, backend, search, objective)
+        _write_experiment(result, workloads, max_perplexity)
     return result
 
 
@@ -288,8 +289,17 @@ def _figures_of_device(
 
 
 def _read_tables(file: Path) -> Sequence[DeviceFigure]:
-    """Return the figures of a file of tables, none if there is none."""
-    return read_device_file(file).figures if file.exists() else ()
+    """Return the figures of a file of tables, none if there is none.
+
+    Raises
+    ------
+    InvalidInput
+        The file is damaged.
+    """
+    try:
+        return read_device_file(file).figures if file.exists() else ()
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}; remove it, and it is made again") from None
 
 
 def _write_experiment(
@@ -304,7 +314,7 @@ def _write_experiment(
     content = {
         "name": f"shrink-{space.name}",
         "space": space.to_dict(),
-        "backend": {"type": "shrink", "folder": str(folder)},
+        "backend": {"type": "shrink", "folder": str(folder.resolve())},
         "objectives": ["perplexity", result.objective],
         "reference": reference,
         "optimizers": ["additive"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,11 @@ def test_stretched_positions_are_exported(tmp_path: Path) -> None:
         ({"hidden_act": "gelu"}, "hidden_act 'gelu' is not supported"),
         ({"quantization_config": {"quant_method": "awq"}}, "quantization_config 'awq' is not"),
         ({"rope_scaling": {"rope_type": "yarn"}, "rope_parameters": None}, "'yarn' is not supp"),
-        ({"num_attention_heads": None}, "TypeError"),
+        ({"rope_scaling": "linear", "rope_parameters": None}, "rope_scaling: expected an object"),
+        ({"rope_parameters": {"rope_type": "linear"}}, "'factor' is missing"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "a number above 0, found 0"),
+        ({"num_attention_heads": None}, "expected the sizes of a LlamaForCausalLM"),
+        ({"num_hidden_layers": 0}, "config.json: n_layer: expected a positive integer, found 0"),
         ({"intermediate_size": 44}, "down_proj.weight: expected"),
         ({"num_hidden_layers": 3}, "layers.2.self_attn.q_proj.weight is missing"),
         ({"num_hidden_layers": 1}, "is unexpected"),
@@ -149,6 +154,42 @@ def test_other_models_are_refused_in_one_line(
         load_pretrained(tmp_path)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "reason"),
+    [
+        (float("nan"), torch.float32, "norm.weight: expected numbers, found infinite or NaN"),
+        (float("inf"), torch.bfloat16, "norm.weight: expected numbers, found infinite or NaN"),
+        (1.0, torch.float8_e4m3fn, "in float32, float16 or bfloat16"),
+        (1.0, torch.int8, "in float32, float16 or bfloat16"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_named(
+    value: float, dtype: torch.dtype, reason: str, tmp_path: Path
+) -> None:
+    foreign(tmp_path)
+    change_weights(tmp_path, {"model.norm.weight": torch.full((48,), value).to(dtype)})
+    with pytest.raises(InvalidInput, match=re.escape(reason)):
+        load_pretrained(tmp_path)
+
+
+@torch.no_grad()
+def test_a_copy_of_the_embedding_is_the_output_layer_and_no_other_matrix(tmp_path: Path) -> None:
+    network = foreign(tmp_path, tie_word_embeddings=True)
+    embedding = network.model.embed_tokens.weight.detach()
+    change_weights(tmp_path, {"lm_head.weight": embedding.clone()})
+    torch.testing.assert_close(load_pretrained(tmp_path)(TOKENS), network(TOKENS).logits)
+    change_weights(tmp_path, {"lm_head.weight": embedding + 1})
+    with pytest.raises(InvalidInput, match="differs from the embedding"):
+        load_pretrained(tmp_path)
+
+
+def change_weights(folder: Path, changed: dict[str, torch.Tensor]) -> None:
+    """Replace tensors in the weights of a directory, or add them."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    file = folder / "model.safetensors"
+    safetensors.save_file({**safetensors.load_file(file), **changed}, file)
 
 
 def test_directories_without_a_model_are_refused(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import hwnas
 from hwnas.errors import InvalidInput
+from hwnas.files import locked
 from hwnas.objectives import parse_objectives
 from hwnas.profiling import save_model
 from hwnas.profiling.data.tokenizer import Tokens
@@ -21,7 +23,8 @@ from hwnas.profiling.llama import Llama
 from hwnas.shrinking.backend import TIMES, Shrink
 from hwnas.shrinking.block_times import table_of_layers
 from hwnas.shrinking.healing import heal, healing_settings
-from hwnas.shrinking.plan import Plan, read_plan
+from hwnas.shrinking.plan import Plan, Workbench, read_plan
+from hwnas.shrinking.pretrained import load_pretrained
 from hwnas.shrinking.selection import export_member
 from hwnas.shrinking.sliced_model import dense_member
 from hwnas.shrinking.workflow import ShrinkResult, shrink
@@ -198,10 +201,79 @@ def test_members_are_exported(result: ShrinkResult, home: Path) -> None:
     )
     card = (member.folder / "safetensors/README.md").read_text()
     assert "2,000 tokens of distillation" in card
-    with pytest.raises(InvalidInput, match="is there already"):
+    with pytest.raises(InvalidInput, match="healed with 2000 tokens, expected"):
         export_member(result, 0.8)
     with pytest.raises(InvalidInput, match="no evaluated member takes at most 1%"):
         export_member(result, 0.01)
+
+
+def test_an_interrupted_export_goes_on_with_the_healed_weights(result: ShrinkResult) -> None:
+    transformers = pytest.importorskip("transformers")
+    said: list[str] = []
+    settings: dict[str, Any] = {"tokens": 1000, "say": said.append}
+    first = export_member(result, 0.7, formats=["safetensors"], **settings)
+    weights = (first.folder / "safetensors/model.safetensors").read_bytes()
+    assert any(line.startswith("healing") for line in said)
+    said.clear()
+    formats = ["safetensors", "transformers"]
+    assert export_member(result, 0.7, formats=formats, **settings) == first
+    assert export_member(result, 0.7, formats=formats, **settings) == first
+    assert said == []
+    assert (first.folder / "safetensors/model.safetensors").read_bytes() == weights
+    own, tokens = load_pretrained(first.folder / "safetensors"), torch.arange(8)[None]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        first.folder / "transformers", trust_remote_code=True
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(own(tokens), theirs(tokens).logits)
+
+
+def test_what_another_wrote_is_not_replaced(result: ShrinkResult) -> None:
+    folder = result.backend.bench.folder / "members/0.75"
+    (folder / "safetensors").mkdir(parents=True)
+    with pytest.raises(InvalidInput, match="is there already"):
+        export_member(result, 0.75)
+
+
+def test_one_process_works_in_a_directory(result: ShrinkResult, home: Path) -> None:
+    with locked(home / "out"), pytest.raises(InvalidInput, match="another process"):
+        run(home)
+
+
+def test_a_directory_goes_on_from_every_working_directory(
+    result: ShrinkResult, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    relative = replace(read_plan(home), model="model", text="text.txt")
+    assert Path(read_plan(home / "out").model).is_absolute()
+    relative.check(Path("out"))
+    (home / "below").mkdir()
+    monkeypatch.chdir(home / "below")
+    replace(relative, model="../model", text="../text.txt").check(home / "out")
+    folder = yaml.safe_load((home / "out/experiment.yaml").read_text())["backend"]["folder"]
+    assert Path(folder).is_absolute()
+
+
+@pytest.mark.parametrize("changed", [{"text": "short.txt"}, {"tokenizer": "gpt3"}])
+def test_a_text_that_does_not_serve_leaves_no_plan(
+    changed: dict[str, Any], result: ShrinkResult, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    (home / "short.txt").write_text("too short")
+    with pytest.raises(InvalidInput):
+        shrink(replace(read_plan(home), **changed), "other", workload="mine", workloads=WORKLOADS)
+    assert not (home / "other").exists()
+
+
+def test_a_damaged_order_says_what_to_remove(result: ShrinkResult, home: Path) -> None:
+    file = home / "out/order.npz"
+    content = file.read_bytes()
+    try:
+        file.write_bytes(content[:20])
+        with pytest.raises(InvalidInput, match="remove it together with"):
+            _ = Workbench(home / "out", torch.device("cpu")).model
+    finally:
+        file.write_bytes(content)
 
 
 @pytest.mark.parametrize(
