@@ -31,7 +31,7 @@ from hwnas.shrinking.block_times import figures_of_log, measure_networks
 from hwnas.shrinking.evaluations import evaluated_losses, evaluator
 from hwnas.shrinking.front_search import SearchedFront, search_front
 from hwnas.shrinking.members import space_of_members, with_equal_layers
-from hwnas.shrinking.plan import PLAN, Plan, Workbench, resolve_device
+from hwnas.shrinking.plan import ORDER, PLAN, Plan, Workbench, resolve_device
 from hwnas.shrinking.pretrained import load_pretrained
 from hwnas.shrinking.report import write_results
 from hwnas.spaces import ShrunkLlamaSpace
@@ -129,9 +129,13 @@ def shrink(
     if folder.is_file():
         raise InvalidInput(f"{folder}: is a file, expected a directory to make")
     plan.check(folder)
-    _ = Workbench(folder, resolve_device(on), plan).corpus
+    bench = Workbench(folder, resolve_device(on), plan)
+    _ = bench.corpus
     space = write_space(plan, folder, known_workload(workload, workloads))
     with locked(folder):
+        if not (folder / ORDER).exists():
+            _ = bench.model  # what is wrong with the weights is told before anything is measured
+        del bench  # and with it the model
         objective = measure_times(
             space,
             folder,
