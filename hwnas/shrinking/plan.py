@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.files import atomic_writer, write_text
 from hwnas.profiling.data.corpus import Corpus, cache_folder, load_corpus
+from hwnas.profiling.data.text import DEFAULT, STDLIB
 from hwnas.profiling.data.tokenizer import Tokens, first_tokens
 from hwnas.profiling.llama import Llama
 from hwnas.shrinking.block_scores import calibration_sequences
@@ -26,6 +28,7 @@ from hwnas.spaces import ShrunkLlamaSpace
 from hwnas.spaces import space as space_of
 
 PLAN, ORDER = "plan.json", "order.npz"
+_NAMES = (DEFAULT, STDLIB, "bytes", "gpt2")  # of texts and tokenizers, which are no paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,8 @@ class Plan:
         paths = {
             name: str(Path(value).resolve())
             for name in ("model", "text", "tokenizer", "vocabulary")
-            if (value := getattr(self, name)) is not None and Path(value).exists()
+            # A text or tokenizer of the name is meant, also where a file has the same one.
+            if (value := getattr(self, name)) not in (None, *_NAMES) and os.path.exists(value)
         }
         return replace(self, **paths)  # type: ignore[arg-type]  # all of them are texts
 
@@ -235,7 +239,7 @@ def _read_orders(file: Path) -> dict[str, Tensor]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays}
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InvalidInput(
             f"{file}: expected the order of heads and neurons: {error}; remove it together with "
             "scores.csv and evaluations.csv, and they are computed again"

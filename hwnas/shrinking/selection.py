@@ -124,49 +124,40 @@ def export_member(
             raise InvalidInput(f"{folder / kept[0]}: is there already; choose another directory")
         exact = folder / "safetensors"
         if former is not None and exact.exists():
-            dense, written = load_model(exact), former
+            dense, member = load_model(exact), former
         else:
             dense = dense_member(bench.model, arch)
             unhealed, healed = quality(bench, dense), None
             if tokens:
                 dense = _float32(dense)  # for the optimizer's steps
                 say(f"healing {dense.arch.n_layer} layers with {tokens:,} tokens")
-                heal_member(
-                    bench, dense, tokens, learning_rate=learning_rate, max_seconds=max_seconds,
-                    say=say,
-                )  # fmt: skip
+                limits = {"learning_rate": learning_rate, "max_seconds": max_seconds}
+                heal_member(bench, dense, tokens, **limits, say=say)
                 healed = quality(bench, dense)
             time_share = float(search.times[i] / search.times[0])
-            of_model = quality(bench, bench.model)
-            written = Member(arch, folder, time_share, unhealed, healed, of_model)
-            _write_member(written, tokens)
-        _write_formats(written, dense.to("cpu"), missing, bench, result, share, tokens)
-    return written
+            member = Member(arch, folder, time_share, unhealed, healed, quality(bench, bench.model))
+            _write_member(member, tokens)
+        origin = _origin(member, result, share, tokens)
+        encoder = tokenizer_named(bench.plan.tokenizer, vocabulary=bench.plan.vocabulary)
+        dense = dense.to("cpu")
+        # GGUF comes last: its float16 has lost what the others keep.
+        for name in sorted(missing, key=lambda name: name == "gguf"):
+            dtype = torch.float16 if name == "gguf" else torch.float32
+            export_model(dense.to(dtype), folder / name, name, encoder=encoder, origin=origin)
+    return member
 
 
-def _write_formats(
-    member: Member,
-    dense: LanguageModel,
-    formats: Sequence[str],
-    bench: Workbench,
-    result: ShrinkResult,
-    share: float,
-    tokens: int,
-) -> None:
-    """Export the weights of a member."""
+def _origin(member: Member, result: ShrinkResult, share: float, tokens: int) -> Origin:
+    """Return what the card of a member says about where it comes from."""
+    search, space = result.search, result.backend.bench.space
     sentences = [
-        f"One of the smaller versions of `{bench.space.name}`: the one that loses least of "
-        f"{len(result.search.codes)} evaluated within {share:.0%} of its {result.objective}."
+        f"One of the smaller versions of `{space.name}`: the one that loses least of "
+        f"{len(search.codes)} evaluated within {share:.0%} of its {result.objective}."
     ]
     healing = f" and {tokens:,} tokens of distillation from it" if tokens else ""
     training = f"The weights are those that the model has in these parts{healing}."
     value = member.perplexity if member.healed is None else member.healed
-    origin = Origin(sentences, training, [("perplexity", value, "", "held-out documents")])
-    encoder = tokenizer_named(bench.plan.tokenizer, vocabulary=bench.plan.vocabulary)
-    # GGUF comes last: its float16 has lost what the others keep.
-    for name in sorted(formats, key=lambda name: name == "gguf"):
-        dtype = torch.float16 if name == "gguf" else torch.float32
-        export_model(dense.to(dtype), member.folder / name, name, encoder=encoder, origin=origin)
+    return Origin(sentences, training, [("perplexity", value, "", "held-out documents")])
 
 
 def _write_member(member: Member, tokens: int) -> None:

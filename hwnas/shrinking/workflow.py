@@ -31,7 +31,7 @@ from hwnas.shrinking.block_times import figures_of_log, measure_networks
 from hwnas.shrinking.evaluations import evaluated_losses, evaluator
 from hwnas.shrinking.front_search import SearchedFront, search_front
 from hwnas.shrinking.members import space_of_members, with_equal_layers
-from hwnas.shrinking.plan import ORDER, PLAN, Plan, Workbench, resolve_device
+from hwnas.shrinking.plan import ORDER, Plan, Workbench, resolve_device
 from hwnas.shrinking.pretrained import load_pretrained
 from hwnas.shrinking.report import write_results
 from hwnas.spaces import ShrunkLlamaSpace
@@ -130,8 +130,9 @@ def shrink(
         raise InvalidInput(f"{folder}: is a file, expected a directory to make")
     plan.check(folder)
     bench = Workbench(folder, resolve_device(on), plan)
+    known_workload(workload, workloads).check(bench.space)
     _ = bench.corpus
-    space = write_space(plan, folder, known_workload(workload, workloads))
+    space = write_space(plan, folder)
     with locked(folder):
         if not (folder / ORDER).exists():
             _ = bench.model  # what is wrong with the weights is told before anything is measured
@@ -241,13 +242,11 @@ def known_workload(name: str, workloads: Mapping[str, Workload]) -> Workload:
     return workloads[name]
 
 
-def write_space(plan: Plan, folder: Path, workload: Workload | None = None) -> ShrunkLlamaSpace:
-    """Write plan and space of a directory; return the space, which a workload must fit into."""
+def write_space(plan: Plan, folder: Path) -> ShrunkLlamaSpace:
+    """Write plan and space of a directory; return the space."""
     # What is wrong with the model is told before anything is written.
     shape = with_equal_layers(load_pretrained(plan.model, device="meta"))
     space = space_of_members(shape, head_steps=plan.head_steps, mlp_steps=plan.mlp_steps)
-    if workload is not None and not (folder / PLAN).exists():
-        workload.check(space)
     plan.write(folder)
     write_text(folder / "space.yaml", dump_yaml(space.to_dict()))
     return space

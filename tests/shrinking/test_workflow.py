@@ -254,7 +254,7 @@ def test_a_directory_goes_on_from_every_working_directory(
     assert Path(folder).is_absolute()
 
 
-@pytest.mark.parametrize("changed", [{"text": "short.txt"}, {"tokenizer": "gpt3"}])
+@pytest.mark.parametrize("changed", [{"text": "short.txt"}, {"text": ""}, {"tokenizer": "gpt3"}])
 def test_a_text_that_does_not_serve_leaves_no_plan(
     changed: dict[str, Any], result: ShrinkResult, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,11 +265,23 @@ def test_a_text_that_does_not_serve_leaves_no_plan(
     assert not (home / "other").exists()
 
 
-def test_a_damaged_order_says_what_to_remove(result: ShrinkResult, home: Path) -> None:
+def test_names_of_texts_and_tokenizers_are_no_paths(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("pydoc", "stdlib", "bytes", "gpt2"):
+        (tmp_path / name).mkdir()
+    for text, tokenizer in (("pydoc", "bytes"), ("stdlib", "gpt2"), ("", "hf:none")):
+        plan = Plan(model=str(home / "model"), text=text, tokenizer=tokenizer)
+        assert plan.resolved() == plan
+
+
+@pytest.mark.parametrize("size", [0, 20])
+def test_a_damaged_order_says_what_to_remove(size: int, result: ShrinkResult, home: Path) -> None:
     file = home / "out/order.npz"
     content = file.read_bytes()
     try:
-        file.write_bytes(content[:20])
+        file.write_bytes(content[:size])
         with pytest.raises(InvalidInput, match="remove it together with"):
             _ = Workbench(home / "out", torch.device("cpu")).model
     finally:
