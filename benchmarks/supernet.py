@@ -274,6 +274,7 @@ def main() -> None:
                         help="of alone: every N-th training, from number K on")  # fmt: skip
     parser.add_argument("--supernet-steps", type=int)
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the CSVs")
     parser.add_argument("--weights", type=Path, default=HERE.parent / "runs" / "supernet")
     # What follows -- goes to hwnas supernet train: --distillation 1, --order 0.1.
@@ -282,7 +283,7 @@ def main() -> None:
     options.extra = extra
     changes = {
         key: value
-        for key in ("steps", "supernet_steps", "batch_size")
+        for key in ("steps", "supernet_steps", "batch_size", "learning_rate")
         if (value := getattr(options, key)) is not None
     }
     study = replace(STUDIES[options.study], **changes)
