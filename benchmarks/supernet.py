@@ -42,7 +42,18 @@ from hwnas.spaces.llama import LLAMA_CHOICES
 HERE = Path(__file__).parent
 FOLDER = HERE / "supernet"
 SIZES = {"context": 512, "vocab_size": 8192}  # of a tokenizer that suits tens of megabytes of text
-ALONE = ("study", "arch", "width", "seed", "perplexity", "seconds", "steps", "device", "reason")
+ALONE = (
+    "study",
+    "arch",
+    "width",
+    "seed",
+    "learning_rate",
+    "perplexity",
+    "seconds",
+    "steps",
+    "device",
+)
+ALONE += ("reason",)
 INHERITED = ("study", "supernet", "arch", "width", "perplexity", "seconds", "step", "device")
 
 
@@ -155,7 +166,12 @@ def alone(
     """Train networks from scratch until the time is over."""
     space = space_of(name, study)
     log = CsvLog(options.out / "alone.csv", ALONE)
-    finished = {(row["study"], row["arch"], row["seed"]) for row in log.rows}
+    rate = str(study.learning_rate)
+    finished = {
+        (row["arch"], row["seed"])
+        for row in log.rows
+        if (row["study"], row["learning_rate"]) == (name, rate)
+    }
     training = {
         "steps": study.steps,
         "batch_size": study.batch_size,
@@ -166,15 +182,14 @@ def alone(
     try:
         part, n_parts = options.part
         for arch, seed in trials(networks(space, study))[part::n_parts]:
-            if (name, str(arch), str(seed)) in finished:
+            if (str(arch), str(seed)) in finished:
                 continue
             if remaining_seconds() < 1.2 * longest:
                 break
             row = evaluate(backend, arch, seed)
             longest = max(longest, row["seconds"])
-            print(
-                log.append({"study": name, "seed": seed, "steps": study.steps, **row}), flush=True
-            )
+            settings = {"learning_rate": rate, "steps": study.steps}
+            print(log.append({"study": name, "seed": seed, **settings, **row}), flush=True)
     finally:
         backend.on_end()
 
@@ -198,8 +213,8 @@ def train(
             "--text": options.text,
             "--tokenizer": options.tokenizer,
             "--device": options.device,
-            # A tenth of the time is left for the evaluation.
-            "--seconds": max(1.0, 0.9 * remaining_seconds()),
+            # The rest is for the evaluation, which prepares the text once more.
+            "--seconds": remaining_seconds() - min(150.0, remaining_seconds() / 4),
         }
         words = [str(word) for pair in arguments.items() for word in pair]
         command = [sys.executable, "-c", code, "supernet", "train", str(definition), *words]

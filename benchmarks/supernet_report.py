@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from supernet_statistics import MIN_NETWORKS, Networks, trust
+from supernet_statistics import MIN_NETWORKS, Networks, kendall, trust
 
 from hwnas.profiling import build_model
 from hwnas.spaces import LanguageModelSpace
@@ -62,6 +62,7 @@ def write(folder: Path, page: Path, spaces: Mapping[str, LanguageModelSpace]) ->
         "Written by `python benchmarks/supernet.py report` from the CSVs beside it.",
         "",
         *trust_lines(folder, spaces),
+        *seed_lines(read(folder / "alone.csv")),
         *cost_lines(read(folder / "cost.csv")),
     ]
     text = "\n".join(lines) + "\n"
@@ -79,27 +80,66 @@ def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[
         "over networks. The ceiling is that of two seeds of the same training. Networks are",
         "under-trained: the tokens of a training suffice to rank, not to use them.",
         "",
-        "| study, supernet | networks | inherited | of the ceiling | ceiling, two seeds | given "
-        "parameters | lead over parameters | lead over decoder parameters |",
+        "| study, supernet, learning rate alone | networks | inherited | of the ceiling "
+        "| ceiling, two seeds | given parameters | lead over parameters "
+        "| lead over decoder parameters |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    keys = sorted({(row["study"], row["supernet"]) for row in inherited})
-    for study, supernet in keys:
+    supernets = {(row["study"], row["supernet"]) for row in inherited}
+    rates = {(row["study"], row["learning_rate"]) for row in alone}
+    for study, supernet, rate in sorted((*s, r) for s in supernets for t, r in rates if t == s[0]):
         rows = [r for r in inherited if (r["study"], r["supernet"]) == (study, supernet)]
-        networks = joined(spaces[study], [r for r in alone if r["study"] == study], rows)
+        own = [r for r in alone if (r["study"], r["learning_rate"]) == (study, rate)]
+        networks = joined(spaces[study], own, rows)
         if len(networks.width) < MIN_NETWORKS:
             continue
         result = trust(networks, np.random.default_rng(0))
-        cells = [f"{study}, {supernet}", f"{len(networks.width)}"]
+        cells = [f"{study}, {supernet}, {rate}", f"{len(networks.width)}"]
         order = ("inherited", "share", "ceiling", "partial", "lead over params")
         cells += [str(result[name]) for name in (*order, "lead over decoder")]
         lines.append(f"| {' | '.join(cells)} |")
+    if not supernets:
+        lines.append("\nNo supernet has been evaluated yet: trainings from scratch are below.")
     return [
         *lines,
         "",
         f"Wanted: at least {_WANTED_SHARE} of the ceiling, and intervals of both leads above 0.",
         "",
     ]
+
+
+def seed_lines(alone: Sequence[Row]) -> list[str]:
+    """Return the section on differences between seeds of trainings from scratch."""
+    lines = [
+        "## How far do two seeds of one training differ?",
+        "",
+        "Standard deviations of the logarithm of perplexity, in per cent: between the networks of",
+        "a width (seed 0), and between two seeds of one network. Kendall's tau is that of the two",
+        "seeds.",
+        "",
+        "| study | learning rate | embed_dim | networks | median | between networks "
+        "| with two seeds | between seeds | tau |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    keys = {(r["study"], int(r["width"]), float(r["learning_rate"])) for r in alone}
+    for study, width, rate in sorted(keys):
+        value = {
+            (r["arch"], r["seed"]): np.log(_number(r["perplexity"]))
+            for r in alone
+            if (r["study"], int(r["width"]), float(r["learning_rate"])) == (study, width, rate)
+        }
+        first = np.array([v for (_, seed), v in value.items() if seed == "0"])
+        pairs = np.array(
+            [(v, value[arch, "1"]) for (arch, seed), v in value.items()
+             if seed == "0" and (arch, "1") in value]
+        ).reshape(-1, 2)  # fmt: skip
+        spread = f"{100 * first.std(ddof=1):.1f}" if len(first) > 1 else ""
+        noise = f"{100 * np.sqrt(np.mean(np.diff(pairs) ** 2) / 2):.1f}" if len(pairs) else ""
+        tau = f"{kendall(*pairs.T):.2f}" if len(pairs) >= MIN_NETWORKS else ""
+        median = f"{np.exp(np.median(first)):.2f}" if len(first) else ""
+        cells = [study, f"{rate:g}", str(width), str(len(first)), median, spread]
+        lines.append(f"| {' | '.join([*cells, str(len(pairs)), noise, tau])} |")
+    return [*lines, ""]
 
 
 def cost_lines(rows: Sequence[Row]) -> list[str]:

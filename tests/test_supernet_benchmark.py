@@ -100,6 +100,17 @@ def test_networks_and_seeds_of_a_study() -> None:
     assert [sum(arch.embed_dim == w for arch in again) for w in study.widths] == [10, 10]
 
 
+def test_differences_between_seeds_are_relative() -> None:
+    row = {"study": "s", "width": "8", "learning_rate": "0.001"}
+    rows = [
+        {**row, "arch": "a", "seed": "0", "perplexity": "10"},
+        {**row, "arch": "a", "seed": "1", "perplexity": f"{10 * np.exp(0.02)}"},
+        {**row, "arch": "b", "seed": "0", "perplexity": f"{10 * np.exp(0.04)}"},
+    ]
+    expected = f"| s | 0.001 | 8 | 2 | 10.20 | {4 / 2**0.5:.1f} | 1 | {2 / 2**0.5:.1f} |  |"
+    assert reports.seed_lines(rows)[-2] == expected
+
+
 def test_cost_of_a_supernet_is_relative_to_the_largest_network() -> None:
     row = {"space": "s", "batch": "8", "device": "d", "utilization": "", "memory_gb": ""}
     rows = [
@@ -121,5 +132,5 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, script, *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     text = reports.write(tmp_path, tmp_path / "page.md", benchmark.spaces())
-    assert "| tiny, default | 12 |" in text
+    assert "| tiny, default, 0.01 | 12 |" in text
     assert len(reports.read(tmp_path / "alone.csv")) == 16

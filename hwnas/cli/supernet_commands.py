@@ -98,6 +98,7 @@ def train(
     from hwnas.profiling.training.config import TrainingSettings
     from hwnas.spaces import load_space, require_language_model
 
+    begin = time.monotonic()
     if compile == "whole":
         raise InvalidInput("compile: expected auto, off or blocks; each step has other networks")
     members = require_language_model(load_space(space))
@@ -128,7 +129,8 @@ def train(
         limits = {
             "checkpoint": checkpoint,
             "checkpoint_every": checkpoint_every,
-            "max_seconds": seconds,
+            # The preparation of the text counts as well.
+            "end": float("inf") if seconds is None else begin + seconds,
             "peak_tflops": peak_tflops,
         }
         _train(members, corpus, source, settings, group, out, limits, say)
@@ -155,7 +157,6 @@ def _train(
     shared = SharedWeights(space, device=group.device)
     shared.reset(settings.training.seed)
     peak = _peak(group, settings.training.precision, limits["peak_tflops"])
-    max_seconds = float("inf") if limits["max_seconds"] is None else limits["max_seconds"]
     try:
         progress = train_supernet(
             shared,
@@ -164,7 +165,7 @@ def _train(
             group=group,
             checkpoint=limits["checkpoint"],
             checkpoint_every=limits["checkpoint_every"],
-            max_seconds=max_seconds,
+            max_seconds=limits["end"] - time.monotonic(),
             peak_flops=peak,
             report=_Reporter(settings.training.steps, say),
             log=say,
