@@ -5,12 +5,14 @@
     python benchmarks/supernet.py alone --study gpt-s --text DIR --tokenizer FILE.json --seconds 500
     python benchmarks/supernet.py train --study gpt-s --text DIR --tokenizer FILE.json --seconds 500
     python benchmarks/supernet.py cost --space gpt-s --seconds 500
+    python benchmarks/supernet.py profile --space gpt-s --seconds 300
     python benchmarks/supernet.py report
 
 Each piece continues its CSV in ``benchmarks/supernet/`` and stops after ``--seconds``. ``alone``
 trains networks from scratch, a third of them with a second seed; ``train`` trains a supernet and
 evaluates the same networks with its weights; ``cost`` compares the time of a step with that of the
-largest network alone; ``report`` writes supernet.md. ``supernet_text.py`` fetches text.
+largest network alone, and ``profile`` shows which kernels it consists of; ``report`` writes
+supernet.md. ``supernet_text.py`` fetches text.
 
 Networks see about 20 million tokens, which suffices to rank them: they are under-trained.
 """
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import supernet_cost
+import supernet_profile
 import supernet_report
 import yaml
 
@@ -275,9 +278,9 @@ def clock(seconds: float) -> Callable[[], float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("piece", choices=["alone", "train", "cost", "report"])
+    parser.add_argument("piece", choices=["alone", "train", "cost", "profile", "report"])
     parser.add_argument("--study", choices=STUDIES, default="tiny")
-    parser.add_argument("--space", default="gpt-s", help="of cost: a named space")
+    parser.add_argument("--space", default="gpt-s", help="of cost, profile: a named space")
     parser.add_argument("--text", default="stdlib")
     parser.add_argument("--tokenizer", default="bytes")
     parser.add_argument("--device", default="auto")
@@ -308,10 +311,9 @@ def main() -> None:
         alone(options.study, study, options, remaining_seconds)
     elif options.piece == "train":
         train(options.study, study, options, remaining_seconds)
-    elif options.piece == "cost":
-        supernet_cost.run(
-            options.space, options.device, options.out, remaining_seconds, options.batch_size
-        )
+    elif options.piece in ("cost", "profile"):
+        piece = supernet_cost if options.piece == "cost" else supernet_profile
+        piece.run(options.space, options.device, options.out, remaining_seconds, options.batch_size)
     else:
         print(supernet_report.write(options.out, HERE / "supernet.md", spaces()))
 

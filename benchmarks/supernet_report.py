@@ -64,6 +64,7 @@ def write(folder: Path, page: Path, spaces: Mapping[str, LanguageModelSpace]) ->
         *trust_lines(folder, spaces),
         *seed_lines(read(folder / "alone.csv")),
         *cost_lines(read(folder / "cost.csv")),
+        *profile_lines(read(folder / "profile.csv")),
     ]
     text = "\n".join(lines) + "\n"
     page.write_text(text, encoding="utf-8")
@@ -165,6 +166,33 @@ def cost_lines(rows: Sequence[Row]) -> list[str]:
         ratio = f"{own[-1] / _number(row['tflops']):.2f}" if is_supernet else ""
         cells = [row[key] for key in ("space", "batch", "device", "what", "tflops", "utilization")]
         cells += [ratio, row["per_minute"], row["memory_gb"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def profile_lines(rows: Sequence[Row]) -> list[str]:
+    """Return the section on kernels; none without rows."""
+    if not rows:
+        return []
+    kinds = dict.fromkeys(row["kind"] for row in rows if not row["kernel"])
+    lines = [
+        "",
+        "## Where does a step's time go?",
+        "",
+        "Milliseconds of a step, by kinds of kernels, and the kernels that take longest.",
+        "",
+        f"| space | batch | device | what | all | {' | '.join(kinds)} | longest |",
+        f"|---|---|---|---|---|{'---|' * len(kinds)}---|",
+    ]
+    keys = dict.fromkeys(
+        tuple(row[k] for k in ("space", "batch", "device", "what")) for row in rows
+    )
+    for key in keys:
+        own = [r for r in rows if tuple(r[k] for k in ("space", "batch", "device", "what")) == key]
+        sums = {row["kind"]: row["milliseconds"] for row in own if not row["kernel"]}
+        longest = [f"`{row['kernel']}` {row['milliseconds']}" for row in own if row["kernel"]][:3]
+        total = f"{sum(map(float, sums.values())):.1f}"
+        cells = [*key, total, *(sums.get(kind, "") for kind in kinds), ", ".join(longest)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

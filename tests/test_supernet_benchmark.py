@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(FOLDER))
 
 import supernet as benchmark  # noqa: E402
+import supernet_profile as profiles  # noqa: E402
 import supernet_report as reports  # noqa: E402
 import supernet_statistics as statistics  # noqa: E402
 from supernet_statistics import Networks, bootstrap, mean_over_widths, partial_kendall, trust  # noqa: E402
@@ -120,7 +121,22 @@ def test_cost_of_a_supernet_is_relative_to_the_largest_network() -> None:
     assert "| supernet | 320 |  | 1.25 |" in reports.cost_lines(rows)[-1]
 
 
-def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
+def test_kernels_are_summed_by_kind() -> None:
+    kernels = [("nvjet_tst", 3.0, 4), ("flash_fwd", 1.0, 2), ("nvjet_hsh", 2.0, 1)]
+    rows = profiles.rows_of(10.0, kernels)
+    sums = {r["kind"]: (r["milliseconds"], r["count"]) for r in rows if not r["kernel"]}
+    assert sums == {"matrix products": ("5", 5), "idle": ("4", 0), "attention": ("1", 2)}
+    assert [row["kernel"] for row in rows if row["kernel"]] == [
+        "nvjet_tst",
+        "nvjet_hsh",
+        "flash_fwd",
+    ]
+    row = {"space": "s", "batch": "8", "device": "d", "what": "supernet"}
+    line = reports.profile_lines([{**row, **{k: str(v) for k, v in r.items()}} for r in rows])[-1]
+    assert line.startswith("| s | 8 | d | supernet | 10.0 | 5 | 4 | 1 | `nvjet_tst` 3")
+
+
+def test_a_small_study_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = str(FOLDER / "supernet.py")
     common = ["--study", "tiny", "--device", "cpu", "--text", "pydoc", "--out", str(tmp_path)]
     common += ["--weights", str(tmp_path / "weights")]
@@ -131,6 +147,9 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     for command in commands:
         done = subprocess.run([sys.executable, script, *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(profiles, "_CASES", {"supernet": profiles.supernet()})
+    profiles.run(str(tmp_path / "weights" / "tiny-default.yaml"), "cpu", tmp_path, lambda: 99.0, 2)
     text = reports.write(tmp_path, tmp_path / "page.md", benchmark.spaces())
     assert "| tiny, default, 0.01 | 12 |" in text
+    assert "matrix products" in text
     assert len(reports.read(tmp_path / "alone.csv")) == 16
