@@ -150,6 +150,7 @@ class EvaluationCache:
         all_columns = np.arange(len(measured))
         changing_columns = np.array(self.problem.fidelity_dependent, dtype=np.intp)
         status, reason, seconds = [""] * n, [""] * n, np.zeros(n)
+        # Values that are known, such as those of the reference point, are not measured again.
         for i, trial in self._known_rows(plan).items():
             values[i], std[i], seconds[i] = trial.values[0], trial.std[0], trial.seconds[0]
             status[i], is_new[i] = "ok", False

@@ -265,6 +265,7 @@ def _related_start(
         for part in parts
     ):
         raise InvalidInput(f"{directory}: {difference}; its searches differ, expected one run")
+    # Which metrics of this problem were measured there, of any device or workload.
     is_same_space = not space_difference(first.space, problem.space)
     columns = {
         j: column

@@ -229,6 +229,7 @@ def _copy_weights(model: Llama, files: Mapping[str, Path]) -> None:
     if missing or unexpected:
         fault = f"{missing[0]} is missing" if missing else f"{unexpected[0]} is unexpected"
         raise InvalidInput(f"{next(iter(files.values()))}: expected weights of {_CLASS}: {fault}")
+    # File by file, so that each is opened once and no second copy of the weights is held.
     for file in dict.fromkeys(files.values()):
         with _opened(file) as content, torch.no_grad():
             for name in (name for name, owner in files.items() if owner == file):
@@ -243,6 +244,7 @@ def _copy_weights(model: Llama, files: Mapping[str, Path]) -> None:
                 target.copy_(source)
                 if not bool(torch.isfinite(target).all()):
                     raise InvalidInput(f"{file}: {name}: expected numbers, found infinite or NaN")
+    # An output layer that is said to be the embedding must equal it.
     for name in copies & files.keys():
         with _opened(files[name]) as content:
             copy = content.get_tensor(name).to(model.embedding.weight)

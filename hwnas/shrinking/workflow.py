@@ -211,6 +211,7 @@ def measure_times(
             )
     else:
         figures = _figures_of_device(space, device, objective, workloads, folder)
+    # Times of other workloads and devices stay in the file.
     former = _read_tables(folder / TIMES)
     unchanged = [f for f in former if f.quantity not in {figure.quantity for figure in figures}]
     DeviceFile("times", (*unchanged, *figures), kind=TABLES).write(folder / TIMES)

@@ -50,6 +50,7 @@ def encode_columns(space: CodeLayout, values: Any) -> Codes:
             raise UnknownName(f"choice of {space.name}:", str(name), indices)
     if space.depth is not None and values.get(space.depth) is None:
         raise InvalidInput(f"{space.name}: expected a value of {space.depth}, found none")
+    # Choices of the whole network come first, since the depth is one of them.
     for j, name in enumerate(space.choices):
         if values.get(name) is not None:
             code[j] = indices[name].of_value(values[name])

@@ -125,6 +125,7 @@ def tensors(model: Llama) -> dict[str, Tensor]:
             weights[f"blk.{i}.attn_{part}.weight"] = tensor
         if norm is not None:
             weights[f"blk.{i}.attn_norm.weight"] = norm
+        # Every block has an MLP there: a missing one becomes a narrow one of zeros.
         if layer.mlp is not None:
             gate, up = layer.mlp.fc.weight.chunk(2)
             down, norm = layer.mlp.proj.weight, layer.norm_2.weight

@@ -92,6 +92,7 @@ def time_work(
         estimates.append(time_run())
     replays = replay_count(min(estimates))
     time_sample = pass_timer(run, device, replays=replays)
+    # The estimates are a part of the warm-up.
     n_warm_up, steady, seconds_left = 0, False, limit - sum(estimates) / 1e3
     if seconds_left > 0:
         n_warm_up, steady = warm_up(time_sample, max_seconds=seconds_left)
