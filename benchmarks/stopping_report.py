@@ -39,7 +39,8 @@ What was chosen by which searches:
   devices; the spread too, which the searches below left as it was;
 * scale and margin of a stop, by `tables, chosen by`: seeds 0 and 1. `tables, others` are later
   seeds; part of seed 2 had been in view, in sums with seed 1, all others ran with the constants as
-  they are, and of their stops at 0.01 fewer are on target than of those that were in view;
+  they are. All constants were chosen by searches of `additive` as it was before it ranked its
+  candidates, all rows of it below are of `additive` as it is now;
 * the numbers of the correction with constraints, by `constraints, chosen by`: P100 and the two
   processors. `constraints, others` are the other three devices; the form of the correction was
   chosen with all of them in view;

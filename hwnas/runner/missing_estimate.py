@@ -27,7 +27,7 @@ _FLAT_SCALE, _FLAT_SPREAD, _NOISE_SPREAD = 0.9, 0.4, 0.5
 _BOUND_WEIGHT, _BOUND_FROM, _BOUND_SPREAD = 0.3, 0.015, 0.1
 _INTERVAL = 1.645  # standard deviations of a 90 % interval
 # Standard deviations by which an estimate is below the target at a stop. With 0.9 to 1.1, 90 % and
-# more of stops of the 72 searches are on target, at up to 1.3 times the evaluations of an oracle.
+# more of stops of the 72 searches were on target, at up to 1.3 times the evaluations of an oracle.
 _CONFIDENCE = 1.0
 _FLOOR = 1e-6
 COLUMNS = ("expected_missing", "expected_missing_lower", "expected_missing_upper")
