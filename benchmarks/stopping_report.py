@@ -35,15 +35,13 @@ variables. `constraints` have limits on the parameters, on the perplexity or on 
 
 What was chosen by which searches:
 
-* the exponent and the weight of the progress, by searches without factors of layers on seven other
-  devices; the spread too, which the searches below left as it was;
-* scale and margin of a stop, by `tables, chosen by`: seeds 0 and 1. `tables, others` are later
-  seeds; part of seed 2 had been in view, in sums with seed 1, all others ran with the constants as
-  they are. All constants were chosen by searches of `additive` as it was before it ranked its
-  candidates, all rows of it below are of `additive` as it is now;
-* the numbers of the correction with constraints, by `constraints, chosen by`: P100 and the two
-  processors. `constraints, others` are the other three devices; the form of the correction was
-  chosen with all of them in view;
+* the ratio of the exponent to the weight of the progress, by searches without factors of layers on
+  seven other devices;
+* scale, exponent, spread and margin of a stop, by `tables, chosen by`: seeds 0 and 1. `tables,
+  others` are later seeds, and had no part in it;
+* the correction with constraints, by `constraints, chosen by`: P100 and the two processors.
+  `constraints, others` are the other three devices; the form of the correction, and to make it
+  weaker, were chosen with all of them in view;
 * the corrections without layers and under noise, by searches of zdt1, zdt2, dtlz2 and two noisy
   tables of gpt-s, which are among those of `general` and `noise`: these rows are no test of them.
 
