@@ -38,7 +38,7 @@ What was chosen by which searches:
 * the ratio of the exponent to the weight of the progress, by searches without factors of layers on
   seven other devices;
 * scale, exponent, spread and margin of a stop, by `tables, chosen by`: seeds 0 and 1. `tables,
-  others` are later seeds, and had no part in it;
+  others` are later seeds; their figures were in view, the choice was made by the former alone;
 * the correction with constraints, by `constraints, chosen by`: P100 and the two processors.
   `constraints, others` are the other three devices; the form of the correction, and to make it
   weaker, were chosen with all of them in view;

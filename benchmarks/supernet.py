@@ -45,18 +45,8 @@ from hwnas.spaces.llama import LLAMA_CHOICES
 HERE = Path(__file__).parent
 FOLDER = HERE / "supernet"
 SIZES = {"context": 512, "vocab_size": 8192}  # of a tokenizer that suits tens of megabytes of text
-ALONE = (
-    "study",
-    "arch",
-    "width",
-    "seed",
-    "learning_rate",
-    "perplexity",
-    "seconds",
-    "steps",
-    "device",
-)
-ALONE += ("reason",)
+ALONE = ("study", "arch", "width", "seed", "learning_rate", "perplexity", "seconds", "steps")
+ALONE += ("device", "reason")
 INHERITED = ("study", "supernet", "arch", "width", "perplexity", "seconds", "step", "device")
 
 

@@ -8,14 +8,13 @@ efficiently as the largest one alone; at most 1.25 is wanted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import hwnas
 from hwnas.profiling import Tokens, TrainingSettings, build_model, train
 from hwnas.profiling.errors import OutOfMemory
 from hwnas.profiling.peak_flops import peak_flops
@@ -26,12 +25,13 @@ from hwnas.profiling.supernet.parallel import process_group
 from hwnas.profiling.supernet.shared_weights import SharedWeights
 from hwnas.profiling.supernet.train_loop import SupernetProgress, train_supernet
 from hwnas.profiling.survey.csv_log import CsvLog
-from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces import LanguageModelSpace, load_space, require_language_model
 
 COLUMNS = ("space", "what", "batch", "steps", "tflops", "utilization", "per_minute", "memory_gb")
 COLUMNS += ("device", "torch")
 EVALUATED = 200_000  # held-out tokens
 STEPS = 60
+BATCH = 16  # sequences, unless said
 N_EVALUATED = 40  # architectures
 # Operations per second are read off as the share of a peak of one.
 ONE = 1.0
@@ -45,17 +45,15 @@ def run(
     batch_size: int | None,
 ) -> None:
     """Measure whatever the file does not have yet, until the time is over."""
-    space = hwnas.space(name) if not name.endswith(".yaml") else hwnas.spaces.load_space(name)
-    assert isinstance(space, LanguageModelSpace)
+    space = require_language_model(load_space(name))
     log = CsvLog(out / "cost.csv", COLUMNS)
-    batch = batch_size or 16
+    batch = batch_size or BATCH
     with process_group(device) as group:
         card = device_name(group.device)
-        keys = ("space", "what", "batch", "device")
-        finished = {tuple(row[key] for key in keys) for row in log.rows}
-        for piece, measure in _PIECES.items():
-            if (name, piece, str(batch), card) in finished or remaining_seconds() < 60:
-                continue
+        for piece in missing_pieces(log, _PIECES, space=name, batch=batch, device=card):
+            measure = _PIECES[piece]
+            if remaining_seconds() < 60:
+                break
             _reset(group.device)
             start = time.monotonic()
             try:
@@ -78,6 +76,15 @@ def run(
                 "torch": torch.__version__,
             }
             print(log.append(row), f"{time.monotonic() - start:.0f} s", flush=True)
+
+
+def missing_pieces(
+    log: CsvLog, pieces: Iterable[str], *, space: str, batch: int, device: str
+) -> list[str]:
+    """Return the pieces, of the column ``what``, that a file has no row of."""
+    here = (space, str(batch), device)
+    finished = {r["what"] for r in log.rows if (r["space"], r["batch"], r["device"]) == here}
+    return [piece for piece in pieces if piece not in finished]
 
 
 def whole(space: LanguageModelSpace, device: torch.device, batch: int) -> dict[str, float]:

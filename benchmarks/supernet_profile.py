@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from supernet_cost import device_name, words
+from supernet_cost import BATCH, device_name, missing_pieces, words
 from torch.profiler import ProfilerActivity, profile
 
-import hwnas
 from hwnas.profiling import TrainingSettings, build_model, train
 from hwnas.profiling.supernet.config import SupernetSettings
 from hwnas.profiling.supernet.extremes import largest, smallest
@@ -25,7 +24,7 @@ from hwnas.profiling.supernet.parallel import process_group
 from hwnas.profiling.supernet.shared_weights import SharedWeights
 from hwnas.profiling.supernet.train_loop import train_supernet
 from hwnas.profiling.survey.csv_log import CsvLog
-from hwnas.spaces import LanguageModelSpace
+from hwnas.spaces import LanguageModelSpace, load_space, require_language_model
 
 COLUMNS = ("space", "batch", "what", "kind", "kernel", "milliseconds", "count", "device", "torch")
 STEPS = 5  # of a profile
@@ -37,7 +36,7 @@ KINDS = {
     "loss": r"softmax|logsumexp|gather|_arange|_eq",
     "matrix products": r"gemm|nvjet|cutlass|cublas|xmma|::(add)?b?mm",
     "optimizer": r"multi_tensor|foreach|adam|clip_grad",
-    "copies": r"mem(cpy|set)|copy|fill|cat|elementwise",
+    "elementwise": r"mem(cpy|set)|copy|fill|cat|elementwise",
     "compiled": r"triton",
 }
 
@@ -81,7 +80,7 @@ def kind_of(kernel: str) -> str:
     """Return the kind of a kernel.
 
     >>> kind_of("nvjet_hsh_256x128_64x4_1x2_h_bz_coopA_NTT"), kind_of("Memset (Device)")
-    ('matrix products', 'copies')
+    ('matrix products', 'elementwise')
     """
     kinds = (kind for kind, pattern in KINDS.items() if re.search(pattern, kernel.lower()))
     return next(kinds, "other")
@@ -129,26 +128,22 @@ def run(
     batch_size: int | None,
 ) -> None:
     """Profile whatever the file does not have yet, until the time is over."""
-    space = hwnas.space(name) if not name.endswith(".yaml") else hwnas.spaces.load_space(name)
-    assert isinstance(space, LanguageModelSpace)
+    space = require_language_model(load_space(name))
     log = CsvLog(out / "profile.csv", COLUMNS)
-    batch = batch_size or 16
+    batch = batch_size or BATCH
     with process_group(device) as group:
-        place = group.device
-    card = device_name(place)
-    keys = ("space", "what", "batch", "device")
-    finished = {tuple(row[key] for key in keys) for row in log.rows}
-    for what, measure in _CASES.items():
-        if (name, what, str(batch), card) in finished or remaining_seconds() < 45:
-            continue
-        report = StepProfile(place)
-        measure(space, place, batch, report)
-        rows = rows_of(report.milliseconds, report.kernels)
+        card = device_name(group.device)
         common = {"space": name, "batch": batch, "device": card, "torch": torch.__version__}
-        for row in rows:
-            log.append({**common, "what": what, **row})
-        kinds = (f"{row['kind']} {row['milliseconds']}" for row in rows if not row["kernel"])
-        print(f"{name}, {what}: {report.milliseconds:.1f} ms: {', '.join(kinds)}", flush=True)
+        for what in missing_pieces(log, _CASES, space=name, batch=batch, device=card):
+            if remaining_seconds() < 45:
+                break
+            report = StepProfile(group.device)
+            _CASES[what](space, group.device, batch, report)
+            rows = rows_of(report.milliseconds, report.kernels)
+            for row in rows:
+                log.append({**common, "what": what, **row})
+            kinds = (f"{row['kind']} {row['milliseconds']}" for row in rows if not row["kernel"])
+            print(f"{name}, {what}: {report.milliseconds:.1f} ms: {', '.join(kinds)}", flush=True)
 
 
 def alone(choose: Callable[[LanguageModelSpace], Any], code: str) -> Callable[..., None]:

@@ -13,8 +13,8 @@ from hwnas.errors import InvalidInput
 from hwnas.typing import Array, IntArray
 
 # The exponent's ratio to the weight of the progress was fitted to searches of `additive` without
-# factors of layers on seven devices; all else here to 72 with factors on six others
-# (benchmarks/stopping.md).
+# factors of layers on seven devices; scale, exponent, spread and confidence were chosen by 72 with
+# factors on six others (benchmarks/stopping.md).
 _LOG_SCALE, _EXPONENT, _PROGRESS = -0.297, 0.993, 0.349
 _PROGRESS_RANGE = (-2.0, 1.0)  # of the logarithm of progress relative to the draws' mean
 _LARGEST = 0.06  # mean of draws that was seen in learning, beyond which nothing is corrected

@@ -265,8 +265,8 @@ def _related_start(
         for part in parts
     ):
         raise InvalidInput(f"{directory}: {difference}; its searches differ, expected one run")
-    # Which metrics of this problem were measured there, of any device or workload.
     is_same_space = not space_difference(first.space, problem.space)
+    # Which metrics of this problem were measured there, of any device or workload.
     columns = {
         j: column
         for j, objective in enumerate(problem.measured)

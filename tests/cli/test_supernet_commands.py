@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 import hwnas
+from hwnas.cli import supernet_commands
+from hwnas.profiling.supernet import train_loop
 
 sys.path.insert(0, str(Path(__file__).parent))
 from command_line import assert_user_error
@@ -80,6 +83,26 @@ def test_a_training_in_pieces_ends_equal(hw: Any) -> None:
     assert hw("supernet", "evaluate", "s.safetensors", ARCHS[0], "--device", "cpu").code == 0
     assert hw(*TRAIN, "--quiet").err == ""
     assert Path("s.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(supernet_commands, "_corpus"), (train_loop, "new_code")]
+)
+def test_preparation_counts_as_time_of_a_training(
+    hw: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    """Preparing the text or compiling takes an hour, and the training has half of one."""
+    prepare, late = getattr(owner, name), [0.0]
+
+    def take_an_hour(*arguments: Any) -> Any:
+        late[0] = 3600.0
+        return prepare(*arguments)
+
+    for clock in ("monotonic", "perf_counter"):
+        read = getattr(time, clock)
+        monkeypatch.setattr(time, clock, lambda read=read: read() + late[0])
+    monkeypatch.setattr(owner, name, take_an_hour)
+    assert "10 steps of 12; the same command continues" in hw(*TRAIN, "--seconds", "1800").err
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def train_supernet(
     group = Group(0, 1, shared.device) if group is None else group
     _check_text(shared, tokens)
     own = settings.of_process(group.size)
+    begin = time.perf_counter()
     with release_memory(shared.device, "training a supernet"), ExitStack() as stack:
         code = new_code(own, group)
         if code is not None:
@@ -145,7 +146,7 @@ def train_supernet(
         return _Run(shared, tokens, settings, group, step_code, peak_flops).run(
             checkpoint,
             checkpoint_every or settings.training.steps,
-            max_seconds,
+            max_seconds - (time.perf_counter() - begin),  # compilation counts as well
             report or (lambda progress: None),
             report_every,
         )
