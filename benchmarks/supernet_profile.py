@@ -28,16 +28,17 @@ from hwnas.spaces import LanguageModelSpace, load_space, require_language_model
 
 COLUMNS = ("space", "batch", "what", "kind", "kernel", "milliseconds", "count", "device", "torch")
 STEPS = 5  # of a profile
-REPORTS = 4  # of `STEPS` steps each; the third is timed and the fourth profiled
-N_KERNELS = 8  # that are named
+REPORTS = 8  # of `STEPS` steps each: code is loaded, then one is timed, and the last one profiled
+NAMED = 0.01  # share of a step from which on a kernel is named
+_LENGTH = 120  # of a name
 # Kinds of kernels by their names; the first that matches counts.
 KINDS = {
     "attention": r"flash|fmha|attention|sdpa",
     "loss": r"softmax|logsumexp|gather|_arange|_eq",
     "matrix products": r"gemm|nvjet|cutlass|cublas|xmma|::(add)?b?mm",
     "optimizer": r"multi_tensor|foreach|adam|clip_grad",
-    "elementwise": r"mem(cpy|set)|copy|fill|cat|elementwise",
     "compiled": r"triton",
+    "elementwise": r"mem(cpy|set)|copy|fill|cat|elementwise",
 }
 
 
@@ -89,7 +90,7 @@ def kind_of(kernel: str) -> str:
 def rows_of(
     milliseconds: float, kernels: Iterable[tuple[str, float, int]]
 ) -> list[dict[str, object]]:
-    """Return a row for each kind, one for idle time, and one for each of the longest kernels.
+    """Return a row for each kind, one for idle time, and one for each of the long kernels.
 
     Parameters
     ----------
@@ -107,7 +108,8 @@ def rows_of(
     rows = [
         _row(kind, "", *values) for kind, values in sorted(sums.items(), key=lambda i: -i[1][0])
     ]
-    rows += [_row(kind_of(name), name[:80], *values) for name, *values in kernels[:N_KERNELS]]
+    named = (kernel for kernel in kernels if kernel[1] >= NAMED * milliseconds)
+    rows += [_row(kind_of(name), name[:_LENGTH], *values) for name, *values in named]
     return rows
 
 
@@ -186,8 +188,8 @@ def _training(device: torch.device, batch: int, code: str) -> TrainingSettings:
 
 
 _CASES: dict[str, Callable[..., None]] = {
-    "largest alone, whole": alone(largest, "whole"),
     "supernet": supernet(),
+    "largest alone, whole": alone(largest, "whole"),
     "supernet, no distillation": supernet(distillation=0.0),
     "smallest alone, whole": alone(smallest, "whole"),
 }

@@ -24,6 +24,7 @@ from hwnas.deprecation import warn_renamed
 from hwnas.errors import InvalidInput
 from hwnas.profiling.attention import Attend, causal_attention
 from hwnas.profiling.language_model import LanguageModel, build_model, check_sizes, draw_weights
+from hwnas.profiling.layers import Embedding, LayerNorm, Linear
 from hwnas.profiling.rotary import position_angles, rotate
 from hwnas.spaces import CONTEXT, HEAD_SIZE, VOCABULARY, GPTSpace
 from hwnas.spaces.architecture import Architecture
@@ -47,8 +48,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, n_head: int, head_size: int, bias: bool) -> None:
         super().__init__()
         self.n_head, self.head_size = n_head, head_size
-        self.qkv = nn.Linear(width, 3 * n_head * head_size, bias=bias)
-        self.proj = nn.Linear(n_head * head_size, width, bias=bias)
+        self.qkv = Linear(width, 3 * n_head * head_size, bias=bias)
+        self.proj = Linear(n_head * head_size, width, bias=bias)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
         """Return the attention output; (B, T, C) to (B, T, C)."""
@@ -75,8 +76,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, ratio: int, bias: bool) -> None:
         super().__init__()
-        self.fc = nn.Linear(width, ratio * width, bias=bias)
-        self.proj = nn.Linear(ratio * width, width, bias=bias)
+        self.fc = Linear(width, ratio * width, bias=bias)
+        self.proj = Linear(ratio * width, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the MLP output; (B, T, C) to (B, T, C)."""
@@ -92,10 +93,10 @@ class Block(nn.Module):
         super().__init__()
         self.attention = self.mlp = None
         if n_head:
-            self.norm_1 = nn.LayerNorm(width)
+            self.norm_1 = LayerNorm(width)
             self.attention = Attention(width, n_head, head_size, bias)
         if ratio:
-            self.norm_2 = nn.LayerNorm(width)
+            self.norm_2 = LayerNorm(width)
             self.mlp = MLP(width, ratio, bias)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
@@ -158,16 +159,14 @@ class GPT(LanguageModel):
         _check_sizes(arch, head_size=head_size, context=context, vocab_size=vocab_size)
         self.arch = arch
         self.head_size, self.context, self.vocab_size = head_size, context, vocab_size
-        # Layers are created on meta: their default initialization would advance torch's global
-        # random stream.
         with torch.device("meta"):
-            self.embedding = nn.Embedding(vocab_size, arch.embed_dim)
+            self.embedding = Embedding(vocab_size, arch.embed_dim)
             self.blocks = nn.ModuleList(
                 Block(arch.embed_dim, ratio, n_head, head_size, arch.bias)
                 for ratio, n_head in zip(arch.mlp_ratio, arch.n_head, strict=True)
             )
-            self.norm = nn.LayerNorm(arch.embed_dim)
-            self.head = nn.Linear(arch.embed_dim, vocab_size, bias=False)
+            self.norm = LayerNorm(arch.embed_dim)
+            self.head = Linear(arch.embed_dim, vocab_size, bias=False)
             # Not persistent: the tables follow from the sizes and are no part of the weights.
             for name in ("cos", "sin"):
                 angles = torch.empty(context, head_size // 4)

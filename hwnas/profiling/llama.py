@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from hwnas.errors import InvalidInput
 from hwnas.profiling.attention import Attend, causal_attention
 from hwnas.profiling.language_model import LanguageModel, check_sizes, draw_weights
+from hwnas.profiling.layers import Embedding, Linear
 from hwnas.profiling.rotary import ROTARY_BASE, position_angles, rotate
 from hwnas.spaces import LlamaArchitecture
 from hwnas.spaces.gpt import HEAD_SIZE
@@ -37,6 +38,9 @@ class RMSNorm(nn.RMSNorm):
     def __init__(self, width: int, eps: float = NORM_EPS) -> None:
         super().__init__(width, eps=eps)
 
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are, see `hwnas.profiling.layers`."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Return x, of any shape (..., C), divided by its root mean square and scaled."""
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
@@ -49,8 +53,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head, self.n_kv_head, self.head_size = n_head, n_kv_head, head_size
         # One product for all queries, keys and values, in this order.
-        self.qkv = nn.Linear(width, (n_head + 2 * n_kv_head) * head_size, bias=False)
-        self.proj = nn.Linear(n_head * head_size, width, bias=False)
+        self.qkv = Linear(width, (n_head + 2 * n_kv_head) * head_size, bias=False)
+        self.proj = Linear(n_head * head_size, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend | None = None) -> Tensor:
         """Return the attention output; (B, T, C) to (B, T, C)."""
@@ -75,8 +79,8 @@ class MLP(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         # One product for both, the gate first.
-        self.fc = nn.Linear(width, 2 * hidden, bias=False)
-        self.proj = nn.Linear(hidden, width, bias=False)
+        self.fc = Linear(width, 2 * hidden, bias=False)
+        self.proj = Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the MLP output; (B, T, C) to (B, T, C)."""
@@ -184,16 +188,14 @@ class Llama(LanguageModel):
         own = (self.rotary_base, self.rotary_factors, self.norm_eps)
         if own != (ROTARY_BASE, [], NORM_EPS):
             self.settings = (*type(self).settings, *self.optional_settings)
-        # Layers are created on meta: their default initialization would advance torch's global
-        # random stream.
         with torch.device("meta"):
-            self.embedding = nn.Embedding(vocab_size, arch.embed_dim)
+            self.embedding = Embedding(vocab_size, arch.embed_dim)
             self.blocks = nn.ModuleList(
                 Block(arch.embed_dim, *sizes, head_size, norm_eps)
                 for sizes in zip(arch.mlp_dim, arch.n_head, arch.n_kv_head, strict=True)
             )
             self.norm = RMSNorm(arch.embed_dim, norm_eps)
-            self.head = None if arch.tied else nn.Linear(arch.embed_dim, vocab_size, bias=False)
+            self.head = None if arch.tied else Linear(arch.embed_dim, vocab_size, bias=False)
             # Not persistent: the tables follow from the sizes and are no part of the weights.
             for name in ("cos", "sin"):
                 self.register_buffer(name, torch.empty(context, head_size // 2), persistent=False)

@@ -19,7 +19,7 @@ from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.errors import Diverged, release_memory
 from hwnas.profiling.language_model import LanguageModel
-from hwnas.profiling.supernet.output_loss import Teacher, output_loss
+from hwnas.profiling.supernet.output_loss import ChunkLogits, Teacher, output_loss
 from hwnas.profiling.training.config import TrainingSettings, adamw, autocast
 
 _CHECK_EVERY = 20  # steps between two looks at the loss, which wait for the device
@@ -145,7 +145,7 @@ def _distill(
         batch = torch.from_numpy(settings.batch(tokens.ids, length, step)).to(device)
         for part in batch.chunk(settings.accumulate):  # (B, length + 1)
             inputs, targets = part[:, :-1], part[:, 1:]
-            logits: list[torch.Tensor] = []
+            logits: list[ChunkLogits] = []
             with autocast(device, settings.precision):
                 with torch.no_grad():
                     x = teacher.features(inputs)

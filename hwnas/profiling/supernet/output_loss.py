@@ -20,8 +20,26 @@ from hwnas.profiling.language_model import LOGIT_ALIGNMENT
 
 _CHUNK = 4096  # tokens whose logits are computed at once
 
-# Logits (n, V), targets (n,), teacher's logits (n, V) or None, their share: see `chunk_gradient`.
-ChunkGradient = Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor, Tensor]]
+
+class ChunkLogits(NamedTuple):
+    """Logits of a chunk of tokens.
+
+    Attributes
+    ----------
+    logits
+        (n, V).
+    log_sum
+        (n, 1) float32, logarithms of the sums of their exponentials.
+    """
+
+    logits: Tensor
+    log_sum: Tensor
+
+
+# Arguments and results of `chunk_gradient`.
+ChunkGradient = Callable[
+    [Tensor, Tensor, ChunkLogits | None, float], tuple[Tensor, Tensor, Tensor, Tensor]
+]
 
 
 class OutputLoss(NamedTuple):
@@ -46,12 +64,12 @@ class Teacher:
     Attributes
     ----------
     chunks
-        Logits of the teacher, one tensor for each chunk of tokens.
+        Logits of the teacher, for each chunk of tokens.
     share
         Share of the soft targets in the targets, from 0 to 1; the rest is the text.
     """
 
-    chunks: Sequence[Tensor]
+    chunks: Sequence[ChunkLogits]
     share: float
 
 
@@ -61,7 +79,7 @@ def output_loss(
     targets: Tensor,
     *,
     teacher: Teacher | None = None,
-    keep: list[Tensor] | None = None,
+    keep: list[ChunkLogits] | None = None,
     function: ChunkGradient | None = None,
 ) -> OutputLoss:
     """Return the loss of an output layer.
@@ -97,8 +115,8 @@ def output_loss(
 
 
 def chunk_gradient(
-    logits: Tensor, targets: Tensor, teacher: Tensor | None, share: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    logits: Tensor, targets: Tensor, teacher: ChunkLogits | None, share: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return losses of a chunk of tokens and the gradient of the first with respect to the logits.
 
     Parameters
@@ -108,7 +126,7 @@ def chunk_gradient(
     targets
         (n,) integers.
     teacher
-        (n, V), logits of the teacher; None if `share` is 0.
+        Logits of the teacher; None if `share` is 0.
 
     Returns
     -------
@@ -116,17 +134,20 @@ def chunk_gradient(
         Sums over the tokens, see `OutputLoss`.
     gradient
         (n, V), in the data type of the logits.
+    log_sum
+        See `ChunkLogits`.
     """
-    log_q = F.log_softmax(logits.float(), dim=-1)  # (n, V)
-    of_text = log_q.gather(1, targets[:, None])  # (n, 1)
-    nats = -of_text.sum()
+    x = logits.float()
+    log_sum = x.logsumexp(dim=-1, keepdim=True)  # (n, 1)
+    nats = (log_sum - x.gather(1, targets[:, None])).sum()
     is_text = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]  # (n, V)
+    q = (x - log_sum).exp()  # (n, V)
     # The gradient of a cross-entropy with targets p is q - p.
     if teacher is None:
-        return nats, nats, (log_q.exp() - is_text.float()).to(logits.dtype)
-    p = share * teacher.float().softmax(dim=-1)  # (n, V)
-    loss = (1 - share) * nats - (p * log_q).sum()
-    return loss, nats, (log_q.exp() - p - (1 - share) * is_text).to(logits.dtype)
+        return nats, nats, (q - is_text.float()).to(logits.dtype), log_sum
+    p = share * (teacher.logits.float() - teacher.log_sum).exp()  # (n, V)
+    loss = (1 - share) * nats + (p * (log_sum - x)).sum()
+    return loss, nats, (q - p - (1 - share) * is_text).to(logits.dtype), log_sum
 
 
 class _OutputLoss(torch.autograd.Function):
@@ -139,7 +160,7 @@ class _OutputLoss(torch.autograd.Function):
         weight: Tensor,
         targets: Tensor,
         teacher: Teacher | None,
-        keep: list[Tensor] | None,
+        keep: list[ChunkLogits] | None,
         function: ChunkGradient,
     ) -> tuple[Tensor, Tensor]:
         device = x.device.type
@@ -154,11 +175,11 @@ class _OutputLoss(torch.autograd.Function):
             if len(matrix) > len(weight):
                 # Added tokens get probability 0; a finite number, since 0 * inf is no number.
                 logits[:, len(weight) :] = torch.finfo(dtype).min / 2
-            if keep is not None:
-                keep.append(logits)
             soft = None if teacher is None or teacher.share == 0 else teacher.chunks[i]
             share = 0.0 if soft is None or teacher is None else teacher.share
-            chunk_loss, chunk_nats, gradient = function(logits, targets[rows], soft, share)
+            chunk_loss, chunk_nats, gradient, log_sum = function(logits, targets[rows], soft, share)
+            if keep is not None:
+                keep.append(ChunkLogits(logits, log_sum))
             loss, nats = loss + chunk_loss, nats + chunk_nats
             grad_x[rows] = gradient @ matrix
             grad_weight += gradient.T @ part

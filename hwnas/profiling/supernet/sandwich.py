@@ -11,7 +11,12 @@ from torch import Tensor
 from hwnas.profiling.data.tokenizer import Tokens
 from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.supernet.config import SupernetSettings
-from hwnas.profiling.supernet.output_loss import OutputLoss, Teacher, output_loss
+from hwnas.profiling.supernet.output_loss import (
+    ChunkLogits,
+    OutputLoss,
+    Teacher,
+    output_loss,
+)
 from hwnas.profiling.supernet.parallel import Group
 from hwnas.profiling.supernet.shared_weights import SharedWeights
 from hwnas.profiling.supernet.step_code import StepCode
@@ -63,23 +68,23 @@ class Sandwich:
             Cross-entropies of the first two networks with the text; NaN for a missing one.
         """
         self.shared.flat_gradient.zero_()
-        models = [self.model(arch, is_kept=i < 2) for i, arch in enumerate(archs)]
-        for model in models:
-            self.flops += self.batch_tokens * model.training_flops_per_token()
-        nats = torch.zeros(len(models), device=self.shared.device)
-        for part in self.batch(step).chunk(self.training.accumulate):
+        models: dict[int, LanguageModel] = {}
+        nats = torch.zeros(len(archs), device=self.shared.device)
+        parts = self.batch(step).chunk(self.training.accumulate)
+        for k, part in enumerate(parts):
             # The logits of the largest network, the first one, are the targets of the others.
-            logits: list[Tensor] = []
-            for i, model in enumerate(models):
+            logits: list[ChunkLogits] = []
+            for i, arch in enumerate(archs):
+                # A model is built while the device computes the one before it.
+                model = models.pop(i, None) or self.model(arch, is_kept=i < 2)
                 teacher = Teacher(logits, self.distillation) if i else None
-                loss = self.loss(model, part, teacher, None if i or len(models) == 1 else logits)
-                scale = len(models) * self.training.accumulate
-                (loss.loss / scale).backward()  # type: ignore[no-untyped-call]
-                nats[i] += loss.nats / self.training.accumulate
-        for model in models:
-            self.shared.add_gradients(model)
-        for model in models[2:]:
-            self.code.detach(model)
+                loss = self.loss(model, part, teacher, None if i or len(archs) == 1 else logits)
+                (loss.loss / (len(archs) * len(parts))).backward()  # type: ignore[no-untyped-call]
+                nats[i] += loss.nats / len(parts)
+                if k < len(parts) - 1:
+                    models[i] = model
+                else:
+                    self.finish(model, is_kept=i < 2)
         self.group.average(self.shared.flat_gradient)
         self.group.average(nats)
         return nats[0], nats[1] if len(nats) > 1 else nats[0] * math.nan
@@ -96,12 +101,19 @@ class Sandwich:
             self.kept[str(arch)] = model
         return model
 
+    def finish(self, model: LanguageModel, *, is_kept: bool) -> None:
+        """Add what is missing of a model's gradient, and count its operations."""
+        self.flops += self.batch_tokens * model.training_flops_per_token()
+        self.shared.add_gradients(model)
+        if not is_kept:
+            self.code.detach(model)
+
     def loss(
         self,
         model: LanguageModel,
         batch: Tensor,
         teacher: Teacher | None,
-        keep: list[Tensor] | None,
+        keep: list[ChunkLogits] | None,
     ) -> OutputLoss:
         """Return the loss of a network for a batch (B, context + 1)."""
         with autocast(self.shared.device, self.training.precision):

@@ -1,12 +1,13 @@
 """Weights that all architectures of a space share, and dense models with them.
 
-A subnetwork is an ordinary model of its family. Its parameters are views of the shared weights
-where such a view is contiguous, and contiguous copies elsewhere, so that compiled code, meters and
-exports meet nothing unusual.
+A subnetwork is an ordinary model of its family. Its parameters are views of the shared weights, so
+that building one copies no numbers, and its gradients add up in the shared memory. Only a parameter
+whose rows consist of several parts (`LanguageModel.row_parts`) is a copy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from hwnas.profiling.language_model import (
 )
 from hwnas.profiling.supernet.extremes import smallest, spanning_codes
 from hwnas.profiling.supernet.slicing import (
+    Shape,
     add_entries,
     first_entries,
     shapes_of,
@@ -96,9 +98,9 @@ class SharedWeights:
         arch
             Architecture of the space.
         copy
-            Whether the model has weights of its own. Otherwise some are views of the shared ones,
-            and their gradients views of the shared gradients, if there are any: what a backward
-            pass adds to the others is missing there until `add_gradients`.
+            Whether the model has contiguous weights of its own. Otherwise they are views of the
+            shared ones, and their gradients views of the shared gradients, if there are any; of a
+            parameter that is a copy the gradient is missing there until `add_gradients`.
 
         Raises
         ------
@@ -106,37 +108,39 @@ class SharedWeights:
             The architecture is not in the space.
         """
         model = build_model(self.space, arch, device="meta")
-        shapes, state = shapes_of(model), {}
-        for name, shape in shapes.items():
-            entries = first_entries(self.weights[name], self.shapes[name], shape)
-            is_view = len(shape.rows) == 1 and entries.is_contiguous()
-            own = entries.clone() if copy and is_view else entries.contiguous()
-            state[name] = nn.Parameter(own)
+        modules = dict(model.named_modules())
+        for name, shape in shapes_of(model).items():
+            full_shape, is_view = self.shapes[name], len(shape.rows) == 1
+            entries = first_entries(self.weights[name], full_shape, shape)
+            if copy and is_view:
+                entries = entries.clone(memory_format=torch.contiguous_format)
+            parameter = nn.Parameter(entries)
             if is_view and not copy and self.gradients:
-                state[name].grad = first_entries(self.gradients[name], self.shapes[name], shape)
-        model.load_state_dict(state, assign=True)
+                parameter.grad = first_entries(self.gradients[name], full_shape, shape)
+            owner, _, leaf = name.rpartition(".")
+            setattr(modules[owner], leaf, parameter)
         for name, table in self._tables.items():
             owner, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(owner), leaf, table.clone() if copy else table)
+            setattr(modules[owner], leaf, table.clone() if copy else table)
         return model
 
     @torch.no_grad()
     def refresh(self, model: LanguageModel) -> None:
         """Give a subnetwork the present weights, as if it were a new one; this is faster."""
-        shapes = shapes_of(model)
-        for name, parameter in model.named_parameters():
-            shared, full_shape = self.weights[name], self.shapes[name]
-            if parameter.data_ptr() != shared.data_ptr():
-                parameter.copy_(first_entries(shared, full_shape, shapes[name]))
-            elif self.gradients:
-                parameter.grad = first_entries(self.gradients[name], full_shape, shapes[name])
+        for name, parameter, shape in self._copies(model):
+            parameter.copy_(first_entries(self.weights[name], self.shapes[name], shape))
 
     @torch.no_grad()
     def add_gradients(self, model: LanguageModel) -> None:
         """Add the gradients of a subnetwork's copies to the shared ones, and remove them."""
-        shapes = shapes_of(model)
-        for name, parameter in model.named_parameters():
-            gradient, shared = parameter.grad, self.gradients[name]
-            if gradient is not None and gradient.data_ptr() != shared.data_ptr():
-                add_entries(shared, gradient, self.shapes[name], shapes[name])
+        for name, parameter, shape in self._copies(model):
+            if parameter.grad is not None:
+                add_entries(self.gradients[name], parameter.grad, self.shapes[name], shape)
             parameter.grad = None
+
+    def _copies(self, model: LanguageModel) -> Iterator[tuple[str, nn.Parameter, Shape]]:
+        """Yield the parameters of a subnetwork that are copies, with names and shapes."""
+        for name, rows in model.row_parts.items():
+            if len(rows) > 1:
+                parameter = model.get_parameter(name)
+                yield name, parameter, Shape(rows, tuple(parameter.shape[1:]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from torch import Tensor
@@ -63,6 +64,7 @@ def union_of_shapes(models: Iterable[LanguageModel]) -> dict[str, Shape]:
     return union
 
 
+@lru_cache(maxsize=4096)  # layers are alike
 def regions(full_shape: Shape, part: Shape) -> list[tuple[Slices, Slices]]:
     """Return where the entries of a smaller parameter are in a larger one.
 

@@ -14,11 +14,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from hwnas.profiling.language_model import LanguageModel, build_model
+from hwnas.profiling.language_model import LanguageModel
 from hwnas.profiling.meters.forward_pass import available_cpus
 from hwnas.profiling.supernet.extremes import spanning_codes
 from hwnas.profiling.supernet.output_loss import ChunkGradient, chunk_gradient
 from hwnas.profiling.supernet.parallel import Group
+from hwnas.profiling.supernet.shared_weights import SharedWeights
 from hwnas.profiling.training.config import TrainingSettings
 from hwnas.profiling.training.parts import Part, has_parts, parts_of
 from hwnas.profiling.training.shared_code import SharedCode
@@ -97,7 +98,7 @@ def new_code(settings: TrainingSettings, group: Group) -> SharedCode | None:
 def block_parts(
     space: LanguageModelSpace, settings: TrainingSettings, device: torch.device
 ) -> dict[str, Part]:
-    """Return one block of each shape that is likely to occur, by key.
+    """Return one block of each shape that is likely to occur in a supernet, by key.
 
     Examples
     --------
@@ -108,6 +109,7 @@ def block_parts(
     """
     sample = space.sample(_N_EXPECTED, np.random.default_rng(0))
     archs = space.decode(np.concatenate([spanning_codes(space), sample]))
-    models = (build_model(space, arch, device="meta") for arch in archs)
+    shared = SharedWeights(space, device="meta")
+    models = map(shared.subnetwork, archs)
     parts = (part for model in models for part in parts_of(model, settings, device)[:-1])
     return {part.key: part for part in parts}

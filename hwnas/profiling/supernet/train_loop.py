@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -135,6 +136,9 @@ def train_supernet(
     own = settings.of_process(group.size)
     begin = time.perf_counter()
     with release_memory(shared.device, "training a supernet"), ExitStack() as stack:
+        # Gradients are views with the strides of shared weights, which costs nothing here.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "grad and param do not obey the gradient layout contract")
         code = new_code(own, group)
         if code is not None:
             stack.enter_context(code.active())

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from types import FunctionType
 from typing import Any
@@ -42,6 +42,8 @@ class Part:
         Threads of torch, on which code for a CPU depends.
     shape
         Everything that determines the code, beside the batch, the device and the precision.
+    strides
+        Those of the parameters that are not contiguous, by name in the block.
     """
 
     model: str
@@ -53,6 +55,7 @@ class Part:
     precision: str
     threads: int
     shape: str
+    strides: dict[str, list[int]] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -104,9 +107,12 @@ def parts_of(model: LanguageModel, settings: TrainingSettings, device: torch.dev
         "precision": settings.precision,
         "threads": torch.get_num_threads(),
     }
-    shapes = [_block_shape(block, model) for block in model.blocks]
     output = f"output {tuple(model.output_weight.shape)} {model.context}"
-    blocks = [Part(**common, layer=i, shape=shape) for i, shape in enumerate(shapes)]
+    blocks = []
+    for i, block in enumerate(model.blocks):
+        shape, strides = _block_shape(block, model), _strides(block)
+        shape += f" {strides}" if strides else ""
+        blocks.append(Part(**common, layer=i, shape=shape, strides=strides))
     return [*blocks, Part(**common, layer=None, shape=output)]
 
 
@@ -126,6 +132,15 @@ def _block_shape(block: nn.Module, model: LanguageModel) -> str:
     shapes = {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}
     kind = f"{type(block).__module__}.{type(block).__qualname__}"
     return f"{kind} {shapes} {numbers} {model.context} {tuple(model.cos.shape)}"
+
+
+def _strides(block: nn.Module) -> dict[str, list[int]]:
+    """Return the strides of the parameters of a block that are not contiguous."""
+    return {
+        name: list(parameter.stride())
+        for name, parameter in block.named_parameters()
+        if not parameter.is_contiguous()
+    }
 
 
 def function_of(part: Part) -> Callable[..., Tensor]:
@@ -183,6 +198,11 @@ def _inputs(part: Part, device: torch.device) -> tuple[Any, ...]:
     x = torch.zeros(*rows, model.output_weight.shape[1], dtype=dtype, device=device)
     x = x.requires_grad_().clone()  # no leaf, as in a training
     block = model.blocks[part.layer].to_empty(device=device)
+    for name, stride in part.strides.items():
+        owner, _, leaf = name.rpartition(".")
+        shape = block.get_parameter(name).shape
+        parameter = nn.Parameter(torch.empty_strided(shape, stride, device=device))
+        setattr(block.get_submodule(owner), leaf, parameter)
     cos, sin = (torch.empty_like(table, device=device) for table in (model.cos, model.sin))
     return block, x, cos, sin, None
 

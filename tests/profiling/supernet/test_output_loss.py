@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from hwnas.profiling.supernet import output_loss as module
-from hwnas.profiling.supernet.output_loss import Teacher, output_loss
+from hwnas.profiling.supernet.output_loss import ChunkLogits, Teacher, output_loss
 
 B, T, C, V = 3, 7, 8, 50
 
@@ -26,9 +26,9 @@ def test_values_and_gradients(
 ) -> None:
     monkeypatch.setattr(module, "_CHUNK", chunk)
     x, weight, targets = inputs()
-    kept: list[torch.Tensor] = []
+    kept: list[ChunkLogits] = []
     output_loss(*inputs(seed=1)[:2], targets, keep=kept)
-    assert sum(map(len, kept)) == B * T
+    assert sum(len(chunk.logits) for chunk in kept) == B * T
     teacher = None if share is None else Teacher(kept, share)
     loss, nats = output_loss(x, weight, targets, teacher=teacher)
     (2 * loss).backward()  # type: ignore[no-untyped-call]
@@ -37,7 +37,7 @@ def test_values_and_gradients(
 
     logits = F.linear(x, weight).flatten(0, 1)
     text = F.cross_entropy(logits, targets.flatten())
-    soft = torch.cat(kept).softmax(-1)
+    soft = torch.cat([chunk.logits for chunk in kept]).softmax(-1)
     share = share or 0.0
     expected = (1 - share) * text + share * F.cross_entropy(logits, soft)
     (2 * expected).backward()  # type: ignore[no-untyped-call]
@@ -51,7 +51,7 @@ def test_values_and_gradients(
 
 def test_a_student_that_equals_its_teacher_has_no_gradient() -> None:
     x, weight, targets = inputs()
-    kept: list[torch.Tensor] = []
+    kept: list[ChunkLogits] = []
     output_loss(x, weight, targets, keep=kept)
     output_loss(x, weight, targets, teacher=Teacher(kept, 1.0)).loss.backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
@@ -68,7 +68,7 @@ def test_padded_tokens_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for function in (module._padded, padded):
         monkeypatch.setattr(module, "_padded", function)
         x, weight, targets = inputs()
-        kept: list[torch.Tensor] = []
+        kept: list[ChunkLogits] = []
         output_loss(*inputs(seed=1)[:2], targets, keep=kept)
         loss = output_loss(x, weight, targets, teacher=Teacher(kept, 0.5)).loss
         loss.backward()  # type: ignore[no-untyped-call]
@@ -80,11 +80,11 @@ def test_padded_tokens_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_half_precision_under_autocast() -> None:
     x, weight, targets = inputs()
     exact = output_loss(x, weight, targets).loss
-    kept: list[torch.Tensor] = []
+    kept: list[ChunkLogits] = []
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = output_loss(x, weight, targets, keep=kept).loss
     loss.backward()  # type: ignore[no-untyped-call]
-    assert kept[0].dtype == torch.bfloat16
+    assert kept[0].logits.dtype == torch.bfloat16
     assert loss.dtype == torch.float32
     assert abs(loss - exact) < 0.03
     assert weight.grad is not None

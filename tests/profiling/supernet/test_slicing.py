@@ -133,8 +133,7 @@ def test_a_refreshed_model_equals_a_new_one(name: str) -> None:
     shared.allocate_gradients()
     for arch in (largest(space), smallest(space)):
         model = shared.subnetwork(arch)
-        for parameter in model.parameters():
-            parameter.grad = None
+        shared.add_gradients(model)
         for weight in shared.weights.values():
             weight *= 1.1
         shared.refresh(model)
