@@ -163,15 +163,13 @@ def _compile(device: torch.device, kind: str) -> Any:
 
 def _reset(device: torch.device) -> None:
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def _memory(device: torch.device) -> str:
     if device.type != "cuda":
         return ""
-    # Allocated memory does not include what graphs keep for themselves.
-    return f"{torch.cuda.max_memory_reserved(device) / 1e9:.1f}"
+    return f"{torch.cuda.max_memory_allocated(device) / 1e9:.1f}"
 
 
 def _print(line: str) -> None:

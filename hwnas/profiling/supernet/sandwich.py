@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from hwnas.profiling.supernet.output_loss import (
     output_loss,
 )
 from hwnas.profiling.supernet.parallel import Group
-from hwnas.profiling.supernet.pass_graphs import N_KEPT, PassGraphs
 from hwnas.profiling.supernet.shared_weights import SharedWeights
 from hwnas.profiling.supernet.step_code import StepCode
 from hwnas.profiling.training.config import autocast
@@ -58,8 +56,6 @@ class Sandwich:
         self.shared, self.tokens, self.group, self.code = shared, tokens, group, code
         self.training, self.distillation = settings.training, settings.distillation
         self.flops = 0.0
-        self.pass_flops: dict[int, int] = {}  # by number of the network in a step
-        self.graphs = PassGraphs(shared.device, settings.training)
         # The largest and the smallest network, which every step needs; building one takes long.
         self.kept: dict[str, LanguageModel] = {}
 
@@ -71,50 +67,27 @@ class Sandwich:
         largest, smallest
             Cross-entropies of the first two networks with the text; NaN for a missing one.
         """
-        run = partial(self.run_pass, archs)
-        parts = self.batch(step).chunk(self.training.accumulate)
-        self.graphs.prepare(run, parts, len(archs), step)
         self.shared.flat_gradient.zero_()
+        models: dict[int, LanguageModel] = {}
         nats = torch.zeros(len(archs), device=self.shared.device)
-        for part in parts:
+        parts = self.batch(step).chunk(self.training.accumulate)
+        for k, part in enumerate(parts):
             # The logits of the largest network, the first one, are the targets of the others.
             logits: list[ChunkLogits] = []
-            for i in range(len(archs)):
-                nats[i] += self.graphs.run(run, i, part, logits) / len(parts)
-                self.flops += self.pass_flops[i]
+            for i, arch in enumerate(archs):
+                # A model is built while the device computes the one before it.
+                model = models.pop(i, None) or self.model(arch, is_kept=i < 2)
+                teacher = Teacher(logits, self.distillation) if i else None
+                loss = self.loss(model, part, teacher, None if i or len(archs) == 1 else logits)
+                (loss.loss / (len(archs) * len(parts))).backward()  # type: ignore[no-untyped-call]
+                nats[i] += loss.nats / len(parts)
+                if k < len(parts) - 1:
+                    models[i] = model
+                else:
+                    self.finish(model, is_kept=i < 2)
         self.group.average(self.shared.flat_gradient)
         self.group.average(nats)
         return nats[0], nats[1] if len(nats) > 1 else nats[0] * math.nan
-
-    def run_pass(self, archs: list[Any], i: int, part: Tensor, logits: list[ChunkLogits]) -> Tensor:
-        """Add the gradient of one network for a part of the batch.
-
-        Parameters
-        ----------
-        archs
-            Networks of the step.
-        i
-            Number of the network.
-        part
-            (B, context + 1), tokens.
-        logits
-            Logits of the largest network, which its own pass adds.
-
-        Returns
-        -------
-        Cross-entropy with the text.
-        """
-        # It is built while the device computes the network before it.
-        model = self.model(archs[i], is_kept=i < N_KEPT)
-        n_tokens = len(part) * self.shared.space.context
-        self.pass_flops[i] = n_tokens * model.training_flops_per_token()
-        teacher = Teacher(logits, self.distillation) if i else None
-        loss = self.loss(model, part, teacher, None if i or len(archs) == 1 else logits)
-        (loss.loss / (len(archs) * self.training.accumulate)).backward()  # type: ignore[no-untyped-call]
-        self.shared.add_gradients(model)
-        if i >= N_KEPT:
-            self.code.detach(model)
-        return loss.nats
 
     def model(self, arch: Any, *, is_kept: bool) -> LanguageModel:
         """Return the model of an architecture with the present weights and compiled code."""
@@ -127,6 +100,13 @@ class Sandwich:
         if is_kept:
             self.kept[str(arch)] = model
         return model
+
+    def finish(self, model: LanguageModel, *, is_kept: bool) -> None:
+        """Add what is missing of a model's gradient, and count its operations."""
+        self.flops += self.batch_tokens * model.training_flops_per_token()
+        self.shared.add_gradients(model)
+        if not is_kept:
+            self.code.detach(model)
 
     def loss(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from torch._dynamo.utils import counters
 from hwnas.errors import InvalidInput
 from hwnas.profiling.data.tokenizer import ByteTokenizer, Tokens, tokens
 from hwnas.profiling.errors import Diverged
-from hwnas.profiling.supernet import pass_graphs
 from hwnas.profiling.supernet.checkpoint import read_checkpoint
 from hwnas.profiling.supernet.config import SupernetSettings
 from hwnas.profiling.supernet.extremes import largest, smallest
@@ -76,56 +74,6 @@ def test_gradient_is_the_mean_over_networks(
             add_entries(expected[name], parameter.grad / len(archs), whole, part)
     for name, gradient in expected.items():
         assert torch.allclose(shared.gradients[name], gradient, atol=1e-6), name
-
-
-@pytest.mark.parametrize("order", [0.0, 0.4])
-def test_captured_passes_compute_the_same(
-    shared: SharedWeights,
-    corpus: Tokens,
-    settings: Settings,
-    order: float,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A graph that replays is a function that is called again."""
-    weights = copies(shared)
-    chosen = settings(12, accumulate=2, order=order)
-    plain = train_supernet(shared, corpus, chosen)
-    expected = copies(shared)
-    restore(shared, weights)
-    calls = []
-
-    def capture(run: Callable[[], torch.Tensor], *, warm_up: int) -> Callable[[], torch.Tensor]:
-        run()  # gradients of a capture are thrown away
-        calls.append(run)
-        return run
-
-    monkeypatch.setattr(pass_graphs, "capture_graph", capture)
-    monkeypatch.setattr(pass_graphs, "pays_capture", lambda device, settings, steps: steps > 2)
-    result = train_supernet(shared, corpus, chosen)
-    # The largest network alone, and after the ordering of its units both.
-    assert len(calls) == (3 if order else 2)
-    assert result.losses == plain.losses
-    assert all(torch.equal(shared.weights[name], weight) for name, weight in expected.items())
-
-
-def test_a_failed_capture_is_a_warning(
-    shared: SharedWeights,
-    corpus: Tokens,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def capture(run: Callable[[], torch.Tensor], *, warm_up: int) -> Callable[[], torch.Tensor]:
-        raise RuntimeError("no capture\nin two lines")
-
-    monkeypatch.setattr(pass_graphs, "capture_graph", capture)
-    monkeypatch.setattr(pass_graphs, "pays_capture", lambda device, settings, steps: True)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    with caplog.at_level(logging.WARNING, "hwnas.profiling"):
-        assert train_supernet(shared, corpus, settings(4)).step == 4
-    assert [record.getMessage() for record in caplog.records] == [
-        "a supernet launches its kernels one by one, without a graph: no capture"
-    ]
 
 
 def test_compiled_code_computes_the_same(
