@@ -42,6 +42,15 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicSettings(SupernetSettings):
+    """Settings with the same architectures in every report, so that all can be compared."""
+
+    def architectures(self, space: LanguageModelSpace, step: int) -> list[Any]:
+        """Return the architectures of a step."""
+        return SupernetSettings.architectures(self, space, step % STEPS)
+
+
 @dataclass
 class StepProfile:
     """Report function that times `STEPS` steps of a training, and profiles as many after them."""
@@ -173,7 +182,7 @@ def supernet(**settings: Any) -> Callable[..., None]:
         train_supernet(
             shared,
             words(space),
-            SupernetSettings(training=training, **settings),
+            PeriodicSettings(training=training, **settings),
             report=report,
             report_every=STEPS,
             log=lambda line: print(line, flush=True),

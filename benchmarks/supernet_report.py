@@ -79,34 +79,73 @@ def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[
         "",
         "Kendall's tau within one `embed_dim`, mean of two widths; 90 % intervals of a bootstrap",
         "over networks. The ceiling is that of two seeds of the same training. Networks are",
-        "under-trained: the tokens of a training suffice to rank, not to use them.",
+        "under-trained.",
         "",
         "| study, supernet, learning rate alone | networks | inherited | of the ceiling "
         "| ceiling, two seeds | given parameters | lead over parameters "
         "| lead over decoder parameters |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    supernets = {(row["study"], row["supernet"]) for row in inherited}
-    rates = {(row["study"], row["learning_rate"]) for row in alone}
-    for study, supernet, rate in sorted((*s, r) for s in supernets for t, r in rates if t == s[0]):
-        rows = [r for r in inherited if (r["study"], r["supernet"]) == (study, supernet)]
-        own = [r for r in alone if (r["study"], r["learning_rate"]) == (study, rate)]
-        networks = joined(spaces[study], own, rows)
-        if len(networks.width) < MIN_NETWORKS:
-            continue
+    compared = comparisons(alone, inherited, spaces)
+    for label, networks, _ in compared:
         result = trust(networks, np.random.default_rng(0))
-        cells = [f"{study}, {supernet}, {rate}", f"{len(networks.width)}"]
         order = ("inherited", "share", "ceiling", "partial", "lead over params")
-        cells += [str(result[name]) for name in (*order, "lead over decoder")]
-        lines.append(f"| {' | '.join(cells)} |")
-    if not supernets:
+        cells = [str(result[name]) for name in (*order, "lead over decoder")]
+        lines.append(f"| {' | '.join([label, str(len(networks.width)), *cells])} |")
+    if not inherited:
         lines.append("\nNo supernet has been evaluated yet: trainings from scratch are below.")
     return [
         *lines,
         "",
         f"Wanted: at least {_WANTED_SHARE} of the ceiling, and intervals of both leads above 0.",
         "",
+        *median_lines(compared),
     ]
+
+
+def comparisons(
+    alone: Sequence[Row], inherited: Sequence[Row], spaces: Mapping[str, LanguageModelSpace]
+) -> list[tuple[str, Networks, tuple[str, str]]]:
+    """Return the networks of each supernet and learning rate with enough networks of each width.
+
+    Returns
+    -------
+    list of (label, networks, steps alone and of the supernet)
+    """
+    supernets = {(row["study"], row["supernet"]) for row in inherited}
+    rates = {(row["study"], row["learning_rate"]) for row in alone}
+    compared = []
+    for study, supernet, rate in sorted((*s, r) for s in supernets for t, r in rates if t == s[0]):
+        rows = [r for r in inherited if (r["study"], r["supernet"]) == (study, supernet)]
+        own = [r for r in alone if (r["study"], r["learning_rate"]) == (study, rate)]
+        networks = joined(spaces[study], own, rows)
+        if min(np.unique(networks.width, return_counts=True)[1], default=0) >= MIN_NETWORKS:
+            steps = (own[-1]["steps"], max((r["step"] for r in rows), key=int))
+            compared.append((f"{study}, {supernet}, {rate}", networks, steps))
+    return compared
+
+
+def median_lines(compared: Sequence[tuple[str, Networks, tuple[str, str]]]) -> list[str]:
+    """Return the section on how far the trainings were."""
+    lines = [
+        "## How far were the trainings?",
+        "",
+        "Median perplexities, and Kendall's tau of parameters with each. A supernet trains four",
+        "networks on each batch.",
+        "",
+        "| study, supernet, learning rate alone | embed_dim | networks "
+        "| steps alone | median | tau | steps of the supernet | median | tau |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for label, n, steps in compared:
+        for width in np.unique(n.width):
+            own = n.width == width
+            cells = [label, str(width), str(own.sum())]
+            for count, values in zip(steps, (n.alone[own], n.inherited[own]), strict=True):
+                tau = kendall(-n.params[own], values)
+                cells += [count, f"{np.median(values):.2f}", f"{tau:.2f}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""] if compared else []
 
 
 def seed_lines(alone: Sequence[Row]) -> list[str]:
