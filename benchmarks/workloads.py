@@ -9,7 +9,7 @@
 
 ``measure`` measures the first ``--count`` of each space's sample, one space after the other, each
 with its share of the seconds, and appends a row for each network to a CSV of the space in
-``--out``. Values that are there, or in ``benchmarks/workloads/``, are not measured again, but the
+``--out``. What this card has there, or in ``benchmarks/workloads/``, is not measured again, but the
 first ten networks of the sample, the anchors, are measured in every piece. It needs numpy and
 torch alone; hwnas need not be installed, ``PYTHONPATH=.`` does. ``--device cpu --small`` tries it.
 ``processes`` measures the first networks again in five fresh processes on one board.

@@ -57,7 +57,7 @@ def measure(
     time_seconds: float = TIME_SECONDS,
     reference: Path = FOLDER,
 ) -> None:
-    """Measure the networks of several spaces that have no values yet, and append their rows.
+    """Measure the networks of several spaces that this card has no values of, and append rows.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def plan(
     texts
         Architectures of the sample.
     rows
-        Rows of earlier pieces. Networks that failed in one are not tried again.
+        Rows of earlier pieces on the same card. Networks that failed there are not tried again.
     counts
         Number of networks with times, and with energies.
 
@@ -148,7 +148,8 @@ def _measure_space(
     piece = 1 + max((int(row["piece"]) for row in rows), default=0)
     archs = sample(space)
     origin = origin_of(profilers[False], workloads)
-    wanted = plan([str(arch) for arch in archs], rows, counts)
+    own = [row for row in rows if row["card"] == origin["card"]]
+    wanted = plan([str(arch) for arch in archs], own, counts)
     print(f"{space.name}: piece {piece}, {len(wanted)} networks to measure", flush=True)
     longest = {False: 0.0, True: 0.0}
     for n_measured, (index, energy) in enumerate(wanted):

@@ -22,7 +22,7 @@ from workloads_rows import (
     rows_of,
     write_pairs,
 )
-from workloads_statistics import Measured, main_card, measured
+from workloads_statistics import Measured, measured
 
 from hwnas.surrogates.tables import predict
 from hwnas.typing import Codes
@@ -36,7 +36,7 @@ def choose_pairs(names: Sequence[str], *, count: int, folder: Path) -> None:
         if not rows:
             print(f"{name}: no rows in {folder}; measure some first")
             continue
-        networks = measured(name, [row for row in rows if row["card"] == main_card(rows)])
+        networks = measured(name, rows)
         space_pairs = pairs_of(find_fronts(networks, (FOUND_FOR, JUDGED_BY)), count)
         for index, codes in enumerate(space_pairs):
             first, second = map(str, networks.space.decode(codes))

@@ -57,7 +57,9 @@ def main_card(rows: Sequence[Row]) -> str:
 
 
 def measured(name: str, rows: Sequence[Row]) -> Measured:
-    """Return the networks of one space from the rows of one card, at least one."""
+    """Return the networks of one space from its rows, at least one, of the card of most rows."""
+    card = main_card(rows)
+    rows = [row for row in rows if row["card"] == card]
     space = hwnas.space(name)
     assert isinstance(space, LanguageModelSpace)
     by_arch: dict[str, list[Row]] = {}

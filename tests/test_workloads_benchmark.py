@@ -313,6 +313,28 @@ def test_measuring_goes_on_where_it_stopped(tmp_path, capsys):
     assert files.read_rows(tmp_path / "small-llama-s.csv") == rows
 
 
+def test_each_card_measures_all_networks(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measuring, "N_ANCHORS", 1)
+    arguments = {"count": 3, "n_energies": 0, "out": tmp_path, "device": "cpu", "small": True}
+    measuring.measure(["llama-s"], seconds=60, **arguments)
+    capsys.readouterr()
+    measuring.measure(["llama-s"], seconds=0, **arguments)
+    assert "piece 2, 1 networks to measure" in capsys.readouterr().out
+    file = tmp_path / "small-llama-s.csv"
+    rows = files.read_rows(file)
+    file.unlink()
+    for row in rows:
+        files.append_row(file, row | {"card": "another card"})
+    measuring.measure(["llama-s"], seconds=0, **arguments)
+    assert "piece 2, 3 networks to measure" in capsys.readouterr().out
+
+
+def test_values_of_two_cards_are_not_mixed():
+    rows = [*make_rows("gpt-s", 4), *make_rows("gpt-s", 3, card="another card")]
+    assert len(statistics.measured("gpt-s", rows).archs) == 4
+    assert {row["card"] for row in statistics.measured("gpt-s", rows).rows} == {"NVIDIA TEST"}
+
+
 def test_committed_rows_are_small_and_readable():
     found = sorted(files.FOLDER.glob("*.csv"))
     assert sum(file.stat().st_size for file in found) <= report.MAX_BYTES
