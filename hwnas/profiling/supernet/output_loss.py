@@ -185,8 +185,9 @@ class _OutputLoss(torch.autograd.Function):
             grad_weight += gradient.T @ part
         ctx.save_for_backward(grad_x, grad_weight[: len(weight)])
         ctx.n_tokens = len(x)
+        loss, nats = loss / len(x), nats / len(x)
         ctx.mark_non_differentiable(nats)
-        return loss / len(x), nats / len(x)
+        return loss, nats
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -31,6 +31,7 @@ def test_values_and_gradients(
     assert sum(len(chunk.logits) for chunk in kept) == B * T
     teacher = None if share is None else Teacher(kept, share)
     loss, nats = output_loss(x, weight, targets, teacher=teacher)
+    assert not nats.requires_grad  # it would keep the graph of the step
     (2 * loss).backward()  # type: ignore[no-untyped-call]
     grads = x.grad, weight.grad
     x.grad = weight.grad = None
