@@ -80,29 +80,42 @@ class Study:
     held_out_tokens: int = 200_000
 
 
+# Of the studies for a CPU.
+SMALL: dict[str, Any] = {
+    "embed_dim": [16, 32, 64],
+    "n_layer": [1, 2, 4],
+    "n_head": [1, 2, 4],
+    "head_size": 16,
+    "context": 64,
+}
+LONG: dict[str, Any] = {
+    "steps": 1600,
+    "batch_size": 16,
+    "learning_rate": 3e-3,
+    "supernet_steps": 4800,
+    "held_out_tokens": 50_000,
+}
+
 STUDIES = {
     "gpt-s": Study(space={**GPT_CHOICES["gpt-s"], **SIZES}, widths=(384, 768)),
     "gpt-s-wide": Study(space={**GPT_CHOICES["gpt-s-wide"], **SIZES}, widths=(384, 768)),
     "llama-s": Study(
         space={"family": "llama", **LLAMA_CHOICES["llama-s"], **SIZES}, widths=(384, 512)
     ),
-    # Three quarters of an hour on one core.
+    # Three quarters of an hour each on one core.
     "cpu": Study(
+        space={**SMALL, "mlp_ratio": [1, 2, 4], "vocab_size": 257}, widths=(32, 64), **LONG
+    ),
+    "cpu-llama": Study(
         space={
-            "embed_dim": [16, 32, 64],
-            "n_layer": [1, 2, 4],
-            "mlp_ratio": [1, 2, 4],
-            "n_head": [1, 2, 4],
-            "head_size": 16,
-            "context": 64,
+            "family": "llama",
+            **SMALL,
+            "mlp_dim": [32, 64, 128],
+            "n_kv_head": [1, 2, 4],
             "vocab_size": 257,
         },
         widths=(32, 64),
-        steps=1600,
-        batch_size=16,
-        learning_rate=3e-3,
-        supernet_steps=4800,
-        held_out_tokens=50_000,
+        **LONG,
     ),
     # Runs end to end in a test.
     "tiny": Study(

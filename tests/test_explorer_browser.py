@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import chromium
 import pytest
+from foreground import HWNAS
 
 pytest.importorskip("starlette")
 pytestmark = pytest.mark.skipif(chromium.binary() is None, reason="there is no Chromium")
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.skipif(chromium.binary() is None, reason="there is no C
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Address of a running explorer, which must stop cleanly."""
-    command = [str(Path(sys.executable).with_name("hwnas")), "explore", "--port=0", "--no-browser"]
+    command = [*HWNAS, "explore", "--port=0", "--no-browser"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         found = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())

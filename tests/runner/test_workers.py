@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from foreground import HWNAS
 
 import hwnas
 from hwnas import registry
@@ -41,7 +42,6 @@ EXPERIMENT: dict[str, Any] = {
     "budget": {"evaluations": 60},
     "seeds": 2,
 }
-HWNAS = [sys.executable, "-c", "from hwnas.cli.main import main; main()"]
 
 
 @pytest.fixture
