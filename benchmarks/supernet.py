@@ -87,6 +87,7 @@ SMALL: dict[str, Any] = {
     "n_head": [1, 2, 4],
     "head_size": 16,
     "context": 64,
+    "vocab_size": 257,
 }
 LONG: dict[str, Any] = {
     "steps": 1600,
@@ -103,16 +104,13 @@ STUDIES = {
         space={"family": "llama", **LLAMA_CHOICES["llama-s"], **SIZES}, widths=(384, 512)
     ),
     # Three quarters of an hour each on one core.
-    "cpu": Study(
-        space={**SMALL, "mlp_ratio": [1, 2, 4], "vocab_size": 257}, widths=(32, 64), **LONG
-    ),
+    "cpu": Study(space={**SMALL, "mlp_ratio": [1, 2, 4]}, widths=(32, 64), **LONG),
     "cpu-llama": Study(
         space={
             "family": "llama",
             **SMALL,
             "mlp_dim": [32, 64, 128],
             "n_kv_head": [1, 2, 4],
-            "vocab_size": 257,
         },
         widths=(32, 64),
         **LONG,

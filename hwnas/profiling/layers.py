@@ -9,22 +9,20 @@ from __future__ import annotations
 from torch import nn
 
 
-class Linear(nn.Linear):
+class Uninitialized:
+    """Mixin of layers that leave new weights as they are."""
+
+    def reset_parameters(self) -> None:
+        """Draw no weights."""
+
+
+class Linear(Uninitialized, nn.Linear):
     """Linear layer."""
 
-    def reset_parameters(self) -> None:
-        """Leave the weights as they are."""
 
-
-class Embedding(nn.Embedding):
+class Embedding(Uninitialized, nn.Embedding):
     """Table of vectors."""
 
-    def reset_parameters(self) -> None:
-        """Leave the weights as they are."""
 
-
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(Uninitialized, nn.LayerNorm):
     """Norm by mean and variance."""
-
-    def reset_parameters(self) -> None:
-        """Leave the weights as they are."""

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from hwnas.errors import InvalidInput
 from hwnas.profiling.attention import Attend, causal_attention
 from hwnas.profiling.language_model import LanguageModel, check_sizes, draw_weights
-from hwnas.profiling.layers import Embedding, Linear
+from hwnas.profiling.layers import Embedding, Linear, Uninitialized
 from hwnas.profiling.rotary import ROTARY_BASE, position_angles, rotate
 from hwnas.spaces import LlamaArchitecture
 from hwnas.spaces.gpt import HEAD_SIZE
@@ -32,14 +32,11 @@ from hwnas.spaces.llama import LLAMA_CONTEXT, LLAMA_VOCABULARY
 NORM_EPS = 1e-5  # of Llama 2
 
 
-class RMSNorm(nn.RMSNorm):
+class RMSNorm(Uninitialized, nn.RMSNorm):
     """Norm with the weight in the data type of its input, for which there is a fused kernel."""
 
     def __init__(self, width: int, eps: float = NORM_EPS) -> None:
         super().__init__(width, eps=eps)
-
-    def reset_parameters(self) -> None:
-        """Leave the weights as they are, see `hwnas.profiling.layers`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, of any shape (..., C), divided by its root mean square and scaled."""

@@ -65,12 +65,12 @@ def union_of_shapes(models: Iterable[LanguageModel]) -> dict[str, Shape]:
 
 
 @lru_cache(maxsize=4096)  # layers are alike
-def regions(full_shape: Shape, part: Shape) -> list[tuple[Slices, Slices]]:
+def regions(full_shape: Shape, part: Shape) -> tuple[tuple[Slices, Slices], ...]:
     """Return where the entries of a smaller parameter are in a larger one.
 
     Returns
     -------
-    list of (slices of the larger, slices of the smaller)
+    tuple of (slices of the larger, slices of the smaller)
 
     Examples
     --------
@@ -83,9 +83,9 @@ def regions(full_shape: Shape, part: Shape) -> list[tuple[Slices, Slices]]:
     """
     columns = tuple(slice(0, length) for length in part.rest)
     starts = zip(_starts(full_shape.rows), _starts(part.rows), part.rows, strict=True)
-    return [
+    return tuple(
         ((slice(a, a + rows), *columns), (slice(b, b + rows), *columns)) for a, b, rows in starts
-    ]
+    )
 
 
 def first_entries(tensor: Tensor, full_shape: Shape, part: Shape) -> Tensor:

@@ -25,6 +25,7 @@ from hwnas.profiling.supernet.shared_weights import SharedWeights
 from hwnas.profiling.supernet.slicing import add_entries, shapes_of
 from hwnas.profiling.supernet.step_code import StepCode, block_parts
 from hwnas.profiling.supernet.train_loop import SupernetProgress, train_supernet
+from hwnas.profiling.training import parts
 from hwnas.profiling.training.shared_code import SharedCode
 
 Settings = Callable[..., SupernetSettings]
@@ -95,7 +96,25 @@ def test_compiled_code_computes_the_same(
         # One graph for each shape, and two for the loss, with and without a teacher.
         assert counters["stats"]["unique_graphs"] - n_before == len(code.functions) + 2
     shapes = block_parts(shared.space, chosen.training, CPU)
-    assert 1 < len(code.functions) <= len(shapes)
+    assert len(code.functions) > 1
+    assert set(code.functions) <= set(shapes)  # what is compiled before the first step is found
+
+
+def test_code_is_compiled_for_the_strides_of_shared_weights(
+    shared: SharedWeights, settings: Settings
+) -> None:
+    """Other strides would compile a block again, in the middle of a training."""
+    (arch,) = settings().architectures(shared.space, 0)[1:2]
+    model = shared.subnetwork(arch)
+    *blocks, _ = parts.parts_of(model, settings().training, CPU)
+    assert any(part.strides for part in blocks)
+    for block, part in zip(model.blocks, blocks, strict=True):
+        compiled, *_ = parts._inputs(parts.Part.from_json(part.to_json()), CPU)
+        found, expected = (
+            {name: (p.shape, p.stride(), p.dtype) for name, p in b.named_parameters()}
+            for b in (compiled, block)
+        )
+        assert found == expected
 
 
 def test_all_networks_learn(shared: SharedWeights, corpus: Tokens, settings: Settings) -> None:
