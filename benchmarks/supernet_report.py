@@ -15,28 +15,35 @@ from hwnas.spaces import LanguageModelSpace
 
 Row = Mapping[str, str]
 _WANTED_SHARE, _WANTED_COST, _WANTED_RATE = 0.8, 1.25, 30
+_KERNEL_LENGTH = 40  # of a name in the table
 _FINDINGS = """\
 ## Why ranks agree in one study and not in the others
 
 After 1,200 steps, 20 million tokens, networks of gpt-s-wide and llama-s are far from what they can
-learn: twice the learning rate takes a quarter off the perplexities of width 384, and a supernet's
-are lower by a third. Their order is then that of how fast they learn, which is hardly that of
-parameters (tau above). Of eight networks with three layers of width 384 at a learning rate of
-0.002, four have perplexities of 34 to 35 and four of 41 to 47; the better ones have more neurons in
-the first layer than in the second, whatever their size, and second seeds confirm it. Inherited
-perplexity cannot know this: in a supernet all networks learn together, and have passed that stage.
-The order of inherited perplexities is close to that of parameters.
+learn: twice the learning rate takes a quarter off the perplexities of gpt-s-wide at width 384, and
+a supernet's are lower by a fifth to more than a third. Their order is then that of how fast they
+learn, which is hardly that of parameters (tau above). Of eight networks with three layers of width
+384 at a learning rate of 0.002, four have perplexities of 34 to 35 and four of 45 to 47; the better
+ones have more neurons in the first layer than in the second, whatever their size. Two have further
+seeds: 34 and 35, and 41. In a supernet all networks learn together and are past that stage, which
+is probably why inherited perplexity does not show it; its order is close to that of parameters.
 
 Tried: learning rates of 0.0005, 0.001 and 0.002 (the first leaves networks at a perplexity of 60,
 the last doubles the differences between seeds). Not tried: longer trainings, such as 4,000 steps.
-The study `cpu`, with small networks and tokens of one byte, says that they decide. After 400 steps
-its 24 networks agreed with a second seed by 0.50, and with inherited perplexity by 0.52; after
-1,600 steps, 60 of them by 0.89 and 0.77. Without distillation (`text`) the order is the same, and
-perplexities are 1 to 3 % higher.
+The study `cpu`, with small networks and tokens of one byte, suggests that they decide. After 400
+steps, and 1,200 of the supernet, 24 of its networks agreed with a second seed by 0.50 and with
+inherited perplexity by 0.52; after 1,600 and 4,800 steps, 60 of them by 0.89 and 0.77. Without
+distillation (`text`) the order is the same, and perplexities are 1 to 3 % higher.
 
 Agreement with trainings alone is no lead over parameters. In `cpu`, inherited perplexity leads by a
 little; in `cpu-llama`, where it reaches 0.8 of the ceiling too, parameters rank better. Why is not
 known.
+"""
+_REMARKS = """
+On the H200 the supernet's cost was measured beside other work of the host, and before a fault was
+mended that kept the graphs of up to ten steps in memory. On the H100 all rows are older still.
+Steps were timed and profiled with different random networks, so that idle times of supernets are
+approximate.
 """
 
 
@@ -90,6 +97,7 @@ def write(folder: Path, page: Path, spaces: Mapping[str, LanguageModelSpace]) ->
         *seed_lines(read(folder / "alone.csv")),
         *cost_lines(read(folder / "cost.csv")),
         *profile_lines(read(folder / "profile.csv")),
+        *_REMARKS.splitlines(),
     ]
     text = "\n".join(lines) + "\n"
     page.write_text(text, encoding="utf-8")
@@ -103,8 +111,8 @@ def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[
         "## Do inherited perplexities rank networks as their own trainings do?",
         "",
         "Kendall's tau within one `embed_dim`, mean of two widths; 90 % intervals of a bootstrap",
-        "over networks. The ceiling is that of two seeds of the same training. Networks are",
-        "under-trained.",
+        "over networks. The ceiling is that of two seeds of the same training. Networks of",
+        "gpt-s-wide and llama-s are under-trained.",
         "",
         "| study, supernet, learning rate alone | networks | inherited | of the ceiling "
         "| ceiling, two seeds | given parameters | lead over parameters "
@@ -254,7 +262,11 @@ def profile_lines(rows: Sequence[Row]) -> list[str]:
     for key in keys:
         own = [r for r in rows if tuple(r[k] for k in ("space", "batch", "device", "what")) == key]
         sums = {row["kind"]: row["milliseconds"] for row in own if not row["kernel"]}
-        longest = [f"`{row['kernel']}` {row['milliseconds']}" for row in own if row["kernel"]][:3]
+        longest = [
+            f"`{row['kernel'][:_KERNEL_LENGTH]}` {row['milliseconds']}"
+            for row in own
+            if row["kernel"]
+        ][:3]
         total = f"{sum(map(float, sums.values())):.1f}"
         cells = [*key, total, *(sums.get(kind, "") for kind in kinds), ", ".join(longest)]
         lines.append(f"| {' | '.join(cells)} |")
