@@ -36,6 +36,7 @@ import yaml
 
 import hwnas
 from hwnas.objectives import parse_objectives
+from hwnas.profiling import build_model
 from hwnas.profiling.backend import Profile
 from hwnas.profiling.survey.csv_log import CsvLog
 from hwnas.spaces import LanguageModelSpace
@@ -68,6 +69,8 @@ class Study:
         Steps of the supernet.
     held_out_tokens
         Tokens of held-out documents on which perplexity is measured.
+    same_as
+        Study with the same space, networks and supernet.
     """
 
     space: dict[str, Any]
@@ -78,6 +81,7 @@ class Study:
     learning_rate: float = 1e-3
     supernet_steps: int = 4000
     held_out_tokens: int = 200_000
+    same_as: str | None = None
 
 
 # Of the studies for a CPU.
@@ -100,6 +104,14 @@ LONG: dict[str, Any] = {
 STUDIES = {
     "gpt-s": Study(space={**GPT_CHOICES["gpt-s"], **SIZES}, widths=(384, 768)),
     "gpt-s-wide": Study(space={**GPT_CHOICES["gpt-s-wide"], **SIZES}, widths=(384, 768)),
+    # A third more tokens, and 2.7 times the steps.
+    "gpt-s-wide-long": Study(
+        space={**GPT_CHOICES["gpt-s-wide"], **SIZES},
+        widths=(384, 768),
+        steps=3200,
+        batch_size=16,
+        same_as="gpt-s-wide",
+    ),
     "llama-s": Study(
         space={"family": "llama", **LLAMA_CHOICES["llama-s"], **SIZES}, widths=(384, 512)
     ),
@@ -138,9 +150,9 @@ STUDIES = {
 
 
 def space_of(name: str, study: Study) -> LanguageModelSpace:
-    """Return the space of a study, under its name."""
+    """Return the space of a study, under the name of the study that defined it."""
     choices = {key: list(v) if isinstance(v, tuple) else v for key, v in study.space.items()}
-    space = hwnas.space({"name": name, **choices})
+    space = hwnas.space({"name": study.same_as or name, **choices})
     assert isinstance(space, LanguageModelSpace)
     return space
 
@@ -181,16 +193,15 @@ def alone(
         "learning_rate": study.learning_rate,
     }
     backend = profile(space, study, options, training=training)
-    longest = 0.0
+    slowest = 0.0  # seconds for each operation of a token
     try:
         part, n_parts = options.part
         for arch, seed in trials(networks(space, study))[part::n_parts]:
-            if (str(arch), str(seed)) in finished:
+            flops = build_model(space, arch, device="meta").training_flops_per_token()
+            if (str(arch), str(seed)) in finished or remaining_seconds() < slowest * flops:
                 continue
-            if remaining_seconds() < 1.2 * longest:
-                break
             row = evaluate(backend, arch, seed)
-            longest = max(longest, row["seconds"])
+            slowest = max(slowest, row["seconds"] / flops)
             settings = {"learning_rate": rate, "steps": study.steps}
             print(log.append({"study": name, "seed": seed, **settings, **row}), flush=True)
     finally:
@@ -315,7 +326,8 @@ def main() -> None:
         piece = supernet_cost if options.piece == "cost" else supernet_profile
         piece.run(options.space, options.device, options.out, remaining_seconds, options.batch_size)
     else:
-        print(supernet_report.write(options.out, HERE / "supernet.md", spaces()))
+        page = HERE / "supernet.md"
+        print(supernet_report.write(options.out, page, spaces(), supernet_studies()))
 
 
 def part_of(text: str) -> tuple[int, int]:
@@ -335,6 +347,11 @@ def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
 def spaces() -> dict[str, LanguageModelSpace]:
     """Return the space of each study."""
     return {name: space_of(name, study) for name, study in STUDIES.items()}
+
+
+def supernet_studies() -> dict[str, str]:
+    """Return the study whose supernet each study is compared with."""
+    return {name: study.same_as or name for name, study in STUDIES.items()}
 
 
 if __name__ == "__main__":

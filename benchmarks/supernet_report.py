@@ -84,14 +84,29 @@ def count_decoder(space: LanguageModelSpace, arch: Any) -> int:
     return sum(p.numel() for p in build_model(space, arch, device="meta").blocks.parameters())
 
 
-def write(folder: Path, page: Path, spaces: Mapping[str, LanguageModelSpace]) -> str:
-    """Write the page and return it."""
+def write(
+    folder: Path,
+    page: Path,
+    spaces: Mapping[str, LanguageModelSpace],
+    supernet_studies: Mapping[str, str],
+) -> str:
+    """Write the page and return it.
+
+    Parameters
+    ----------
+    folder
+        Folder of the CSVs.
+    page
+        File to write.
+    spaces, supernet_studies
+        Space of each study, and the study whose supernet it is compared with.
+    """
     lines = [
         "# Supernets: trust and cost",
         "",
         "Written by `python benchmarks/supernet.py report` from the CSVs beside it.",
         "",
-        *trust_lines(folder, spaces),
+        *trust_lines(folder, spaces, supernet_studies),
         *_FINDINGS.splitlines(),
         "",
         *seed_lines(read(folder / "alone.csv")),
@@ -104,7 +119,9 @@ def write(folder: Path, page: Path, spaces: Mapping[str, LanguageModelSpace]) ->
     return text
 
 
-def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[str]:
+def trust_lines(
+    folder: Path, spaces: Mapping[str, LanguageModelSpace], supernet_studies: Mapping[str, str]
+) -> list[str]:
     """Return the section on ranks."""
     alone, inherited = read(folder / "alone.csv"), read(folder / "inherited.csv")
     lines = [
@@ -119,7 +136,7 @@ def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[
         "| lead over decoder parameters |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    compared = comparisons(alone, inherited, spaces)
+    compared = comparisons(alone, inherited, spaces, supernet_studies)
     for label, networks, _ in compared:
         result = trust(networks, np.random.default_rng(0))
         order = ("inherited", "share", "ceiling", "partial", "lead over params")
@@ -137,7 +154,10 @@ def trust_lines(folder: Path, spaces: Mapping[str, LanguageModelSpace]) -> list[
 
 
 def comparisons(
-    alone: Sequence[Row], inherited: Sequence[Row], spaces: Mapping[str, LanguageModelSpace]
+    alone: Sequence[Row],
+    inherited: Sequence[Row],
+    spaces: Mapping[str, LanguageModelSpace],
+    supernet_studies: Mapping[str, str],
 ) -> list[tuple[str, Networks, tuple[str, str]]]:
     """Return the networks of each supernet and learning rate with enough networks of each width.
 
@@ -146,10 +166,17 @@ def comparisons(
     list of (label, networks, steps alone and of the supernet)
     """
     supernets = {(row["study"], row["supernet"]) for row in inherited}
-    rates = {(row["study"], row["learning_rate"]) for row in alone}
+    trainings = {(row["study"], row["learning_rate"]) for row in alone}
+    keys = [
+        (study, supernet, rate)
+        for study, rate in trainings
+        for other, supernet in supernets
+        if other == supernet_studies[study]
+    ]
     compared = []
-    for study, supernet, rate in sorted((*s, r) for s in supernets for t, r in rates if t == s[0]):
-        rows = [r for r in inherited if (r["study"], r["supernet"]) == (study, supernet)]
+    for study, supernet, rate in sorted(keys):
+        key = (supernet_studies[study], supernet)
+        rows = [r for r in inherited if (r["study"], r["supernet"]) == key]
         own = [r for r in alone if (r["study"], r["learning_rate"]) == (study, rate)]
         networks = joined(spaces[study], own, rows)
         if min(np.unique(networks.width, return_counts=True)[1], default=0) >= MIN_NETWORKS:
