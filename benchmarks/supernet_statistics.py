@@ -26,8 +26,8 @@ class Networks:
 
     Attributes
     ----------
-    width : (n,)
-        ``embed_dim``.
+    width, depth : (n,)
+        ``embed_dim`` and number of layers.
     alone : (n,)
         Perplexity after a training from scratch.
     repeated : (n,)
@@ -39,6 +39,7 @@ class Networks:
     """
 
     width: Array
+    depth: Array
     alone: Array
     repeated: Array
     inherited: Array
@@ -166,3 +167,22 @@ def trust(
     )
     estimates |= {f"lead over {name}": estimate(lead(values)) for name, values in rivals.items()}
     return estimates
+
+
+def depth_trust(
+    networks: Networks, rng: np.random.Generator, *, n_bootstrap: int = N_BOOTSTRAP
+) -> dict[str, Estimate]:
+    """Return rank correlations within one width and depth, where sizes differ less.
+
+    Returns
+    -------
+    dict
+        ``inherited``, ``params``: mean over the pairs of a width and a depth with enough networks.
+    """
+    n = networks
+    values = {"inherited": n.inherited, "params": -n.params}
+    _, group = np.unique(np.stack([n.width, n.depth]), axis=1, return_inverse=True)
+    return {
+        name: bootstrap(group, lambda i, x=x: kendall(x[i], n.alone[i]), rng, n=n_bootstrap)
+        for name, x in values.items()
+    }

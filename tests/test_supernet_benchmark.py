@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,8 @@ def networks(n: int = 30, *, noise: float = 0.3, own: float = 1.0, seed: int = 0
     quality = -params + own * rng.normal(size=2 * n) + 10 * width
     alone, again, inherited = (quality + noise * rng.normal(size=2 * n) for _ in range(3))
     again[rng.permutation(2 * n)[: 4 * n // 3]] = np.nan
-    return Networks(width, alone, again, inherited, params, params)
+    depth = np.tile([3.0, 6.0], n)
+    return Networks(width, depth, alone, again, inherited, params, params)
 
 
 def test_widths_are_never_compared_with_each_other() -> None:
@@ -42,6 +44,19 @@ def test_widths_are_never_compared_with_each_other() -> None:
     assert mean_over_widths(width, lambda i: statistics.kendall(x[i], y[i]), few) == 1
     none = np.zeros(10, dtype=bool)
     assert np.isnan(bootstrap(width, lambda i: 1.0, RNG, chosen=none).low)
+
+
+def test_ranks_within_a_depth_do_not_count_differences_between_depths() -> None:
+    n = networks()
+    rng = np.random.default_rng(1)
+    # The depth decides, and nothing else is common.
+    alone, inherited, params = (100 * n.depth + rng.normal(size=60) for _ in range(3))
+    deep = replace(n, alone=alone, inherited=inherited, params=-params)
+    assert trust(deep, RNG, n_bootstrap=50)["inherited"].value > 0.4
+    within = statistics.depth_trust(deep, RNG, n_bootstrap=50)
+    assert all(abs(estimate.value) < 0.25 for estimate in within.values())
+    same = statistics.depth_trust(replace(deep, inherited=alone), RNG, n_bootstrap=50)
+    assert same["inherited"].value == 1
 
 
 def test_kendall_equals_that_of_scipy() -> None:
@@ -149,7 +164,9 @@ def test_a_small_study_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Monke
         assert done.returncode == 0, done.stderr
     monkeypatch.setattr(profiles, "_CASES", {"supernet": profiles.supernet()})
     profiles.run(str(tmp_path / "weights" / "tiny-default.yaml"), "cpu", tmp_path, lambda: 99.0, 2)
-    text = reports.write(tmp_path, tmp_path / "page.md", benchmark.spaces())
+    text = reports.write(
+        tmp_path, tmp_path / "page.md", benchmark.spaces(), benchmark.supernet_studies()
+    )
     assert "| tiny, default, 0.01 | 12 |" in text
     assert "matrix products" in text
     assert len(reports.read(tmp_path / "alone.csv")) == 16
