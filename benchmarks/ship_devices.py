@@ -3,9 +3,10 @@
     python benchmarks/ship_devices.py
 
 CSVs in the folder itself are of several GPUs, told apart by the column ``card``; those in a folder
-``NAME`` within it are of the device ``NAME``. Every metric of a space with at least 20 measured
-networks is fitted, those of ``front-SPACE.csv`` included, without other devices as a prior: what
-ships follows from these files alone. Pieces that several boards of one card measured are aligned.
+``NAME`` within it are of the device ``NAME``, the processor with the most networks among them.
+Every metric of a space with at least 20 measured networks is fitted, those of ``front-SPACE.csv``
+included, without other devices as a prior: what ships follows from these files alone. Pieces that
+several boards of one card measured are aligned.
 Writes ``hwnas/surrogates/data/devices/NAME.npz`` and the page
 ``ship_devices.md``, which also has the errors on the networks of fronts of a fit without them.
 """
@@ -75,6 +76,7 @@ def sources(folder: Path = FOLDER) -> list[Source]:
             device = name or CARDS.get(row["card"], "")
             if device and not row["failed"]:
                 rows[device, file.stem].append(row)
+    rows = defaultdict(list, {key: of_one_card(own) for key, own in rows.items()})
     out = []
     for (device, stem), own in sorted(rows.items(), key=lambda item: _rank(item[0][1])):
         if not stem.startswith((FRONT, PREFIX)):
@@ -82,6 +84,22 @@ def sources(folder: Path = FOLDER) -> list[Source]:
             assert isinstance(space, LanguageModelSpace)
             out.append(Source(device, space, aligned(own), rows.get((device, FRONT + stem), [])))
     return out
+
+
+def of_one_card(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the card that measured the most networks.
+
+    Examples
+    --------
+    >>> row = lambda card, arch: {"card": card, "arch": arch}
+    >>> of_one_card([row("A", "x"), row("B", "x"), row("B", "y")])
+    [{'card': 'B', 'arch': 'x'}, {'card': 'B', 'arch': 'y'}]
+    """
+    networks: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        networks[row["card"]].add(row["arch"])
+    card = max(networks, key=lambda name: len(networks[name]))
+    return [row for row in rows if row["card"] == card]
 
 
 def _rank(space: str) -> tuple[int, str]:

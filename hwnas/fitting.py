@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwnas.devices.add import Report, ignore_report, tables_of_measurements
+from hwnas.devices.groups import of_card
 from hwnas.devices.measurements import Measurements, read_measurements
 from hwnas.errors import InvalidInput, UnknownName, similar_names
 from hwnas.files import check_output
@@ -26,6 +27,7 @@ def fit(
     *,
     space: str | SearchSpace | None = None,
     workloads: Mapping[str, Workload] = BUILT_IN,
+    card: str | None = None,
     allow_plugins: bool = False,
     report: Report = ignore_report,
 ) -> DeviceFile:
@@ -48,6 +50,9 @@ def fit(
         Space of the rows of CSV files; by default the one that each names.
     workloads
         Workloads that metrics may name, in CSV files.
+    card
+        Card whose rows count for metrics on devices, by the column ``card`` or ``device_name``;
+        by default the only one.
     allow_plugins
         Whether the plugin files of a run may run, where its trials cannot be read without.
     report
@@ -64,8 +69,8 @@ def fit(
     UnknownName
         No source has a metric of that name.
     InvalidInput
-        A source cannot be read or is malformed, there are fewer than 6 architectures of a space, or
-        a metric is one that needs no fit.
+        A source cannot be read or is malformed, there are fewer than 6 architectures of a space,
+        values are of several cards, or a metric is one that needs no fit.
 
     Examples
     --------
@@ -107,7 +112,7 @@ def fit(
             reason = f"there is none in {', '.join(map(str, paths))}"
             raise UnknownName("metric", name, candidates, reason=reason)
     tables = tables_of_measurements(
-        measurements, name=target.stem if target else "tables", report=report
+        of_card(measurements, card), name=target.stem if target else "tables", report=report
     )
     if target is not None:
         tables.write(target)

@@ -68,8 +68,9 @@ def lab_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         files = [ROOT / f"benchmarks/workloads/{name}.csv" for name in ("gpt-s", "gpt-xl")]
+        card = "NVIDIA H100 80GB HBM3"
         for name in ("h100-lab", "mine"):
-            device_of_measurements(name, files).write(device_path(name))
+            device_of_measurements(name, files, card=card).write(device_path(name))
         yield
 
 

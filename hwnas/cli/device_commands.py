@@ -45,6 +45,10 @@ def add(
     workload_file: Annotated[
         Path | None, typer.Option(help="YAML with your own workloads [that of --space].")
     ] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(help="Card whose rows count, where a file has rows of several."),
+    ] = None,
     folder: _Folder = None,
     update: Annotated[
         bool, typer.Option("--update", help="Add to a device that there is.")
@@ -85,6 +89,7 @@ def add(
             from_,
             space=None if space is None else load_space(space),
             workloads=load_workloads(source),
+            card=card,
             former=former,
             report=lambda figure: echo(progress(figure), err=True),
         )

@@ -35,6 +35,10 @@ def fit(
     workload_file: Annotated[
         Path | None, typer.Option(help="YAML with your own workloads [that of --space].")
     ] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(help="Card whose rows count, where a file has rows of several."),
+    ] = None,
     allow_plugins: AllowPlugins = False,
 ) -> None:
     """Fit tables of any metric to measurements of 6 architectures or more.
@@ -58,6 +62,7 @@ def fit(
         out,
         space=None if space is None else load_space(space),
         workloads=load_workloads(str(workload_file) if workload_file else space),
+        card=card,
         allow_plugins=allow_plugins,
         report=lambda figure: echo(progress(figure), err=True),
     )

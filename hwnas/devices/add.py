@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hwnas.devices.figures import fit_figure, megabytes
 from hwnas.devices.fit_known import known_prior
-from hwnas.devices.groups import merge_measurements, split_by_count
+from hwnas.devices.groups import merge_measurements, of_card, split_by_count
 from hwnas.devices.measurements import Measurements, read_measurements
 from hwnas.errors import HwnasWarning, InvalidInput
 from hwnas.spaces import SearchSpace
@@ -37,6 +37,7 @@ def device_of_measurements(
     *,
     space: SearchSpace | None = None,
     workloads: Mapping[str, Workload] = BUILT_IN,
+    card: str | None = None,
     former: DeviceFile | None = None,
     report: Report = ignore_report,
 ) -> DeviceFile:
@@ -52,6 +53,8 @@ def device_of_measurements(
         Space of all architectures; ``None`` for those that they name.
     workloads
         Workloads that columns may name.
+    card
+        Card whose rows count, by the column ``card`` or ``device_name``; by default the only one.
     former
         Device that is added to: figures of other spaces and metrics are kept.
     report
@@ -60,8 +63,8 @@ def device_of_measurements(
     Raises
     ------
     InvalidInput
-        The name is taken; a file is malformed; no metric has 6 architectures. One that has
-        fewer is left out with a `HwnasWarning`.
+        The name is taken; a file is malformed; rows are of several cards, or none of `card`; no
+        metric has 6 architectures. One that has fewer is left out with a `HwnasWarning`.
 
     Examples
     --------
@@ -78,8 +81,8 @@ def device_of_measurements(
     """
     check_device_name(name)
     # Every fault of the files is found before the first fit.
-    groups = merge_measurements([m for f in files for m in read_measurements(f, space, workloads)])
-    groups, faults = split_by_count(groups)
+    found = [m for file in files for m in read_measurements(file, space, workloads)]
+    groups, faults = split_by_count(merge_measurements(of_card(found, card)))
     if not groups:
         raise InvalidInput(faults[0])
     for fault in faults:

@@ -11,9 +11,43 @@ import numpy as np
 from hwnas.devices.fit import MIN_POINTS
 from hwnas.devices.measurements import Measurements
 from hwnas.errors import HwnasWarning, InvalidInput
+from hwnas.objectives import Objective
+from hwnas.surrogates.device_file import MEASURED
 from hwnas.typing import IndexArray
 
 MAX_POINTS = 1000  # architectures that a fit uses: its time grows with their cube
+
+
+def of_card(measurements: Sequence[Measurements], card: str | None = None) -> list[Measurements]:
+    """Return measurements without those that other cards made, by default of the only card.
+
+    Metrics that do not depend on a device, such as perplexity, stay whatever the card.
+
+    Raises
+    ------
+    InvalidInput
+        There are several cards and none was chosen, or there is none of that name.
+    """
+    counts: dict[str, int] = {}  # values of each card
+    for series in measurements:
+        if (name := _card(series)) is not None:
+            counts[name] = counts.get(name, 0) + len(series.values)
+    known = [name for name in counts if name]
+    listed = ", ".join(f"{name} ({counts[name]} values)" for name in known)
+    if card is not None and card not in known:
+        raise InvalidInput(f"expected a card of the measurements, {listed or 'none'}; found {card}")
+    if card is None and len(known) > 1:
+        raise InvalidInput(
+            f"the measurements are of {len(known)} cards, {listed}: choose one with "
+            f"--card {known[0]!r}"
+        )
+    return [series for series in measurements if card is None or _card(series) in (None, card)]
+
+
+def _card(series: Measurements) -> str | None:
+    """Return the card of measurements, "" if unknown; ``None`` if they depend on no device."""
+    is_on_device = Objective.parse(series.quantity).metric in MEASURED
+    return series.texts.get("card", "") if is_on_device else None
 
 
 def merge_measurements(measurements: Sequence[Measurements]) -> list[Measurements]:

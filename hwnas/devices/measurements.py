@@ -92,7 +92,7 @@ def read_measurements(
     Returns
     -------
     list
-        One entry for each space and metric.
+        One entry for each space, metric and card.
 
     Raises
     ------
@@ -107,22 +107,22 @@ def read_measurements(
         )
     columns = _columns_of(table, metrics) if metrics else _metric_columns(table)
     definitions = {quantity: _workload(table, quantity, workloads) for quantity in columns.values()}
-    # 1. Architectures by their spaces, in the order of the file.
-    rows: dict[str, list[int]] = {}
+    # 1. Architectures by their spaces and cards, in the order of the file.
+    rows: dict[tuple[str, str], list[int]] = {}
     spaces: dict[str, SearchSpace] = {}
     codes: dict[int, Codes] = {}
     for i, text in enumerate(table.cells("arch")):
         if _is_failed(table, i):
             continue
         row_space, codes[i] = _architecture(table, i, text, space, spaces)
-        rows.setdefault(row_space.name, []).append(i)
+        rows.setdefault((row_space.name, _card(table, i)), []).append(i)
     # 2. Columns of numbers, those of each space apart.
     out = []
     for column, quantity in columns.items():
         values, std = _numbers(table, column), None
         if column + _STD in table.columns:
             std = _numbers(table, column + _STD, is_error=True)
-        for name, indices in rows.items():
+        for (name, _), indices in rows.items():
             usable = [i for i in indices if i in values]
             if not usable:
                 continue
@@ -253,15 +253,22 @@ def _is_failed(table: CsvTable, i: int) -> bool:
 
 def _texts(table: CsvTable, i: int, workload: Workload | None) -> dict[str, str]:
     """Return what the columns of a row tell of its measurements."""
-
-    def cells(names: Sequence[str], prefix: bool) -> str:
-        pairs = [(n, table.rows[i][table.columns.index(n)]) for n in names if n in table.columns]
-        texts = [f"{name} {text}" if prefix else text for name, text in pairs if text]
-        return "".join(c for c in ", ".join(texts) if c.isprintable())[:_MAX_TEXT]
-
+    protocol = (*_PROTOCOL, *(() if workload else _OF_FORWARD_PASS))
     return {
-        "protocol": cells((*_PROTOCOL, *(() if workload else _OF_FORWARD_PASS)), prefix=True),
-        "card": cells([name for name in _CARD if name in table.columns][:1], prefix=False),
-        "date": cells([name for name in _DATE if name in table.columns][:1], prefix=False),
-        "versions": cells(_VERSIONS, prefix=True),
+        "protocol": _cells(table, i, protocol, prefix=True),
+        "card": _card(table, i),
+        "date": _cells(table, i, [name for name in _DATE if name in table.columns][:1]),
+        "versions": _cells(table, i, _VERSIONS, prefix=True),
     }
+
+
+def _card(table: CsvTable, i: int) -> str:
+    """Return the card of a row; empty where it is unknown."""
+    return _cells(table, i, [name for name in _CARD if name in table.columns][:1])
+
+
+def _cells(table: CsvTable, i: int, names: Sequence[str], *, prefix: bool = False) -> str:
+    """Return the cells of a row in some columns as one text, with the columns' names or without."""
+    pairs = [(n, table.rows[i][table.columns.index(n)]) for n in names if n in table.columns]
+    texts = [f"{name} {text}" if prefix else text for name, text in pairs if text]
+    return "".join(c for c in ", ".join(texts) if c.isprintable())[:_MAX_TEXT]

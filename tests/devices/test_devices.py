@@ -193,6 +193,31 @@ ARCH = "gpt-s-1-192-2-4-True"
 GOOD = "gpt-s-10-192-2-2-2-2-2-2-2-2-2-2-4-4-4-4-4-4-4-4-4-4-True"
 
 
+@pytest.mark.parametrize("column", ["card", "device_name"])
+def test_cards_are_not_mixed(tmp_path: Path, column: str) -> None:
+    """Two cards in one file, in two files, and beside rows that do not name theirs."""
+    slow, fast = (write_csv(tmp_path / f"{k}.csv", "gpt-s", 20, seed=k) for k in range(2))
+    header, *rows = slow.read_text().splitlines()
+    other = fast.read_text().splitlines()[1:]
+    both = tmp_path / "both.csv"
+    lines = [f"{header},{column}", *(f"{row},A" for row in rows), *(f"{row},B" for row in other)]
+    both.write_text("\n".join(lines))
+    with pytest.raises(InvalidInput, match=r"2 cards, A \(20 values\), B .*--card 'A'"):
+        device_of_measurements("mine", [both])
+    with pytest.raises(InvalidInput, match=r"expected a card .*, A \(20.*found C"):
+        device_of_measurements("mine", [both], card="C")
+    chosen = device_of_measurements("mine", [both], card="B").figures[0]
+    alone = device_of_measurements("mine", [fast]).figures[0]
+    np.testing.assert_array_equal(chosen.table.layers, alone.table.layers)
+    assert chosen.card == "B"
+    with pytest.raises(InvalidInput, match="2 cards"):
+        hwnas.fit(both, "latency")
+    assert hwnas.fit(both, "latency", card="A").figures[0].points == 20
+    # A text has the same perplexity on every card.
+    both.write_text(both.read_text().replace("latency", "perplexity"))
+    assert hwnas.fit(both, "perplexity").figures[0].points == 40
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

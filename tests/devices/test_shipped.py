@@ -101,7 +101,8 @@ def test_predictions_are_within_the_stated_error(name: str, figure: DeviceFigure
     noise = 0.0 if repeats.std is None else float(np.median(repeats.std / repeats.values))
     error = float(np.abs(predictions / group.values - 1).mean())
     assert error <= figure.error + noise
-    assert figure.error < 0.05
+    # Times of a processor repeat less well than those of a GPU.
+    assert figure.error < (0.08 if name.startswith("cpu") else 0.05)
 
 
 @pytest.mark.parametrize(("device", "space"), MEASURED)
@@ -146,10 +147,10 @@ def test_published_names_have_no_workloads_and_ours_are_named() -> None:
     bench = surrogate("gpt-s")
     with pytest.raises(InvalidInput, match=r"h100: .* its tpot\.serve here; known: h100-sxm"):
         bench.front(["perplexity", "tpot.serve@h100"])
-    for name, ours in {"h200": "h200-sxm", "cpu": "cpu-2core"}.items():
-        expected = ours if ours in shipped_names() else "h100-sxm"
-        with pytest.raises(HwnasError, match=rf"tpot\.serve.* known.*: .*{expected}"):
-            bench.front(["perplexity", f"tpot.serve@{name}"])
+    with pytest.raises(HwnasError, match=r"unknown device 'h200'; did you mean 'h200-sxm'"):
+        bench.front(["perplexity", "tpot.serve@h200"])
+    with pytest.raises(HwnasError, match=r"tpot\.serve@cpu must be measured.* known.*: cpu-2core"):
+        bench.front(["perplexity", "tpot.serve@cpu"])
 
 
 def test_another_workload_of_a_name_is_an_error() -> None:
@@ -273,6 +274,7 @@ def test_rows_become_devices(tmp_path: Path) -> None:
     write_rows(rows, space, 25, "NVIDIA H200", seed=1)
     write_rows(rows, space, 40, "an unknown card", seed=2)
     write_rows(rows / "cpu-2core", space, 22, "a CPU", seed=3)
+    write_rows(rows / "cpu-2core", space, 21, "another CPU", seed=4)  # fewer: left out
     write_rows(rows, hwnas.space("gpt-xl"), 19, "NVIDIA H200")  # too few
     out, page = tmp_path / "out", tmp_path / "page.md"
     out.mkdir()
