@@ -1,12 +1,15 @@
 """Stopping rules and their intervals against the truth: ``benchmarks/stopping.md``.
 
     python benchmarks/stopping.py run [--only REGEX] [--most SEARCHES]
+    python benchmarks/stopping.py fit
     python benchmarks/stopping.py report
 
 `run` searches problems whose front is known with a target that is stricter than those that are
 judged, and adds a row for every estimate to ``stopping.csv``; searches that are there are left out,
 so it can be stopped and gone on with. REGEX is matched with ``GROUP SPACE OBJECTIVES OPTIMIZER``.
-`report` turns the rows into ``stopping.md`` and ``stopping.png``.
+`fit` prints the constants of `hwnas.runner.missing_estimate` that the rows of the searches that
+choose them make most probable, beside those in use. `report` turns the rows into ``stopping.md``
+and ``stopping.png``.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 # Before numpy and torch are loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -29,6 +33,7 @@ import numpy as np
 
 import hwnas
 from hwnas import pareto
+from hwnas.runner import stopping as stopping_rule
 from hwnas.runner.missing_estimate import MissingEstimate
 from hwnas.runner.results import Result
 from hwnas.typing import Array
@@ -37,7 +42,7 @@ HERE = Path(__file__).parent
 ROWS = HERE / "stopping.csv"
 HEADER = (
     "group,space,objectives,optimizer,seed,trials,missing,expected,lower,upper,"
-    "end,first_0.01,first_0.005,seconds"
+    "end,first_0.01,first_0.005,seconds,draws_mean,draws_std,progress"
 )
 # The weights of the estimate were fitted to seven other devices.
 DEVICES = ("a40", "rtx2080", "a6000", "P100", "cpu_xeon_gold", "cpu_amd_7513")
@@ -160,7 +165,15 @@ def rows_of(case: Case) -> list[list[Any]]:
         "seeds": [case.seed],
         **dict(case.changes),
     }
-    with tempfile.TemporaryDirectory() as folder:
+    inputs: dict[int, tuple[float, float, float]] = {}  # by number of trials
+    calibrated = stopping_rule.calibrated
+
+    def recorded(draws: Array, progress: float, trials: int, **flags: bool) -> MissingEstimate:
+        inputs[trials] = float(draws.mean()), float(draws.std()), progress
+        return calibrated(draws, progress, trials, **flags)
+
+    replaced = mock.patch.object(stopping_rule, "calibrated", recorded)
+    with tempfile.TemporaryDirectory() as folder, replaced:
         result = hwnas.run(experiment, Path(folder) / "run", draw=False)
         (search,) = result.searches
         estimates = MissingEstimate.from_json(search.meta.get("missing", "[]"), search.path)
@@ -171,7 +184,8 @@ def rows_of(case: Case) -> list[list[Any]]:
     rows = []
     for e in estimates:
         shares = missing[e.trials - 1], e.expected, e.lower, e.upper
-        rows.append([e.trials, *(f"{x:.5g}" for x in shares), len(missing), *oracles, seconds])
+        row = [e.trials, *(f"{x:.5g}" for x in shares), len(missing), *oracles, seconds]
+        rows.append([*row, *(f"{x:.5g}" for x in inputs[e.trials])])
     return rows
 
 
@@ -213,13 +227,19 @@ def _read() -> list[list[str]]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["run", "report"])
+    parser.add_argument("command", choices=["run", "fit", "report"])
     parser.add_argument("--only", default="")
     parser.add_argument("--most", type=int, default=-1)
     chosen = parser.parse_args()
     if chosen.command == "run":
         run(chosen.only, chosen.most)
+    elif chosen.command == "fit":
+        from stopping_fit import constant_lines, margin_lines
+
+        print(constant_lines(_read()), margin_lines(_read()), sep="\n\n")
     else:
+        from stopping_fit import constant_lines, margin_lines
         from stopping_report import write_report
 
-        write_report(_read(), HERE)
+        rows = _read()
+        write_report(rows, HERE, constants=constant_lines(rows), margins=margin_lines(rows))

@@ -29,7 +29,7 @@ _BOUND_WEIGHT, _BOUND_FROM = 0.1, 0.015
 _INTERVAL = 1.645  # standard deviations of a 90 % interval
 # Standard deviations by which an estimate is below the target at a stop. With 1, 90 % and more of
 # stops of the 72 searches are on target, at a median of 1.3 times the evaluations of an oracle.
-_CONFIDENCE = 1.0
+MARGIN = 1.0
 _FLOOR = 1e-6
 COLUMNS = ("expected_missing", "expected_missing_lower", "expected_missing_upper")
 
@@ -64,12 +64,20 @@ class MissingEstimate:
             f"({100 * self.lower:.2f} to {100 * self.upper:.2f} %)"
         )
 
-    def is_within(self, target: float) -> bool:
-        """Return whether no more than the target is missing, in about nine of ten searches."""
+    def is_within(self, target: float, margin: float = MARGIN) -> bool:
+        """Return whether no more than the target is missing, in about nine of ten searches.
+
+        Parameters
+        ----------
+        target
+            Share that may be missing.
+        margin
+            Standard deviations by which the estimate must be below it.
+        """
         if self.expected <= 0:
             return True
         deviation = np.log(self.upper / self.expected) / _INTERVAL
-        return bool(self.expected * np.exp(_CONFIDENCE * deviation) <= target)
+        return bool(self.expected * np.exp(margin * deviation) <= target)
 
     @staticmethod
     def to_json(estimates: Sequence[MissingEstimate]) -> str:
