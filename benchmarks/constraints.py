@@ -170,8 +170,8 @@ def report() -> None:
             )
     lines += [
         "",
-        "Of the feasible front 100 evaluations do not have what is wanted even if perplexity, or both",
-        "metrics of the device, need not be learned.",
+        "Of the feasible front, 100 evaluations do not have what is wanted even if perplexity, or",
+        "both metrics of the device, need not be learned.",
     ]
     PAGE.write_text("\n".join(lines) + "\n")
 
