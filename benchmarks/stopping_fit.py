@@ -21,7 +21,7 @@ from hwnas.typing import Array
 CHOOSING = "tables, chosen by"
 NAMES = ("scale", "exponent", "progress", "spread", "growth of the spread")
 N_BOOTSTRAP = 200
-MARGINS = (0.8, 1.0, 1.2, 1.4)
+MARGINS = (0.7, 0.8, 0.9, 1.0, 1.2)
 STOP_HEADER = ("within", "searches", "stopped", "on target", "most missing", "against an oracle")
 MEANS = (0.02, 0.01, 0.005)  # of draws
 _SMALLEST = 1e-4  # below which the truth is not followed
@@ -126,9 +126,9 @@ def constant_lines(rows: Sequence[Sequence[str]]) -> str:
 
 def margin_lines(rows: Sequence[Sequence[str]]) -> str:
     """Return a table of stops by the margin that is asked for, in standard deviations."""
-    chosen = [search for search in searches_of(rows) if search.group == CHOOSING]
+    tables = [search for search in searches_of(rows) if search.group.startswith("tables")]
     cells = [
-        [f"{margin:g}", *stop_row(CHOOSING, chosen, j, margin)[1:]]
+        [f"{margin:g}", *stop_row("tables", tables, j, margin)[1:]]
         for margin in MARGINS
         for j in (0, 1)
     ]
