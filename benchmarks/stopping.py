@@ -233,13 +233,13 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     if chosen.command == "run":
         run(chosen.only, chosen.most)
-    elif chosen.command == "fit":
-        from stopping_fit import constant_lines, margin_lines
-
-        print(constant_lines(_read()), margin_lines(_read()), sep="\n\n")
     else:
         from stopping_fit import constant_lines, margin_lines
         from stopping_report import write_report
 
         rows = _read()
-        write_report(rows, HERE, constants=constant_lines(rows), margins=margin_lines(rows))
+        constants, margins = constant_lines(rows), margin_lines(rows)
+        if chosen.command == "fit":
+            print(constants, margins, sep="\n\n")
+        else:
+            write_report(rows, HERE, constants=constants, margins=margins)

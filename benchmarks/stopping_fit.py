@@ -15,11 +15,15 @@ import numpy as np
 from scipy.optimize import minimize
 from stopping_report import lines, part_of, searches_of, stop_row
 
-from hwnas.runner import missing_estimate as rule
+from hwnas.runner.missing_estimate import (
+    CALIBRATION,
+    Calibration,
+    log_expected,
+    log_variance,
+)
 from hwnas.typing import Array
 
 CHOOSING = "tables, chosen by"
-NAMES = ("scale", "exponent", "progress", "spread", "growth of the spread")
 N_BOOTSTRAP = 200
 MARGINS = (0.7, 0.8, 0.9, 1.0, 1.2)
 STOP_HEADER = ("within", "searches", "stopped", "on target", "most missing", "against an oracle")
@@ -37,48 +41,32 @@ def columns_of(rows: Sequence[Sequence[str]], group: str = CHOOSING) -> list[Col
     for row in rows:
         if part_of(row[:5]) == group and len(row) > 16 and row[14]:
             values = [float(row[j]) for j in (6, 14, 15, 16)]
-            if values[0] >= _SMALLEST and values[1] >= rule._FLOOR:
+            if values[0] >= _SMALLEST and float(row[7]) > 0:
                 by_key[tuple(row[:5])].append(values)
     return [np.array(part) for part in by_key.values()]
 
 
-def constants_in_use() -> Array:
-    """Return the constants (5,) of hwnas."""
-    return np.array(
-        [rule._LOG_SCALE, rule._EXPONENT, rule._PROGRESS, rule._SPREAD, rule._SPREAD_GROWTH]
-    )
-
-
-def expected_log(constants: Array, mean: Array | float, progress: Array | float) -> Array:
-    """Return the logarithms of estimates, of whatever shape the draws' means have."""
-    scale, exponent, weight = constants[:3]
-    gained = np.clip(np.log(np.maximum(progress, rule._FLOOR) / mean), *rule._PROGRESS_RANGE)
-    logs = scale + exponent * np.log(np.minimum(mean, rule._LARGEST)) + weight * gained
-    return np.asarray(logs + np.log(np.maximum(1.0, mean / rule._LARGEST)))
-
-
-def loss(constants: Array, columns: Columns, weights: Array) -> float:
+def loss(constants: Sequence[float], columns: Columns, weights: Array) -> float:
     """Return the mean negative log-likelihood of estimates, without its constant part.
 
     Parameters
     ----------
-    constants : (5,)
+    constants
+        Those of a `Calibration`, in order.
     columns : (k, 4)
     weights : (k,)
         Weights of the estimates, whose sum is 1.
     """
-    *_, spread, growth = constants
+    calibration = Calibration(*constants)
     truth, mean, std, progress = columns.T
-    logs = expected_log(constants, mean, progress)
-    wider = growth * np.maximum(0.0, logs - np.log(rule._SPREAD_FROM))
-    excess = np.maximum(0.0, (std / mean) ** 2 - rule._DRAWS_SPREAD**2)
-    variance = (spread + wider) ** 2 + excess
+    logs = log_expected(mean, progress, calibration)
+    variance = log_variance(logs, std / mean, calibration)
     each = (np.log(truth) - logs) ** 2 / variance + np.log(variance)
     return float(weights @ each) / 2
 
 
-def fit(searches: Sequence[Columns], counts: Array | None = None) -> Array:
-    """Return the most probable constants (5,).
+def fit(searches: Sequence[Columns], counts: Array | None = None) -> Calibration:
+    """Return the most probable constants.
 
     Parameters
     ----------
@@ -94,8 +82,8 @@ def fit(searches: Sequence[Columns], counts: Array | None = None) -> Array:
     )
     bounds = [(None, None)] * 3 + [(0.01, _MAX_SPREAD), (0.0, _MAX_SPREAD)]
     arguments = columns, weights / weights.sum()
-    found = minimize(loss, constants_in_use(), args=arguments, bounds=bounds, method="L-BFGS-B")
-    return np.asarray(found.x)
+    found = minimize(loss, CALIBRATION, args=arguments, bounds=bounds, method="L-BFGS-B")
+    return Calibration(*found.x.tolist())
 
 
 def constant_lines(rows: Sequence[Sequence[str]]) -> str:
@@ -103,17 +91,17 @@ def constant_lines(rows: Sequence[Sequence[str]]) -> str:
     searches = columns_of(rows)
     if not searches:
         raise SystemExit("stopping.csv has no searches with the columns of a fit; run some first")
-    rng, used, best = np.random.default_rng(0), constants_in_use(), fit(searches)
+    rng, best = np.random.default_rng(0), fit(searches)
     n = len(searches)
     draws = [fit(searches, rng.multinomial(n, np.full(n, 1 / n))) for _ in range(N_BOOTSTRAP)]
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     header = ["constant", "in use", f"fitted to {n} searches", "90 % interval"]
     constants = [
         [name, f"{x:.3f}", f"{y:.3f}", f"{a:.3f} to {b:.3f}"]
-        for name, x, y, a, b in zip(NAMES, used, best, low, high, strict=True)
+        for name, x, y, a, b in zip(Calibration._fields, CALIBRATION, best, low, high, strict=True)
     ]
     estimates = [
-        [f"{mean:g}", *(f"{np.exp(expected_log(c, mean, mean)):.5f}" for c in (used, best))]
+        [f"{mean:g}", *(f"{np.exp(log_expected(mean, mean, c)):.5f}" for c in (CALIBRATION, best))]
         for mean in MEANS
     ]
     return "\n\n".join(

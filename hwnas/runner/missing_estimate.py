@@ -6,20 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hwnas.errors import InvalidInput
 from hwnas.typing import Array, IntArray
 
-# The exponent's ratio to the weight of the progress was fitted to searches of `additive` without
-# factors of layers on seven devices; scale, exponent and spread were chosen by 72 with factors on
-# six others (benchmarks/stopping.md).
-_LOG_SCALE, _EXPONENT, _PROGRESS = -0.297, 0.993, 0.349
 _PROGRESS_RANGE = (-2.0, 1.0)  # of the logarithm of progress relative to the draws' mean
 _LARGEST = 0.06  # mean of draws that was seen in learning, beyond which nothing is corrected
-_SPREAD = 0.2  # of the logarithm of the truth about the estimate ...
-_SPREAD_GROWTH, _SPREAD_FROM = 0.13, 0.01  # ... and its growth where more is missing
+_SPREAD_FROM = 0.01  # missing share beyond which the spread of the truth grows
 _DRAWS_SPREAD = 0.12  # of draws in learning: further spread adds to that of the estimate
 # Coarse corrections, from a few searches of ZDT and DTLZ problems and of noisy tables.
 _FLAT_SCALE, _FLAT_SPREAD, _NOISE_SPREAD = 0.9, 0.4, 0.5
@@ -32,6 +28,35 @@ _INTERVAL = 1.645  # standard deviations of a 90 % interval
 MARGIN = 0.9
 _FLOOR = 1e-6
 COLUMNS = ("expected_missing", "expected_missing_lower", "expected_missing_upper")
+
+
+class Calibration(NamedTuple):
+    """Constants of an estimate, learned from searches whose truth is known.
+
+    Attributes
+    ----------
+    scale
+        Logarithm of the factor of all estimates.
+    exponent
+        Exponent of the mean of the draws.
+    progress
+        Exponent of the progress relative to that mean.
+    spread, growth
+        Standard deviation of the logarithm of the truth about that of the estimate, and what it
+        gains with the logarithm of a large estimate.
+    """
+
+    scale: float
+    exponent: float
+    progress: float
+    spread: float
+    growth: float
+
+
+# The exponent's ratio to the weight of the progress was fitted to searches of `additive` without
+# factors of layers on seven devices; scale, exponent and spread were chosen by 72 with factors on
+# six others (benchmarks/stopping.md).
+CALIBRATION = Calibration(-0.297, 0.993, 0.349, 0.2, 0.13)
 
 
 @dataclass(frozen=True)
@@ -145,24 +170,51 @@ def calibrated(
     mean = float(draws.mean())
     if mean < _FLOOR:
         return MissingEstimate(trials, 0.0, 0.0, 0.0)
-    # Out of the range of learning, a search that stands still is not taken for a complete one.
-    gained = np.clip(np.log(max(progress, _FLOOR) / mean), *_PROGRESS_RANGE)
-    corrected = (
-        _LOG_SCALE
-        + _FLAT_SCALE * flat
-        + _EXPONENT * np.log(min(mean, _LARGEST))
-        + _PROGRESS * gained
-    )
-    corrected += np.log(max(1.0, mean / _LARGEST))
+    corrected = float(log_expected(mean, progress)) + _FLAT_SCALE * flat
     if constrained:
         corrected += _BOUND_WEIGHT * max(0.0, np.log(_BOUND_FROM) - corrected)
-    expected = min(1.0, float(np.exp(corrected)))
-    spread = _SPREAD + _SPREAD_GROWTH * max(0.0, np.log(expected / _SPREAD_FROM))
-    excess = (draws.std() / mean) ** 2 - _DRAWS_SPREAD**2
-    spread = spread**2 + max(0.0, excess) + (_FLAT_SPREAD * flat) ** 2
-    spread = float(np.sqrt(spread + (_NOISE_SPREAD * noisy) ** 2))
+    corrected = min(0.0, corrected)
+    expected = float(np.exp(corrected))
+    variance = float(log_variance(corrected, draws.std() / mean))
+    spread = np.sqrt(variance + (_FLAT_SPREAD * flat) ** 2 + (_NOISE_SPREAD * noisy) ** 2)
     lower, upper = expected * np.exp(np.array([-_INTERVAL, _INTERVAL]) * spread)
     return MissingEstimate(trials, expected, float(lower), float(min(1.0, upper)))
+
+
+def log_expected(
+    mean: Array | float, progress: Array | float, calibration: Calibration = CALIBRATION
+) -> Array:
+    """Return the logarithm of an estimate, without corrections for noise, constraints and the like.
+
+    Parameters
+    ----------
+    mean, progress : of any shape
+        Mean of the draws, above 0, and progress, see `calibrated`.
+    calibration
+        Constants.
+    """
+    # Out of the range of learning, a search that stands still is not taken for a complete one.
+    gained = np.clip(np.log(np.maximum(progress, _FLOOR) / mean), *_PROGRESS_RANGE)
+    logs = calibration.scale + calibration.exponent * np.log(np.minimum(mean, _LARGEST))
+    logs += calibration.progress * gained + np.log(np.maximum(1.0, mean / _LARGEST))
+    return np.asarray(logs)
+
+
+def log_variance(
+    log_estimate: Array | float, draws_spread: Array | float, calibration: Calibration = CALIBRATION
+) -> Array:
+    """Return the variance of the logarithm of the truth about that of an estimate.
+
+    Parameters
+    ----------
+    log_estimate, draws_spread : of any shape
+        Logarithm of the estimate, and standard deviation of the draws relative to their mean.
+    calibration
+        Constants.
+    """
+    growth = calibration.growth * np.maximum(0.0, log_estimate - np.log(_SPREAD_FROM))
+    excess = np.maximum(0.0, np.square(draws_spread) - _DRAWS_SPREAD**2)
+    return np.asarray((calibration.spread + growth) ** 2 + excess)
 
 
 def stored_estimates(meta: Mapping[str, str], file: Path) -> list[MissingEstimate]:
