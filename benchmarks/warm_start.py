@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from csv_rows import append_row, read_rows
+from known_values import N_KNOWN, known_trials
 
 import hwnas
 from hwnas import pareto
@@ -38,7 +39,6 @@ STARTS = {"cold": "cold", "warm": "warm", "known": "perplexity known"}
 TRANSFERRED = (
     "perplexity", "latency@h100", "latency@rtx3080", "latency@cpu_amd_7502", "energy@h100"
 )  # fmt: skip
-N_KNOWN = 300  # architectures of known perplexity
 N_MEMBERS = 2000  # of a front, for its best subset
 BOUNDS = (
     ("gpt-s", "cpu_xeon_gold"), ("gpt-s", "cpu_amd_7502"), ("gpt-l", "h100"), ("gpt-l", "rtx3080")
@@ -87,12 +87,8 @@ def related(transfer: str, space: str, device: str, seed: int) -> RelatedTrials:
 
 def known_perplexity(space: str) -> RelatedTrials:
     """Return perplexities of the space itself, more than a transfer can tell."""
-    search_space = hwnas.space(space)
-    codes = np.unique(search_space.sample(N_KNOWN, np.random.default_rng(9)), axis=0)
-    values = hwnas.surrogate(space).predict(codes, ["perplexity"])
-    return RelatedTrials(
-        search_space, codes, values, np.zeros_like(values), np.arange(1), np.array([True])
-    )
+    backend = hwnas.surrogate(space)
+    return known_trials(space, lambda codes: backend.predict(codes, ["perplexity"]), [0])
 
 
 def row_of(transfer: str, space: str, device: str, seed: int, start: str) -> list[str]:
