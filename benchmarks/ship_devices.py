@@ -6,9 +6,9 @@ CSVs in the folder itself are of several GPUs, told apart by the column ``card``
 ``NAME`` within it are of the device ``NAME``, the processor with the most networks among them.
 Every metric of a space with at least 20 measured networks is fitted, those of ``front-SPACE.csv``
 included, without other devices as a prior: what ships follows from these files alone. Pieces that
-several boards of one card measured are aligned.
-Writes ``hwnas/surrogates/data/devices/NAME.npz`` and the page
-``ship_devices.md``, which also has the errors on the networks of fronts of a fit without them.
+several boards of one card measured are aligned. Writes ``hwnas/surrogates/data/devices/NAME.npz``
+and the page ``ship_devices.md``, which also has the errors on the networks of fronts of a fit
+without them.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ alone.
 
 Tried: learning rates of 0.0005, 0.001 and 0.002 (the first leaves networks at a perplexity of 60,
 the last doubles the differences between seeds), and 2.7 times the steps. Not tried: trainings
-until twelve layers do as well alone as in a supernet, which take another three times as long; a
-larger share of steps for small networks. The study `cpu`, with small networks and tokens of one
+until twelve layers do as well alone as in a supernet; a larger share of steps for small networks.
+The study `cpu`, with small networks and tokens of one
 byte, shows the same course. After 400 steps, and 1,200 of the supernet, 24 of its networks agreed
 with a second seed by 0.50 and with inherited perplexity by 0.52; after 1,600 and 4,800 steps, 60 of
 them by 0.89 and 0.77. Without distillation (`text`) the order is the same, and perplexities are 1

@@ -81,6 +81,8 @@ def add(
         )
     former = read_device_file(path) if path.exists() else None
     if any(file.suffix == SUFFIX for file in from_):
+        if card is not None:
+            raise InvalidInput("--card: expected CSVs alone, a device file is of one device")
         added = _shared(name, from_, former)
     else:
         source = str(workload_file) if workload_file else space

@@ -19,9 +19,10 @@ MAX_POINTS = 1000  # architectures that a fit uses: its time grows with their cu
 
 
 def of_card(measurements: Sequence[Measurements], card: str | None = None) -> list[Measurements]:
-    """Return measurements without those that other cards made, by default of the only card.
+    """Return measurements without those of other cards.
 
-    Metrics that do not depend on a device, such as perplexity, stay whatever the card.
+    By default there must be one card, with which those of unknown cards go. Metrics that do not
+    depend on a device, such as perplexity, stay whatever the card.
 
     Raises
     ------

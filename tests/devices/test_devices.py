@@ -213,6 +213,14 @@ def test_cards_are_not_mixed(tmp_path: Path, column: str) -> None:
     with pytest.raises(InvalidInput, match="2 cards"):
         hwnas.fit(both, "latency")
     assert hwnas.fit(both, "latency", card="A").figures[0].points == 20
+    parts = [tmp_path / f"{name}.csv" for name in "AB"]
+    for part, own in zip(parts, (lines[1:21], lines[21:]), strict=True):
+        part.write_text("\n".join([lines[0], *own]))
+    with pytest.raises(InvalidInput, match="2 cards"):
+        device_of_measurements("mine", parts)
+    # Rows that do not name their card go with the only one, unless it is asked for.
+    assert device_of_measurements("mine", [parts[0], fast]).figures[0].points == 40
+    assert device_of_measurements("mine", [parts[0], fast], card="A").figures[0].points == 20
     # A text has the same perplexity on every card.
     both.write_text(both.read_text().replace("latency", "perplexity"))
     assert hwnas.fit(both, "perplexity").figures[0].points == 40
