@@ -7,8 +7,8 @@
 DIR holds the published figures, gpt-s.npz, gpt-m.npz and gpt-l.npz. Points are chosen from random
 candidates as ``hwnas profile`` chooses networks; a second fit has random ones, spread over the
 widths. What is held out is no candidate. Results are added to few_shot.csv, one repetition of
-everything after the other: a run that stops goes on where it was. Rows of measured spaces are those
-of the measurements that are there: remove the file to begin again.
+everything after the other: a run that stops goes on where it was. Rows of hwnas's own devices are
+those of the measurements that were there: remove them to begin again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from few_shot_networks import (
 )
 from fit_surrogate import codes_of
 from scipy.stats import kendalltau
-from workloads_rows import FOLDER, rows_of
+from ship_devices import Source, sources
 from workloads_statistics import measured
 
 import hwnas
@@ -51,7 +51,6 @@ from hwnas.surrogates.tables import AdditiveTable, predict
 from hwnas.typing import Array, Codes, IndexArray
 
 HERE = Path(__file__).parent
-MEASURED = ("gpt-s", "gpt-l", "gpt-xl", "gpt-s-wide", "gpt-l-wide", "llama-s", "llama-m", "llama-l")
 PUBLISHED = ("gpt-s", "gpt-m", "gpt-l")
 METRICS = ("latency", "tpot.serve", "tpot.chat", "energy")
 MEASURED_POINTS, PUBLISHED_POINTS = (10, 20, 50), (10, 20, 40)
@@ -59,6 +58,8 @@ PERPLEXITY_POINTS = (10, 20, 50, 200, 1000)
 PARTS = ("measured", "published", "perplexity", "networks")
 CANDIDATES = 2 / 3  # share of the architectures
 MAX_CANDIDATES, MAX_LEFT = 1000, 500  # of those held out as well
+# Measured architectures: fewer say too little; of many, all but so many candidates are held out.
+MIN_MEASURED, MAX_MEASURED = 30, 100
 NETWORK_REPETITIONS = 5  # at most: tuning takes longer than a fit
 TRAINED = 3000  # architectures that networks are trained on
 FIELDS = ("part", "space", "metric", "points", "repetition", "method", "error", "tau", "coverage")
@@ -128,8 +129,12 @@ class Problem:
 
     Attributes
     ----------
+    part
+        Name of the device where it is one of hwnas's own, else ``"published"``, ``"perplexity"``.
     codes, y : (n, d), (n,)
         Architectures and their values.
+    n_candidates
+        Number of architectures among which points are chosen; the others are held out.
     known : (n, m)
         Values of known devices, with the prior and the networks that follow from them; or `None`.
     """
@@ -140,6 +145,7 @@ class Problem:
     codes: Codes
     y: Array
     points: Sequence[int]
+    n_candidates: int
     known: Array | None = None
     prior: Prior | None = None
     networks: Networks | None = None
@@ -153,8 +159,7 @@ class Problem:
         seed = [repetition, *self.metric.encode()]
         rng = np.random.default_rng(seed if self.part == "published" else repetition)
         order = rng.permutation(len(self.y))
-        n_candidates = int(CANDIDATES * len(order))
-        candidates, h = order[:n_candidates], order[n_candidates:][:MAX_LEFT]
+        candidates, h = order[: self.n_candidates], order[self.n_candidates :][:MAX_LEFT]
         spread = candidates[spread_points(self.codes[candidates, 0], n, rng)]
         i = (
             spread
@@ -198,28 +203,32 @@ class Problem:
 
 
 def measured_problems(folder: Path, data: Path) -> Iterator[Problem]:
-    """Return a problem for each space and metric that was measured on an H100."""
-    for name in MEASURED:
-        space = hwnas.space(name)
-        assert isinstance(space, LanguageModelSpace)
-        group = measured(name, rows_of(name, [FOLDER]))
-        all_codes = space.encode(group.archs)
-        for metric in METRICS:
-            known = np.isfinite(group.values[metric])
-            codes, y = all_codes[known], group.values[metric][known]
-            points = [n for n in MEASURED_POINTS if n <= int(CANDIDATES * len(y))]
-            if not points:
-                continue
-            problem = Problem("measured", metric, space, codes, y, points)
-            if metric == "latency" and name in PUBLISHED:
-                tables = published_tables(space)
-                problem.known = predict(tables, codes)
-                problem.prior = Prior.from_tables(Terms(space), tables)
-                others, values = published_values(space, data)
-                x = inputs(space, np.concatenate([others[:TRAINED], codes]))
-                file = folder / f"{name}.pickle"
-                problem.networks = Networks(file, x[:TRAINED], values[:TRAINED], x[TRAINED:])
-            yield problem
+    """Return a problem for each device of hwnas's own, space and metric."""
+    for source in sources():
+        yield from _problems_of(source, folder, data)
+
+
+def _problems_of(source: Source, folder: Path, data: Path) -> Iterator[Problem]:
+    space, name = source.space, source.space.name
+    group = measured(name, source.rows)
+    all_codes = space.encode(group.archs)
+    for metric in METRICS:
+        has_value = np.isfinite(group.values[metric])
+        codes, y = all_codes[has_value], group.values[metric][has_value]
+        n_candidates = min(int(CANDIDATES * len(y)), MAX_MEASURED)
+        points = [n for n in MEASURED_POINTS if n <= n_candidates]
+        if len(y) < MIN_MEASURED:
+            continue
+        problem = Problem(source.device, metric, space, codes, y, points, n_candidates)
+        if metric == "latency" and name in PUBLISHED:
+            tables = published_tables(space)
+            problem.known = predict(tables, codes)
+            problem.prior = Prior.from_tables(Terms(space), tables)
+            others, values = published_values(space, data)
+            x = inputs(space, np.concatenate([others[:TRAINED], codes]))
+            file = folder / f"{name}-{source.device}.pickle"
+            problem.networks = Networks(file, x[:TRAINED], values[:TRAINED], x[TRAINED:])
+        yield problem
 
 
 def published_tables(space: hwnas.SearchSpace) -> list[AdditiveTable]:
@@ -251,6 +260,7 @@ def published_problems(folder: Path, data: Path) -> Iterator[Problem]:
                 codes,
                 values[:, d],
                 PUBLISHED_POINTS,
+                int(CANDIDATES * len(codes)),
                 known[:, others],
                 Prior.from_tables(terms, [tables[k] for k in others]),
                 Networks(
@@ -270,7 +280,8 @@ def perplexity_problems(data: Path) -> Iterator[Problem]:
             figures = dict(file)
         y = figures["perplexity"].astype(float)
         codes = codes_of(figures, space)
-        yield Problem("perplexity", "perplexity", space, codes, y, PERPLEXITY_POINTS)
+        n_candidates = int(CANDIDATES * len(y))
+        yield Problem("perplexity", "perplexity", space, codes, y, PERPLEXITY_POINTS, n_candidates)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from hardware_common import table
 from threadpoolctl import threadpool_limits
 from workloads_pieces import aligned
 from workloads_processes import PREFIX
-from workloads_rows import FOLDER, SPACES, Row, read_rows
+from workloads_rows import CARDS, FOLDER, SPACES, Row, read_rows
 
 import hwnas
 from hwnas.devices.figures import fit_figure
@@ -41,7 +41,6 @@ from hwnas.typing import Array
 from hwnas.workloads import BUILT_IN
 
 HERE = Path(__file__).parent
-CARDS = {"NVIDIA H100 80GB HBM3": "h100-sxm", "NVIDIA H200": "h200-sxm"}
 MIN_NETWORKS = 20
 DIGITS = 7  # of an entry of a table, relative to the smallest network
 FRONT = "front-"

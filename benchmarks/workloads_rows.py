@@ -12,11 +12,13 @@ from csv_rows import append_fields
 FOLDER = Path(__file__).parent / "workloads"
 # Batches of the forward pass, as HW-GPT-Bench has them for its three scales.
 FORWARD_BATCH = {
-    "gpt-s": 8, "gpt-s-wide": 8, "gpt-l": 1, "gpt-l-wide": 1, "gpt-xl": 1,
+    "gpt-s": 8, "gpt-s-wide": 8, "gpt-m": 4, "gpt-l": 1, "gpt-l-wide": 1, "gpt-xl": 1,
     "llama-s": 8, "llama-m": 4, "llama-l": 1,
 }  # fmt: skip
 SPACES = tuple(FORWARD_BATCH)
-WITH_PERPLEXITY = ("gpt-s", "gpt-l")  # spaces whose perplexity is published
+WITH_PERPLEXITY = ("gpt-s", "gpt-m", "gpt-l")  # spaces whose perplexity is published
+# Devices that are made of rows of a card; the first one is the page's.
+CARDS = {"NVIDIA H100 80GB HBM3": "h100-sxm", "NVIDIA H200": "h200-sxm"}
 N_ANCHORS = 10
 # Seconds of sampling at most: of one time, and of the window of one energy, in which a prefill and
 # the steps after it are repeated.

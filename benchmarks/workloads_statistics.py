@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from workloads_pieces import aligned
-from workloads_rows import ENERGIES, TIMES, Row
+from workloads_rows import CARDS, ENERGIES, TIMES, Row
 
 import hwnas
 from hwnas.spaces import LanguageModelSpace
@@ -52,12 +52,13 @@ class Measured:
 
 
 def main_card(rows: Sequence[Row]) -> str:
-    """Return the card of most rows: values of different cards are not mixed."""
-    return Counter(row["card"] for row in rows).most_common(1)[0][0]
+    """Return the first of `CARDS` among rows, else the card of most: cards are not mixed."""
+    counts = Counter(row["card"] for row in rows)
+    return next((card for card in CARDS if card in counts), counts.most_common(1)[0][0])
 
 
 def measured(name: str, rows: Sequence[Row]) -> Measured:
-    """Return the networks of one space from its rows, at least one, of the card of most rows."""
+    """Return the networks of one space from its rows, at least one, of their main card."""
     card = main_card(rows)
     rows = [row for row in rows if row["card"] == card]
     space = hwnas.space(name)
