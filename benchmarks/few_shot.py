@@ -20,14 +20,15 @@ import pickle
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import few_shot_report
 import numpy as np
 import torch
-from few_shot_baselines import centred_ridge, counts, nearest_affine, ridge
+from few_shot_baselines import centred_ridge, counts, features, nearest_affine, ridge
 from few_shot_networks import (
     DeviceEmbedding,
     MetaRegressor,
@@ -41,10 +42,10 @@ from ship_devices import Source, sources
 from workloads_statistics import measured
 
 import hwnas
+from hwnas.devices.design import DesignModel
 from hwnas.devices.fit import FittedMetric, fit_tables
 from hwnas.devices.fit_prior import Prior
 from hwnas.devices.fit_terms import Terms
-from hwnas.profiling.survey.design import RIDGE, features, select_rows
 from hwnas.spaces import LanguageModelSpace, require_gpt
 from hwnas.surrogates.published import load_figures
 from hwnas.surrogates.tables import AdditiveTable, predict
@@ -76,10 +77,19 @@ def spread_points(width: Array, n: int, rng: np.random.Generator) -> IndexArray:
     return np.asarray(order[np.argsort(rank[order], kind="stable")][:n])
 
 
-def designed_points(x: Array, candidates: IndexArray, n: int) -> IndexArray:
-    """Return the n candidates that tell most of features x, as `hwnas profile` chooses them."""
+def designed_points(
+    space: LanguageModelSpace, codes: Codes, candidates: IndexArray, n: int
+) -> IndexArray:
+    """Return the n candidates that tell most of the space, as `hwnas profile` chooses them."""
     candidates = candidates[:MAX_CANDIDATES]
-    return candidates[select_rows(x[candidates], n, RIDGE * np.eye(x.shape[1]))]
+    model = copy(_design_model(space.name))
+    return candidates[model.choose(codes[candidates], n)]
+
+
+@cache
+def _design_model(name: str) -> DesignModel:
+    space = hwnas.space(name)
+    return DesignModel(Terms(space), space.sample(1000, np.random.default_rng(0)))
 
 
 def within_width(a: Array, b: Array, width: Array) -> float:
@@ -164,7 +174,7 @@ class Problem:
         i = (
             spread
             if self.part == "perplexity"
-            else designed_points(self._features[1], candidates, n)
+            else designed_points(self.space, self.codes, candidates, n)
         )
         start = {"part": self.part, "space": self.space.name, "metric": self.metric}
         start |= {"points": str(n), "repetition": str(repetition)}

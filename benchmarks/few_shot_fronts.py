@@ -27,7 +27,6 @@ from workloads_statistics import Measured, measured
 import hwnas
 from hwnas.devices.fit import fit_tables
 from hwnas.objectives import Objective
-from hwnas.profiling.survey.design import features
 from hwnas.surrogates.pareto_front import exact_front
 from hwnas.surrogates.tables import AdditiveTable
 from hwnas.surrogates.transfer import Loss, loss
@@ -82,14 +81,13 @@ def judged_fronts(
     against, published = other_tables(networks)
     truth = fit_tables(networks.space, codes, values, metric=metric).tables
     best = front_points([against, truth], front_of([against, truth]))
-    x = features(networks.space, codes)
     losses: dict[int, list[Loss]] = {n: [] for n in points}
     sizes, seconds = [], []
     for repetition in range(repetitions):
         order = np.random.default_rng(repetition).permutation(len(values))
         candidates = order[: int(CANDIDATES * len(order))]
         for n in points:
-            chosen = designed_points(x, candidates, n)
+            chosen = designed_points(networks.space, codes, candidates, n)
             fit = fit_tables(networks.space, codes[chosen], values[chosen], metric=metric).tables
             begin = time.perf_counter()
             members = front_of([against, fit])

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from few_shot_baselines import features
 from torch import Tensor, nn
 
-from hwnas.profiling.survey.design import features
 from hwnas.spaces import LanguageModelSpace
 from hwnas.typing import Array, Codes, IndexArray
 
@@ -30,7 +30,7 @@ _TUNING_STEPS, _TUNING_RATE = 60, 3e-3
 
 
 def inputs(space: LanguageModelSpace, codes: Codes) -> Array:
-    """Return standardized inputs (n, k): the survey's features, and the choices of each layer."""
+    """Return standardized inputs (n, k): `features`, and the choices of each layer."""
     active = space.active(codes)
     layers = np.where(active, codes / np.maximum(space.cardinalities - 1, 1) - 0.5, 0.0)
     width = np.eye(int(space.cardinalities[0]))[codes[:, 0].astype(int)]

@@ -314,14 +314,15 @@ PAGE = """# Tables from few measurements
 
 Mean relative errors in % on architectures held out: a random third, at most 500, or of many that
 were measured all but 100. Points are chosen from the others as `hwnas profile` chooses networks, by
-what they tell a linear model; all predictors have the same ones. Random points, spread over the
-widths, for comparison; the points of perplexities are random as well. Repetitions: {repetitions}.
+what they tell the fit of all others; all predictors have the same ones. Random points, spread over
+the widths, for comparison; the points of perplexities are random as well. Repetitions:
+{repetitions}.
 The scales of the prior were set with an eye on these data. Bold: missed.
 
 ![errors by the number of measured architectures](few_shot.png)
 
 - Fit of tables: the fit of `hwnas device add`, with known devices where there are three or more.
-- Ridge: of the survey's features, around the fit of parameters and FLOPs, the penalty by
+- Ridge: of features by width and layer, around the fit of parameters and FLOPs, the penalty by
   leave-one-out. Parameters, FLOPs: these two and a constant.
 - Affine, nearest device: of the published device whose values correlate most at the points.
 - Meta-learned (HELP-like): features trained on the other devices so that a ridge regression of few

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hwnas
-from hwnas.spaces import require_gpt
+from hwnas.spaces import require_gpt, require_language_model
 
 pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -42,7 +42,7 @@ def test_counts_explain_what_is_a_sum_of_counts() -> None:
     few = few_shot_baselines.counts(space, codes)
     y = few @ [1.0, 0.5, 2.0]
     i, h = np.arange(20), np.arange(20, 60)
-    x = few_shot.features(space, codes)
+    x = few_shot_baselines.features(space, codes)
     np.testing.assert_allclose(few_shot_baselines.centred_ridge(few, x, y, i, h), y[h], rtol=1e-3)
 
 
@@ -68,6 +68,34 @@ def test_networks_learn_from_known_devices(name: str, monkeypatch: pytest.Monkey
     plain = few_shot_baselines.ridge(x[i], values[i, 6], x[h])
     assert error < 0.04
     assert error < 0.5 * np.abs(plain / values[h, 6] - 1).mean()
+
+
+@pytest.mark.parametrize("name", ["gpt-s", "llama-s"])
+def test_features_are_of_the_width_and_of_differences_between_layers(name: str) -> None:
+    space = require_language_model(hwnas.space(name))
+    codes = space.sample(20, np.random.default_rng(0))
+    rows = few_shot_baselines.features(space, codes)
+    n_widths, n_layers = int(space.cardinalities[0]), len(space.layer_columns)
+    n_effects = 2 + (len(space.choices) - 1) + 2 * len(space.layers)
+    assert rows.shape == (20, n_effects * n_widths + len(space.layers) * n_layers)
+    assert (abs(rows) <= 1).all()
+    own = rows[:, : n_effects * n_widths].reshape(20, n_widths, n_effects)
+    assert not own[np.arange(n_widths) != codes[:, :1]].any()
+    contrasts = rows[:, n_effects * n_widths :].reshape(20, len(space.layers), n_layers)
+    np.testing.assert_allclose(contrasts.sum(axis=2), 0, atol=1e-12)
+    middle = few_shot_baselines.features(space, space.cardinalities[None] // 2)
+    assert not middle[:, -len(space.layers) * n_layers :].any()
+
+
+def test_designed_points_are_candidates_and_better_than_the_first() -> None:
+    space = require_language_model(hwnas.space("gpt-s"))
+    codes = space.sample(200, np.random.default_rng(0))
+    candidates = np.arange(50, 150)
+    chosen = few_shot.designed_points(space, codes, candidates, 20)
+    assert len(set(chosen.tolist())) == 20
+    assert set(chosen.tolist()) <= set(candidates.tolist())
+    again = few_shot.designed_points(space, codes, candidates, 10)
+    np.testing.assert_array_equal(chosen[:10], again)
 
 
 def test_points_are_spread_over_widths() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from hwnas.cli.console import echo
+from hwnas.devices.design import survey_design
 from hwnas.devices.fit_precision import MIN_TRUSTED, PrecisionTarget, Row
 from hwnas.errors import InvalidInput
-from hwnas.profiling.survey.design import d_optimal_design
 from hwnas.profiling.survey.drift import rows_with_role
 from hwnas.spaces import LanguageModelSpace
 from hwnas.typing import Codes
@@ -113,7 +113,7 @@ class ErrorWatch:
 
     def _expect(self) -> None:
         def design(n: int) -> Codes:
-            return d_optimal_design(self._space, n, np.random.default_rng(self._seed))
+            return survey_design(self._space, n, np.random.default_rng(self._seed))
 
         self._points = self._target.expected_points(design, self._count)
         wanted = f"{100 * self._target.error:.3g} %"

@@ -63,8 +63,9 @@ def device_of_measurements(
     Raises
     ------
     InvalidInput
-        The name is taken; a file is malformed; rows are of several cards, or none of `card`; no
-        metric has 6 architectures. One that has fewer is left out with a `HwnasWarning`.
+        The name is taken; a file is malformed; rows are of several cards, of none of `card`, or
+        of another card than `former`; no metric has 6 architectures. One that has fewer is left
+        out with a `HwnasWarning`.
 
     Examples
     --------
@@ -85,6 +86,8 @@ def device_of_measurements(
     groups, faults = split_by_count(merge_measurements(of_card(found, card)))
     if not groups:
         raise InvalidInput(faults[0])
+    if former is not None:
+        _check_card(former, groups)
     for fault in faults:
         warnings.warn(f"left out: {fault}", HwnasWarning, stacklevel=2)
     figures = {_key(figure): figure for figure in (former.figures if former else ())}
@@ -136,6 +139,17 @@ def tables_of_measurements(
         figures.append(fit_figure(group, prior if device else None))
         report(figures[-1])
     return _file(name, tuple(figures), TABLES)
+
+
+def _check_card(former: DeviceFile, groups: Sequence[Measurements]) -> None:
+    """Raise InvalidInput if measurements are of another card than a device."""
+    known = {figure.card for figure in former.figures if figure.card}
+    cards = {group.texts.get("card", "") for group in groups} - {""}
+    if known and (others := cards - known):
+        raise InvalidInput(
+            f"{former.name}: expected measurements of {', '.join(sorted(known))}, as its others, "
+            f"found {', '.join(sorted(others))}; add a device of another name for them"
+        )
 
 
 def _file(name: str, figures: tuple[DeviceFigure, ...], kind: str) -> DeviceFile:

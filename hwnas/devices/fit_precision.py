@@ -11,7 +11,7 @@ import numpy as np
 from hwnas.devices.fit import MIN_POINTS, FittedMetric, fit_tables
 from hwnas.devices.fit_known import known_prior
 from hwnas.devices.fit_posterior import NOISE, NOISE_BESIDE_KNOWN
-from hwnas.devices.fit_prior import Prior, factors_of, physical_mean
+from hwnas.devices.fit_prior import Prior, factors_of, physical_mean, typical_levels
 from hwnas.devices.fit_terms import Terms
 from hwnas.devices.groups import average_repeats
 from hwnas.devices.measurements import Measurements
@@ -134,10 +134,10 @@ def expected_points(
     Examples
     --------
     >>> import hwnas
-    >>> from hwnas.profiling.survey.design import d_optimal_design
+    >>> from hwnas.devices.design import survey_design
     >>> space = hwnas.space("gpt-s")
     >>> def design(n):
-    ...     return d_optimal_design(space, n, np.random.default_rng(0))
+    ...     return survey_design(space, n, np.random.default_rng(0))
     >>> points = [expected_points(space, error, design, 100) for error in (0.05, 0.01)]
     >>> points[0] <= points[1]
     True
@@ -162,8 +162,7 @@ def _simulated_values(
     rng, terms = np.random.default_rng(seed), Terms(space)
     mean = physical_mean(terms) if prior is None else prior.mean
     rows, width = terms(codes), terms.width_of(codes)
-    levels = np.array([np.median(row) for row in (terms(codes) @ mean.T).T])
-    factors = factors_of(terms, levels, prior)
+    factors = factors_of(terms, typical_levels(terms, codes, mean), prior)
     values = expected = (rows * mean[width]).sum(axis=1)
     for _ in range(_MAX_TRIES):
         coefficients = mean.copy()

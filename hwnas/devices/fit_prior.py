@@ -122,6 +122,11 @@ def physical_mean(terms: Terms) -> Array:
     return mean
 
 
+def typical_levels(terms: Terms, codes: Codes, mean: Array) -> Array:
+    """Return a typical value (E,) at each width: what coefficients (E, K) say of codes (n, d)."""
+    return np.asarray(np.median(terms(codes) @ mean.T, axis=0))
+
+
 def factors_of(terms: Terms, levels: Array, prior: Prior | None) -> list[Factor]:
     """Return the factors of the prior.
 
@@ -192,6 +197,8 @@ def _free_columns(terms: Terms, levels: Array) -> Array:
     """
     n_widths, n_contrasts = len(terms.widths), terms.contrasts.shape[1]
     n_layers = (len(terms) - terms.n_smooth) // max(n_contrasts, 1)
+    if n_layers < 2:  # smooth terms describe a single layer, or layers without a choice
+        return np.empty((n_widths * len(terms), 0))
     profiles = np.linalg.qr(np.c_[np.ones(n_layers), np.eye(n_layers)[:, 1:]])[0][:, 1:]
     # Over the number of layers, as the terms are: the scale is that of a whole architecture.
     profiles = profiles * np.sqrt(n_layers)

@@ -166,7 +166,10 @@ def test_transfer_elsewhere(hw: Any, tmp_path: Path) -> None:
     unknown = hw("compare", "--transfer", "--space", "llama-s")
     assert_user_error(unknown, "its perplexity is unknown; give another objective, as in --against")
     options = ("--space", "llama-s", "--against", "-params", "--format", "csv")
-    assert len(hw("compare", "--transfer", *options).out.splitlines()) == 5
+    lines = [line.split(",") for line in hw("compare", "--transfer", *options).out.splitlines()[1:]]
+    names = {line[0] for line in lines}
+    assert {"latency@mine", "latency@h100-sxm"} <= names
+    assert [line[:2] for line in lines] == [[a, b] for a in sorted(names) for b in sorted(names)]
 
 
 @pytest.mark.parametrize(

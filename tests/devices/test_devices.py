@@ -221,6 +221,14 @@ def test_cards_are_not_mixed(tmp_path: Path, column: str) -> None:
     # Rows that do not name their card go with the only one, unless it is asked for.
     assert device_of_measurements("mine", [parts[0], fast]).figures[0].points == 40
     assert device_of_measurements("mine", [parts[0], fast], card="A").figures[0].points == 20
+    # Nor are they where a device is added to.
+    former = device_of_measurements("mine", [parts[0]])
+    more = tmp_path / "more.csv"
+    more.write_text(parts[1].read_text().replace("latency", "energy"))
+    with pytest.raises(InvalidInput, match=r"mine: expected measurements of A, .*, found B"):
+        device_of_measurements("mine", [more], former=former)
+    more.write_text(more.read_text().replace(",B", ",A"))
+    assert len(device_of_measurements("mine", [more], former=former).figures) == 2
     # A text has the same perplexity on every card.
     both.write_text(both.read_text().replace("latency", "perplexity"))
     assert hwnas.fit(both, "perplexity").figures[0].points == 40

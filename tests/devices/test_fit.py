@@ -52,6 +52,22 @@ def test_a_physical_metric_is_found_from_few_points(name: str) -> None:
     assert errors[2] < 0.003
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"n_layer": [1], "mlp_ratio": [1, 2, 4], "n_head": [1, 2, 4]},
+        {"n_layer": [2, 4, 6], "mlp_ratio": [2], "n_head": [4]},
+    ],
+    ids=["one layer", "no choice of a layer"],
+)
+def test_spaces_of_equal_or_single_layers_are_fitted(layers: dict[str, list[int]]) -> None:
+    space = hwnas.spaces.GPTSpace("few", embed_dim=[32, 64, 96], bias=[False, True], **layers)
+    codes = np.unique(np.concatenate(list(space.enumerate())), axis=0)
+    values = space.flops(codes) / 1e6
+    fit = fit_tables(space, codes[::2], values[::2])
+    np.testing.assert_allclose(fit.predict(codes), values, rtol=0.05)
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_tables_add_up_to_predictions(name: str) -> None:
     fit, codes, _ = fitted(name, 12)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hwnas.devices.design import anchor, survey_design
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
@@ -36,7 +37,6 @@ from hwnas.profiling.survey.columns import (
     workloads_of,
 )
 from hwnas.profiling.survey.csv_log import CsvLog, open_log
-from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Row, Summary, rows_with_role, summarize
 from hwnas.spaces import LanguageModelSpace
 from hwnas.spaces.architecture import Architecture
@@ -91,7 +91,7 @@ def run_survey(
     if file.suffix != ".csv":
         raise InvalidInput(f"{file}: expected a name that ends in .csv")
     settings = _survey_settings(space, profiler, names, seed=seed, anchor_every=anchor_every)
-    archs = space.decode(d_optimal_design(space, count, np.random.default_rng(seed)))
+    archs = space.decode(survey_design(space, count, np.random.default_rng(seed)))
     anchor_arch = space.decode(anchor(space)[None])[0]
     log = open_log(file, settings, csv_columns(names), optional="imprecise")
     _check_rows(log, archs, anchor_arch)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.backends import Metric
+from hwnas.devices.design import anchor, survey_design
 from hwnas.errors import InvalidInput, UnknownName
 from hwnas.profiling import device_profiler, measurement_log
 from hwnas.profiling.device_profiler import DeviceProfiler, Measurement
@@ -28,7 +29,6 @@ from hwnas.profiling.meters.memory import PeakMemory
 from hwnas.profiling.meters.nvml import GpuState
 from hwnas.profiling.survey import survey as survey_module
 from hwnas.profiling.survey.columns import csv_columns, resolve_metrics
-from hwnas.profiling.survey.design import anchor, d_optimal_design
 from hwnas.profiling.survey.drift import Drift, Summary
 from hwnas.profiling.survey.survey import run_survey
 from hwnas.spaces import GPTSpace, LanguageModelSpace, LlamaSpace, SearchSpace
@@ -156,7 +156,7 @@ def test_rows(file: Path) -> None:
     assert [row["role"][0] for row in rows] == list("addaddada")
     assert [row["number"] for row in rows] == [str(i) for i in range(9)]
     assert counts == [0, 1, 2, 2, 3, 4, 4, 5, 5]
-    design = SPACE.decode(d_optimal_design(SPACE, 5, np.random.default_rng(0)))
+    design = SPACE.decode(survey_design(SPACE, 5, np.random.default_rng(0)))
     assert [row["arch"] for row in rows if row["role"] == "design"] == list(map(str, design))
     middle = str(SPACE.decode(anchor(SPACE)[None])[0])
     assert {row["arch"] for row in rows if row["role"] == "anchor"} == {middle}
