@@ -13,7 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from ship_devices import Source, sources
 from workloads_rows import CARDS, SPACES, rows_of
-from workloads_statistics import first_layer_errors, measured
+from workloads_statistics import first_layer_errors, measured, residual_correlation
 
 LABELS = {
     "fit": "fit of tables",
@@ -34,7 +34,8 @@ STRICT_DEVICES = tuple(CARDS.values())  # a CPU is as good as its noise allows
 MEASURED_POINTS, PUBLISHED_POINTS = (10, 20, 50), (10, 20, 40)
 OTHER_PARTS = ("published", "perplexity")  # than devices of hwnas's own
 _MIN_NETWORKS = 60  # of the linear models of all widths
-_MEAN = np.sqrt(2 / np.pi)  # mean distance of normal values from their center, in deviations
+# Mean and median distance of normal values from their center, in deviations.
+_MEAN, _MEDIAN = np.sqrt(2 / np.pi), 0.6745
 
 Row = Mapping[str, str]
 Cells = Mapping[tuple[str, str, int, str], "list[Row]"]
@@ -60,6 +61,7 @@ def write(folder: Path, rows: Sequence[Row]) -> None:
         repetitions=_repetitions(parts),
         won=_won(*parts.values()),
         first_layer=_first_layer(folder / "workloads"),
+        own=_own_residuals(sources(folder / "workloads")),
     )
     (folder / "few_shot.md").write_text(page, encoding="utf-8")
     _plot(folder / "few_shot.png", parts["published"], devices)
@@ -133,14 +135,18 @@ def _measured(devices: Mapping[str, Cells], measured_sources: Sequence[Source]) 
 def _noise(source: Source, metric: str) -> float:
     """Return the mean error in % that measurements themselves have; NaN where none is repeated.
 
-    It is that of normal values with the mean variance of repeated measurements, boards aligned.
+    It is that of normal values whose differences have the median of those of successive
+    measurements of a network, boards aligned: a few that went wrong do not count.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for row in source.rows:
         if row[metric]:
-            values[row["arch"]].append(float(row[metric]))
-    variances = [np.var(np.log(own), ddof=1) for own in values.values() if len(own) > 1]
-    return 100 * float(_MEAN * np.sqrt(np.mean(variances))) if variances else float("nan")
+            values[row["arch"]].append(np.log(float(row[metric])))
+    differences = [np.abs(np.diff(own)) for own in values.values() if len(own) > 1]
+    if not differences:
+        return float("nan")
+    deviation = float(np.median(np.concatenate(differences))) / _MEDIAN / np.sqrt(2)
+    return 100 * float(_MEAN * deviation)
 
 
 def _rivals(devices: Mapping[str, Cells]) -> str:
@@ -254,6 +260,23 @@ def _first_layer(folder: Path) -> str:
     return ", ".join(texts)
 
 
+def _own_residuals(measured_sources: Sequence[Source]) -> str:
+    """Return how alike residuals of two cards are, as text."""
+    cards = tuple(CARDS.values())
+    groups = {
+        (source.device, source.space.name): measured(source.space.name, source.rows)
+        for source in measured_sources
+        if source.device in cards
+    }
+    texts = []
+    for space in SPACES:
+        pair = [groups[device, space] for device in cards if (device, space) in groups]
+        if len(pair) == len(cards):
+            n, correlation = residual_correlation(*pair, "tpot.chat")
+            texts += [] if np.isnan(correlation) else [f"{correlation:.2f} ({n} of {space})"]
+    return ", ".join(texts)
+
+
 def _repetitions(parts: Mapping[str, Cells]) -> str:
     texts = []
     for part, cells in parts.items():
@@ -343,8 +366,9 @@ coverage is that of 90 % intervals.
 
 {coverage}
 
-What fits leave of `tpot.chat` is partly noise, partly the networks' own: residuals of
-linear models at each width were searched for a further term (heads and ratios of neighbouring
+What fits leave of `tpot.chat` is partly noise, but mostly the networks' own: residuals of linear
+models at each width on the two cards have correlations of {own}. No fit of tables can predict them.
+They were searched for a further term (heads and ratios of neighbouring
 layers, of the first and the last one, squares, totals, thresholds). The heads of the first layer
 alone matter, and in the smallest networks alone: with them the held-out error of linear models of
 `tpot.chat` goes {first_layer}. Why a step of some 80 microseconds depends on them is not known.

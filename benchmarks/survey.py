@@ -106,9 +106,9 @@ def page(rows: Sequence[dict[str, str]]) -> str:
     python benchmarks/survey.py gpt-s gpt-xl [--energy]
 
 `hwnas profile --count 30` of a forward pass (of 8 sequences), chat and serve, and `hwnas device
-add` of its CSV, as a user types them; durations of the processes, from start to end. The anchor,
-measured four times, is one of the networks. Expected errors are those of networks that were not
-measured, as `hwnas device add` prints them. Bold: longer than wanted.
+add` of its CSV, as a user types them; durations of the processes, from start to end. The anchor is
+measured four times. Expected errors are those of networks that were not measured, as `hwnas device
+add` prints them. Bold: longer than wanted.
 
 {table(header, lines)}
 """

@@ -17,6 +17,7 @@ from hwnas.typing import Array
 
 METRICS = (*TIMES, *ENERGIES)
 _SPARE = 2  # networks of a width beyond the coefficients that a model has
+_MIN_SHARED = 30  # networks of which a correlation says something
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,34 @@ def first_layer_errors(networks: Measured, metric: str) -> tuple[float, float]:
         for x in (plain, np.concatenate([plain, effects], axis=1))
     ]
     return float(np.nanmean(errors[0])), float(np.nanmean(errors[1]))
+
+
+def residuals(networks: Measured, metric: str) -> dict[str, float]:
+    """Return relative leave-one-out errors of the linear models of all widths, by architecture.
+
+    Widths with too few networks have none.
+    """
+    found: dict[str, float] = {}
+    for width in np.unique(networks.widths):
+        x, y = of_width(networks, metric, width)
+        if is_enough(x):
+            chosen = (networks.widths == width) & np.isfinite(networks.values[metric])
+            archs = [str(networks.archs[k]) for k in np.flatnonzero(chosen)]
+            found |= dict(zip(archs, (leave_one_out(x, y) / y).tolist(), strict=True))
+    return {arch: error for arch, error in found.items() if np.isfinite(error)}
+
+
+def residual_correlation(first: Measured, second: Measured, metric: str) -> tuple[int, float]:
+    """Return how many networks two cards have measured, and the correlation of their residuals.
+
+    What is the networks' own is alike on both cards, what is noise is not.
+    """
+    a, b = residuals(first, metric), residuals(second, metric)
+    shared = sorted(a.keys() & b.keys())
+    if len(shared) < _MIN_SHARED:
+        return len(shared), float("nan")
+    pair = np.array([[a[arch], b[arch]] for arch in shared])
+    return len(shared), float(np.corrcoef(pair.T)[0, 1])
 
 
 def of_width(networks: Measured, metric: str, width: float) -> tuple[Array, Array]:

@@ -91,6 +91,23 @@ def test_heads_of_the_first_layer_are_seen():
     assert with_it < 1e-9
 
 
+@pytest.mark.parametrize(("own_share", "low", "high"), [(1.0, 0.99, 1.01), (0.0, -0.4, 0.4)])
+def test_residuals_of_two_cards_tell_what_is_the_networks_own(own_share, low, high):
+    """Deviations that both cards share correlate, noise of each does not."""
+    cards, rng = [], np.random.default_rng(0)
+    shared = rng.standard_normal(120)
+    for level in (1.0, 2.0):
+        of = statistics.measured("gpt-s", make_rows("gpt-s", 120))
+        deviations = own_share * shared + (1 - own_share) * rng.standard_normal(120)
+        values = level * of.values["latency"] * (1 + 0.01 * deviations)
+        cards.append(replace(of, values=of.values | {"latency": values}))
+    n, correlation = statistics.residual_correlation(*cards, "latency")
+    assert n == 120
+    assert low < correlation < high
+    few = statistics.measured("gpt-s", make_rows("gpt-s", 20))
+    assert np.isnan(statistics.residual_correlation(cards[0], few, "latency")[1])
+
+
 def test_too_few_networks_have_no_error():
     of = statistics.measured("gpt-s", make_rows("gpt-s", 9))
     assert np.isnan(statistics.held_out_error(of, "latency"))
@@ -333,6 +350,11 @@ def test_values_of_two_cards_are_not_mixed():
     rows = [*make_rows("gpt-s", 4), *make_rows("gpt-s", 3, card="another card")]
     assert len(statistics.measured("gpt-s", rows).archs) == 4
     assert {row["card"] for row in statistics.measured("gpt-s", rows).rows} == {"NVIDIA TEST"}
+    # The cards of devices that ship come first, in their order.
+    h100, h200 = files.CARDS
+    rows += [*make_rows("gpt-s", 5, card=h200), *make_rows("gpt-s", 2, card=h100)]
+    assert statistics.main_card(rows) == h100
+    assert len(statistics.measured("gpt-s", rows).archs) == 2
 
 
 def test_committed_rows_are_small_and_readable():

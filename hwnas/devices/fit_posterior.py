@@ -17,9 +17,10 @@ from hwnas.devices.fit_prior import Factor, Prior, factors_of, physical_mean
 from hwnas.devices.fit_terms import Terms
 from hwnas.typing import Array, Codes, IndexArray
 
-# Noise of relative errors: typical standard deviation, spread of its logarithm. Known devices leave
-# more unexplained than terms do, and the data are too few to tell it from their weights.
-NOISE = (0.004, 1.0)
+# Noise of relative errors: typical standard deviation, spread of its logarithm, which is large: a
+# CPU that others use has ten times the noise of a GPU. Known devices leave more unexplained than
+# terms do, and the data are too few to tell it from their weights.
+NOISE = (0.004, 2.0)
 NOISE_BESIDE_KNOWN = (0.006, 0.4)
 # Logarithm of the noise at the largest width over that at the smallest: mean and spread. Errors of
 # small networks are the larger ones relative to what they take.
