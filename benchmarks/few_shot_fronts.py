@@ -159,8 +159,9 @@ def page(fronts: Sequence[Judged], points: Sequence[int], repetitions: int) -> s
 
     python benchmarks/few_shot_fronts.py
 
-Tables fitted to {numbers} networks that an H100 measured (`benchmarks/workloads/`), chosen from two thirds
-of them as `hwnas profile` chooses networks, {repetitions} repetitions; the exact front of such a fit and
+Tables fitted to {numbers} networks that an H100 measured (`benchmarks/workloads/`),
+chosen from two thirds of them as `hwnas profile` chooses networks, {repetitions} repetitions; the
+exact front of such a fit and
 perplexity (where it is published; of as many parameters as possible in the other spaces), judged by
 a fit to all networks beside that one's own front. Share of the hypervolume: median, and the
 smallest in brackets; wanted at {WANTED_POINTS} points: at least {WANTED}, which {good} of

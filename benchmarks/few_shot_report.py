@@ -367,11 +367,13 @@ coverage is that of 90 % intervals.
 {coverage}
 
 What fits leave of `tpot.chat` is partly noise, but mostly the networks' own: residuals of linear
-models at each width on the two cards have correlations of {own}, so that
-tables of all networks have no smaller errors. Residuals were searched for a further term (heads and
-ratios of neighbouring layers, of the first and the last one, squares, totals, thresholds). The heads
-of the first layer alone matter, and in the smallest networks alone: with them the held-out error of linear models of
-`tpot.chat` goes {first_layer}. Why a step of some 80 microseconds depends on them is not known.
+models at each width on the two cards have correlations of {own}, and tables
+fitted to all networks leave them as well. Residuals were searched for a further term (heads and
+ratios of neighbouring layers, of the first and the last one, squares, totals, thresholds). The
+heads of the first layer alone matter, and in the smallest networks alone: with them the held-out
+error of linear models of `tpot.chat` goes
+{first_layer}.
+Why a step of some 80 microseconds depends on them is not known.
 
 The same beside other predictors:
 
