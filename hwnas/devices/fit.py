@@ -26,7 +26,8 @@ from hwnas.surrogates.tables import AdditiveTable
 from hwnas.typing import Array, Codes
 
 MIN_POINTS = 6
-KNOWN_ODDS = -2.0  # logarithm of the prior odds that a device is like known ones
+# Logarithm of the prior odds that a device is like known ones, which were often measured otherwise.
+KNOWN_ODDS = -2.0
 MIN_CONFORMAL = 30  # points from which intervals are conformal
 _PRIOR_SCORES = 2  # leave-one-out errors of the expected size that count beside the measured ones
 _FITTED_SCALES = 3  # degrees of freedom that the scales of the prior take

@@ -156,8 +156,8 @@ def _check_rows(log: CsvLog, archs: Sequence[object], anchor_arch: object) -> No
         arch = anchor_arch if row["role"] == "anchor" else next(design, None)
         if arch is not None and row["arch"] != str(arch):
             raise InvalidInput(
-                f"{log.file}: line {line}: expected {arch}, found {row['arch']}; choose another "
-                "with --out"
+                f"{log.file}: line {line}: expected {arch}, found {row['arch']}, as in a survey of "
+                "an earlier version; choose another file with --out"
             )
 
 
