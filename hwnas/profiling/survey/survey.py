@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.devices.design import anchor, survey_design
 from hwnas.errors import InvalidInput
 from hwnas.objectives import Objective
 from hwnas.profiling import measurement_log
@@ -82,6 +81,9 @@ def run_survey(
         A metric cannot be measured here, the space has fewer architectures, the settings do not
         fit together, or the file contains another survey.
     """
+    # What to measure needs the packages of fits; to measure needs NumPy and torch alone.
+    from hwnas.devices.design import anchor, survey_design
+
     names = resolve_metrics(profiler, metrics)
     for name, value, minimum in (("seed", seed, 0), ("anchor_every", anchor_every, 1)):
         if type(value) is not int or value < minimum:
