@@ -87,7 +87,7 @@ def test_features_are_of_the_width_and_of_differences_between_layers(name: str) 
     assert not middle[:, -len(space.layers) * n_layers :].any()
 
 
-def test_designed_points_are_candidates_and_better_than_the_first() -> None:
+def test_designed_points_are_candidates_and_begin_with_fewer_ones() -> None:
     space = require_language_model(hwnas.space("gpt-s"))
     codes = space.sample(200, np.random.default_rng(0))
     candidates = np.arange(50, 150)

@@ -66,10 +66,9 @@ def survey_design(space: LanguageModelSpace, n: int, rng: np.random.Generator) -
     while len(design) < n:
         # Draw the next candidates; those that the design has already are left out.
         pool = _set_difference(_sample_pool(space, rng), design)
-        n_chosen = min(_CHOICES_PER_POOL, len(pool), n - len(design))
-        chosen = model.choose(pool, n_chosen)
+        chosen = model.choose(pool, min(_CHOICES_PER_POOL, len(pool), n - len(design)))
         design = np.concatenate([design, pool[chosen]])
-    return np.ascontiguousarray(design[:n])
+    return design
 
 
 def anchor(space: LanguageModelSpace) -> Codes:
@@ -171,15 +170,16 @@ def select_rows(
     for i in range(k):
         gain = np.where(is_left, (with_targets * with_rows).sum(axis=1) / variance, -np.inf)
         # Rounding makes equal gains equal in spite of rounding errors; the first of them wins.
-        best = selected[i] = np.argmax((gain / max(float(gain.max()), 1e-300)).round(9))
+        scale = max(float(gain.max()), np.finfo(np.float64).tiny)
+        best = selected[i] = np.argmax((gain / scale).round(9))
         is_left[best] = False
         # Condition on the measurement: rank-one updates of everything.
-        direction, scale = with_rows[best].copy(), 1 / variance[best]
+        direction, precision = with_rows[best].copy(), 1 / variance[best]
         shared = rows @ direction  # (m,): covariance of each row with the selected one
-        covariance -= scale * np.outer(direction, direction)
-        with_rows -= scale * np.outer(shared, direction)
-        with_targets -= scale * np.outer(shared, targets @ direction)
-        variance -= scale * shared**2
+        covariance -= precision * np.outer(direction, direction)
+        with_rows -= precision * np.outer(shared, direction)
+        with_targets -= precision * np.outer(shared, targets @ direction)
+        variance -= precision * shared**2
     return selected, covariance
 
 
