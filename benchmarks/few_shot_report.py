@@ -51,8 +51,9 @@ def write(folder: Path, rows: Sequence[Row]) -> None:
         parts[row["part"]][key].append(row)
     names = sorted(parts.keys() - set(OTHER_PARTS))
     devices = {name: parts[name] for name in sorted(names, key=lambda n: n not in STRICT_DEVICES)}
+    measured_sources = sources(folder / "workloads")
     page = PAGE.format(
-        measured=_measured(devices, sources(folder / "workloads")),
+        measured=_measured(devices, measured_sources),
         rivals=_rivals(devices),
         published=_published(parts["published"]),
         perplexity=_perplexity(parts["perplexity"]),
@@ -61,7 +62,7 @@ def write(folder: Path, rows: Sequence[Row]) -> None:
         repetitions=_repetitions(parts),
         won=_won(*parts.values()),
         first_layer=_first_layer(folder / "workloads"),
-        own=_own_residuals(sources(folder / "workloads")),
+        own=_own_residuals(measured_sources),
     )
     (folder / "few_shot.md").write_text(page, encoding="utf-8")
     _plot(folder / "few_shot.png", parts["published"], devices)
@@ -262,16 +263,15 @@ def _first_layer(folder: Path) -> str:
 
 def _own_residuals(measured_sources: Sequence[Source]) -> str:
     """Return how alike residuals of two cards are, as text."""
-    cards = tuple(CARDS.values())
     groups = {
         (source.device, source.space.name): measured(source.space.name, source.rows)
         for source in measured_sources
-        if source.device in cards
+        if source.device in STRICT_DEVICES
     }
     texts = []
     for space in SPACES:
-        pair = [groups[device, space] for device in cards if (device, space) in groups]
-        if len(pair) == len(cards):
+        pair = [groups[device, space] for device in STRICT_DEVICES if (device, space) in groups]
+        if len(pair) == 2:
             n, correlation = residual_correlation(*pair, "tpot.chat")
             texts += [] if np.isnan(correlation) else [f"{correlation:.2f} ({n} of {space})"]
     return ", ".join(texts)

@@ -24,6 +24,8 @@ from pathlib import Path
 from csv_rows import append_fields
 from hardware_common import table
 
+from hwnas.surrogates.device_file import read_device_file
+
 HERE = Path(__file__).parent
 FIELDS = (
     "space", "what", "card", "networks", "failed", "imprecise", "profile_seconds", "add_seconds",
@@ -38,7 +40,7 @@ METRICS = {
 WANTED_SECONDS = {TIMES: 240, ENERGIES: 300}
 
 
-def hwnas(*arguments: str) -> float:
+def run_hwnas(*arguments: str) -> float:
     """Run a command of hwnas; return its duration in seconds."""
     program = "from hwnas.cli.main import main; main()"
     start = time.perf_counter()
@@ -50,19 +52,17 @@ def survey(space: str, what: str, device: str, count: int) -> dict[str, object]:
     """Measure networks of a space and make a device of them; return a row."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "survey.csv"
-        profile_seconds = hwnas(
+        profile_seconds = run_hwnas(
             *("profile", "--space", space, "--count", str(count), "--device", device),
             *("--workload", "chat", "--workload", "serve", "--quiet", "--out", str(file)),
             *("--metrics", METRICS[what].format(device=device)),
         )
-        add_seconds = hwnas(
+        add_seconds = run_hwnas(
             *("device", "add", "mine", "--from", str(file), "--space", space),
             *("--folder", folder),
         )
         with file.open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))
-        from hwnas.surrogates.device_file import read_device_file
-
         figures = read_device_file(Path(folder) / "mine.npz").figures
     return {
         "space": space,
