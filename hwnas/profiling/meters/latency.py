@@ -21,7 +21,10 @@ from hwnas.profiling.meters.forward_pass import (
 from hwnas.profiling.meters.nvml import GpuState, is_throttled, state_reader
 from hwnas.typing import Array
 
-_ROUND_SIZE = 10  # samples between two readings of the GPU's state
+_ROUND_SIZE = 10  # samples between two readings of the GPU's state, or fewer where fewer suffice
+# Samples that suffice, by the ms above which they do: longer work averages over more kernels. Six
+# are the fewest of which a median has an interval.
+_FEWEST_SAMPLES = ((100.0, 6), (10.0, 10), (0.0, 20))
 _THROTTLE_PAUSE = 1.0  # seconds to wait after a round with a throttled GPU
 
 
@@ -75,10 +78,10 @@ def latency(
     settings: PassSettings | None = None,
     *,
     within: float = 0.01,
-    min_repeats: int = 20,
+    min_repeats: int | None = None,
     max_repeats: int = 2000,
     max_seconds: float = 10.0,
-    warm_up_seconds: float = 3.0,
+    warm_up_seconds: float = 1.0,
 ) -> Latency:
     """Measure the latency of a model on its device.
 
@@ -94,7 +97,7 @@ def latency(
     within
         Passes are repeated until the interval of the median is within this share of the median.
     min_repeats, max_repeats
-        Bounds on the number of samples.
+        Bounds on the number of samples; at least `fewest_samples` by default.
     max_seconds, warm_up_seconds
         Limits of the sampling and of the warm-up, each checked at the end of a pass.
 
@@ -118,7 +121,9 @@ def latency(
     with prepare_forward_pass(model, settings or PassSettings()) as forward_pass:
         # Clocks, caches and allocators settle during the warm-up, whose samples do not count.
         time_pass = pass_timer(forward_pass.run, forward_pass.device)
-        warm_up_passes, steady = warm_up(time_pass, max_seconds=warm_up_seconds)
+        discarded, steady = warm_up(time_pass, max_seconds=warm_up_seconds)
+        if min_repeats is None:
+            min_repeats = min(fewest_samples(min(discarded)), max_repeats)
         result = collect_samples(
             time_pass,
             within=within,
@@ -138,7 +143,7 @@ def latency(
         len(samples),
         is_precise(samples, within),
         steady,
-        warm_up_passes,
+        len(discarded),
         result.dropped,
         result.states,
         forward_pass.protocol,
@@ -148,7 +153,11 @@ def latency(
 
 
 def _check_arguments(
-    within: float, min_repeats: int, max_repeats: int, max_seconds: float, warm_up_seconds: float
+    within: float,
+    min_repeats: int | None,
+    max_repeats: int,
+    max_seconds: float,
+    warm_up_seconds: float,
 ) -> None:
     for name, value in (("within", within), ("max_seconds", max_seconds)):
         if type(value) not in (int, float) or not value > 0:
@@ -157,13 +166,14 @@ def _check_arguments(
         raise InvalidInput(
             f"warm_up_seconds: expected a number of at least 0, found {warm_up_seconds!r}"
         )
-    if type(min_repeats) is not int or type(max_repeats) is not int or min_repeats < 1:
+    fewest = 1 if min_repeats is None else min_repeats
+    if type(fewest) is not int or type(max_repeats) is not int or fewest < 1:
         raise InvalidInput(
             f"min_repeats, max_repeats: expected positive integers, found {min_repeats!r} and "
             f"{max_repeats!r}"
         )
-    if max_repeats < min_repeats:
-        raise InvalidInput(f"max_repeats: expected at least {min_repeats}, found {max_repeats}")
+    if max_repeats < fewest:
+        raise InvalidInput(f"max_repeats: expected at least {fewest}, found {max_repeats}")
 
 
 def pass_timer(
@@ -215,22 +225,33 @@ def warm_up(
     *,
     max_seconds: float,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[int, bool]:
+) -> tuple[list[float], bool]:
     """Run passes until their duration is steady, or the time limit is reached.
 
     Returns
     -------
-    passes, steady
-        Number of passes, and whether their duration was steady.
+    durations, steady
+        Durations of the passes in ms, and whether they were steady in the end.
     """
     samples: list[float] = []
     start = clock()
     while True:
         samples.append(time_pass())
         if is_steady(samples):
-            return len(samples), True
+            return samples, True
         if clock() - start >= max_seconds:
-            return len(samples), False
+            return samples, False
+
+
+def fewest_samples(milliseconds: float) -> int:
+    """Return the least number of samples of work of a duration: the longer it is, the fewer.
+
+    Examples
+    --------
+    >>> fewest_samples(3.0), fewest_samples(30.0), fewest_samples(300.0)
+    (20, 10, 6)
+    """
+    return next(count for limit, count in _FEWEST_SAMPLES if milliseconds >= limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +285,7 @@ def collect_samples(
     clock: Callable[[], float] = time.perf_counter,
     pause: Callable[[float], None] = time.sleep,
 ) -> Samples:
-    """Collect samples, in rounds of ten, until their median is precise or a limit is reached.
+    """Collect samples, in rounds of up to ten, until their median is precise or a limit is reached.
 
     Parameters
     ----------
@@ -283,10 +304,11 @@ def collect_samples(
     samples: list[float] = []
     states: list[GpuState] = []
     dropped, start = 0, clock()
+    round_size = min(_ROUND_SIZE, min_repeats)
     while True:
         # Measure a round; it ends early at the time limit or at the maximum number of samples.
         batch: list[float] = []
-        while len(batch) < min(_ROUND_SIZE, max_repeats - len(samples)):
+        while len(batch) < min(round_size, max_repeats - len(samples)):
             batch.append(time_pass())
             if clock() - start >= max_seconds:
                 break

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 
 from hwnas.profiling.meters.convergence import is_precise, median_interval, median_standard_error
-from hwnas.profiling.meters.latency import collect_samples, pass_timer, warm_up
+from hwnas.profiling.meters.latency import collect_samples, fewest_samples, pass_timer, warm_up
 from hwnas.profiling.meters.nvml import GpuState, state_reader
 from hwnas.typing import Array
 
 _MIN_INTERVAL = 3.0  # ms of an interval, far above the resolution of events and the launch of work
-_LONG_INTERVAL = 10.0  # ms above which fewer samples suffice: one averages over many kernels
-_MIN_REPEATS = {False: 20, True: 10}  # by whether an interval is long
 _MAX_REPEATS = 2000
 _ESTIMATES = 3  # runs before the warm-up
 
@@ -95,12 +93,12 @@ def time_work(
     # The estimates are a part of the warm-up.
     n_warm_up, steady, seconds_left = 0, False, limit - sum(estimates) / 1e3
     if seconds_left > 0:
-        n_warm_up, steady = warm_up(time_sample, max_seconds=seconds_left)
-    is_long = replays * min(estimates) > _LONG_INTERVAL
+        discarded, steady = warm_up(time_sample, max_seconds=seconds_left)
+        n_warm_up = len(discarded)
     result = collect_samples(
         time_sample,
         within=within,
-        min_repeats=_MIN_REPEATS[is_long],
+        min_repeats=fewest_samples(replays * min(estimates)),
         max_repeats=_MAX_REPEATS,
         max_seconds=max_seconds,
         state=state_reader(device),

@@ -84,14 +84,13 @@ def test_rounds_of_a_permanently_throttled_gpu_count() -> None:
 
 def test_warm_up_ends_when_the_latency_is_steady() -> None:
     falling = Device(chain([100.0 / k for k in range(1, 21)], repeat(5.0)))
-    passes, steady = warm_up(falling.time_pass, max_seconds=100, clock=falling.clock)
+    discarded, steady = warm_up(falling.time_pass, max_seconds=100, clock=falling.clock)
     assert steady
-    assert 23 <= passes <= 27
+    assert 23 <= len(discarded) <= 27
     endless = Device(100.0 / k for k in range(1, 10**6))
-    assert warm_up(endless.time_pass, max_seconds=0.3, clock=endless.clock) == (
-        11,
-        False,
-    )  # 1 + 1/2 + ... + 1/11 > 3
+    discarded, steady = warm_up(endless.time_pass, max_seconds=0.3, clock=endless.clock)
+    assert discarded == [100.0 / k for k in range(1, 12)]  # 1 + 1/2 + ... + 1/11 > 3
+    assert not steady
 
 
 def test_cuda_pass_is_timed_by_events(model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,9 +48,12 @@ def test_short_work_is_repeated_within_a_sample(monkeypatch: pytest.MonkeyPatch)
     assert work.n_runs == 3 + 12 * (timing.warm_up + timing.repeats)
 
 
-def test_long_work_needs_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = time_work(Clockwork(repeat(12.0), monkeypatch).run, CPU)
-    assert (timing.median, timing.replays, timing.repeats) == (12.0, 1, 10)
+@pytest.mark.parametrize(("ms", "repeats"), [(4.0, 20), (12.0, 10), (120.0, 6)])
+def test_long_work_needs_fewer_samples(
+    ms: float, repeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing = time_work(Clockwork(repeat(ms), monkeypatch).run, CPU)
+    assert (timing.median, timing.replays, timing.repeats) == (ms, 1, repeats)
     assert timing.precise
 
 
