@@ -59,8 +59,9 @@ PERPLEXITY_POINTS = (10, 20, 50, 200, 1000)
 PARTS = ("measured", "published", "perplexity", "networks")
 CANDIDATES = 2 / 3  # share of the architectures
 MAX_CANDIDATES, MAX_LEFT = 1000, 500  # of those held out as well
-# Measured architectures: fewer say too little; of many, all but so many candidates are held out.
-MIN_MEASURED, MAX_MEASURED = 30, 100
+MIN_MEASURED = 30  # architectures of a device, of which fewer say too little
+# Of many, so many are held out, unless fewer or more candidates would be left.
+MANY, HELD_OUT, MEASURED_CANDIDATES = 150, 200, (50, 100)
 NETWORK_REPETITIONS = 5  # at most: tuning takes longer than a fit
 TRAINED = 3000  # architectures that networks are trained on
 FIELDS = ("part", "space", "metric", "points", "repetition", "method", "error", "tau", "coverage")
@@ -212,6 +213,18 @@ class Problem:
         return out
 
 
+def candidate_count(n: int) -> int:
+    """Return how many of n measured architectures are candidates; the others are held out.
+
+    Examples
+    --------
+    >>> [candidate_count(n) for n in (60, 120, 225, 274, 300)]
+    [40, 80, 50, 74, 100]
+    """
+    fewest, most = MEASURED_CANDIDATES
+    return int(np.clip(n - HELD_OUT, fewest, most)) if n > MANY else int(CANDIDATES * n)
+
+
 def measured_problems(folder: Path, data: Path) -> Iterator[Problem]:
     """Return a problem for each device of hwnas's own, space and metric."""
     for source in sources():
@@ -225,7 +238,7 @@ def _problems_of(source: Source, folder: Path, data: Path) -> Iterator[Problem]:
     for metric in METRICS:
         has_value = np.isfinite(group.values[metric])
         codes, y = all_codes[has_value], group.values[metric][has_value]
-        n_candidates = min(int(CANDIDATES * len(y)), MAX_MEASURED)
+        n_candidates = candidate_count(len(y))
         points = [n for n in MEASURED_POINTS if n <= n_candidates]
         if len(y) < MIN_MEASURED:
             continue

@@ -98,6 +98,13 @@ def test_designed_points_are_candidates_and_begin_with_fewer_ones() -> None:
     np.testing.assert_array_equal(chosen[:10], again)
 
 
+@pytest.mark.parametrize(
+    ("n", "held_out"), [(60, 20), (120, 40), (225, 175), (274, 200), (400, 300)]
+)
+def test_of_many_measured_networks_most_are_held_out(n: int, held_out: int) -> None:
+    assert n - few_shot.candidate_count(n) == held_out
+
+
 def test_points_are_spread_over_widths() -> None:
     width = np.repeat([0, 1, 2], 30)
     points = few_shot.spread_points(width, 10, np.random.default_rng(0))
