@@ -97,7 +97,7 @@ def latency(
     within
         Passes are repeated until the interval of the median is within this share of the median.
     min_repeats, max_repeats
-        Bounds on the number of samples; at least `fewest_samples` by default.
+        Bounds on the number of samples, the lower one by default that of `fewest_samples`.
     max_seconds, warm_up_seconds
         Limits of the sampling and of the warm-up, each checked at the end of a pass.
 
