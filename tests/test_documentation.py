@@ -241,6 +241,19 @@ def test_a_line_that_fails_is_found(line: str) -> None:
         check_line("README.md:1", line)
 
 
+@pytest.mark.parametrize(
+    ("line", "is_form"),
+    [
+        ("hwnas build ARCH --out DIR", True),
+        ("hwnas device add NAME --from FILE.csv [--card CARD]", True),
+        ('hwnas device add lab --from lab.csv --card "NVIDIA H100 80GB HBM3"', False),
+        ("hwnas front gpt-s perplexity 'latency@P100' --best 3", False),
+    ],
+)
+def test_what_is_quoted_makes_no_form_of_a_command(line: str, is_form: bool) -> None:
+    assert is_synopsis(line) == is_form
+
+
 def check_line(place: str, line: str) -> None:
     """Check that what a line of shell names exists."""
     if is_synopsis(line):
