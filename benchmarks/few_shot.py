@@ -60,7 +60,8 @@ PARTS = ("measured", "published", "perplexity", "networks")
 CANDIDATES = 2 / 3  # share of the architectures
 MAX_CANDIDATES, MAX_LEFT = 1000, 500  # of those held out as well
 MIN_MEASURED = 30  # architectures of a device, of which fewer say too little
-# Of many, so many are held out, unless fewer or more candidates would be left.
+# Of more architectures than MANY, HELD_OUT are held out, or as many more or fewer as leave a number
+# of candidates within MEASURED_CANDIDATES.
 MANY, HELD_OUT, MEASURED_CANDIDATES = 150, 200, (50, 100)
 NETWORK_REPETITIONS = 5  # at most: tuning takes longer than a fit
 TRAINED = 3000  # architectures that networks are trained on

@@ -161,11 +161,10 @@ def page(fronts: Sequence[Judged], points: Sequence[int], repetitions: int) -> s
 
 Tables fitted to {numbers} networks that an H100 measured (`benchmarks/workloads/`),
 chosen from two thirds of them as `hwnas profile` chooses networks, {repetitions} repetitions; the
-exact front of such a fit and
-perplexity (where it is published; of as many parameters as possible in the other spaces), judged by
-a fit to all networks beside that one's own front. Share of the hypervolume: median, and the
-smallest in brackets; wanted at {WANTED_POINTS} points: at least {WANTED}, which {good} of
-{len(fronts) * repetitions} fronts reach.
+exact front of such a fit and perplexity (where it is published; of as many parameters as possible
+in the other spaces), judged by a fit to all networks beside that one's own front. Share of the
+hypervolume: median, and the smallest in brackets; wanted at {WANTED_POINTS} points:
+at least {WANTED}, which {good} of {len(fronts) * repetitions} fronts reach.
 Slower: in % at equal perplexity, the mean over the front, then the worst member of any repetition.
 Members and time: of such a front over those of `{PUBLISHED_DEVICE}`'s, in one run.
 

@@ -82,4 +82,4 @@ def is_synopsis(line: str) -> bool:
     """Return whether a line shows the form of a command: placeholders, brackets, alternatives."""
     # What is quoted is a value, whatever letters it has.
     line = re.sub(r"'[^']*'|\"[^\"]*\"", "''", line.partition(" #")[0])
-    return bool(re.search(r"\[--|\)\]|\.\.\.|\(\w+\||(?<![-\w.=$'])[A-Z]{3,}", line))
+    return bool(re.search(r"\[--|\)\]|\.\.\.|\(\w+\||(?<![-\w.=$])[A-Z]{3,}", line))

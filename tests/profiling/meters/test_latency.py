@@ -12,6 +12,7 @@ import torch
 from hwnas.errors import InvalidInput
 from hwnas.profiling.gpt import GPT
 from hwnas.profiling.measurement_log import to_json
+from hwnas.profiling.meters import latency as latency_module
 from hwnas.profiling.meters.forward_pass import (
     ForwardPass,
     PassSettings,
@@ -126,6 +127,18 @@ def test_cuda_pass_is_timed_by_events(model: GPT, monkeypatch: pytest.MonkeyPatc
     time_passes = pass_timer(forward_pass.run, forward_pass.device, replays=3)
     assert time_passes() == 0.5
     assert log[3:] == ["run", "begin", "run", "run", "run", "end", "wait for end"]
+
+
+@pytest.mark.parametrize(("ms", "repeats"), [(3.0, 20), (30.0, 10), (300.0, 6)])
+def test_long_passes_need_fewer_samples(
+    ms: float, repeats: int, model: GPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency_module, "pass_timer", lambda run, device: lambda: ms)
+    result = latency(model, PassSettings(batch_size=1))
+    assert (result.median, result.repeats, result.precise) == (ms, repeats, True)
+    # Numbers that are asked for hold; rounds are of ten.
+    assert latency(model, PassSettings(batch_size=1), min_repeats=33).repeats == 40
+    assert latency(model, PassSettings(batch_size=1), max_repeats=5).repeats == 5
 
 
 def test_latency_of_real_models() -> None:
